@@ -1,0 +1,278 @@
+"""Framing: padding, strided correlation and overlap-add, and every length formula.
+
+One geometry serves the whole package. A frame ``t`` of a bank with hop M sits at sample
+``t M``; its kernel reaches ``lead`` samples before and ``trail`` samples after it. With
+"zeros" padding the frames are all those that touch the signal (``first`` is negative or 0),
+so nothing is lost at the edges and the stationary decoder is exact there too. With "reflect"
+padding the frames are ``0 .. (length - 1) // M``, as in iSincNet.
+
+Analysis is the strided correlation ``S[t, c] = sum_n k_c[n] x[tM + n]``; synthesis with
+kernels ``g`` is the adjoint of such a one, ``y[m] = sum_t sum_c S[t, c] g_c[m - tM]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from isincnet_jax.typing import Padding
+
+
+_MOST_SLICES = 32
+
+
+class FrameGrid(NamedTuple):
+    """Where the frames of one clip are.
+
+    Attributes:
+        first: index of the first frame, at sample ``first * hop_length``.
+        num_frames: number of frames.
+    """
+
+    first: int
+    num_frames: int
+
+
+def frame_grid(
+    length: int, *, hop_length: int, lead: int, trail: int, padding: Padding
+) -> FrameGrid:
+    """The frames of a clip of ``length`` samples (see the module's first paragraph).
+
+    Example:
+        >>> frame_grid(1, hop_length=125, lead=249, trail=249, padding="zeros")
+        FrameGrid(first=-1, num_frames=3)
+        >>> frame_grid(251, hop_length=125, lead=249, trail=249, padding="reflect")
+        FrameGrid(first=0, num_frames=3)
+
+    Raises:
+        ValueError: if ``length`` is below 1.
+    """
+    if length < 1:
+        raise ValueError(f"length={length}: an empty waveform has no frames; give >= 1 sample")
+    if padding == "reflect":
+        return FrameGrid(0, (length - 1) // hop_length + 1)
+    first = -(trail // hop_length)
+    last = (length - 1 + lead) // hop_length
+    return FrameGrid(first, last - first + 1)
+
+
+def longest_length(
+    num_frames: int, *, hop_length: int, lead: int, trail: int, padding: Padding
+) -> int:
+    """The largest length in samples of a clip that has ``num_frames`` frames.
+
+    Raises:
+        ValueError: if no clip has so few frames.
+    """
+    if padding == "reflect":
+        length = num_frames * hop_length
+    else:
+        length = (num_frames - trail // hop_length) * hop_length - lead
+    if num_frames < 1 or length < 1:
+        raise ValueError(f"num_frames={num_frames}: a clip of one sample already has more frames")
+    return length
+
+
+def pad_for_frames(
+    waveform: Float[Array, "... time"],
+    *,
+    grid: FrameGrid,
+    hop_length: int,
+    lead: int,
+    trail: int,
+    padding: Padding,
+) -> Float[Array, "... padded"]:
+    """Extends a waveform so that its sample 0 becomes the first sample of its first frame.
+
+    Returns:
+        [..., (num_frames - 1) hop + lead + trail + 1]; samples beyond the last frame's reach
+        are cut off. Reflection excludes the edge sample and repeats for short clips; a clip of
+        one sample is repeated.
+    """
+    length = waveform.shape[-1]
+    left = lead - grid.first * hop_length
+    total = (grid.num_frames - 1) * hop_length + lead + trail + 1
+    right = total - left - length
+    if padding == "zeros":
+        keep = [(0, 0, 0)] * (waveform.ndim - 1)
+        return lax.pad(waveform, jnp.zeros((), waveform.dtype), [*keep, (left, right, 0)])
+    index = np.arange(length)
+    source = np.pad(index, (left, max(right, 0)), mode="reflect" if length > 1 else "edge")
+    return jnp.concatenate(
+        [
+            waveform[..., source[:left]],
+            waveform[..., : length + min(right, 0)],
+            waveform[..., source[left + length :]],
+        ],
+        axis=-1,
+    )
+
+
+def correlate_frames(
+    padded: Float[Array, "... padded"],
+    kernels: Float[Array, "channels taps"],
+    *,
+    hop_length: int,
+    precision: lax.PrecisionLike = lax.Precision.HIGHEST,
+) -> Float[Array, "... frames channels"]:
+    """Strided correlation of a padded waveform with every kernel: the direct sum.
+
+    Args:
+        padded: [..., padded], the first sample belongs to the first tap of frame 0.
+        kernels: [channels, taps].
+        hop_length: samples between frames.
+        precision: of the products on accelerators.
+
+    Returns:
+        [..., (padded - taps) // hop + 1, channels].
+    """
+    flat = padded.reshape((-1, padded.shape[-1], 1))
+    frames = lax.conv_general_dilated(
+        flat,
+        jnp.transpose(kernels)[:, None, :],
+        window_strides=(hop_length,),
+        padding="VALID",
+        dimension_numbers=("NWC", "WIO", "NWC"),
+        precision=precision,
+    )
+    return frames.reshape((*padded.shape[:-1], *frames.shape[1:]))
+
+
+def map_frames(
+    function: Callable[[Array], tuple[Array, ...]],
+    padded: Float[Array, "... padded"],
+    *,
+    num_frames: int,
+    taps: int,
+    hop_length: int,
+) -> tuple[Array, ...]:
+    """Applies a function to overlapping frames, without a gather.
+
+    Frames that lie a whole number of frame lengths apart tile the signal, so all frames with
+    the same index modulo ``ceil(taps / hop)`` are one reshaped slice. The function runs on
+    each slice, where compilers turn it into one loop over contiguous memory; the results are
+    interleaved. Frames that overlap more than 32-fold are gathered instead.
+
+    Args:
+        function: frames [..., n, taps] to arrays [..., n, any]; acts on each frame alone.
+        padded: the signal; frame t starts at sample ``t * hop_length``.
+        num_frames: frames.
+        taps: samples per frame.
+        hop_length: samples between frames.
+
+    Returns:
+        The function's arrays for all frames, [..., num_frames, any].
+    """
+    *batch, length = padded.shape
+    phases = -(-taps // hop_length)
+    if phases > _MOST_SLICES:
+        index = np.arange(num_frames)[:, None] * hop_length + np.arange(taps)
+        return function(jnp.take(padded, jnp.asarray(index), axis=-1, mode="clip"))
+    per_phase = -(-num_frames // phases)
+    row = phases * hop_length
+    needed = (phases - 1) * hop_length + per_phase * row
+    keep = [(0, 0)] * len(batch)
+    extended = jnp.pad(padded, [*keep, (0, max(needed - length, 0))])
+    # The barriers keep the padding out of the loops over frames, and those out of the products.
+    extended = lax.optimization_barrier(extended)
+    results = []
+    for phase in range(phases):
+        start = phase * hop_length
+        rows = extended[..., start : start + per_phase * row]
+        results.append(function(rows.reshape((*batch, per_phase, row))[..., :taps]))
+    stacked = [
+        jnp.stack(parts, axis=-2).reshape((*batch, per_phase * phases, -1))[..., :num_frames, :]
+        for parts in zip(*results, strict=True)
+    ]
+    return tuple(lax.optimization_barrier(stacked))
+
+
+def rows_for_blocks(
+    spectrogram: Float[Array, "... frames channels"],
+    *,
+    steps: range,
+    first_frame: int,
+    num_blocks: int,
+) -> Float[Array, "... rows channels"]:
+    """Shifts and zero-extends frames so that blocks of output find theirs by a fixed offset.
+
+    Block u covers the samples ``[u hop, (u + 1) hop)``. Row ``u + steps[-1] - step`` of the
+    result is the frame that lies ``step`` hops before block u.
+
+    Args:
+        spectrogram: frames, the first of which has index ``first_frame``.
+        steps: consecutive steps, from the latest frame a block uses (negative) to the earliest.
+        first_frame: index of the first frame.
+        num_blocks: blocks of output.
+
+    Returns:
+        [..., num_blocks + len(steps) - 1, channels].
+    """
+    before = steps[-1] + first_frame
+    after = num_blocks - steps[0] - first_frame - spectrogram.shape[-2]
+    keep = [(0, 0, 0)] * (spectrogram.ndim - 2)
+    zero = jnp.zeros((), spectrogram.dtype)
+    return lax.pad(spectrogram, zero, [*keep, (before, after, 0), (0, 0, 0)])
+
+
+def block_steps(taps: int, *, lead: int, hop_length: int) -> range:
+    """The steps between an output block and the frames whose kernels reach it.
+
+    Raises:
+        ValueError: unless the kernels and their lead are whole numbers of hops long.
+    """
+    if taps % hop_length or lead % hop_length:
+        raise ValueError(
+            f"synthesis kernels of {taps} taps with lead={lead}: both must be multiples of "
+            f"hop_length={hop_length}"
+        )
+    return range(-lead // hop_length, (taps - lead) // hop_length)
+
+
+def synthesize_frames(
+    spectrogram: Float[Array, "... frames channels"],
+    kernels: Float[Array, "channels taps"],
+    *,
+    hop_length: int,
+    lead: int,
+    first_frame: int,
+    length: int,
+    precision: lax.PrecisionLike = lax.Precision.HIGHEST,
+) -> Float[Array, "... length"]:
+    """Synthesis, ``y[m] = sum over t and c of S[t, c] g_c[m - t hop]``, cut to [0, length).
+
+    Kernels that are a whole number of hops long turn the overlap-add into a convolution over
+    frames, from channels to the ``hop`` samples of a block.
+
+    Args:
+        spectrogram: [..., frames, channels].
+        kernels: synthesis kernels [channels, taps].
+        hop_length: samples between frames.
+        lead: taps before a frame's position.
+        first_frame: index of the first frame.
+        length: samples of the clip.
+        precision: of the products on accelerators.
+
+    Raises:
+        ValueError: unless taps and lead are multiples of the hop.
+    """
+    channels, taps = kernels.shape
+    steps = block_steps(taps, lead=lead, hop_length=hop_length)
+    rows = rows_for_blocks(
+        spectrogram, steps=steps, first_frame=first_frame, num_blocks=-(-length // hop_length)
+    )
+    by_step = jnp.transpose(kernels.reshape(channels, len(steps), hop_length), (1, 0, 2))
+    blocks = lax.conv_general_dilated(
+        rows.reshape((-1, *rows.shape[-2:])),
+        jnp.flip(by_step, axis=0),
+        window_strides=(1,),
+        padding="VALID",
+        dimension_numbers=("NWC", "WIO", "NWC"),
+        precision=precision,
+    )
+    return blocks.reshape((*spectrogram.shape[:-2], -1))[..., :length]

@@ -1,0 +1,174 @@
+"""Frequency scales: Hz to a perceptual unit and back, and the centres and bands of a bank.
+
+A scale is a strictly increasing map from Hz to its own unit. A bank with ``num_bins``
+filters puts its centres at equal distances in that unit; everything is float64 NumPy.
+
+References:
+    M. Slaney, "Auditory Toolbox", Technical Report 1998-010, Interval Research, 1998
+        (mel, linear below 1 kHz).
+    S. Young et al., "The HTK Book", 2006, section 5.4 (mel, logarithmic throughout).
+    B. Glasberg and B. Moore, "Derivation of auditory filter shapes from notched-noise
+        data", Hearing Research 47, 1990, equation 4 (ERB-rate).
+    H. Traunmueller, "Analytical expressions for the tonotopic sensory scale", JASA 88,
+        1990, equation 6 (Bark).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+_SLANEY_KNEE_HZ = 1000.0
+_SLANEY_HZ_PER_MEL = 200.0 / 3.0
+_SLANEY_KNEE = _SLANEY_KNEE_HZ / _SLANEY_HZ_PER_MEL
+_SLANEY_LOG_STEP = np.log(6.4) / 27.0
+
+
+class FrequencyScale(NamedTuple):
+    """A strictly increasing map between Hz and a scale's own unit.
+
+    Attributes:
+        from_hz: Hz to the unit; float64 arrays of any shape.
+        to_hz: the inverse.
+        needs_positive_hz: whether 0 Hz lies outside the scale (a logarithm).
+    """
+
+    from_hz: Callable[[np.ndarray], np.ndarray]
+    to_hz: Callable[[np.ndarray], np.ndarray]
+    needs_positive_hz: bool = False
+
+
+def _slaney_from_hz(frequency_hz: np.ndarray) -> np.ndarray:
+    above = np.maximum(frequency_hz, _SLANEY_KNEE_HZ) / _SLANEY_KNEE_HZ
+    return np.where(
+        frequency_hz < _SLANEY_KNEE_HZ,
+        frequency_hz / _SLANEY_HZ_PER_MEL,
+        _SLANEY_KNEE + np.log(above) / _SLANEY_LOG_STEP,
+    )
+
+
+def _slaney_to_hz(mel: np.ndarray) -> np.ndarray:
+    above = np.maximum(mel, _SLANEY_KNEE) - _SLANEY_KNEE
+    return np.where(
+        mel < _SLANEY_KNEE,
+        mel * _SLANEY_HZ_PER_MEL,
+        _SLANEY_KNEE_HZ * np.exp(above * _SLANEY_LOG_STEP),
+    )
+
+
+SCALES: dict[str, FrequencyScale] = {
+    "linear": FrequencyScale(lambda hz: hz, lambda unit: unit),
+    "mel_slaney": FrequencyScale(_slaney_from_hz, _slaney_to_hz),
+    "mel_htk": FrequencyScale(
+        lambda hz: 2595.0 * np.log10(1.0 + hz / 700.0),
+        lambda mel: 700.0 * (10.0 ** (mel / 2595.0) - 1.0),
+    ),
+    "erb": FrequencyScale(
+        lambda hz: 21.4 * np.log10(1.0 + 0.00437 * hz),
+        lambda erb: (10.0 ** (erb / 21.4) - 1.0) / 0.00437,
+    ),
+    "bark": FrequencyScale(
+        lambda hz: 26.81 * hz / (1960.0 + hz) - 0.53,
+        lambda bark: 1960.0 * (bark + 0.53) / (26.28 - bark),
+    ),
+    "log": FrequencyScale(np.log2, np.exp2, needs_positive_hz=True),
+}
+"""The scales by name; plain "mel" stands for "mel_slaney" (see :func:`canonical_scale`)."""
+
+
+def canonical_scale(name: str) -> str:
+    """Returns the registered name of a scale; "mel" means "mel_slaney", "lin" means "linear".
+
+    Raises:
+        ValueError: if the scale is unknown.
+    """
+    name = {"mel": "mel_slaney", "lin": "linear"}.get(name, name)
+    if name not in SCALES:
+        raise ValueError(f"scale={name!r} is unknown; use one of {', '.join(SCALES)}")
+    return name
+
+
+def hz_to_scale(frequency_hz: float | np.ndarray, *, scale: str) -> np.ndarray:
+    """Converts Hz to the unit of ``scale`` (mel, ERB-rate, Bark, octaves, or Hz itself).
+
+    Args:
+        frequency_hz: any shape.
+        scale: a name in :data:`SCALES`.
+
+    Returns:
+        float64, the shape of the input.
+
+    Raises:
+        ValueError: for an unknown scale.
+
+    Example:
+        >>> float(hz_to_scale(1000.0, scale="mel_slaney"))
+        15.0
+    """
+    return np.asarray(SCALES[canonical_scale(scale)].from_hz(np.asarray(frequency_hz, float)))
+
+
+def scale_to_hz(value: float | np.ndarray, *, scale: str) -> np.ndarray:
+    """Converts the unit of ``scale`` back to Hz: the inverse of :func:`hz_to_scale`."""
+    return np.asarray(SCALES[canonical_scale(scale)].to_hz(np.asarray(value, float)))
+
+
+def centers_and_bandwidths(
+    num_bins: int, *, scale: str, min_hz: float, max_hz: float
+) -> tuple[Float[np.ndarray, " bins"], Float[np.ndarray, " bins"]]:
+    """Centres at equal distances on a scale, and bands that reach half a step either side.
+
+    The first centre is ``min_hz`` and the last ``max_hz``. A band's width is the distance in
+    Hz of the points half a scale step below and above its centre, so neighbouring bands meet.
+
+    Args:
+        num_bins: number of filters, at least 2.
+        scale: a name in :data:`SCALES`.
+        min_hz: first centre in Hz, positive for a logarithmic scale.
+        max_hz: last centre in Hz.
+
+    Returns:
+        ``center_hz`` and ``bandwidth_hz``, float64 [bins].
+
+    Raises:
+        ValueError: for fewer than 2 bins or an empty or impossible range.
+    """
+    if num_bins < 2:
+        raise ValueError(f"num_bins={num_bins}: a bank needs at least 2 bins; use num_bins >= 2")
+    if not min_hz < max_hz:
+        raise ValueError(f"min_hz={min_hz} must lie below max_hz={max_hz}")
+    functions = SCALES[canonical_scale(scale)]
+    if functions.needs_positive_hz and min_hz <= 0:
+        raise ValueError(f"min_hz={min_hz}: a {scale} scale has no 0 Hz; use min_hz > 0, say 32.7")
+    if min_hz < 0:
+        raise ValueError(f"min_hz={min_hz} is negative; use min_hz >= 0")
+    first, last = functions.from_hz(np.asarray([min_hz, max_hz], float))
+    units = np.linspace(first, last, num_bins)
+    half_step = (units[1] - units[0]) / 2
+    center_hz = functions.to_hz(units)
+    bandwidth_hz = functions.to_hz(units + half_step) - functions.to_hz(units - half_step)
+    return center_hz, bandwidth_hz
+
+
+def reference_0_1_0_centers(
+    num_bins: int, *, scale: str, max_hz: float
+) -> tuple[Float[np.ndarray, " bins"], Float[np.ndarray, " bins"]]:
+    """Centres and bands of iSincNet 0.1.0: ``num_bins + 1`` points from 0, the first one dropped.
+
+    The band of a filter is the step below its centre.
+
+    Args:
+        num_bins: number of filters.
+        scale: "linear" or "mel_htk" (the only mel of that release).
+        max_hz: last centre in Hz.
+
+    Returns:
+        ``center_hz`` and ``bandwidth_hz``, float64 [bins].
+    """
+    functions = SCALES[canonical_scale(scale)]
+    first, last = functions.from_hz(np.asarray([0.0, max_hz], float))
+    points = functions.to_hz(np.linspace(first, last, num_bins + 1))
+    return points[1:], np.diff(points)
