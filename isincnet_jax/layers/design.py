@@ -28,7 +28,7 @@ _SOLVED_RESIDUAL = 1e-11
 _DUAL_WINDOW_FRAMES = 4
 _TIGHT_TAIL_ENERGY = 1e-16
 
-DecoderKind = Literal["auto", "least_squares", "dual", "wiener"]
+DecoderKind = Literal["auto", "least_squares", "dual", "wiener", "free"]
 
 
 class NotInvertibleWarning(UserWarning):
@@ -42,8 +42,10 @@ class DecoderSpec:
     Attributes:
         kind: "auto" (exact: a dual window for uniform banks, else least squares with as many
             frames as it takes; for a bank that cannot be inverted, Wiener with a warning),
-            "least_squares" (exact or an error), "dual" (canonical dual, cut) or "wiener".
+            "least_squares" (exact or an error), "dual" (canonical dual, cut), "wiener", or "free"
+            (zeros, for weights that are loaded or learned from nothing).
         num_frames: frame taps; chosen if None.
+        first_frame: for "free", the first of those frames, relative to the block they emit.
         regularization: of the least squares, relative; larger lowers the noise gain of an
             ill-conditioned bank and the exactness with it.
         autocovariance: of the signal, for "wiener"; white noise if empty.
@@ -52,6 +54,7 @@ class DecoderSpec:
 
     kind: DecoderKind = "auto"
     num_frames: int | None = None
+    first_frame: int | None = None
     regularization: float = 1e-11
     autocovariance: tuple[float, ...] = ()
     noise_variance: float | tuple[float, ...] = 1e-8
@@ -62,6 +65,8 @@ class DecoderSpec:
             raise ValueError(f"decoder kind={self.kind!r} is unknown; use {options}")
         if self.num_frames is not None and self.num_frames < 1:
             raise ValueError(f"num_frames={self.num_frames} must be at least 1")
+        if self.kind == "free" and (self.num_frames is None or self.first_frame is None):
+            raise ValueError("decoder kind='free' needs num_frames and first_frame")
 
 
 class Bank(NamedTuple):
@@ -89,7 +94,7 @@ class SolvedDecoder:
         residual: relative root mean squared error on white noise, coefficients unrounded.
         noise_gain: output deviation for unit white noise on the coefficients.
         method: what it is: "dual window", "least squares", "canonical dual", "adjoint"
-            (of a tight bank) or "wiener".
+            (of a tight bank), "wiener" or "free weights".
     """
 
     values: np.ndarray
@@ -259,9 +264,18 @@ def explain_not_invertible(spec: FilterbankSpec) -> str:
     )
 
 
-@functools.lru_cache(maxsize=32)
+_PROVIDED: dict[tuple[FilterbankSpec, DecoderSpec], SolvedDecoder] = {}
+
+
+def provide_solution(
+    spec: FilterbankSpec, decoder: DecoderSpec, solved: SolvedDecoder
+) -> None:
+    """Makes :func:`design_decoder` return a solution that was computed before, say on disk."""
+    _PROVIDED[spec, decoder] = solved
+
+
 def design_decoder(spec: FilterbankSpec, decoder: DecoderSpec | None = None) -> SolvedDecoder:
-    """Solves the decoder of a bank.
+    """Solves the decoder of a bank, once per process.
 
     Raises:
         ValueError: for "least_squares" or "dual" on a bank that cannot be inverted.
@@ -270,6 +284,16 @@ def design_decoder(spec: FilterbankSpec, decoder: DecoderSpec | None = None) -> 
         NotInvertibleWarning: for "auto" on a bank that cannot be inverted.
     """
     decoder = decoder or DecoderSpec()
+    return _PROVIDED.get((spec, decoder)) or _design_decoder(spec, decoder)
+
+
+@functools.lru_cache(maxsize=32)
+def _design_decoder(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
+    if decoder.kind == "free":
+        assert decoder.num_frames is not None and decoder.first_frame is not None
+        zeros = np.zeros((spec.num_channels, decoder.num_frames * spec.hop_length))
+        lead = (decoder.first_frame + decoder.num_frames - 1) * spec.hop_length
+        return SolvedDecoder(_frozen(zeros), lead, float("nan"), float("nan"), "free weights")
     if decoder.kind == "wiener":
         return _wiener(spec, decoder)
     if decoder.kind == "auto" and spec.tight:
@@ -300,7 +324,7 @@ def _without_inverse(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecode
         raise ValueError(f"{message}; or ask for the best linear decoder, kind='wiener'")
     warnings.warn(
         f"{message}; decoding with the best linear (Wiener) decoder", NotInvertibleWarning,
-        stacklevel=2,
+        stacklevel=4,
     )
     return _wiener(spec, decoder)
 

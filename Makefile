@@ -1,0 +1,42 @@
+# Each target works alone on a fresh clone: Python 3.11+ and make are all it takes.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Run with a fixed, small thread pool per worker: the tests' arrays are small.
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: demo test test-slow test-all lint bench clean
+
+$(VENV)/.core: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[plots]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/.core
+	$(BIN)/isincnet demo demo_output
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+test: lint
+	$(PYTEST) -n 2 -m "not slow"
+
+test-slow: $(VENV)/.dev
+	$(PYTEST) -m slow
+
+test-all: test test-slow
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/exactness.py
+	$(BIN)/python benchmarks/speed.py
+
+clean:
+	rm -rf $(VENV) demo_output build dist .pytest_cache .ruff_cache .hypothesis

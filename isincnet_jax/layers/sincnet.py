@@ -1,0 +1,116 @@
+"""SincNet: analysis and synthesis of one filterbank as an autoencoder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import lax
+
+from isincnet_jax.layers.analysis import COLLECTION, Analysis
+from isincnet_jax.layers.design import DecoderSpec
+from isincnet_jax.layers.projection import design_projection, resolve_scale
+from isincnet_jax.layers.spec import FilterbankSpec
+from isincnet_jax.layers.synthesis import Synthesis
+from isincnet_jax.typing import Spectrogram, Waveform
+
+
+class SincNet(nn.Module):
+    """Waveform to sinc spectrogram and back, exact from the first call.
+
+    Attributes:
+        spec: the filterbank.
+        decoder: how the inverse is found; exact by default.
+        learnable_filters: centres and bandwidths become parameters.
+        learnable_decoder: the synthesis kernels become parameters, initialised exact.
+        projections: scales that ``encode(scale=...)`` and ``decode(scale=...)`` offer beside the
+            bank's own, by a matrix per frame as in iSincNet 0.1.0.
+        dtype: float32, or float64 with ``jax_enable_x64``.
+        precision: of products on accelerators.
+
+    Example:
+        >>> import jax
+        >>> model = SincNet(FilterbankSpec(shape="none"))
+        >>> waveform = jax.random.normal(jax.random.key(0), (1, 1000))
+        >>> variables = model.init(jax.random.key(1), waveform)
+        >>> spectrogram = model.apply(variables, waveform, method="encode")
+        >>> again = model.apply(variables, spectrogram, length=1000, method="decode")
+        >>> bool(jnp.max(jnp.abs(again - waveform)) < 1e-5)
+        True
+    """
+
+    spec: FilterbankSpec
+    decoder: DecoderSpec = DecoderSpec()
+    learnable_filters: bool = False
+    learnable_decoder: bool = False
+    projections: tuple[str, ...] = ()
+    dtype: Any = jnp.float32
+    precision: lax.PrecisionLike = lax.Precision.HIGHEST
+
+    def setup(self) -> None:
+        common = {"dtype": self.dtype, "precision": self.precision}
+        self.analysis = Analysis(self.spec, learnable=self.learnable_filters, **common)
+        self.synthesis = Synthesis(
+            self.spec, self.decoder, learnable=self.learnable_decoder, **common
+        )
+        matrices = {}
+        for scale in self.projections:
+            name = resolve_scale(self.spec, scale)
+            for way in ("forward", "backward"):
+                matrices[name, way] = self.variable(
+                    COLLECTION,
+                    f"{name}_{way}",
+                    lambda name=name, way=way: jnp.asarray(
+                        getattr(design_projection(self.spec, name), way), self.dtype
+                    ),
+                )
+        self.matrices = matrices
+
+    def _project(self, spectrogram: Spectrogram, scale: str | None, way: str) -> Spectrogram:
+        own = self.spec.scale
+        if scale is None:
+            return spectrogram
+        name = resolve_scale(self.spec, scale)
+        if name == own:
+            return spectrogram
+        if (name, way) not in self.matrices:
+            offered = ", ".join([own, *self.projections])
+            raise ValueError(
+                f"scale={scale!r}: this model offers {offered}; list others in "
+                "SincNet(projections=...)"
+            )
+        matrix = self.matrices[name, way].value
+        return jnp.matmul(spectrogram, matrix, precision=self.precision)
+
+    def encode(self, waveform: Waveform, *, scale: str | None = None) -> Spectrogram:
+        """Analyses a waveform.
+
+        Args:
+            waveform: [time] or [..., time], in ``dtype``.
+            scale: None or the bank's own scale for its coefficients; the name of a projection
+                for those of another scale, estimated frame by frame.
+
+        Returns:
+            [..., frames, channels].
+        """
+        return self._project(self.analysis(waveform), scale, "forward")
+
+    def decode(
+        self, spectrogram: Spectrogram, *, length: int | None = None, scale: str | None = None
+    ) -> Waveform:
+        """Synthesises a waveform.
+
+        Args:
+            spectrogram: [..., frames, channels], in ``dtype``.
+            length: samples of the clip; the longest with so many frames if None.
+            scale: what ``encode`` was given.
+
+        Returns:
+            [..., length].
+        """
+        return self.synthesis(self._project(spectrogram, scale, "backward"), length)
+
+    def __call__(self, waveform: Waveform) -> Waveform:
+        """Encodes and decodes: the reconstruction, in the shape of the waveform."""
+        return self.decode(self.encode(waveform), length=waveform.shape[-1])

@@ -1,0 +1,120 @@
+"""Codec: a SincNet with its variables, a frozen pytree that encodes and decodes."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from isincnet_jax.layers import design, quantizer
+from isincnet_jax.layers.sincnet import SincNet
+from isincnet_jax.layers.spec import FilterbankSpec
+from isincnet_jax.typing import Spectrogram, Waveform
+
+
+@functools.partial(jax.jit, static_argnames=("model", "scale"))
+def _encode(variables: Any, waveform: Any, *, model: SincNet, scale: str | None) -> jax.Array:
+    return model.apply(variables, waveform, scale=scale, method="encode")  # type: ignore[return-value]
+
+
+@functools.partial(jax.jit, static_argnames=("model", "length", "scale"))
+def _decode(
+    variables: Any, spectrogram: Any, *, model: SincNet, length: int | None, scale: str | None
+) -> jax.Array:
+    return model.apply(  # type: ignore[return-value]
+        variables, spectrogram, length=length, scale=scale, method="decode"
+    )
+
+
+@flax.struct.dataclass
+class Codec:
+    """A model and its variables.
+
+    A pytree: pass it through ``jax.jit``, ``vmap`` or a checkpoint. Its methods compile once per
+    shape; the functions inside are ``model.apply(variables, ..., method="encode")`` and
+    ``"decode"``.
+
+    Attributes:
+        model: the Linen module, static.
+        variables: its parameters and fixed filters.
+        name: of the preset or file it came from.
+    """
+
+    model: SincNet = flax.struct.field(pytree_node=False)
+    variables: Any = None
+    name: str = flax.struct.field(pytree_node=False, default="custom")
+
+    @property
+    def spec(self) -> FilterbankSpec:
+        """The filterbank."""
+        return self.model.spec
+
+    def encode(self, waveform: Waveform, *, scale: str | None = None) -> Spectrogram:
+        """Waveform [..., time] to spectrogram [..., frames, channels].
+
+        Args:
+            waveform: floating samples at ``spec.sample_rate``; NumPy float64 is cast to the
+                model's dtype.
+            scale: as in :meth:`isincnet_jax.layers.sincnet.SincNet.encode`.
+        """
+        return _encode(self.variables, self._cast(waveform), model=self.model, scale=scale)
+
+    def decode(
+        self, spectrogram: Spectrogram, *, length: int | None = None, scale: str | None = None
+    ) -> Waveform:
+        """Spectrogram [..., frames, channels] to waveform [..., length].
+
+        Args:
+            spectrogram: as encoded, or dequantised.
+            length: samples of the clip that was encoded. The frames of a zero-padded clip tell
+                its length only up to a hop; without it the longest such clip is returned.
+            scale: what ``encode`` was given.
+        """
+        return _decode(
+            self.variables,
+            self._cast(spectrogram),
+            model=self.model,
+            length=length,
+            scale=scale,
+        )
+
+    def _cast(self, array: Any) -> Any:
+        if isinstance(array, np.ndarray) and np.issubdtype(array.dtype, np.floating):
+            return array.astype(self.model.dtype)
+        return array
+
+    def quantizer(self, *, q_bits: int = 8, **options: Any) -> quantizer.Quantizer:
+        """A quantizer for this codec's coefficients.
+
+        Args:
+            q_bits: 2 to 16.
+            **options: of :func:`isincnet_jax.layers.quantizer.make_quantizer`.
+        """
+        return quantizer.make_quantizer(self.spec, q_bits=q_bits, **options)
+
+    def num_frames(self, length: int) -> int:
+        """Frames of a clip of ``length`` samples."""
+        return design.frame_grid(self.spec, length).num_frames
+
+    def frame_times_s(self, length: int) -> np.ndarray:
+        """Positions of the frames of a clip in seconds; the first may lie before the clip."""
+        grid = design.frame_grid(self.spec, length)
+        index = grid.first + np.arange(grid.num_frames)
+        return index * (self.spec.hop_length / self.spec.sample_rate)
+
+
+def build_codec(model: SincNet, *, key: jax.Array | None = None, name: str = "custom") -> Codec:
+    """Initialises a model and wraps it up.
+
+    Args:
+        model: any SincNet.
+        key: PRNG key of the initialisation; the initial values do not depend on it.
+        name: shown by ``describe``.
+    """
+    key = jax.random.key(0) if key is None else key
+    shape = jax.ShapeDtypeStruct((1, model.spec.hop_length), model.dtype)
+    return Codec(model, model.init(key, jnp.zeros(shape.shape, shape.dtype)), name)

@@ -1,0 +1,63 @@
+"""Strict settings for the whole suite: 8 simulated devices, strict promotion, a private cache."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+)
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["ISINCNET_CACHE_DIR"] = tempfile.mkdtemp(prefix="isincnet-test-cache-")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+settings.register_profile(
+    "suite",
+    deadline=None,
+    max_examples=20,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("suite")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """Loads a golden file by name."""
+
+    def load(name: str):
+        with np.load(Path(__file__).parent / "golden" / f"{name}.npz") as file:
+            return dict(file)
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The shared material beside the checkout; tests that want it are skipped without it."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no shared material beside the checkout ({SHARED.name}/ is missing)")
+    return SHARED
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20260)
+
+
+@pytest.fixture
+def x64():
+    """Runs a test in double precision."""
+    with jax.enable_x64(True):
+        yield
