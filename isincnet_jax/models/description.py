@@ -1,0 +1,58 @@
+"""What there is to say about a codec, line by line."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from isincnet_jax.layers import design
+from isincnet_jax.models.autoencoder import Codec
+
+
+def describe(codec: Codec) -> list[tuple[str, str]]:
+    """Geometry, frame bounds, exactness, delay and rates of a codec.
+
+    Returns:
+        Pairs of a label and a text, in the order in which they are printed.
+    """
+    spec = codec.spec
+    bank = design.design_bank(spec)
+    solved = design.design_decoder(spec, codec.model.decoder)
+    bounds = design.frame_bounds(spec)
+    coefficients = spec.num_channels * spec.frame_rate_hz
+    center_hz = spec.center_hz
+    # A sample is complete when the last frame whose kernel reaches it has seen its own samples.
+    delay = bank.trail + solved.lead
+    lines = [
+        ("model", codec.name),
+        ("sample rate", f"{spec.sample_rate} Hz"),
+        ("frames", f"{spec.frame_rate_hz:.6g} a second (hop_length {spec.hop_length})"),
+        ("bins", f"{spec.num_bins}, {spec.scale}, {spec.component}: {spec.num_channels} channels"),
+        ("centres", f"{center_hz[0]:.6g} to {center_hz[-1]:.6g} Hz, at most "
+                    f"{np.max(np.diff(center_hz)):.4g} Hz apart"),
+        ("filters", f"{spec.shape} shape, {spec.window} window, {bank.kernels.shape[1]} taps, "
+                    f"{spec.normalization} normalised"
+                    + (", causal" if spec.causal else "")
+                    + (", tight" if spec.tight else "")),
+        ("padding", f"{spec.padding}; arithmetic: {spec.dialect}"),
+        ("frame bounds", f"{bounds.lower:.6g} to {bounds.upper:.6g}, "
+                         f"condition number {bounds.condition:.4g}"),
+        ("decoder", f"{solved.method}, {solved.taps // spec.hop_length} frame taps"),
+        ("exactness", _exactness(solved)),
+        ("noise gain", "depends on the weights" if np.isnan(solved.noise_gain)
+                       else f"{solved.noise_gain:.4g}"),
+        ("delay", f"{bank.trail} samples to encode, {delay} to reconstruct "
+                  f"({1000 * delay / spec.sample_rate:.1f} ms)"),
+        ("coefficients", f"{coefficients:.6g} a second, {spec.redundancy:.4g} per sample"),
+        ("bit rate", f"{8 * coefficients / 1000:.5g} kbit/s at 8 bits, before entropy coding"),
+    ]
+    if codec.model.projections:
+        lines.append(("projections", ", ".join(codec.model.projections)))
+    return lines
+
+
+def _exactness(solved: design.SolvedDecoder) -> str:
+    if np.isnan(solved.residual):
+        return "not claimed: trained weights"
+    level_db = 20 * np.log10(max(solved.residual, 1e-16))
+    verdict = "exact" if solved.is_exact else "the best linear decoder, not exact"
+    return f"{verdict}: {level_db:.0f} dB error on white noise before rounding"

@@ -1,0 +1,137 @@
+"""Pictures of filterbanks and spectrograms: the only module that draws.
+
+Functions take arrays and plain numbers, return a Matplotlib figure and show nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_FLOOR_DB = -80.0
+
+
+def _new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, np.ndarray]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, np.atleast_1d(figure.subplots(rows, columns))
+
+
+def _decibels(power: np.ndarray, floor_db: float) -> np.ndarray:
+    """Power in dB relative to its largest value."""
+    reference = max(float(np.max(power)), np.finfo(np.float64).tiny)
+    return 10 * np.log10(np.maximum(power / reference, 10 ** (floor_db / 10)))
+
+
+def plot_filterbank(
+    kernels: np.ndarray,
+    *,
+    sample_rate: int,
+    center_hz: Float[np.ndarray, " bins"],
+    num_shown: int = 12,
+    title: str = "",
+) -> Figure:
+    """Draws a bank: some impulse responses, all frequency responses, and their sum.
+
+    Args:
+        kernels: complex (or real) [bins, taps].
+        sample_rate: Hz.
+        center_hz: [bins].
+        num_shown: impulse responses to draw.
+        title: of the figure.
+    """
+    figure, axes = _new_figure(1, 3, (15, 4.2))
+    shown = np.unique(np.linspace(0, len(kernels) - 1, num_shown).astype(int))
+    _impulse_responses(axes[0], kernels[shown], center_hz[shown], sample_rate)
+    size = 1 << (4 * kernels.shape[1] - 1).bit_length()
+    response = np.fft.fft(kernels, size, axis=1)[:, : size // 2 + 1]
+    frequency_hz = np.linspace(0, sample_rate / 2, size // 2 + 1)
+    power = np.abs(response) ** 2
+    peak = np.max(power)
+    colors = _colors(len(kernels))
+    step = max(1, len(kernels) // 48)
+    for index in range(0, len(kernels), step):
+        level = 10 * np.log10(np.maximum(power[index] / peak, 1e-12))
+        axes[1].plot(frequency_hz / 1000, level, color=colors[index], linewidth=0.8)
+    axes[1].set(
+        xlabel="frequency (kHz)", ylabel="gain (dB, re largest)", ylim=(-80, 3),
+        title=f"frequency responses (every {step})" if step > 1 else "frequency responses",
+    )
+    total = np.sum(power, axis=0)
+    axes[2].plot(
+        frequency_hz / 1000, 10 * np.log10(np.maximum(total / np.mean(total), 1e-12)), "C0"
+    )
+    axes[2].set(
+        xlabel="frequency (kHz)", ylabel="level (dB, re mean)", title="sum of all powers",
+    )
+    for axis in axes[1:]:
+        axis.set_xlim(0, sample_rate / 2000)
+        axis.grid(alpha=0.3)
+    figure.suptitle(title)
+    return figure
+
+
+def _colors(count: int) -> np.ndarray:
+    import matplotlib
+
+    return matplotlib.colormaps["viridis"](np.linspace(0, 0.92, count))
+
+
+def _impulse_responses(
+    axis: Axes, kernels: np.ndarray, center_hz: np.ndarray, sample_rate: int
+) -> None:
+    offset_ms = (np.arange(kernels.shape[1]) - kernels.shape[1] // 2) / sample_rate * 1000
+    colors = _colors(len(kernels))
+    for row, kernel in enumerate(kernels):
+        largest = np.max(np.abs(kernel)) or 1.0
+        axis.plot(offset_ms, row + 0.45 * kernel.real / largest, color=colors[row], linewidth=0.8)
+    axis.set_yticks(range(len(kernels)), [f"{hz:.0f}" for hz in center_hz])
+    axis.set(xlabel="time (ms)", ylabel="centre (Hz)", title="impulse responses (real parts)")
+
+
+def plot_spectrogram(
+    spectrogram: Float[np.ndarray, "frames channels"],
+    *,
+    frame_times_s: Float[np.ndarray, " frames"],
+    center_hz: Float[np.ndarray, " bins"],
+    is_complex: bool,
+    title: str = "",
+) -> Figure:
+    """Draws the signed coefficients as they are, and their magnitude in dB.
+
+    Args:
+        spectrogram: [frames, channels]; a complex bank's cosine channels first.
+        frame_times_s: seconds, [frames].
+        center_hz: [bins].
+        is_complex: whether the second half of the channels are sines.
+        title: of the figure.
+    """
+    figure, axes = _new_figure(2, 1, (11, 7))
+    bins = len(center_hz)
+    cosine = spectrogram[:, :bins]
+    power = cosine**2 + (spectrogram[:, bins:] ** 2 if is_complex else 0.0)
+    limit = float(np.quantile(np.abs(cosine), 0.998)) or 1.0
+    drawings = (
+        (cosine.T / limit, "RdBu_r", (-1.0, 1.0), "signed cosine channels (re 99.8 % quantile)"),
+        (_decibels(power, _FLOOR_DB).T, "magma", (_FLOOR_DB, 0.0), "magnitude (dB re largest)"),
+    )
+    step = frame_times_s[1] - frame_times_s[0] if len(frame_times_s) > 1 else 1.0
+    edges_s = np.append(frame_times_s, frame_times_s[-1] + step) - step / 2
+    for axis, (image, colormap, limits, label) in zip(axes, drawings, strict=True):
+        mesh = axis.pcolormesh(
+            edges_s, np.arange(bins + 1) - 0.5, image, cmap=colormap, rasterized=True,
+            vmin=limits[0], vmax=limits[1],
+        )
+        ticks = np.unique(np.linspace(0, bins - 1, 9).astype(int))
+        axis.set_yticks(ticks, [f"{center_hz[tick]:.0f}" for tick in ticks])
+        axis.set(xlabel="time (s)", ylabel="centre (Hz)")
+        figure.colorbar(mesh, ax=axis, label=label)
+    figure.suptitle(title)
+    return figure
