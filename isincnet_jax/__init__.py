@@ -29,7 +29,24 @@ _EXPORTS = {
     "suggest_invertible": "isincnet_jax.layers.design",
 }
 
-__all__ = ["__version__", *sorted(_EXPORTS)]  # noqa: PLE0604
+__all__ = [
+    "Analysis",
+    "Codec",
+    "DecoderSpec",
+    "FilterbankSpec",
+    "NotInvertibleWarning",
+    "PRESETS",
+    "Quantizer",
+    "SincNet",
+    "Synthesis",
+    "__version__",
+    "build_codec",
+    "demo_waveform",
+    "frame_bounds",
+    "from_pretrained",
+    "load_reference",
+    "suggest_invertible",
+]
 
 if TYPE_CHECKING:
     from isincnet_jax.data.demo import demo_waveform

@@ -38,9 +38,7 @@ BitsOption = Annotated[
 ]
 ScalesOption = Annotated[
     str,
-    typer.Option(
-        "--scales", help="Quantiser scales: 'signal' (two passes) or 'spec' (one pass)."
-    ),
+    typer.Option("--scales", help="Quantiser scales: 'signal' (two passes) or 'spec' (one pass)."),
 ]
 
 
@@ -92,9 +90,7 @@ def _open_input(path: Path, codec: Codec) -> tuple[Any, Any]:
     return info, lambda: audio_files.read_blocks(path, sample_rate=rate)
 
 
-def _fitted_quantizer(
-    codec: Codec, read: Any, q_bits: int | None, scales: str
-) -> Quantizer | None:
+def _fitted_quantizer(codec: Codec, read: Any, q_bits: int | None, scales: str) -> Quantizer | None:
     """The quantizer that the options ask for; None without --q-bits."""
     from isincnet_jax.models import blocks
 

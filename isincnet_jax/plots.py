@@ -61,7 +61,9 @@ def plot_filterbank(
         level = 10 * np.log10(np.maximum(power[index] / peak, 1e-12))
         axes[1].plot(frequency_hz / 1000, level, color=colors[index], linewidth=0.8)
     axes[1].set(
-        xlabel="frequency (kHz)", ylabel="gain (dB, re largest)", ylim=(-80, 3),
+        xlabel="frequency (kHz)",
+        ylabel="gain (dB, re largest)",
+        ylim=(-80, 3),
         title=f"frequency responses (every {step})" if step > 1 else "frequency responses",
     )
     total = np.sum(power, axis=0)
@@ -69,7 +71,9 @@ def plot_filterbank(
         frequency_hz / 1000, 10 * np.log10(np.maximum(total / np.mean(total), 1e-12)), "C0"
     )
     axes[2].set(
-        xlabel="frequency (kHz)", ylabel="level (dB, re mean)", title="sum of all powers",
+        xlabel="frequency (kHz)",
+        ylabel="level (dB, re mean)",
+        title="sum of all powers",
     )
     for axis in axes[1:]:
         axis.set_xlim(0, sample_rate / 2000)
@@ -117,17 +121,24 @@ def plot_spectrogram(
     bins = len(center_hz)
     cosine = spectrogram[:, :bins]
     power = cosine**2 + (spectrogram[:, bins:] ** 2 if is_complex else 0.0)
-    limit = float(np.quantile(np.abs(cosine), 0.998)) or 1.0
+    limit = float(np.max(np.abs(cosine))) or 1.0
+    # A cube root shows the signs of quiet coefficients beside loud ones.
+    signed = np.cbrt(cosine / limit)
     drawings = (
-        (cosine.T / limit, "RdBu_r", (-1.0, 1.0), "signed cosine channels (re 99.8 % quantile)"),
+        (signed.T, "RdBu_r", (-1.0, 1.0), "signed cosine channels (cube root, re largest)"),
         (_decibels(power, _FLOOR_DB).T, "magma", (_FLOOR_DB, 0.0), "magnitude (dB re largest)"),
     )
     step = frame_times_s[1] - frame_times_s[0] if len(frame_times_s) > 1 else 1.0
     edges_s = np.append(frame_times_s, frame_times_s[-1] + step) - step / 2
     for axis, (image, colormap, limits, label) in zip(axes, drawings, strict=True):
         mesh = axis.pcolormesh(
-            edges_s, np.arange(bins + 1) - 0.5, image, cmap=colormap, rasterized=True,
-            vmin=limits[0], vmax=limits[1],
+            edges_s,
+            np.arange(bins + 1) - 0.5,
+            image,
+            cmap=colormap,
+            rasterized=True,
+            vmin=limits[0],
+            vmax=limits[1],
         )
         ticks = np.unique(np.linspace(0, bins - 1, 9).astype(int))
         axis.set_yticks(ticks, [f"{center_hz[tick]:.0f}" for tick in ticks])

@@ -1,0 +1,1 @@
+"""Audio in: files, the built-in clip, corpora. The only folder that may import TensorFlow."""

@@ -182,9 +182,7 @@ def _own_rate_blocks(path: Path, info: AudioInfo, block_samples: int) -> Iterato
     if position == 0:
         raise AudioError(f"{path}: holds no samples")
     if source is not None and position < source.frames and source.format != "MP3":
-        raise AudioError(
-            f"{path}: truncated: {position} of {source.frames} samples could be read"
-        )
+        raise AudioError(f"{path}: truncated: {position} of {source.frames} samples could be read")
 
 
 def _raw_blocks(

@@ -1,0 +1,1 @@
+"""Pure functions without Flax: design in float64 NumPy, apply in JAX."""

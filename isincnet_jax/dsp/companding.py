@@ -11,7 +11,9 @@ All functions are elementwise JAX, differentiable where the mathematics is.
 from __future__ import annotations
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
+
+from isincnet_jax.typing import Array
 
 
 def check_q_bits(q_bits: int) -> int:
@@ -70,9 +72,7 @@ def decode_reference(
     return jnp.sign(companded) * ((1.0 + mu) ** jnp.abs(companded) - 1.0) / mu
 
 
-def encode_symmetric(
-    value: Float[Array, "..."], *, q_bits: int, mu: float
-) -> Int[Array, "..."]:
+def encode_symmetric(value: Float[Array, "..."], *, q_bits: int, mu: float) -> Int[Array, "..."]:
     """The symmetric (mid-tread) code: round(H y) + H with H = 2^(q-1) - 1.
 
     Args:

@@ -18,10 +18,9 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from isincnet_jax.typing import Padding
-
+from isincnet_jax.typing import Array, Padding
 
 _MOST_SLICES = 32
 
@@ -131,7 +130,7 @@ def correlate_frames(
     Returns:
         [..., (padded - taps) // hop + 1, channels].
     """
-    flat = padded.reshape((-1, padded.shape[-1], 1))
+    flat = jnp.reshape(padded, (-1, padded.shape[-1], 1))
     frames = lax.conv_general_dilated(
         flat,
         jnp.transpose(kernels)[:, None, :],
@@ -268,7 +267,7 @@ def synthesize_frames(
     )
     by_step = jnp.transpose(kernels.reshape(channels, len(steps), hop_length), (1, 0, 2))
     blocks = lax.conv_general_dilated(
-        rows.reshape((-1, *rows.shape[-2:])),
+        jnp.reshape(rows, (-1, *rows.shape[-2:])),
         jnp.flip(by_step, axis=0),
         window_strides=(1,),
         padding="VALID",

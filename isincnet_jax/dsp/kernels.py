@@ -20,17 +20,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.signal
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from isincnet_jax.dsp import shapes
-from isincnet_jax.typing import ComplexKernels, Component, Normalization
+from isincnet_jax.typing import Array, ComplexKernels, Component, Normalization
 
 NORMALIZATIONS: tuple[Normalization, ...] = ("l1", "max_l1", "l2", "gain", "none")
 
 
-def make_window(
-    name: str, kernel_size: int, *, causal: bool = False
-) -> Float[np.ndarray, " taps"]:
+def make_window(name: str, kernel_size: int, *, causal: bool = False) -> Float[np.ndarray, " taps"]:
     """A symmetric window of ``kernel_size`` taps around tap ``kernel_size // 2``.
 
     Args:
@@ -104,7 +102,9 @@ def normalize_kernels(
         return kernels
     if method == "max_l1":
         return kernels / np.max(np.sum(np.abs(kernels), axis=1))
-    used = np.abs(kernels) if component == "complex" or method == "gain" else np.abs(kernels.real)
+    used = (
+        np.abs(kernels) if component == "complex" or method == "gain" else np.abs(np.real(kernels))
+    )
     size = np.sqrt(np.sum(used**2, axis=1)) if method == "l2" else np.sum(used, axis=1)
     if np.any(size == 0.0):
         raise ValueError(f"filter {int(np.argmin(size))} is 0 throughout and cannot be normalised")
@@ -189,8 +189,8 @@ def stack_components(
         component: "real" gives [bins, taps]; "complex" gives [2 bins, taps], cosines first.
     """
     if component == "real":
-        return np.ascontiguousarray(kernels.real)
-    return np.concatenate([kernels.real, kernels.imag], axis=0)
+        return np.ascontiguousarray(np.real(kernels))
+    return np.concatenate([np.real(kernels), np.imag(kernels)], axis=0)
 
 
 def _exact_phase(frequency: Array, offset: Array) -> Array:
@@ -213,7 +213,7 @@ def kernels_from_parameters(
     shape: str,
     component: Component,
     normalization: Normalization,
-) -> Float[Array, "channels taps"]:
+) -> Float[jax.Array, "channels taps"]:
     """The kernels of a learnable bank, differentiable in its centres and bandwidths.
 
     Args:

@@ -20,10 +20,11 @@ import functools
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from isincnet_jax.dsp import framing
 from isincnet_jax.dsp.decoders import SynthesisKernels
+from isincnet_jax.typing import Array
 
 
 def _window_at(window: np.ndarray, center: int, offset: np.ndarray) -> np.ndarray:
@@ -267,9 +268,7 @@ def _half_periods(
     weight[[0, -1]] = 1.0
     cosine, sine = _dft_matrices(num_bins, low, high)
     dtype = spectrogram.dtype
-    halves = lax.optimization_barrier(
-        (spectrogram[..., :num_bins], spectrogram[..., num_bins:])
-    )
+    halves = lax.optimization_barrier((spectrogram[..., :num_bins], spectrogram[..., num_bins:]))
     even, odd = (
         jnp.matmul(half, jnp.asarray((matrix * weight).T, dtype), precision=precision)
         for half, matrix in zip(halves, (cosine, sine), strict=True)

@@ -1,0 +1,1 @@
+"""Specs, solved designs, and thin Flax Linen modules over :mod:`isincnet_jax.dsp`."""

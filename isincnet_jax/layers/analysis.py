@@ -107,6 +107,7 @@ class Analysis(nn.Module):
     precision: lax.PrecisionLike = lax.Precision.HIGHEST
 
     def setup(self) -> None:
+        """Creates the variables."""
         spec = self.spec
         if not self.learnable:
             fixed = (
@@ -155,6 +156,4 @@ class Analysis(nn.Module):
             [..., frames, channels]; a complex bank's cosine channels before its sine channels.
         """
         check_waveform(waveform, self.dtype)
-        return apply_analysis(
-            waveform, self.filters(), spec=self.spec, precision=self.precision
-        )
+        return apply_analysis(waveform, self.filters(), spec=self.spec, precision=self.precision)

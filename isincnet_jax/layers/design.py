@@ -267,9 +267,7 @@ def explain_not_invertible(spec: FilterbankSpec) -> str:
 _PROVIDED: dict[tuple[FilterbankSpec, DecoderSpec], SolvedDecoder] = {}
 
 
-def provide_solution(
-    spec: FilterbankSpec, decoder: DecoderSpec, solved: SolvedDecoder
-) -> None:
+def provide_solution(spec: FilterbankSpec, decoder: DecoderSpec, solved: SolvedDecoder) -> None:
     """Makes :func:`design_decoder` return a solution that was computed before, say on disk."""
     _PROVIDED[spec, decoder] = solved
 
@@ -305,9 +303,7 @@ def _design_decoder(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder
     if decoder.kind == "dual":
         frames = decoder.num_frames or 32
         bank = design_bank(spec)
-        solved = decoders.dual_decoder(
-            bank.kernels, hop_length=spec.hop_length, num_frames=frames
-        )
+        solved = decoders.dual_decoder(bank.kernels, hop_length=spec.hop_length, num_frames=frames)
         return _solved(solved, "canonical dual")
     if decoder.kind == "auto" and spec.is_uniform:
         windowed = _dual_window(spec, decoder)
@@ -323,7 +319,8 @@ def _without_inverse(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecode
     if decoder.kind != "auto":
         raise ValueError(f"{message}; or ask for the best linear decoder, kind='wiener'")
     warnings.warn(
-        f"{message}; decoding with the best linear (Wiener) decoder", NotInvertibleWarning,
+        f"{message}; decoding with the best linear (Wiener) decoder",
+        NotInvertibleWarning,
         stacklevel=4,
     )
     return _wiener(spec, decoder)

@@ -46,9 +46,7 @@ class Quantizer:
         if self.code == "reference":
             return companding.encode_reference(spectrogram, q_bits=self.q_bits)
         scale = jnp.asarray(self.scale, spectrogram.dtype)
-        return companding.encode_symmetric(
-            spectrogram / scale, q_bits=self.q_bits, mu=self.mu
-        )
+        return companding.encode_symmetric(spectrogram / scale, q_bits=self.q_bits, mu=self.mu)
 
     def decode(self, codes: Codes, *, dtype: Any = jnp.float32) -> Spectrogram:
         """Coefficients of codes, in the shape of the input.
@@ -79,9 +77,7 @@ class Quantizer:
         return np.dtype(np.uint8 if self.q_bits <= 8 else np.uint16)
 
 
-def scales_from_spec(
-    spec: FilterbankSpec, *, level_db: float = -23.0
-) -> np.ndarray:
+def scales_from_spec(spec: FilterbankSpec, *, level_db: float = -23.0) -> np.ndarray:
     """Per-channel scales from the statistics that a bank has on music of a given level.
 
     12 standard deviations of the channel for :func:`.covariance.music_autocovariance`, so that

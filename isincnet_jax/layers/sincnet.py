@@ -49,6 +49,7 @@ class SincNet(nn.Module):
     precision: lax.PrecisionLike = lax.Precision.HIGHEST
 
     def setup(self) -> None:
+        """Creates the variables."""
         common = {"dtype": self.dtype, "precision": self.precision}
         self.analysis = Analysis(self.spec, learnable=self.learnable_filters, **common)
         self.synthesis = Synthesis(

@@ -16,7 +16,7 @@ from isincnet_jax.typing import ComplexKernels, Component, Dialect, Normalizatio
 _LOWEST_LOG_HZ = 32.703  # C1, where a log scale starts unless told otherwise.
 
 
-def _require(condition: bool, message: str) -> None:
+def _require(condition: object, message: str) -> None:
     if not condition:
         raise ValueError(message)
 

@@ -106,6 +106,7 @@ class Synthesis(nn.Module):
     precision: lax.PrecisionLike = lax.Precision.HIGHEST
 
     def setup(self) -> None:
+        """Creates the variables."""
         solved = design.design_decoder(self.spec, self.decoder)
         if self.learnable:
             dense = design.dense_kernels(self.spec, solved)

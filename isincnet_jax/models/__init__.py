@@ -1,0 +1,1 @@
+"""Assembly of layers: codecs, long signals in blocks, archives."""

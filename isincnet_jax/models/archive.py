@@ -215,9 +215,7 @@ class ArchiveReader:
 def _read_npy_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     version = npy_format.read_magic(member)
     read = (
-        npy_format.read_array_header_1_0
-        if version == (1, 0)
-        else npy_format.read_array_header_2_0
+        npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
     )
     shape, fortran_order, dtype = read(member)
     if fortran_order or dtype.hasobject:

@@ -133,8 +133,10 @@ def decode_blocks(
         spectrogram = np.ascontiguousarray(segment.rows.transpose(1, 0, 2))
         # The segment as a clip of its own: its first frame becomes the first frame of a clip.
         origin = segment.start * hop
-        clip = length - origin if segment.is_last else design.longest_length(
-            codec.spec, len(segment.rows)
+        clip = (
+            length - origin
+            if segment.is_last
+            else design.longest_length(codec.spec, len(segment.rows))
         )
         samples = np.asarray(codec.decode(spectrogram, length=clip)).T
         begin = segment.skip * hop if segment.skip else 0

@@ -27,21 +27,34 @@ def describe(codec: Codec) -> list[tuple[str, str]]:
         ("sample rate", f"{spec.sample_rate} Hz"),
         ("frames", f"{spec.frame_rate_hz:.6g} a second (hop_length {spec.hop_length})"),
         ("bins", f"{spec.num_bins}, {spec.scale}, {spec.component}: {spec.num_channels} channels"),
-        ("centres", f"{center_hz[0]:.6g} to {center_hz[-1]:.6g} Hz, at most "
-                    f"{np.max(np.diff(center_hz)):.4g} Hz apart"),
-        ("filters", f"{spec.shape} shape, {spec.window} window, {bank.kernels.shape[1]} taps, "
-                    f"{spec.normalization} normalised"
-                    + (", causal" if spec.causal else "")
-                    + (", tight" if spec.tight else "")),
+        (
+            "centres",
+            f"{center_hz[0]:.6g} to {center_hz[-1]:.6g} Hz, at most "
+            f"{np.max(np.diff(center_hz)):.4g} Hz apart",
+        ),
+        (
+            "filters",
+            f"{spec.shape} shape, {spec.window} window, {bank.kernels.shape[1]} taps, "
+            f"{spec.normalization} normalised"
+            + (", causal" if spec.causal else "")
+            + (", tight" if spec.tight else ""),
+        ),
         ("padding", f"{spec.padding}; arithmetic: {spec.dialect}"),
-        ("frame bounds", f"{bounds.lower:.6g} to {bounds.upper:.6g}, "
-                         f"condition number {bounds.condition:.4g}"),
+        (
+            "frame bounds",
+            f"{bounds.lower:.6g} to {bounds.upper:.6g}, condition number {bounds.condition:.4g}",
+        ),
         ("decoder", f"{solved.method}, {solved.taps // spec.hop_length} frame taps"),
         ("exactness", _exactness(solved)),
-        ("noise gain", "depends on the weights" if np.isnan(solved.noise_gain)
-                       else f"{solved.noise_gain:.4g}"),
-        ("delay", f"{bank.trail} samples to encode, {delay} to reconstruct "
-                  f"({1000 * delay / spec.sample_rate:.1f} ms)"),
+        (
+            "noise gain",
+            "depends on the weights" if np.isnan(solved.noise_gain) else f"{solved.noise_gain:.4g}",
+        ),
+        (
+            "delay",
+            f"{bank.trail} samples to encode, {delay} to reconstruct "
+            f"({1000 * delay / spec.sample_rate:.1f} ms)",
+        ),
         ("coefficients", f"{coefficients:.6g} a second, {spec.redundancy:.4g} per sample"),
         ("bit rate", f"{8 * coefficients / 1000:.5g} kbit/s at 8 bits, before entropy coding"),
     ]

@@ -1,0 +1,1 @@
+"""Codecs by name or from files: solved presets and weights of the reference."""

@@ -42,9 +42,7 @@ def _linear(sample_rate: int, hop_length: int) -> Preset:
 
 
 def _causal(sample_rate: int, hop_length: int) -> Preset:
-    spec = FilterbankSpec(
-        sample_rate, hop_length, 128, shape="none", component="real", causal=True
-    )
+    spec = FilterbankSpec(sample_rate, hop_length, 128, shape="none", component="real", causal=True)
     decoder = DecoderSpec(num_frames=20)
     return Preset(spec, decoder, ("mel_slaney",), "iSincNet 0.5 geometry, real and causal")
 

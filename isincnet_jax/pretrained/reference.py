@@ -100,7 +100,7 @@ def _channel_filters(filters: np.ndarray, spec: FilterbankSpec, path: Path) -> n
     if filters.shape != expected:
         raise CheckpointError(f"{path}: filters of shape {filters.shape}, expected {expected}")
     filters = filters[:, 0, :].astype(np.complex64)
-    parts = [filters.real] if spec.component == "real" else [filters.real, filters.imag]
+    parts = [np.real(filters)] if spec.component == "real" else [np.real(filters), np.imag(filters)]
     channels = np.concatenate(parts, axis=0)
     difference = float(np.max(np.abs(channels - design.design_bank(spec).kernels)))
     if not difference < 1e-5:
