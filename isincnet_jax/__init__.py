@@ -14,9 +14,9 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "Analysis": "isincnet_jax.layers.analysis",
     "Codec": "isincnet_jax.models.autoencoder",
-    "DecoderSpec": "isincnet_jax.layers.design",
+    "DecoderSpec": "isincnet_jax.layers.decoding",
     "FilterbankSpec": "isincnet_jax.layers.spec",
-    "NotInvertibleWarning": "isincnet_jax.layers.design",
+    "NotInvertibleWarning": "isincnet_jax.layers.decoding",
     "PRESETS": "isincnet_jax.pretrained.hub",
     "Quantizer": "isincnet_jax.layers.quantizer",
     "SincNet": "isincnet_jax.layers.sincnet",
@@ -30,12 +30,12 @@ _EXPORTS = {
 }
 
 __all__ = [
+    "PRESETS",
     "Analysis",
     "Codec",
     "DecoderSpec",
     "FilterbankSpec",
     "NotInvertibleWarning",
-    "PRESETS",
     "Quantizer",
     "SincNet",
     "Synthesis",
@@ -51,12 +51,8 @@ __all__ = [
 if TYPE_CHECKING:
     from isincnet_jax.data.demo import demo_waveform
     from isincnet_jax.layers.analysis import Analysis
-    from isincnet_jax.layers.design import (
-        DecoderSpec,
-        NotInvertibleWarning,
-        frame_bounds,
-        suggest_invertible,
-    )
+    from isincnet_jax.layers.decoding import DecoderSpec, NotInvertibleWarning
+    from isincnet_jax.layers.design import frame_bounds, suggest_invertible
     from isincnet_jax.layers.quantizer import Quantizer
     from isincnet_jax.layers.sincnet import SincNet
     from isincnet_jax.layers.spec import FilterbankSpec

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from isincnet_jax.layers.analysis import COLLECTION, Analysis
-from isincnet_jax.layers.design import DecoderSpec
+from isincnet_jax.layers.decoding import DecoderSpec
 from isincnet_jax.layers.projection import design_projection, resolve_scale
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.layers.synthesis import Synthesis

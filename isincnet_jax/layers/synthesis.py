@@ -11,9 +11,10 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.dsp import framing, uniform
-from isincnet_jax.layers import design
+from isincnet_jax.layers import decoding, design
 from isincnet_jax.layers.analysis import COLLECTION
-from isincnet_jax.layers.design import DecoderSpec, EdgePlan
+from isincnet_jax.layers.decoding import DecoderSpec
+from isincnet_jax.layers.edges import EdgePlan, edge_plan
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.typing import Spectrogram, Waveform
 
@@ -107,9 +108,9 @@ class Synthesis(nn.Module):
 
     def setup(self) -> None:
         """Creates the variables."""
-        solved = design.design_decoder(self.spec, self.decoder)
+        solved = decoding.design_decoder(self.spec, self.decoder)
         if self.learnable:
-            dense = design.dense_kernels(self.spec, solved)
+            dense = decoding.dense_kernels(self.spec, solved)
             self.kernels = self.param("kernels", lambda key: jnp.asarray(dense, self.dtype))
         else:
             self.fixed = self.variable(
@@ -132,9 +133,9 @@ class Synthesis(nn.Module):
             TypeError: if the dtype is another.
         """
         length = check_spectrogram(spectrogram, self.spec, length, self.dtype)
-        solved = design.design_decoder(self.spec, self.decoder)
+        solved = decoding.design_decoder(self.spec, self.decoder)
         # Learned weights keep no symmetry, and the edges of a clip are then theirs to learn.
-        edges = None if self.learnable else design.edge_plan(self.spec, solved, length)
+        edges = None if self.learnable else edge_plan(self.spec, solved, length)
         return apply_synthesis(
             spectrogram,
             self.kernels if self.learnable else self.fixed.value,

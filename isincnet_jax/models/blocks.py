@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from isincnet_jax.layers import design
+from isincnet_jax.layers import decoding, design
 from isincnet_jax.layers.quantizer import Quantizer
 from isincnet_jax.models.autoencoder import Codec
 
@@ -67,7 +67,7 @@ def overlapped_segments(
 
 def margin_frames(codec: Codec) -> int:
     """Context in frames that makes joins exact: twice the reach of both banks, and some."""
-    solved = design.design_decoder(codec.spec, codec.model.decoder)
+    solved = decoding.design_decoder(codec.spec, codec.model.decoder)
     taps = solved.taps + design.design_bank(codec.spec).kernels.shape[1]
     return 2 * -(-taps // codec.spec.hop_length) + 8
 

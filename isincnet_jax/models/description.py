@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from isincnet_jax.layers import design
+from isincnet_jax.layers import decoding, design
 from isincnet_jax.models.autoencoder import Codec
 
 
@@ -16,7 +16,7 @@ def describe(codec: Codec) -> list[tuple[str, str]]:
     """
     spec = codec.spec
     bank = design.design_bank(spec)
-    solved = design.design_decoder(spec, codec.model.decoder)
+    solved = decoding.design_decoder(spec, codec.model.decoder)
     bounds = design.frame_bounds(spec)
     coefficients = spec.num_channels * spec.frame_rate_hz
     center_hz = spec.center_hz
@@ -63,7 +63,7 @@ def describe(codec: Codec) -> list[tuple[str, str]]:
     return lines
 
 
-def _exactness(solved: design.SolvedDecoder) -> str:
+def _exactness(solved: decoding.SolvedDecoder) -> str:
     if np.isnan(solved.residual):
         return "not claimed: trained weights"
     level_db = 20 * np.log10(max(solved.residual, 1e-16))

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from isincnet_jax.layers import design
-from isincnet_jax.layers.design import DecoderSpec, SolvedDecoder
+from isincnet_jax.layers import decoding
+from isincnet_jax.layers.decoding import DecoderSpec, SolvedDecoder
 from isincnet_jax.layers.sincnet import SincNet
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.models.autoencoder import Codec, build_codec
@@ -134,9 +134,9 @@ def _provide_cached(spec: FilterbankSpec, decoder: DecoderSpec, directory: Path)
     path = directory / f"decoder-{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
     solved = _load_solution(path, key)
     if solved is None:
-        solved = design.design_decoder(spec, decoder)
+        solved = decoding.design_decoder(spec, decoder)
         _store_solution(path, key, solved)
-    design.provide_solution(spec, decoder, solved)
+    decoding.provide_solution(spec, decoder, solved)
 
 
 def _digest(key: str, values: np.ndarray, numbers: np.ndarray, method: str) -> str:

@@ -1,0 +1,257 @@
+"""From a spec to its solved decoder: synthesis kernels or a dual window, with their accuracy."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import warnings
+from typing import Literal, get_args
+
+import numpy as np
+
+from isincnet_jax.dsp import decoders, uniform
+from isincnet_jax.layers import design
+from isincnet_jax.layers.spec import FilterbankSpec
+
+EXACT_RESIDUAL = 1e-6
+"""Largest relative error of a decoder that may call itself exact: -120 dB."""
+
+_SOLVED_RESIDUAL = 1e-11
+_DUAL_WINDOW_FRAMES = 4
+_LONGEST_DUAL_FRAMES = 32
+
+DecoderKind = Literal["auto", "least_squares", "dual", "wiener", "free"]
+
+
+class NotInvertibleWarning(UserWarning):
+    """A bank loses part of the signal; the best linear decoder is used instead."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DecoderSpec:
+    """How the synthesis kernels are found.
+
+    Attributes:
+        kind: "auto" (exact: a dual window for uniform banks, else least squares with as many
+            frames as it takes; for a bank that cannot be inverted, Wiener with a warning),
+            "least_squares" (exact or an error), "dual" (canonical dual, cut), "wiener", or "free"
+            (zeros, for weights that are loaded or learned from nothing).
+        num_frames: frame taps; chosen if None.
+        first_frame: for "free", the first of those frames, relative to the block they emit.
+        regularization: of the least squares, relative; larger lowers the noise gain of an
+            ill-conditioned bank and the exactness with it.
+        autocovariance: of the signal, for "wiener"; white noise if empty.
+        noise_variance: of the coefficients, for "wiener": one number, or one per channel.
+    """
+
+    kind: DecoderKind = "auto"
+    num_frames: int | None = None
+    first_frame: int | None = None
+    regularization: float = 1e-11
+    autocovariance: tuple[float, ...] = ()
+    noise_variance: float | tuple[float, ...] = 1e-8
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(DecoderKind):
+            options = ", ".join(get_args(DecoderKind))
+            raise ValueError(f"decoder kind={self.kind!r} is unknown; use {options}")
+        if self.num_frames is not None and self.num_frames < 1:
+            raise ValueError(f"num_frames={self.num_frames} must be at least 1")
+        if self.kind == "free" and (self.num_frames is None or self.first_frame is None):
+            raise ValueError("decoder kind='free' needs num_frames and first_frame")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SolvedDecoder:
+    """A decoder, ready to be cast and applied.
+
+    Attributes:
+        values: float64: synthesis kernels [channels, taps], or the dual window [taps] of a
+            uniform bank.
+        lead: taps before a frame's own position.
+        residual: relative root mean squared error on white noise, coefficients unrounded.
+        noise_gain: output deviation for unit white noise on the coefficients.
+        method: what it is: "dual window", "least squares", "canonical dual", "adjoint"
+            (of a tight bank), "wiener" or "free weights".
+    """
+
+    values: np.ndarray
+    lead: int
+    residual: float
+    noise_gain: float
+    method: str
+
+    @property
+    def is_window(self) -> bool:
+        """Whether ``values`` is the dual window of a uniform bank."""
+        return self.values.ndim == 1
+
+    @property
+    def taps(self) -> int:
+        """Length of the synthesis kernels."""
+        return self.values.shape[-1]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the error is below :data:`EXACT_RESIDUAL`."""
+        return self.residual <= EXACT_RESIDUAL
+
+
+_PROVIDED: dict[tuple[FilterbankSpec, DecoderSpec], SolvedDecoder] = {}
+
+
+def provide_solution(spec: FilterbankSpec, decoder: DecoderSpec, solved: SolvedDecoder) -> None:
+    """Makes :func:`design_decoder` return a solution that was computed before, say on disk."""
+    _PROVIDED[spec, decoder] = solved
+
+
+def design_decoder(spec: FilterbankSpec, decoder: DecoderSpec | None = None) -> SolvedDecoder:
+    """Solves the decoder of a bank, once per process.
+
+    Raises:
+        ValueError: for "least_squares" or "dual" on a bank that cannot be inverted.
+
+    Warns:
+        NotInvertibleWarning: for "auto" on a bank that cannot be inverted.
+    """
+    decoder = decoder or DecoderSpec()
+    return _PROVIDED.get((spec, decoder)) or _design_decoder(spec, decoder)
+
+
+@functools.lru_cache(maxsize=32)
+def _design_decoder(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
+    if decoder.kind == "free":
+        return _free(spec, decoder)
+    if decoder.kind == "wiener":
+        return _wiener(spec, decoder)
+    if decoder.kind == "auto":
+        if spec.tight:
+            return _adjoint(spec)
+        # A dual window shows by itself whether it exists: the bounds need not be known first.
+        windowed = _dual_window(spec, decoder) if spec.is_uniform else None
+        if windowed is not None:
+            return windowed
+    if design.frame_bounds(spec).condition > design.INVERTIBLE_CONDITION:
+        return _without_inverse(spec, decoder)
+    return _dual(spec, decoder) if decoder.kind == "dual" else _least_squares(spec, decoder)
+
+
+def _free(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
+    """Zeros in the shape that loaded or learned weights have."""
+    num_frames, first_frame = decoder.num_frames or 1, decoder.first_frame or 0
+    zeros = np.zeros((spec.num_channels, num_frames * spec.hop_length))
+    lead = (first_frame + num_frames - 1) * spec.hop_length
+    return SolvedDecoder(design.read_only(zeros), lead, float("nan"), float("nan"), "free weights")
+
+
+def _dual(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
+    solved = decoders.dual_decoder(
+        design.design_bank(spec).kernels,
+        hop_length=spec.hop_length,
+        num_frames=decoder.num_frames or _LONGEST_DUAL_FRAMES,
+    )
+    return _solved(solved, "canonical dual")
+
+
+def _without_inverse(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
+    message = design.explain_not_invertible(spec)
+    if decoder.kind != "auto":
+        raise ValueError(f"{message}; or ask for the best linear decoder, kind='wiener'")
+    warnings.warn(
+        f"{message}; decoding with the best linear (Wiener) decoder",
+        NotInvertibleWarning,
+        stacklevel=4,
+    )
+    return _wiener(spec, decoder)
+
+
+def _adjoint(spec: FilterbankSpec) -> SolvedDecoder:
+    """The inverse of a tight bank: its own kernels."""
+    bank = design.design_bank(spec)
+    own = decoders.aligned_to_hops(
+        bank.kernels, lead=bank.kernels.shape[1] // 2, hop_length=spec.hop_length
+    )
+    return _solved(decoders.measured(own, bank.kernels, hop_length=spec.hop_length), "adjoint")
+
+
+def _solved(kernels_and_errors: decoders.SynthesisKernels, method: str) -> SolvedDecoder:
+    return SolvedDecoder(
+        design.read_only(kernels_and_errors.kernels),
+        kernels_and_errors.lead,
+        kernels_and_errors.residual,
+        kernels_and_errors.noise_gain,
+        method,
+    )
+
+
+def _dual_window(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder | None:
+    """The dual window of a uniform bank, or None if this structure has no exact one."""
+    bank = design.design_bank(spec)
+    hop = spec.hop_length
+    num_frames = decoder.num_frames or _DUAL_WINDOW_FRAMES
+    # As many hops before as after the block that the frames see: the dual mirrors the support.
+    before = max(round((num_frames + (bank.lead - bank.trail) / hop) / 2), 0)
+    reach, ahead = before * hop, (num_frames - before) * hop - 1
+    window = design.analysis_window(spec)
+    dual, violation = uniform.dual_window(
+        window,
+        hop_length=spec.hop_length,
+        num_bins=spec.num_bins,
+        reach=reach,
+        reach_ahead=ahead,
+    )
+    if violation > _SOLVED_RESIDUAL:
+        return None
+    dense = uniform.synthesis_kernels(
+        dual, num_bins=spec.num_bins, lead=reach, hop_length=spec.hop_length
+    )
+    return SolvedDecoder(design.read_only(dual), reach, violation, dense.noise_gain, "dual window")
+
+
+def dense_kernels(spec: FilterbankSpec, solved: SolvedDecoder) -> np.ndarray:
+    """Synthesis kernels [channels, taps] of a decoder, a dual window written out."""
+    if not solved.is_window:
+        return solved.values
+    return uniform.synthesis_kernels(
+        solved.values, num_bins=spec.num_bins, lead=solved.lead, hop_length=spec.hop_length
+    ).kernels
+
+
+def _least_squares(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
+    bank = design.design_bank(spec)
+    tried = (4, 6, 8, 12, 16, 24, 32) if spec.is_symmetric else (8, 16, 24, 32)
+    span = (bank.lead + bank.trail) // (2 * spec.hop_length)
+    counts = [decoder.num_frames] if decoder.num_frames else [n for n in tried if n > span]
+    best = None
+    for count in counts or [tried[-1] + 2 * span]:
+        found = decoders.least_squares_decoder(
+            bank.kernels,
+            hop_length=spec.hop_length,
+            num_frames=count,
+            regularization=decoder.regularization,
+        )
+        if best is None or found.residual < best.residual:
+            best = found
+        if found.residual <= _SOLVED_RESIDUAL:
+            break
+    assert best is not None
+    return _solved(best, "least squares")
+
+
+def _wiener(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
+    bank = design.design_bank(spec)
+    noise = np.asarray(decoder.noise_variance, np.float64)
+    if noise.ndim and len(noise) != spec.num_channels:
+        raise ValueError(
+            f"noise_variance has {len(noise)} entries; give one number or one per channel "
+            f"({spec.num_channels})"
+        )
+    frames = decoder.num_frames or 2 * -(-(bank.lead + bank.trail) // (2 * spec.hop_length)) + 4
+    solved = decoders.wiener_decoder(
+        bank.kernels,
+        hop_length=spec.hop_length,
+        num_frames=frames,
+        autocovariance=np.asarray(decoder.autocovariance) if decoder.autocovariance else None,
+        noise_variance=noise,
+    )
+    return _solved(solved, "wiener")

@@ -1,0 +1,74 @@
+"""From a spec and a length to the decoders of a reflected clip's edges."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+from isincnet_jax.dsp import boundary
+from isincnet_jax.layers.decoding import SolvedDecoder
+from isincnet_jax.layers.design import design_bank
+from isincnet_jax.layers.spec import FilterbankSpec
+
+
+class EdgePlan(NamedTuple):
+    """How a reflect-padded clip of one length is decoded at its edges.
+
+    Attributes:
+        left: None where the stationary decoder is right from sample 0 on, or for a whole clip.
+        right: the decoder of the last samples, or of the whole clip.
+        whole: whether ``right`` solves the clip as a whole.
+    """
+
+    left: boundary.EdgeDecoder | None
+    right: boundary.EdgeDecoder | None
+    whole: bool
+
+
+@functools.lru_cache(maxsize=8)
+def _left_edge(spec: FilterbankSpec, num_samples: int, num_frames: int) -> boundary.EdgeDecoder:
+    return boundary.left_edge_decoder(
+        design_bank(spec).kernels,
+        hop_length=spec.hop_length,
+        num_samples=num_samples,
+        num_frames=num_frames,
+    )
+
+
+@functools.lru_cache(maxsize=16)
+def _right_edge(
+    spec: FilterbankSpec, num_samples: int, num_frames: int, remainder: int
+) -> boundary.EdgeDecoder:
+    return boundary.right_edge_decoder(
+        design_bank(spec).kernels,
+        hop_length=spec.hop_length,
+        num_samples=num_samples,
+        num_frames=num_frames,
+        remainder=remainder,
+    )
+
+
+@functools.lru_cache(maxsize=16)
+def _whole_clip(spec: FilterbankSpec, length: int) -> boundary.EdgeDecoder:
+    return boundary.whole_clip_decoder(
+        design_bank(spec).kernels, hop_length=spec.hop_length, length=length
+    )
+
+
+def edge_plan(spec: FilterbankSpec, decoder: SolvedDecoder, length: int) -> EdgePlan:
+    """The edge decoders of a clip of ``length`` samples; none are needed with zero padding."""
+    if spec.padding == "zeros":
+        return EdgePlan(None, None, whole=False)
+    hop = spec.hop_length
+    num_frames = (length - 1) // hop + 1
+    ahead = decoder.taps - 1 - decoder.lead
+    from_left = max(0, ahead - hop + 1)
+    from_right = max(0, length - num_frames * hop + decoder.lead)
+    reach = -(-design_bank(spec).kernels.shape[1] // hop)
+    frames = -(-max(from_left, from_right) // hop) + reach
+    if num_frames < 2 * frames:
+        return EdgePlan(None, _whole_clip(spec, length), whole=True)
+    left = _left_edge(spec, from_left, frames) if from_left else None
+    remainder = (length - 1) % hop
+    right = _right_edge(spec, from_right, frames, remainder) if from_right else None
+    return EdgePlan(left, right, whole=False)
