@@ -15,9 +15,9 @@ def music_autocovariance(
 ) -> Float[np.ndarray, " lags"]:
     """Autocovariance of a plain model of music and speech.
 
-    A power spectrum that is flat up to 200 Hz and falls by 6 dB per octave above, on a floor
-    50 dB lower: close to the long-term average of broadcast material, and rough by design,
-    since it only has to say which channels are loud.
+    A power spectrum that is flat up to 200 Hz and falls by 3 dB per octave above, like pink
+    noise, on a floor 50 dB lower. Rough by design, since it only has to say which channels are
+    loud; long-term averages of music fall faster, its loud moments do not.
 
     Args:
         num_lags: lags 0 .. num_lags - 1.
@@ -29,7 +29,7 @@ def music_autocovariance(
     """
     size = max(1 << (2 * num_lags - 1).bit_length(), 1 << 14)
     frequency_hz = np.fft.rfftfreq(size, 1.0 / sample_rate)
-    spectrum = 1.0 / (1.0 + (frequency_hz / _CORNER_HZ) ** 2) + _FLOOR
+    spectrum = 1.0 / (1.0 + frequency_hz / _CORNER_HZ) + _FLOOR
     covariance = np.fft.irfft(spectrum)[:num_lags]
     return covariance * (10 ** (level_db / 10) / covariance[0])
 

@@ -148,7 +148,7 @@ def _from_polyphase(
 
 def _power_of_frame_operator(
     kernels: Float[np.ndarray, "channels taps"], *, hop_length: int, num_blocks: int, power: float
-) -> Float[np.ndarray, "channels taps"]:
+) -> Float[np.ndarray, "channels result_taps"]:
     """E (E* E)^power as kernels that reach ``num_blocks`` hops to either side."""
     count = max(4 * num_blocks, 64)
     grid = 2 * np.pi * np.arange(count) / count
@@ -169,7 +169,7 @@ def _power_of_frame_operator(
 
 def canonical_dual(
     kernels: Float[np.ndarray, "channels taps"], *, hop_length: int, num_blocks: int = 16
-) -> Float[np.ndarray, "channels taps"]:
+) -> Float[np.ndarray, "channels result_taps"]:
     """The canonical dual bank E (E* E)^-1: of all exact decoders the one of least noise gain.
 
     Its impulse responses are infinitely long and decay exponentially, the faster the nearer
@@ -193,7 +193,7 @@ def canonical_dual(
 
 def canonical_tight(
     kernels: Float[np.ndarray, "channels taps"], *, hop_length: int, num_blocks: int = 16
-) -> Float[np.ndarray, "channels taps"]:
+) -> Float[np.ndarray, "channels result_taps"]:
     """The canonical tight bank E (E* E)^-1/2: the nearest bank with frame bounds 1 and 1.
 
     Analysis with it preserves energy, ``||S|| = ||x||``, and its adjoint inverts it.

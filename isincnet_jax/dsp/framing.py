@@ -23,6 +23,7 @@ from jaxtyping import Float
 from isincnet_jax.typing import Array, Padding
 
 _MOST_SLICES = 32
+_LONGEST_STRIDED = 1 << 24
 
 
 class FrameGrid(NamedTuple):
@@ -130,11 +131,44 @@ def correlate_frames(
     Returns:
         [..., (padded - taps) // hop + 1, channels].
     """
+    if padded.shape[-1] >= _LONGEST_STRIDED:
+        return correlate_blocks(padded, kernels, hop_length=hop_length, precision=precision)
     flat = jnp.reshape(padded, (-1, padded.shape[-1], 1))
     frames = lax.conv_general_dilated(
         flat,
         jnp.transpose(kernels)[:, None, :],
         window_strides=(hop_length,),
+        padding="VALID",
+        dimension_numbers=("NWC", "WIO", "NWC"),
+        precision=precision,
+    )
+    return frames.reshape((*padded.shape[:-1], *frames.shape[1:]))
+
+
+def correlate_blocks(
+    padded: Float[Array, "... padded"],
+    kernels: Float[Array, "channels taps"],
+    *,
+    hop_length: int,
+    precision: lax.PrecisionLike = lax.Precision.HIGHEST,
+) -> Float[Array, "... frames channels"]:
+    """:func:`correlate_frames` as a convolution over hop-sized blocks, without a stride.
+
+    For signals of 2^24 samples and more: the CPU backend counts the outputs of a strided
+    convolution in float32 and may lose the last one (seen with jaxlib 0.10.2).
+    """
+    channels, taps = kernels.shape
+    num_blocks = -(-taps // hop_length)
+    num_frames = (padded.shape[-1] - taps) // hop_length + 1
+    rows = num_frames - 1 + num_blocks
+    keep = [(0, 0, 0)] * (padded.ndim - 1)
+    zero = jnp.zeros((), padded.dtype)
+    whole = lax.pad(padded, zero, [*keep, (0, rows * hop_length - padded.shape[-1], 0)])
+    long = jnp.pad(kernels, ((0, 0), (0, num_blocks * hop_length - taps)))
+    frames = lax.conv_general_dilated(
+        jnp.reshape(whole, (-1, rows, hop_length)),
+        jnp.transpose(jnp.reshape(long, (channels, num_blocks, hop_length)), (1, 2, 0)),
+        window_strides=(1,),
         padding="VALID",
         dimension_numbers=("NWC", "WIO", "NWC"),
         precision=precision,

@@ -72,7 +72,11 @@ def window_support(window: Float[np.ndarray, " taps"]) -> tuple[int, int]:
 
 
 def normalize_kernels(
-    kernels: ComplexKernels, *, method: Normalization, component: Component
+    kernels: ComplexKernels,
+    *,
+    method: Normalization,
+    component: Component,
+    center_gain: Float[np.ndarray, " bins"] | None = None,
 ) -> ComplexKernels:
     """Scales kernels, each by itself or all together.
 
@@ -81,20 +85,21 @@ def normalize_kernels(
     - "l1": every filter has ``sum |h| = 1``, so that |S| <= max |x| (the reference, 0.5);
     - "max_l1": one factor for all, ``max over bins of sum |k| = 1`` (the mel bank of 0.1.0);
     - "l2": every filter has unit energy, ``sum h^2 = 1``;
-    - "gain": unit gain at the centre frequency, ``sum |envelope * window| = 1``, which for a
-      real bank gives a cosine of amplitude 1 the coefficient 1/2;
+    - "gain": unit gain of the complex filter at its centre frequency, ``|sum envelope *
+      window| = 1``; a real bank gives a cosine of amplitude 1 the coefficient 1/2;
     - "none": untouched.
 
     Args:
         kernels: complex128 [bins, taps].
         method: as above.
         component: which part the bank uses.
+        center_gain: gains at the centre frequencies, [bins]; needed for "gain".
 
     Returns:
         complex128 [bins, taps].
 
     Raises:
-        ValueError: for an unknown method, or a filter that is 0 throughout.
+        ValueError: for an unknown method, "gain" without gains, or a filter that is 0 throughout.
     """
     if method not in NORMALIZATIONS:
         raise ValueError(f"normalization={method!r}; use one of {', '.join(NORMALIZATIONS)}")
@@ -102,10 +107,13 @@ def normalize_kernels(
         return kernels
     if method == "max_l1":
         return kernels / np.max(np.sum(np.abs(kernels), axis=1))
-    used = (
-        np.abs(kernels) if component == "complex" or method == "gain" else np.abs(np.real(kernels))
-    )
-    size = np.sqrt(np.sum(used**2, axis=1)) if method == "l2" else np.sum(used, axis=1)
+    if method == "gain":
+        if center_gain is None:
+            raise ValueError("normalization='gain' needs center_gain")
+        size = np.abs(center_gain)
+    else:
+        used = np.abs(kernels) if component == "complex" else np.abs(np.real(kernels))
+        size = np.sqrt(np.sum(used**2, axis=1)) if method == "l2" else np.sum(used, axis=1)
     if np.any(size == 0.0):
         raise ValueError(f"filter {int(np.argmin(size))} is 0 throughout and cannot be normalised")
     return kernels / size[:, None]
@@ -142,8 +150,13 @@ def design_kernels(
     turns -= np.round(turns)
     time_s = offset[None, :] / sample_rate
     envelope = shapes.envelope(time_s, bandwidth_hz[:, None], shape=shape)
-    kernels = np.exp(2j * np.pi * turns) * envelope * window
-    return normalize_kernels(kernels, method=normalization, component=component)
+    magnitude = envelope * window
+    return normalize_kernels(
+        np.exp(2j * np.pi * turns) * magnitude,
+        method=normalization,
+        component=component,
+        center_gain=np.sum(magnitude, axis=1),
+    )
 
 
 def design_reference_kernels(
@@ -162,7 +175,7 @@ def design_reference_kernels(
     lowers the period of every filter by 1 / K, and centres are multiplied in float32, which
     perturbs phases by up to 1e-4. Kept for compatibility with trained weights.
 
-    Args and returns: as :func:`design_kernels`; agrees with the reference to 3e-9.
+    Args and returns: as :func:`design_kernels`; agrees with the reference to 4e-9.
     """
     f32 = np.float32
     taps = len(window)
@@ -175,8 +188,13 @@ def design_reference_kernels(
     phase = (center_hz.astype(f32)[:, None] * radians_per_hz[None, :]).astype(f32)
     turns = bandwidth_hz[:, None] * radians_per_hz.astype(np.float64) / (2 * np.pi)
     envelope = shapes.envelope(turns, np.ones(()), shape=shape)
-    kernels = np.exp(1j * phase.astype(np.float64)) * envelope * window
-    return normalize_kernels(kernels, method=normalization, component=component)
+    magnitude = envelope * window
+    return normalize_kernels(
+        np.exp(1j * phase.astype(np.float64)) * magnitude,
+        method=normalization,
+        component=component,
+        center_gain=np.sum(magnitude, axis=1),
+    )
 
 
 def stack_components(
@@ -227,7 +245,7 @@ def kernels_from_parameters(
 
     Returns:
         [channels, taps] in the dtype of ``center``; within float32 rounding (1e-6 of the
-        largest tap) of :func:`design_kernels` with the same centres.
+        largest tap, up to 32,768 taps) of :func:`design_kernels` with the same centres.
     """
     taps = window.shape[0]
     offset = jnp.asarray(np.arange(taps) - taps // 2, center.dtype)
@@ -239,22 +257,23 @@ def kernels_from_parameters(
     magnitude = envelope * window[None, :]
     cosine = jnp.cos(phase) * magnitude
     sine = jnp.sin(phase) * magnitude
-    scale = _normalizing_factor(
-        cosine, jnp.abs(magnitude), method=normalization, component=component
-    )
+    scale = _normalizing_factor(cosine, magnitude, method=normalization, component=component)
     parts = [cosine] if component == "real" else [cosine, sine]
     return jnp.concatenate([part * scale for part in parts], axis=0)
 
 
 def _normalizing_factor(
-    cosine: Array, modulus: Array, *, method: Normalization, component: Component
+    cosine: Array, magnitude: Array, *, method: Normalization, component: Component
 ) -> Array:
     """The factor of each filter [bins, 1]; the JAX counterpart of normalize_kernels."""
     if method == "none":
-        return jnp.ones_like(modulus[:, :1])
+        return jnp.ones_like(magnitude[:, :1])
+    modulus = jnp.abs(magnitude)
     if method == "max_l1":
-        return 1.0 / jnp.max(jnp.sum(modulus, axis=1)) * jnp.ones_like(modulus[:, :1])
-    used = modulus if component == "complex" or method == "gain" else jnp.abs(cosine)
+        return 1.0 / jnp.max(jnp.sum(modulus, axis=1)) * jnp.ones_like(magnitude[:, :1])
+    if method == "gain":
+        return 1.0 / jnp.abs(jnp.sum(magnitude, axis=1, keepdims=True))
+    used = modulus if component == "complex" else jnp.abs(cosine)
     if method == "l2":
         return jax.lax.rsqrt(jnp.sum(used**2, axis=1, keepdims=True))
     return 1.0 / jnp.sum(used, axis=1, keepdims=True)

@@ -125,7 +125,7 @@ def uniform_analysis(
 
     Args:
         waveform: [..., time].
-        window: [taps], centred at tap ``taps // 2``.
+        window: [taps], an odd number, centred at tap ``taps // 2``.
         num_bins: bins; the result has ``2 * num_bins`` channels.
         hop_length: samples between frames.
         grid: the frames, see :func:`.framing.frame_grid`.

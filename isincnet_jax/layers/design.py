@@ -176,6 +176,14 @@ def suggest_invertible(spec: FilterbankSpec) -> Suggestion:
 def explain_not_invertible(spec: FilterbankSpec) -> str:
     """One sentence: that a bank cannot be inverted, and the nearest specs that can."""
     condition = frame_bounds(spec.replace(tight=False)).condition
+    return (
+        f"the bank cannot be inverted (num_bins={spec.num_bins}, hop_length={spec.hop_length}, "
+        f"scale={spec.scale}, component={spec.component}: condition number {condition:.3g}, "
+        f"limit {INVERTIBLE_CONDITION:.0g}); {_advice(spec)}"
+    )
+
+
+def _advice(spec: FilterbankSpec) -> str:
     found = suggest_invertible(spec)
     fixes = [
         f"{name} {value}"
@@ -185,9 +193,7 @@ def explain_not_invertible(spec: FilterbankSpec) -> str:
         )
         if value is not None
     ]
-    advice = f"use {' or '.join(fixes)}" if fixes else "no bin count or hop in reach mends it"
-    return (
-        f"the bank cannot be inverted (num_bins={spec.num_bins}, hop_length={spec.hop_length}, "
-        f"scale={spec.scale}, component={spec.component}: condition number {condition:.3g}, "
-        f"limit {INVERTIBLE_CONDITION:.0g}); {advice}"
-    )
+    if spec.is_symmetric and spec.component == "real":
+        # Even filters alone cannot tell a block from its mirror image, however many they are.
+        fixes.append("component='complex'")
+    return f"use {' or '.join(fixes)}" if fixes else "no bin count or hop in reach mends it"

@@ -64,6 +64,12 @@ def _ridge_solve(gram: np.ndarray, right_side: np.ndarray) -> np.ndarray:
     return scipy.linalg.solve(system, right_side.T, assume_a="pos").T
 
 
+def _centered(kernels: np.ndarray, taps: int) -> np.ndarray:
+    """Kernels zero-padded to ``taps``, their centre at ``taps // 2`` (tight banks are longer)."""
+    before = taps // 2 - kernels.shape[1] // 2
+    return np.pad(kernels, ((0, 0), (before, taps - kernels.shape[1] - before)))
+
+
 @functools.lru_cache(maxsize=8)
 def design_projection(spec: FilterbankSpec, scale: str) -> Projection:
     """Solves the projection of a bank to another scale and back.
@@ -77,7 +83,9 @@ def design_projection(spec: FilterbankSpec, scale: str) -> Projection:
     """
     own = design.design_bank(spec).kernels
     other = design.design_bank(target_spec(spec, scale)).kernels
-    lags = covariance.music_autocovariance(own.shape[1], sample_rate=spec.sample_rate)
+    taps = max(own.shape[1], other.shape[1])
+    own, other = _centered(own, taps), _centered(other, taps)
+    lags = covariance.music_autocovariance(taps, sample_rate=spec.sample_rate)
     signal = scipy.linalg.toeplitz(lags)
     gram = own @ signal @ own.T
     forward = _ridge_solve(gram, other @ signal @ own.T)

@@ -75,14 +75,18 @@ class FilterbankSpec:
         def settle(name: str, value: Any) -> None:
             object.__setattr__(self, name, value)
 
-        if self.kernel_size is None:
-            settle("kernel_size", 4 * self.hop_length + 1)
-        for name in ("sample_rate", "hop_length", "num_bins", "kernel_size"):
+        def check_size(name: str) -> None:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
                 raise TypeError(f"{name}={value!r} must be an integer")
             _require(value >= 1, f"{name}={value} must be at least 1")
             settle(name, int(value))
+
+        for name in ("sample_rate", "hop_length", "num_bins"):
+            check_size(name)
+        if self.kernel_size is None:
+            settle("kernel_size", 4 * self.hop_length + 1)
+        check_size("kernel_size")
         settle("scale", scales.canonical_scale(self.scale))
         if self.min_hz is None:
             settle("min_hz", _LOWEST_LOG_HZ if self.scale == "log" else 0.0)

@@ -87,10 +87,12 @@ def from_pretrained(
         ValueError: for an unknown name.
     """
     preset = find_preset(name)
-    _provide_cached(preset.spec, preset.decoder, cache_directory(cache_dir))
+    # Double precision gets a decoder to match: as many frame taps as it takes.
+    decoder = DecoderSpec() if jnp.dtype(dtype) == jnp.float64 else preset.decoder
+    _provide_cached(preset.spec, decoder, cache_directory(cache_dir))
     model = SincNet(
         preset.spec,
-        preset.decoder,
+        decoder,
         projections=preset.projections,
         dtype=dtype,
         precision=precision,
@@ -148,7 +150,8 @@ def _load_solution(path: Path, key: str) -> SolvedDecoder | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # np.load leaves a file that it opened itself open when the zip is torn.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             values, numbers = stored["values"], stored["numbers"]
             method, digest = str(stored["method"]), str(stored["digest"])
             if str(stored["key"]) != key or digest != _digest(key, values, numbers, method):

@@ -1,0 +1,294 @@
+"""Frame positions by brute force, sums by loops, padding by numpy.pad."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isincnet_jax.dsp import framing
+
+GEOMETRY = {
+    "hop_length": st.integers(1, 12),
+    "lead": st.integers(0, 30),
+    "trail": st.integers(0, 30),
+    "length": st.integers(1, 60),
+}
+
+
+def touching_frames(length, hop_length, lead, trail):
+    """Indices of all frames that overlap [0, length), by trial."""
+    reach = (lead + trail + length) // hop_length + 3
+    return [
+        t
+        for t in range(-reach, reach + 1)
+        if t * hop_length + trail >= 0 and t * hop_length - lead <= length - 1
+    ]
+
+
+def sample_source(index, length, padding):
+    """Where sample ``index`` of the extended signal comes from, None for a zero."""
+    if padding == "zeros":
+        return index if 0 <= index < length else None
+    if length == 1:
+        return 0
+    while not 0 <= index < length:
+        index = -index if index < 0 else 2 * (length - 1) - index
+    return index
+
+
+@given(**GEOMETRY)
+def test_zero_padded_frames_are_those_that_touch_the_signal(hop_length, lead, trail, length):
+    frames = touching_frames(length, hop_length, lead, trail)
+    grid = framing.frame_grid(
+        length, hop_length=hop_length, lead=lead, trail=trail, padding="zeros"
+    )
+    if lead + trail + 1 >= hop_length:  # a bank that sees every sample
+        assert list(range(grid.first, grid.first + grid.num_frames)) == frames
+    else:
+        assert set(frames) <= set(range(grid.first, grid.first + grid.num_frames))
+
+
+@given(hop_length=st.integers(1, 12), length=st.integers(1, 100))
+def test_reflected_frames_are_those_whose_position_is_in_the_signal(hop_length, length):
+    grid = framing.frame_grid(length, hop_length=hop_length, lead=9, trail=4, padding="reflect")
+    assert grid == (0, len(range(0, length, hop_length)))
+
+
+@pytest.mark.parametrize("length", [0, -3])
+def test_empty_clip_has_no_frames(length):
+    with pytest.raises(ValueError, match=rf"length={length}: an empty waveform"):
+        framing.frame_grid(length, hop_length=4, lead=2, trail=2, padding="zeros")
+
+
+@given(
+    padding=st.sampled_from(["zeros", "reflect"]),
+    num_frames=st.integers(-1, 20),
+    hop_length=st.integers(1, 12),
+    lead=st.integers(0, 30),
+    trail=st.integers(0, 30),
+)
+def test_longest_length_is_the_last_with_so_many_frames(
+    padding, num_frames, hop_length, lead, trail
+):
+    options = {"hop_length": hop_length, "lead": lead, "trail": trail, "padding": padding}
+    counts = {n: framing.frame_grid(n, **options).num_frames for n in range(1, 21 * hop_length + 2)}
+    fitting = [n for n, count in counts.items() if count == num_frames]
+    if fitting:
+        assert framing.longest_length(num_frames, **options) == max(fitting)
+    else:
+        with pytest.raises(ValueError, match=rf"num_frames={num_frames}: a clip of one sample"):
+            framing.longest_length(num_frames, **options)
+
+
+@pytest.mark.parametrize("padding", ["zeros", "reflect"])
+@given(**GEOMETRY)
+def test_padding_places_every_sample_where_its_frame_expects_it(
+    padding, hop_length, lead, trail, length
+):
+    options = {"hop_length": hop_length, "lead": lead, "trail": trail, "padding": padding}
+    grid = framing.frame_grid(length, **options)
+    waveform = np.arange(1, length + 1, dtype=np.float32)
+    padded = np.asarray(framing.pad_for_frames(jnp.asarray(waveform), grid=grid, **options))
+    start = grid.first * hop_length - lead
+    sources = [sample_source(start + n, length, padding) for n in range(len(padded))]
+    expected = [0.0 if source is None else waveform[source] for source in sources]
+    assert len(padded) == (grid.num_frames - 1) * hop_length + lead + trail + 1
+    np.testing.assert_array_equal(padded, expected)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 5, 8, 40])
+def test_reflection_is_that_of_numpy_even_for_clips_shorter_than_the_pad(length):
+    hop_length, lead, trail = 4, 11, 13
+    grid = framing.frame_grid(
+        length, hop_length=hop_length, lead=lead, trail=trail, padding="reflect"
+    )
+    waveform = np.random.default_rng(length).standard_normal((2, length)).astype(np.float32)
+    padded = framing.pad_for_frames(
+        jnp.asarray(waveform),
+        grid=grid,
+        hop_length=hop_length,
+        lead=lead,
+        trail=trail,
+        padding="reflect",
+    )
+    right = (grid.num_frames - 1) * hop_length + trail + 1 - length
+    # numpy repeats a single sample under "edge" and refuses to reflect it without a warning.
+    mode = "reflect" if length > 1 else "edge"
+    expected = np.pad(waveform, ((0, 0), (lead, right)), mode=mode)
+    np.testing.assert_array_equal(padded, expected)
+
+
+@given(
+    hop_length=st.integers(1, 9),
+    taps=st.integers(1, 20),
+    extra=st.integers(0, 30),
+    channels=st.integers(1, 3),
+)
+def test_correlation_is_the_direct_sum(x64, hop_length, taps, extra, channels):
+    rng = np.random.default_rng(taps)
+    padded = rng.standard_normal((2, taps + extra))
+    kernels = rng.standard_normal((channels, taps))
+    found = jax.jit(functools.partial(framing.correlate_frames, hop_length=hop_length))(
+        jnp.asarray(padded), jnp.asarray(kernels)
+    )
+    num_frames = extra // hop_length + 1
+    assert found.shape == (2, num_frames, channels)
+    for t in range(num_frames):
+        for c in range(channels):
+            expected = sum(kernels[c, n] * padded[:, t * hop_length + n] for n in range(taps))
+            np.testing.assert_allclose(found[:, t, c], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("leading", [(), (3,), (2, 3)])
+def test_correlation_keeps_leading_axes(leading, rng):
+    padded = rng.standard_normal((*leading, 23)).astype(np.float32)
+    kernels = rng.standard_normal((4, 7)).astype(np.float32)
+    found = framing.correlate_frames(jnp.asarray(padded), jnp.asarray(kernels), hop_length=4)
+    assert found.shape == (*leading, 5, 4)
+
+
+SYNTHESIS = {
+    "hop_length": st.integers(1, 6),
+    "blocks": st.integers(1, 5),
+    "lead_blocks": st.integers(-2, 6),
+    "first_frame": st.integers(-4, 2),
+    "num_frames": st.integers(1, 8),
+    "length": st.integers(1, 40),
+}
+
+
+@given(**SYNTHESIS)
+def test_synthesis_is_the_direct_sum(
+    x64, hop_length, blocks, lead_blocks, first_frame, num_frames, length
+):
+    rng = np.random.default_rng(length)
+    channels, taps, lead = 2, blocks * hop_length, lead_blocks * hop_length
+    spectrogram = rng.standard_normal((num_frames, channels))
+    kernels = rng.standard_normal((channels, taps))
+    expected = np.zeros(length)
+    for frame in range(num_frames):
+        for n in range(taps):
+            sample = (first_frame + frame) * hop_length - lead + n
+            if 0 <= sample < length:
+                expected[sample] += spectrogram[frame] @ kernels[:, n]
+    synthesize = jax.jit(
+        functools.partial(
+            framing.synthesize_frames,
+            hop_length=hop_length,
+            lead=lead,
+            first_frame=first_frame,
+            length=length,
+        )
+    )
+    found = synthesize(jnp.asarray(spectrogram), jnp.asarray(kernels))
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+@given(
+    hop_length=st.integers(1, 6),
+    blocks=st.integers(1, 4),
+    lead_blocks=st.integers(0, 4),
+    length=st.integers(1, 40),
+)
+def test_synthesis_is_the_adjoint_of_analysis(x64, hop_length, blocks, lead_blocks, length):
+    rng = np.random.default_rng(length)
+    taps = blocks * hop_length
+    lead = min(lead_blocks, blocks - 1) * hop_length
+    trail = taps - 1 - lead
+    kernels = jnp.asarray(rng.standard_normal((3, taps)))
+    options = {"hop_length": hop_length, "lead": lead, "trail": trail, "padding": "zeros"}
+    grid = framing.frame_grid(length, **options)
+    waveform = jnp.asarray(rng.standard_normal(length))
+    spectrogram = jnp.asarray(rng.standard_normal((grid.num_frames, 3)))
+
+    @jax.jit
+    def products(waveform, spectrogram):
+        padded = framing.pad_for_frames(waveform, grid=grid, **options)
+        analysed = framing.correlate_frames(padded, kernels, hop_length=hop_length)
+        synthesised = framing.synthesize_frames(
+            spectrogram,
+            kernels,
+            hop_length=hop_length,
+            lead=lead,
+            first_frame=grid.first,
+            length=length,
+        )
+        return jnp.sum(analysed * spectrogram), jnp.sum(waveform * synthesised)
+
+    left, right = products(waveform, spectrogram)
+    assert float(left) == pytest.approx(float(right), rel=1e-10, abs=1e-10)
+
+
+@pytest.mark.parametrize("leading", [(), (3,), (2, 3)])
+def test_synthesis_keeps_leading_axes(leading, rng):
+    spectrogram = rng.standard_normal((*leading, 5, 2)).astype(np.float32)
+    kernels = rng.standard_normal((2, 8)).astype(np.float32)
+    found = framing.synthesize_frames(
+        jnp.asarray(spectrogram),
+        jnp.asarray(kernels),
+        hop_length=4,
+        lead=4,
+        first_frame=0,
+        length=13,
+    )
+    assert found.shape == (*leading, 13)
+
+
+@pytest.mark.parametrize(("taps", "lead"), [(9, 4), (8, 3)])
+def test_synthesis_kernels_must_be_whole_hops_long(taps, lead):
+    with pytest.raises(ValueError, match=rf"{taps} taps with lead={lead}: both must be mult"):
+        framing.block_steps(taps, lead=lead, hop_length=4)
+
+
+# The second geometry overlaps 40-fold, beyond the slices that are unrolled.
+@pytest.mark.parametrize(
+    ("hop_length", "taps", "num_frames"), [(4, 11, 7), (1, 40, 9), (5, 3, 4), (3, 9, 1)]
+)
+def test_map_frames_applies_the_function_to_every_frame(rng, hop_length, taps, num_frames):
+    length = (num_frames - 1) * hop_length + taps
+    padded = rng.standard_normal((2, length)).astype(np.float32)
+    weights = jnp.asarray(rng.standard_normal((taps, 3)), jnp.float32)
+
+    def function(frames):
+        return frames * jnp.float32(2.0), jnp.matmul(frames, weights, precision="highest")
+
+    doubled, projected = framing.map_frames(
+        function, jnp.asarray(padded), num_frames=num_frames, taps=taps, hop_length=hop_length
+    )
+    frames = np.stack(
+        [padded[:, t * hop_length : t * hop_length + taps] for t in range(num_frames)], axis=1
+    )
+    np.testing.assert_array_equal(doubled, 2 * frames)
+    # A float32 sum of 40 products of unit size, in an order of the compiler's choice.
+    np.testing.assert_allclose(projected, frames @ np.asarray(weights), atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("hop_length", "taps", "length"), [(4, 9, 40), (4, 8, 41), (5, 3, 17), (1, 6, 6), (3, 7, 9)]
+)
+def test_block_correlation_equals_the_strided_one(rng, hop_length, taps, length):
+    padded = jnp.asarray(rng.standard_normal((2, 3, length)), jnp.float32)
+    kernels = jnp.asarray(rng.standard_normal((5, taps)), jnp.float32)
+    strided = framing.correlate_frames(padded, kernels, hop_length=hop_length)
+    blocks = framing.correlate_blocks(padded, kernels, hop_length=hop_length)
+    assert blocks.shape == strided.shape
+    np.testing.assert_allclose(blocks, strided, atol=1e-5)  # other order of the same sums
+
+
+def test_very_long_signals_keep_their_last_frame():
+    # The CPU backend counts outputs in float32: beyond 2^24 samples a strided convolution
+    # loses the last frame for lengths such as this one.
+    hop_length, taps, num_frames = 126, 505, 133_157
+    length = (num_frames - 1) * hop_length + taps
+    ramp = (jnp.arange(length, dtype=jnp.int32) % 251).astype(jnp.float32)
+    kernels = jnp.ones((1, taps), jnp.float32)
+    found = framing.correlate_frames(ramp, kernels, hop_length=hop_length)
+    assert found.shape == (num_frames, 1)
+    last = np.arange((num_frames - 1) * hop_length, length) % 251
+    assert float(found[-1, 0]) == last.sum()

@@ -1,0 +1,209 @@
+"""Presets: how exact they are, and a cache that is never trusted blindly."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import logging
+
+import numpy as np
+import pytest
+
+from isincnet_jax import PRESETS, from_pretrained
+from isincnet_jax.layers import decoding
+from isincnet_jax.pretrained import hub
+
+
+def snr_db(target, prediction) -> float:
+    target, prediction = np.asarray(target, np.float64), np.asarray(prediction, np.float64)
+    return float(10 * np.log10(np.sum(target**2) / max(np.sum((target - prediction) ** 2), 1e-60)))
+
+
+@functools.lru_cache
+def load(name):
+    return from_pretrained(name)
+
+
+def least_snr_db(name: str) -> float:
+    # float32: linear 126 dB and mel 115 as measured on music; causal ones have conditions of 14,
+    # and 20 frame taps.
+    return 95.0 if name.endswith("causal") else 126.0 if name.endswith("linear") else 115.0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name == "22khz-mel" else ()) for name in PRESETS],
+)
+def test_preset_reconstructs_five_seconds(name, rng):
+    codec = load(name)
+    length = 5 * codec.spec.sample_rate
+    waveform = 0.1 * rng.standard_normal(length).astype(np.float32)
+    decoded = codec.decode(codec.encode(waveform), length=length)
+    assert snr_db(waveform, decoded) > least_snr_db(name)
+
+
+@pytest.mark.parametrize("name", ["16khz-linear", "16khz-linear-causal"])
+# Around the hop of 125, a prime, and clips much shorter than a filter.
+@pytest.mark.parametrize("length", [2, 3, 124, 125, 126, 127, 1009])
+def test_preset_reconstructs_any_length(name, length, rng):
+    codec = load(name)
+    waveform = 0.1 * rng.standard_normal((8, length)).astype(np.float32)
+    decoded = codec.decode(codec.encode(waveform), length=length)
+    assert snr_db(waveform, decoded) > least_snr_db(name)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_preset_states_its_geometry(name):
+    preset = PRESETS[name]
+    rate = {"16": 16_000, "22": 22_050, "44": 44_100}[name[:2]]
+    assert preset.spec.sample_rate == rate
+    assert preset.spec.causal == name.endswith("causal")
+    assert preset.spec.scale == ("mel_slaney" if name.endswith("mel") else "linear")
+    assert preset.summary
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("16khz-liner", r"no preset '16khz-liner'; did you mean '16khz-linear'\?"),
+        ("zzz", r"no preset 'zzz'; presets: 16khz-linear, "),
+    ],
+)
+def test_unknown_preset_is_answered_with_the_known_ones(name, message):
+    with pytest.raises(ValueError, match=message):
+        from_pretrained(name)
+
+
+NAME = "16khz-linear"
+
+
+@pytest.fixture
+def forget(monkeypatch):
+    """Forgets every solution of this process, as a new process would."""
+    monkeypatch.setattr(decoding, "_PROVIDED", {})
+
+    def clear():
+        decoding._PROVIDED.clear()
+        decoding._design_decoder.cache_clear()
+
+    clear()
+    return clear
+
+
+@pytest.fixture
+def no_solver(monkeypatch):
+    """Lets the cache be the only source of decoders."""
+
+    def refuse(*_):
+        raise AssertionError("solved although the cache has it")
+
+    return lambda: monkeypatch.setattr(decoding, "_design_decoder", refuse)
+
+
+def assert_right(codec):
+    waveform = np.random.default_rng(1).standard_normal(300).astype(np.float32)
+    assert snr_db(waveform, codec.decode(codec.encode(waveform), length=300)) > 120.0
+
+
+def stored_file(folder):
+    (path,) = folder.iterdir()
+    return path
+
+
+def test_second_load_uses_the_cache(tmp_path, forget, no_solver):
+    assert_right(from_pretrained(NAME, cache_dir=tmp_path))
+    assert stored_file(tmp_path).suffix == ".npz"  # one file, nothing left beside it
+    forget()
+    no_solver()
+    assert_right(from_pretrained(NAME, cache_dir=tmp_path))
+
+
+def test_cached_solution_is_the_solved_one(tmp_path, forget):
+    preset = PRESETS[NAME]
+    solved = decoding.design_decoder(preset.spec, preset.decoder)
+    hub._provide_cached(preset.spec, preset.decoder, tmp_path)
+    forget()
+    hub._provide_cached(preset.spec, preset.decoder, tmp_path)
+    loaded = decoding.design_decoder(preset.spec, preset.decoder)
+    assert loaded is not solved
+    np.testing.assert_array_equal(loaded.values, solved.values)
+    assert not loaded.values.flags.writeable
+    for field in ("lead", "residual", "noise_gain", "method", "is_window"):
+        assert getattr(loaded, field) == getattr(solved, field)
+
+
+def flip_a_byte(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 4] ^= 0x40
+    path.write_bytes(bytes(data))
+
+
+def alter_values(path):
+    """A well-formed file of this spec with other numbers: only the digest can tell."""
+    with np.load(path) as stored:
+        content = dict(stored)
+    content["values"] = content["values"] * 1.001
+    np.savez(path, **content)
+
+
+def of_another_spec(path):
+    with np.load(path) as stored:
+        content = dict(stored)
+    content["key"] = np.asarray("{}")
+    np.savez(path, **content)
+
+
+DAMAGES = {
+    "torn": lambda path: path.write_bytes(path.read_bytes()[:900]),
+    "empty": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("not an archive"),
+    "flipped bit": flip_a_byte,
+    "altered values": alter_values,
+    "stale key": of_another_spec,
+    "missing members": lambda path: np.savez(path, values=np.zeros(3)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_damaged_cache_is_reported_and_replaced(tmp_path, forget, no_solver, caplog, damage):
+    from_pretrained(NAME, cache_dir=tmp_path)
+    path = stored_file(tmp_path)
+    damage(path)
+    forget()
+    with caplog.at_level(logging.WARNING):
+        assert_right(from_pretrained(NAME, cache_dir=tmp_path))
+    assert path.name in caplog.text
+    assert "ignored and solved anew" in caplog.text
+    caplog.clear()  # its records hold the exception, and that the file
+    gc.collect()  # a file that was left open warns now
+    forget()
+    no_solver()  # the replacement is good
+    assert_right(from_pretrained(NAME, cache_dir=tmp_path))
+
+
+def test_cache_folder_that_cannot_be_made_costs_only_time(tmp_path, forget, caplog):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with caplog.at_level(logging.WARNING):
+        assert_right(from_pretrained(NAME, cache_dir=blocked / "cache"))
+    assert "decoder not cached" in caplog.text
+
+
+def test_full_disk_leaves_no_part_behind(tmp_path, forget, caplog, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(hub.np, "savez", full)
+    with caplog.at_level(logging.WARNING):
+        assert_right(from_pretrained(NAME, cache_dir=tmp_path))
+    assert "No space left" in caplog.text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cache_directory_order(monkeypatch, tmp_path):
+    monkeypatch.setenv("ISINCNET_CACHE_DIR", str(tmp_path / "own"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert hub.cache_directory(tmp_path / "given") == tmp_path / "given"
+    assert hub.cache_directory() == tmp_path / "own"
+    monkeypatch.delenv("ISINCNET_CACHE_DIR")
+    assert hub.cache_directory() == tmp_path / "xdg" / "isincnet_jax"

@@ -1,0 +1,77 @@
+"""The jaxtyping annotations tell the truth: a tour of the package with runtime checks on.
+
+Runs in a process of its own, because the checks must be installed before the package is imported
+and because their errors come before the package's own.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+TOUR = textwrap.dedent(
+    """
+    from jaxtyping import install_import_hook
+
+    with install_import_hook("isincnet_jax", "beartype.beartype"):
+        import isincnet_jax as isn
+        import isincnet_jax.dsp.boundary
+        import isincnet_jax.layers.sincnet
+        import isincnet_jax.models.blocks
+        import isincnet_jax.models.description
+
+    import warnings
+
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
+    warnings.simplefilter("ignore", isn.NotInvertibleWarning)
+    small = dict(sample_rate=8000, hop_length=8, num_bins=17)
+    specs = [
+        isn.FilterbankSpec(**small),
+        isn.FilterbankSpec(**small, padding="reflect"),
+        isn.FilterbankSpec(**small, scale="mel", shape="gauss", component="real", causal=True),
+        isn.FilterbankSpec(**small, tight=True),
+        isn.FilterbankSpec.reference(sample_rate=8000, frame_rate=1000),
+    ]
+    for spec in specs:
+        model = isn.SincNet(spec, projections=("bark",))
+        codec = isn.build_codec(model)
+        for shape in ((40,), (2, 40), (2, 3, 40)):
+            waveform = jax.random.normal(jax.random.key(0), shape)
+            spectrogram = codec.encode(waveform)
+            assert codec.decode(spectrogram, length=40).shape == shape
+            codec.decode(codec.encode(waveform, scale="bark"), scale="bark")
+            quantizer = codec.quantizer(q_bits=8).fit(spectrogram)
+            quantizer.decode(quantizer.encode(spectrogram))
+        isn.models.description.describe(codec)
+        isn.frame_bounds(spec)
+    learning = isn.SincNet(specs[0], learnable_filters=True, learnable_decoder=True)
+    variables = learning.init(jax.random.key(0), waveform)
+    jax.grad(lambda v: jnp.sum(learning.apply(v, waveform)))(variables)
+    rows = isn.models.blocks.encode_blocks(codec, [np.zeros((500, 2), np.float32)])
+    list(isn.models.blocks.decode_blocks(codec, rows, length=500))
+
+    # The checks are on: a wrong dtype is caught by the annotation itself.
+    from isincnet_jax.dsp import companding
+
+    try:
+        companding.decode_symmetric(jnp.zeros(3), q_bits=8, mu=255.0)
+    except TypeError:
+        print("tour completed")
+    """
+)
+
+
+def test_annotations_hold_at_run_time():
+    pytest.importorskip("beartype")
+    result = subprocess.run(
+        [sys.executable, "-c", TOUR], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "tour completed" in result.stdout
