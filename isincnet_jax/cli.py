@@ -46,7 +46,7 @@ def main() -> None:
     """Runs the command; errors that a user can mend become one line and exit status 1."""
     try:
         app()
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, ImportError) as error:
         text = " ".join(str(error).split()) or type(error).__name__
         sys.stderr.write(f"isincnet: error: {text}\n")
         sys.exit(1)
@@ -116,15 +116,15 @@ def reconstruct(
 
     OUT has the model's sample rate and all channels of IN. Long files are processed in blocks.
     """
-    from isincnet_jax.data import audio_files
+    from isincnet_jax.data import audio_writing
 
     begin = time.perf_counter()
     codec = _load_model(model)
     info, read = _open_input(source, codec)
-    subtype = audio_files.output_subtype(target, info.subtype)
+    subtype = audio_writing.output_subtype(target, info.subtype)
     quantizer = _fitted_quantizer(codec, read, q_bits, scales)
     meter = _Meter()
-    audio_files.write_blocks(
+    audio_writing.write_blocks(
         target,
         meter.reconstruct(codec, read(), quantizer),
         sample_rate=codec.spec.sample_rate,
@@ -195,17 +195,17 @@ def encode(
     """Encode IN into coefficients (float32) or, with --q-bits, into codes."""
     import numpy as np
 
-    from isincnet_jax.data import audio_files
+    from isincnet_jax.data import audio_writing
     from isincnet_jax.models import archive, blocks
 
     if target.suffix != ".npz":
-        raise ValueError(f"{target}: archives end in .npz")
+        raise ValueError(f"{target}: archives end in .npz; use {target.with_suffix('.npz').name}")
     codec = _load_model(model)
     info, read = _open_input(source, codec)
     quantizer = _fitted_quantizer(codec, read, q_bits, scales)
     counted = _Counter(read())
     rows = blocks.encode_blocks(codec, counted)
-    with audio_files.replacing(target) as temporary:
+    with audio_writing.replacing(target) as temporary:
         num_frames = archive.write_archive(
             temporary,
             rows if quantizer is None else blocks.quantize_rows(rows, quantizer),
@@ -253,7 +253,7 @@ def decode(
     ] = False,
 ) -> None:
     """Decode an archive; the result has the original's rate and length unless told otherwise."""
-    from isincnet_jax.data import audio_files
+    from isincnet_jax.data import audio_files, audio_writing
     from isincnet_jax.models import archive, blocks
 
     with archive.ArchiveReader(source) as reader:
@@ -272,7 +272,7 @@ def decode(
         resampled = audio_files.resample_blocks(
             samples, source_rate=header.spec.sample_rate, target_rate=rate
         )
-        written = audio_files.write_blocks(
+        written = audio_writing.write_blocks(
             target,
             blocks.exactly(resampled, length),
             sample_rate=rate,
@@ -284,7 +284,7 @@ def decode(
 
 def _peek_channels(rows: Iterator[np.ndarray]) -> tuple[int, Iterator[np.ndarray]]:
     """The audio channels of the first chunk, and the sequence with it."""
-    first = next(rows)
+    first = next(rows)  # an archive has rows, or its reader says that it is damaged
     return first.shape[1], itertools.chain([first], rows)
 
 
@@ -294,16 +294,20 @@ def _codec_of(header: Header, model: str | None, source: Path) -> Codec:
     from isincnet_jax.models.autoencoder import build_codec
     from isincnet_jax.pretrained import hub
 
-    name = model or header.model
-    if model is None and name not in hub.PRESETS and not Path(name).is_file():
-        return build_codec(SincNet(header.spec), name=f"bank {header.spec.digest()}")
-    codec = _load_model(name)
-    if codec.spec != header.spec:
+    if model is not None:
+        codec = _load_model(model)
+        if codec.spec == header.spec:
+            return codec
         raise ValueError(
             f"{source}: was encoded with another bank ({header.model}, {header.spec.digest()}) "
-            f"than {name} ({codec.spec.digest()})"
+            f"than {model} ({codec.spec.digest()}); leave --model out"
         )
-    return codec
+    if header.model in hub.PRESETS or Path(header.model).is_file():
+        codec = _load_model(header.model)
+        if codec.spec == header.spec:
+            return codec
+    _say(f"{source.name}: no {header.model!r} with its bank here; decoding by the bank's inverse")
+    return build_codec(SincNet(header.spec), name=f"bank {header.spec.digest()}")
 
 
 @app.command()
@@ -358,8 +362,8 @@ def plot_spectrogram(
     from isincnet_jax.data import audio_files
 
     codec = _load_model(model)
-    if not seconds > 0:
-        raise ValueError(f"--seconds {seconds}: must be positive")
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"--seconds {seconds}: must be positive and finite")
     samples, rate = audio_files.read_audio(
         source, sample_rate=codec.spec.sample_rate, max_duration_s=seconds
     )
@@ -375,11 +379,11 @@ def plot_spectrogram(
 
 
 def _save_figure(figure: Any, target: Path) -> None:
-    from isincnet_jax.data import audio_files
+    from isincnet_jax.data import audio_writing
 
     if target.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise ValueError(f"{target}: pictures end in .png, .pdf or .svg")
-    with audio_files.replacing(target) as temporary:
+    with audio_writing.replacing(target) as temporary:
         figure.savefig(temporary, dpi=150)
     _say(f"wrote {target}")
 
@@ -390,14 +394,14 @@ def demo(
     model: ModelOption = _DEFAULT_MODEL,
 ) -> None:
     """Reconstruct the built-in clip into FOLDER: audio, spectrogram and filterbank pictures."""
-    from isincnet_jax.data import audio_files
+    from isincnet_jax.data import audio_writing
     from isincnet_jax.data.demo import demo_waveform
 
     codec = _load_model(model)
     rate = codec.spec.sample_rate
     folder.mkdir(parents=True, exist_ok=True)
     original = folder / "original.wav"
-    audio_files.write_blocks(
+    audio_writing.write_blocks(
         original, [demo_waveform(rate)[:, None]], sample_rate=rate, num_channels=1, subtype="FLOAT"
     )
     reconstruct(original, folder / "reconstructed.wav", model)

@@ -18,8 +18,10 @@ _FLOOR_DB = -80.0
 
 
 def _new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, np.ndarray]:
-    from matplotlib.figure import Figure
-
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("drawing needs Matplotlib: pip install 'isincnet-jax[plots]'") from error
     figure = Figure(figsize=size, layout="constrained")
     return figure, np.atleast_1d(figure.subplots(rows, columns))
 
@@ -78,7 +80,7 @@ def plot_filterbank(
     for axis in axes[1:]:
         axis.set_xlim(0, sample_rate / 2000)
         axis.grid(alpha=0.3)
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)  # a file name may have $ signs
     return figure
 
 
@@ -108,7 +110,7 @@ def plot_spectrogram(
     is_complex: bool,
     title: str = "",
 ) -> Figure:
-    """Draws the signed coefficients as they are, and their magnitude in dB.
+    """Draws the signed coefficients as cube roots, and their magnitude in dB.
 
     Args:
         spectrogram: [frames, channels]; a complex bank's cosine channels first.
@@ -119,6 +121,7 @@ def plot_spectrogram(
     """
     figure, axes = _new_figure(2, 1, (11, 7))
     bins = len(center_hz)
+    spectrogram = np.asarray(spectrogram, np.float64)  # squares of quiet ones leave float32
     cosine = spectrogram[:, :bins]
     power = cosine**2 + (spectrogram[:, bins:] ** 2 if is_complex else 0.0)
     limit = float(np.max(np.abs(cosine))) or 1.0
@@ -144,5 +147,5 @@ def plot_spectrogram(
         axis.set_yticks(ticks, [f"{center_hz[tick]:.0f}" for tick in ticks])
         axis.set(xlabel="time (s)", ylabel="centre (Hz)")
         figure.colorbar(mesh, ax=axis, label=label)
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)  # a file name may have $ signs
     return figure

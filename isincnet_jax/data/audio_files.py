@@ -1,15 +1,14 @@
-"""Audio files in and out: any format, in blocks, with errors that name the file.
+"""Audio files in: any format, in blocks, with errors that name the file.
 
 Reading goes through soundfile (WAV, FLAC, OGG, MP3, AIFF, ...) and, for what it does not know,
-through librosa; resampling through soxr's streaming resampler. Writing goes to a temporary file
-beside the target, which is renamed when everything is written.
+through librosa; resampling through soxr's streaming resampler.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +18,17 @@ import soundfile
 import soxr
 
 _BLOCK_SAMPLES = 1 << 18
+_TAG_BYTES = 1 << 12  # tags may follow the last frame of an MP3
+_MP3_SLACK = 2 * 1152  # encoders differ in whether they count the header's own frame
+
+_CLEARER = {  # libsndfile's words for a failed write, and for an MP3 without a single frame
+    "System error": "System error; is the disk full?",
+    "File does not exist or is not a regular file (possibly a pipe?)": "Format not recognised",
+}
+
+_PROMISE = re.compile(  # what libsndfile notes of a WAV, AIFF, AU, W64 or RF64 file that was cut
+    r"^ *(?:data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)$", re.MULTILINE
+)
 
 
 class AudioError(ValueError):
@@ -51,43 +61,87 @@ def _readable(path: Path) -> Path:
     return path
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """What libsndfile or the system says, in a few words."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     text = str(error).strip().splitlines()
-    return text[-1].removeprefix("Error : ").rstrip(".") if text else type(error).__name__
+    reason = text[-1].rpartition(": ")[2].rstrip(".") if text else type(error).__name__
+    return _CLEARER.get(reason, reason)
 
 
 def audio_info(path: str | Path) -> AudioInfo:
     """Reads the header of an audio file.
 
     Raises:
-        AudioError: if it is missing, no audio, or has no samples.
+        AudioError: if it is missing, no audio, truncated, or has no samples.
     """
     path = _readable(Path(path))
     try:
         info = soundfile.info(str(path), verbose=True)
-    except soundfile.LibsndfileError:
-        samples, sample_rate = _read_with_librosa(path)
+    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: raw, without a header
+        samples, sample_rate = _read_with_librosa(path, reason_of(error))
         return AudioInfo(sample_rate, samples.shape[1], len(samples), "")
     if info.frames == 0:
         raise AudioError(f"{path}: holds no samples")
     _check_not_truncated(path, info.extra_info)
-    return AudioInfo(info.samplerate, info.channels, info.frames, info.subtype)
+    num_samples = info.frames
+    if info.format == "MP3" and not _states_length(path):
+        num_samples = _counted_samples(path)
+    return AudioInfo(info.samplerate, info.channels, num_samples, info.subtype)
 
 
 def _check_not_truncated(path: Path, log: str) -> None:
-    """libsndfile reads what is left of a cut WAV and only notes it in its log."""
-    for line in log.splitlines():
-        name, _, rest = line.partition(":")
-        if name.strip() == "data" and "should be" in rest:
-            promised = int(rest.split("(")[0])
-            if 0 < promised < 0xFFFFFFFF - (1 << 16):  # programs that write to a pipe put ~ 4 GB
-                raise AudioError(
-                    f"{path}: truncated: its header promises {promised} bytes of samples, "
-                    f"{rest.split('should be')[1].strip(' )')} are there"
-                )
+    """libsndfile reads what is left of a cut file and at most notes it in its log."""
+    for found in _PROMISE.finditer(log):
+        promised, present = int(found[1]), int(found[2])
+        # Programs that write to a pipe cannot know the size and put almost 2 or 4 GB.
+        is_known = promised < 0x7FFF0000 or 0x80000000 <= promised < 0xFFFF0000
+        if is_known and promised > present:
+            raise AudioError(
+                f"{path}: truncated: its header promises {promised} bytes, {present} are there"
+            )
+    if "Ogg stream data" in log and _ends_within_page(path):
+        raise AudioError(f"{path}: truncated: its last Ogg page is cut off")
 
 
-def _read_with_librosa(path: Path) -> tuple[np.ndarray, int]:
+def _ends_within_page(path: Path) -> bool:
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - (1 << 17)))  # pages have less than 64 kB
+        tail = file.read()
+    page = tail[max(0, tail.rfind(b"OggS")) :]
+    if len(page) < 27 or len(page) < 27 + page[26]:
+        return True
+    return len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])
+
+
+def _states_length(path: Path) -> bool:
+    """Whether an MP3 has a Xing or Info header; without one libsndfile guesses the length."""
+    with open(path, "rb") as file:
+        head = file.read(10)
+        if head.startswith(b"ID3"):  # a tag of so many bytes, seven bits in each of four
+            file.seek(10 + sum((byte & 127) << (21 - 7 * i) for i, byte in enumerate(head[6:])))
+        else:
+            file.seek(0)
+        first_frame = file.read(4096)
+    return b"Xing" in first_frame or b"Info" in first_frame
+
+
+def _counted_samples(path: Path) -> int:
+    """Decodes an MP3 whose length is a guess; libsndfile stops at the guess if it is too small."""
+    with open(path, "rb") as file, soundfile.SoundFile(file) as source:
+        count = sum(len(block) for block in _raw_blocks(path, source, _BLOCK_SAMPLES))
+        left = path.stat().st_size - file.tell()
+    if left > _TAG_BYTES:
+        raise AudioError(
+            f"{path}: an MP3 of variable bit rate without a length in its header: {left} bytes "
+            "would be left out; rewrite it, for instance by ffmpeg -i IN.mp3 -c copy OUT.mp3"
+        )
+    return count
+
+
+def _read_with_librosa(path: Path, reason: str) -> tuple[np.ndarray, int]:
     import warnings
 
     import librosa
@@ -97,7 +151,9 @@ def _read_with_librosa(path: Path) -> tuple[np.ndarray, int]:
             warnings.simplefilter("ignore")
             samples, sample_rate = librosa.load(path, sr=None, mono=False)
     except Exception as error:  # audioread's backends raise anything
-        raise AudioError(f"{path}: no audio that soundfile or librosa can read") from error
+        raise AudioError(
+            f"{path}: no audio that soundfile or librosa can read ({reason})"
+        ) from error
     if samples.size == 0:
         raise AudioError(f"{path}: holds no samples")
     return np.atleast_2d(samples).T, int(sample_rate)
@@ -154,15 +210,22 @@ def read_blocks(
         float32 [time, channels]; every block but the last has samples.
 
     Raises:
-        AudioError: if the file cannot be read to its end, or holds NaN or infinite samples.
+        AudioError: if the file cannot be read to its end, holds NaN or infinite samples, or is
+            too short to have a sample at the new rate.
     """
     path = Path(path)
     info = audio_info(path)
-    yield from resample_blocks(
-        _own_rate_blocks(path, info, block_samples),
-        source_rate=info.sample_rate,
-        target_rate=sample_rate or info.sample_rate,
-    )
+    rate = sample_rate or info.sample_rate
+    is_empty = True
+    own = _own_rate_blocks(path, info, block_samples)
+    for block in resample_blocks(own, source_rate=info.sample_rate, target_rate=rate):
+        is_empty = False
+        yield block
+    if is_empty:
+        raise AudioError(
+            f"{path}: too short: of {info.num_samples} samples at {info.sample_rate} Hz none is "
+            f"left at {rate} Hz"
+        )
 
 
 def _own_rate_blocks(path: Path, info: AudioInfo, block_samples: int) -> Iterator[np.ndarray]:
@@ -170,7 +233,7 @@ def _own_rate_blocks(path: Path, info: AudioInfo, block_samples: int) -> Iterato
     try:
         source = soundfile.SoundFile(str(path)) if info.subtype else None
     except soundfile.LibsndfileError as error:
-        raise AudioError(f"{path}: {_reason(error)}") from error
+        raise AudioError(f"{path}: {reason_of(error)}") from error
     with source or contextlib.nullcontext():
         for block in _raw_blocks(path, source, block_samples):
             bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
@@ -181,15 +244,18 @@ def _own_rate_blocks(path: Path, info: AudioInfo, block_samples: int) -> Iterato
             yield block
     if position == 0:
         raise AudioError(f"{path}: holds no samples")
-    if source is not None and position < source.frames and source.format != "MP3":
-        raise AudioError(f"{path}: truncated: {position} of {source.frames} samples could be read")
+    slack = _MP3_SLACK if info.subtype.startswith("MPEG") else 0
+    if position + slack < info.num_samples:
+        raise AudioError(
+            f"{path}: truncated: {position} of {info.num_samples} samples could be read"
+        )
 
 
 def _raw_blocks(
     path: Path, source: soundfile.SoundFile | None, block_samples: int
 ) -> Iterator[np.ndarray]:
     if source is None:
-        samples, _ = _read_with_librosa(path)
+        samples, _ = _read_with_librosa(path, "not known to libsndfile")
         for start in range(0, len(samples), block_samples):
             yield samples[start : start + block_samples].astype(np.float32)
         return
@@ -197,7 +263,7 @@ def _raw_blocks(
         try:
             block = source.read(block_samples, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
-            raise AudioError(f"{path}: {_reason(error)}") from error
+            raise AudioError(f"{path}: {reason_of(error)}") from error
         if not len(block):
             return
         yield block
@@ -228,104 +294,3 @@ def read_audio(
         if limit is not None and total >= limit:
             break
     return np.ascontiguousarray(np.concatenate(parts)[:limit].T), rate
-
-
-@contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place if the block ends well.
-
-    Raises:
-        AudioError: if the folder is missing or cannot be written.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise AudioError(f"{path}: a directory, not a file to write")
-    try:
-        handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
-        )
-        os.close(handle)
-    except OSError as error:
-        raise AudioError(f"{path}: cannot be written: {error.strerror or error}") from error
-    temporary = Path(name)
-    try:
-        yield temporary
-        # mkstemp makes private files; give the result the permissions of any new file.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def output_subtype(path: str | Path, wanted: str) -> str:
-    """The sample format to write: the wanted one if the container knows it, else its default.
-
-    Raises:
-        AudioError: for a file name whose extension names no container.
-    """
-    path = Path(path)
-    container = path.suffix.removeprefix(".").upper()
-    container = {"AIF": "AIFF", "OGA": "OGG", "OPUS": "OGG"}.get(container, container)
-    if container not in soundfile.available_formats():
-        raise AudioError(
-            f"{path}: unknown extension {path.suffix!r}; use .wav, .flac, .ogg, .mp3 or .aiff"
-        )
-    if wanted and soundfile.check_format(container, wanted):
-        return wanted
-    default = soundfile.default_subtype(container)
-    return default or "PCM_16"
-
-
-def write_blocks(
-    path: str | Path,
-    blocks: Iterable[np.ndarray],
-    *,
-    sample_rate: int,
-    num_channels: int,
-    subtype: str = "",
-) -> int:
-    """Writes blocks to a file that appears whole or not at all.
-
-    Args:
-        path: where to; the extension names the container.
-        blocks: float [time, channels]; samples beyond [-1, 1] are clipped by integer formats.
-        sample_rate: Hz.
-        num_channels: audio channels.
-        subtype: sample format, see :func:`output_subtype`.
-
-    Returns:
-        Samples per channel written.
-
-    Raises:
-        AudioError: if the file cannot be written, a full disk included; an existing file is
-            then as it was.
-    """
-    path = Path(path)
-    chosen = output_subtype(path, subtype)
-    written = 0
-    with replacing(path) as temporary:
-        try:
-            with soundfile.SoundFile(
-                str(temporary), "w", samplerate=sample_rate, channels=num_channels, subtype=chosen
-            ) as sink:
-                for block in blocks:
-                    sink.write(block)
-                    written += len(block)
-                sink.flush()
-            _check_written(temporary, written)
-        except (soundfile.LibsndfileError, OSError, ValueError) as error:
-            if isinstance(error, AudioError):
-                raise
-            raise AudioError(f"{path}: cannot be written: {_reason(error)}") from error
-    return written
-
-
-def _check_written(path: Path, written: int) -> None:
-    """libsndfile reports a full disk late or never: count what arrived."""
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
-    info = soundfile.info(str(path))
-    if info.frames < written and info.format != "MP3":
-        raise OSError(f"only {info.frames} of {written} samples arrived; is the disk full?")

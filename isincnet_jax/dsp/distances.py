@@ -48,7 +48,7 @@ class ErrorSums:
             self.cross + other.cross,
             self.squared_error + other.squared_error,
             self.absolute_error + other.absolute_error,
-            max(self.prediction_peak, other.prediction_peak),
+            float(np.maximum(self.prediction_peak, other.prediction_peak)),  # NaN stays NaN
         )
 
     @property
@@ -71,6 +71,8 @@ class ErrorSums:
         """SNR after the best gain on the target (means are kept): scale-invariant SDR."""
         if self.target_energy == 0.0:
             return _ratio_db(0.0, self.prediction_energy)
+        if self.prediction_energy == 0.0:
+            return -math.inf  # 0 / 0 without any of the target in it
         # With the gain g = cross / target energy the error energy is E_p - 2 g cross + g^2 E_t.
         # Written with the difference e = p - t it loses no digits when p is nearly t.
         error_cross = self.cross - self.target_energy
@@ -82,7 +84,7 @@ class ErrorSums:
 def _ratio_db(signal: float, error: float) -> float:
     if error == 0.0:
         return math.inf
-    return 10.0 * math.log10(signal / error) if signal > 0.0 else -math.inf
+    return 10.0 * math.log10(signal / error) if signal != 0.0 else -math.inf
 
 
 def error_sums(*, prediction: Waveform, target: Waveform) -> ErrorSums:

@@ -131,7 +131,7 @@ def _design_decoder(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder
         windowed = _dual_window(spec, decoder) if spec.is_uniform else None
         if windowed is not None:
             return windowed
-    if design.frame_bounds(spec).condition > design.INVERTIBLE_CONDITION:
+    if not design.is_invertible(spec):
         return _without_inverse(spec, decoder)
     return _dual(spec, decoder) if decoder.kind == "dual" else _least_squares(spec, decoder)
 

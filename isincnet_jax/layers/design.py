@@ -126,12 +126,17 @@ class Suggestion(NamedTuple):
     hop_length: int | None
 
 
-def _is_invertible(spec: FilterbankSpec) -> bool:
+def is_invertible(spec: FilterbankSpec) -> bool:
+    """Whether the condition number of a spec's bank is at most :data:`INVERTIBLE_CONDITION`."""
+    return frame_bounds(spec).condition <= INVERTIBLE_CONDITION
+
+
+def _may_be_invertible(spec: FilterbankSpec) -> bool:
+    """A quick necessary condition: the bounds at a few frequencies only."""
     if spec.redundancy < 1.0:
         return False
-    channels = kernels.stack_components(spec.design_kernels(), component=spec.component)
     bounds = frame_theory.frame_bounds_of_kernels(
-        channels, hop_length=spec.hop_length, num_frequencies=9, refine=False
+        design_bank(spec).kernels, hop_length=spec.hop_length, num_frequencies=9, refine=False
     )
     return bounds.condition <= INVERTIBLE_CONDITION
 
@@ -156,21 +161,37 @@ def suggest_invertible(spec: FilterbankSpec) -> Suggestion:
     """
     base = spec.replace(tight=False)
 
-    def with_bins(count: int) -> bool:
-        return _is_invertible(base.replace(num_bins=count))
+    def with_bins(count: int) -> FilterbankSpec:
+        return base.replace(num_bins=count)
 
-    def with_hop(hop: int) -> bool:
-        return _is_invertible(base.replace(hop_length=hop))
+    def with_hop(hop: int) -> FilterbankSpec:
+        return base.replace(hop_length=hop)
 
-    bins = next((2**p * spec.num_bins for p in range(5) if with_bins(2**p * spec.num_bins)), None)
-    if bins is not None and bins > spec.num_bins:
-        bins = _bisect(bins // 2, bins, with_bins)
-    hop: int | None = spec.hop_length
-    while hop and not with_hop(hop):
-        hop //= 2
-    if hop and hop < spec.hop_length:
-        hop = _bisect(min(2 * hop + 1, spec.hop_length), hop, with_hop)
-    return Suggestion(bins, hop or None)
+    doubled = [2**power * spec.num_bins for power in range(5)]
+    halved = [spec.hop_length >> power for power in range(spec.hop_length.bit_length())]
+    return Suggestion(_first_invertible(doubled, with_bins), _first_invertible(halved, with_hop))
+
+
+def _first_invertible(values: list[int], make_spec: Callable[[int], FilterbankSpec]) -> int | None:
+    """The value nearest to the first of ``values`` whose bank is invertible, up to the last.
+
+    Bisection with the quick test finds where invertibility begins; from there the full test
+    decides step by step.
+    """
+    possible = next((i for i, v in enumerate(values) if _may_be_invertible(make_spec(v))), None)
+    if possible is None:
+        return None
+    found = values[possible]
+    if possible > 0:
+        found = _bisect(
+            values[possible - 1], found, lambda value: _may_be_invertible(make_spec(value))
+        )
+    step = 1 if values[-1] > values[0] else -1
+    while not is_invertible(make_spec(found)):
+        if found == values[-1]:
+            return None
+        found += step
+    return found
 
 
 def explain_not_invertible(spec: FilterbankSpec) -> str:

@@ -242,10 +242,12 @@ class FilterbankSpec:
         """The inverse of :meth:`to_dict`.
 
         Raises:
-            ValueError: for a field this version does not know.
+            ValueError: unless all fields of this version are there, and no others.
         """
-        unknown = set(values) - {field.name for field in dataclasses.fields(cls)}
-        _require(not unknown, f"unknown fields of a filterbank: {', '.join(sorted(unknown))}")
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown, missing = sorted(set(values) - known), sorted(known - set(values))
+        _require(not unknown, f"unknown fields of a filterbank: {', '.join(unknown)}")
+        _require(not missing, f"missing fields of a filterbank: {', '.join(missing)}")
         return cls(**values)
 
     def digest(self) -> str:

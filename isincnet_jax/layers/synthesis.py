@@ -48,7 +48,7 @@ def apply_synthesis(
     hop = spec.hop_length
     grid = design.frame_grid(spec, length)
     if weights.ndim == 1:
-        return uniform.uniform_synthesis(
+        clip = uniform.uniform_synthesis(
             spectrogram,
             weights,
             num_bins=spec.num_bins,
@@ -58,15 +58,16 @@ def apply_synthesis(
             length=length,
             precision=precision,
         )
-    clip = framing.synthesize_frames(
-        spectrogram,
-        weights,
-        hop_length=hop,
-        lead=lead,
-        first_frame=grid.first,
-        length=length,
-        precision=precision,
-    )
+    else:
+        clip = framing.synthesize_frames(
+            spectrogram,
+            weights,
+            hop_length=hop,
+            lead=lead,
+            first_frame=grid.first,
+            length=length,
+            precision=precision,
+        )
     if edges is None or (edges.left is None and edges.right is None):
         return clip
     parts = [clip]

@@ -11,6 +11,7 @@ Rows are written and read in chunks, so that memory does not grow with the recor
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -18,12 +19,14 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, get_args
 
 import numpy as np
 from numpy.lib import format as npy_format
 
-from isincnet_jax.layers.quantizer import Quantizer
+from isincnet_jax.dsp import companding
+from isincnet_jax.layers import design
+from isincnet_jax.layers.quantizer import Code, Quantizer
 from isincnet_jax.layers.spec import FilterbankSpec
 
 _FORMAT = 1
@@ -47,6 +50,9 @@ class Header:
         q_bits: bits per code; 0 for coefficients.
         mu: companding of the codes.
         code: "symmetric" or "reference".
+
+    Raises:
+        ValueError, TypeError: at construction, for values that no recording has.
     """
 
     spec: FilterbankSpec
@@ -57,6 +63,19 @@ class Header:
     q_bits: int = 0
     mu: float = 0.0
     code: str = "symmetric"
+
+    def __post_init__(self) -> None:
+        for name in ("length", "original_length", "original_rate"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}={value!r} must be a positive integer")
+        if not isinstance(self.model, str):
+            raise TypeError(f"model={self.model!r} must be a name")
+        if self.q_bits == 0:
+            return
+        companding.check_q_bits(self.q_bits)
+        if self.code not in get_args(Code) or not 0 < self.mu < math.inf:
+            raise ValueError(f"code={self.code!r} with mu={self.mu!r} is no code")
 
     def to_json(self) -> str:
         """The header as text."""
@@ -113,7 +132,9 @@ def write_archive(
         with zipfile.ZipFile(path, "w", method, compresslevel=6 if header.q_bits else None) as out:
             _write_array(out, "header", np.asarray(header.to_json()))
             if scales is not None:
-                _write_array(out, "scales", np.asarray(scales, np.float32))
+                scales = np.asarray(scales, np.float32)
+                scales = scales.reshape((1,) * (3 - scales.ndim) + scales.shape)
+                _write_array(out, "scales", scales)
             name = "codes" if header.q_bits else "coefficients"
             with out.open(f"{name}.npy", "w", force_zip64=True) as member:
                 _write_npy_header(member, dtype, (frames, *shape))
@@ -147,13 +168,18 @@ class ArchiveReader:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not self.path.is_file():
-            raise ArchiveError(f"{path}: no such file")
-        try:
-            self._zip = zipfile.ZipFile(self.path)
-            self.header = Header.from_json(str(self._read("header")))
-            self.scales = self._read("scales") if self.header.q_bits else None
-        except Exception as error:  # zip, npy and JSON each raise their own
-            raise ArchiveError(f"{path}: no spectrogram archive ({_first_line(error)})") from error
+            reason = "not a file" if self.path.exists() else "no such file"
+            raise ArchiveError(f"{path}: {reason}")
+        with contextlib.ExitStack() as opened:
+            try:
+                self._zip = opened.enter_context(zipfile.ZipFile(self.path))
+                self.header = Header.from_json(str(self._read("header")))
+                self.scales = self._read_scales() if self.header.q_bits else None
+            except Exception as error:  # zip, npy and JSON each raise their own
+                raise ArchiveError(
+                    f"{path}: no spectrogram archive ({_first_line(error)})"
+                ) from error
+            opened.pop_all()
 
     def __enter__(self) -> ArchiveReader:
         return self
@@ -164,6 +190,17 @@ class ArchiveReader:
     def _read(self, name: str) -> np.ndarray:
         with self._zip.open(f"{name}.npy") as member:
             return npy_format.read_array(member, allow_pickle=False)
+
+    def _read_scales(self) -> np.ndarray:
+        scales = self._read("scales")
+        channels = self.header.spec.num_channels
+        if scales.dtype != np.float32 or scales.ndim != 3 or scales.shape[1] != 1:
+            raise ValueError(f"scales of type {scales.dtype} and shape {scales.shape}")
+        if scales.shape[2] not in (1, channels):
+            raise ValueError(f"scales of {scales.shape[2]} channels, the bank has {channels}")
+        if not (np.isfinite(scales).all() and (scales > 0).all()):
+            raise ValueError("scales that are not positive numbers")
+        return scales
 
     def quantizer(self) -> Quantizer | None:
         """The quantizer of the codes; None if the archive holds coefficients."""
@@ -192,6 +229,8 @@ class ArchiveReader:
                     chunk = np.frombuffer(data, dtype).reshape((count, *shape[1:]))
                     if dtype.kind == "f" and not np.isfinite(chunk).all():
                         raise ValueError("NaN or infinite coefficients")
+                    if dtype.kind == "u" and chunk.max() >> self.header.q_bits:
+                        raise ValueError(f"codes of more than {self.header.q_bits} bits")
                     yield chunk
                 if member.read(1):
                     raise ValueError("it has bytes beyond its end")
@@ -209,6 +248,17 @@ class ArchiveReader:
             raise ArchiveError(
                 f"{self.path}: {dtype} of shape {shape} does not fit its header "
                 f"({header.spec.num_channels} channels, {expected})"
+            )
+        frames = design.frame_grid(header.spec, header.length).num_frames
+        if shape[0] != frames or not shape[1]:
+            raise ArchiveError(
+                f"{self.path}: {shape[0]} frames of {shape[1]} audio channels, but "
+                f"{header.length} samples have {frames} frames"
+            )
+        if self.scales is not None and self.scales.shape[0] not in (1, shape[1]):
+            raise ArchiveError(
+                f"{self.path}: scales of {self.scales.shape[0]} audio channels for codes of "
+                f"{shape[1]}"
             )
 
 

@@ -59,8 +59,8 @@ def overlapped_segments(
         buffer = block if buffer is None else np.concatenate([buffer, block])
         while len(buffer) > skip + size + 2 * margin:
             yield Segment(buffer[: skip + size + margin], start, skip, size, is_last=False)
-            drop = skip + size - margin
-            buffer, start, skip = buffer[drop:], start + drop, margin
+            drop = max(skip + size - margin, 0)
+            buffer, start, skip = buffer[drop:], start + drop, skip + size - drop
     if buffer is not None:
         yield Segment(buffer, start, skip, len(buffer) - skip, is_last=True)
 
