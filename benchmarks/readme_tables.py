@@ -93,13 +93,13 @@ def speed_table(result: dict[str, Any]) -> list[str]:
             f"| {row['ratio']:.2f} |"
         )
     start = result["startup_s"]
-    lines += [
+    return [
+        *lines,
         "",
         f"`import isincnet_jax` takes {start['import_s']:.2f} s; import, preset, first encode and "
-        f"decode of 5 s {start['cold_total_s']:.1f} s, and {start['cached_total_s']:.1f} s with the "
-        f"decoder cached. {footer(result)}",
+        f"decode of 5 s take {start['cold_total_s']:.1f} s, with the decoder cached "
+        f"{start['cached_total_s']:.1f} s. {footer(result)}",
     ]
-    return lines
 
 
 def render() -> str:

@@ -5,8 +5,9 @@
 A batch of 16 clips of 10 s at 16 kHz. Ours and a peer take turns in one process (A B, B A,
 A B, ...), each with two calls to settle and a burst of eight; idle OpenMP threads sleep instead of
 spinning, so that neither side steals the other's cores. Printed are both medians and the median
-of the ratios pair by pair, peer over ours: above 1 we are faster. The PyTorch peers have the geometry of the reference and its two
-operations: for encoding, reflect padding and one ``F.conv1d`` with 501 taps and stride 125, with
+of the ratios pair by pair, peer over ours: above 1 we are faster.
+
+The PyTorch peers have the geometry of the reference and its two operations: for encoding, reflect padding and one ``F.conv1d`` with 501 taps and stride 125, with
 256 stacked real kernels (the kindest form) or with complex64 kernels (what the reference
 stores); for decoding, ``Conv1d`` over three frames. Our decoder reads four frames (the causal
 one 20) and is exact; the reference's three are not. The mel preset has three times the

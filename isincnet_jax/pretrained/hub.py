@@ -36,8 +36,8 @@ class Preset:
     summary: str
 
 
-def _linear(sample_rate: int, hop_length: int) -> Preset:
-    spec = FilterbankSpec(sample_rate, hop_length, 128, shape="none")
+def _linear(sample_rate: int, hop_length: int, num_bins: int = 128) -> Preset:
+    spec = FilterbankSpec(sample_rate, hop_length, num_bins, shape="none")
     return Preset(spec, DecoderSpec(), ("mel_slaney",), "iSincNet 0.5 geometry, complex")
 
 
@@ -55,6 +55,7 @@ def _mel(sample_rate: int, hop_length: int, num_bins: int) -> Preset:
 PRESETS: dict[str, Preset] = {
     "16khz-linear": _linear(16_000, 125),
     "16khz-linear-causal": _causal(16_000, 125),
+    "22khz-linear": _linear(22_050, 172, 256),
     "44khz-linear": _linear(44_100, 126),
     "44khz-linear-causal": _causal(44_100, 126),
     "16khz-mel": _mel(16_000, 125, 384),
