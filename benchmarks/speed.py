@@ -7,7 +7,8 @@ A B, ...), each with two calls to settle and a burst of eight; idle OpenMP threa
 spinning, so that neither side steals the other's cores. Printed are both medians and the median
 of the ratios pair by pair, peer over ours: above 1 we are faster.
 
-The PyTorch peers have the geometry of the reference and its two operations: for encoding, reflect padding and one ``F.conv1d`` with 501 taps and stride 125, with
+The PyTorch peers have the geometry of the reference and its two operations: for encoding, reflect
+padding and one ``F.conv1d`` with 501 taps and stride 125, with
 256 stacked real kernels (the kindest form) or with complex64 kernels (what the reference
 stores); for decoding, ``Conv1d`` over three frames. Our decoder reads four frames (the causal
 one 20) and is exact; the reference's three are not. The mel preset has three times the
