@@ -158,3 +158,19 @@ def test_causal_reflected_frames_never_see_the_last_samples(component):
     variables = zeros.init(jax.random.key(0), jnp.zeros((1, 8)))
     encode = jax.jit(functools.partial(zeros.apply, method="encode"))
     assert np.all(np.abs(encode(variables, impulses)).max(axis=(1, 2)) > 0)
+
+
+@pytest.mark.parametrize("num_bins", [17, 24])
+@pytest.mark.parametrize("remainder", [0, 1, 7, 15])
+def test_long_clips_of_uniform_banks_are_exact_at_reflected_edges(x64, rng, num_bins, remainder):
+    """Long enough for the edges to be solved apart from the interior, at either end."""
+    spec = FilterbankSpec(
+        sample_rate=8000, hop_length=16, num_bins=num_bins, shape="none", padding="reflect"
+    )
+    assert spec.is_uniform
+    waveform = rng.standard_normal((1, 40 * 16 + 1 + remainder))
+    model = SincNet(spec, dtype=jnp.float64)
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 9)))
+    decoded = np.asarray(model.apply(variables, jnp.asarray(waveform)))
+    # -200 dB of unit noise, at the worst sample.
+    np.testing.assert_allclose(decoded, waveform, atol=1e-10)

@@ -1,0 +1,19 @@
+"""The ``isincnet`` command. Heavy modules are imported inside the commands that need them."""
+
+from __future__ import annotations
+
+import sys
+
+# Importing a module registers its commands, in the order in which the help lists them.
+from isincnet_jax.cli import archives, pictures, reconstruction  # noqa: F401
+from isincnet_jax.cli.common import app
+
+
+def main() -> None:
+    """Runs the command; errors that a user can mend become one line and exit status 1."""
+    try:
+        app()
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        sys.stderr.write(f"isincnet: error: {text}\n")
+        sys.exit(1)

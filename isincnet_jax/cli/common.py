@@ -1,0 +1,73 @@
+"""What the commands share: the application, its options, models and inputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from isincnet_jax.layers.quantizer import Quantizer
+    from isincnet_jax.models.autoencoder import Codec
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Invertible filterbanks for audio: encode, decode, reconstruct, describe, plot.",
+)
+plot_app = typer.Typer(no_args_is_help=True, help="Draw a filterbank or a spectrogram.")
+app.add_typer(plot_app, name="plot")
+
+DEFAULT_MODEL = "16khz-linear"
+InputFile = Annotated[Path, typer.Argument(metavar="IN", help="Audio file, any format and rate.")]
+ModelOption = Annotated[
+    str, typer.Option("--model", help="A preset, or an iSincNet .ckpt file. See `describe`.")
+]
+BitsOption = Annotated[
+    int | None, typer.Option("--q-bits", help="Quantise to so many bits, 2 to 16.")
+]
+ScalesOption = Annotated[
+    str,
+    typer.Option("--scales", help="Quantiser scales: 'signal' (two passes) or 'spec' (one pass)."),
+]
+
+
+def load_model(name: str) -> Codec:
+    """The codec of a preset or of a checkpoint file."""
+    from isincnet_jax.pretrained import hub, reference
+
+    if name.endswith(".ckpt") or Path(name).is_file():
+        return reference.load_reference(name)
+    return hub.from_pretrained(name)
+
+
+def say(text: str) -> None:
+    """Prints a line."""
+    typer.echo(text)
+
+
+def open_input(path: Path, codec: Codec) -> tuple[Any, Any]:
+    """The file's header, and a function that starts reading it at the codec's rate."""
+    from isincnet_jax.data import audio_files
+
+    info = audio_files.audio_info(path)
+    rate = codec.spec.sample_rate
+    if info.sample_rate != rate:
+        say(f"{path.name}: resampled from {info.sample_rate} Hz to {rate} Hz")
+    return info, lambda: audio_files.read_blocks(path, sample_rate=rate)
+
+
+def fitted_quantizer(codec: Codec, read: Any, q_bits: int | None, scales: str) -> Quantizer | None:
+    """The quantizer that the options ask for; None without --q-bits."""
+    from isincnet_jax.models import blocks
+
+    if q_bits is None:
+        return None
+    if scales not in ("signal", "spec"):
+        raise ValueError(f"--scales {scales!r}: use 'signal' or 'spec'")
+    quantizer = codec.quantizer(q_bits=q_bits)
+    if scales == "spec":
+        return quantizer
+    return blocks.fit_quantizer(codec, read(), quantizer=quantizer)
