@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -134,15 +135,23 @@ def correlate_frames(
     if padded.shape[-1] >= _LONGEST_STRIDED:
         return correlate_blocks(padded, kernels, hop_length=hop_length, precision=precision)
     flat = jnp.reshape(padded, (-1, padded.shape[-1], 1))
-    frames = lax.conv_general_dilated(
-        flat,
-        jnp.transpose(kernels)[:, None, :],
-        window_strides=(hop_length,),
+    taps_first = jnp.transpose(kernels)[:, None, :]
+    frames = _convolve(flat, taps_first, stride=hop_length, precision=precision)
+    return frames.reshape((*padded.shape[:-1], *frames.shape[1:]))
+
+
+def _convolve(
+    rows: Array, kernels: Array, *, stride: int, precision: lax.PrecisionLike
+) -> jax.Array:
+    """Correlates rows [batch, rows, in] with kernels [taps, in, out], valid positions only."""
+    return lax.conv_general_dilated(
+        rows,
+        kernels,
+        window_strides=(stride,),
         padding="VALID",
         dimension_numbers=("NWC", "WIO", "NWC"),
         precision=precision,
     )
-    return frames.reshape((*padded.shape[:-1], *frames.shape[1:]))
 
 
 def correlate_blocks(
@@ -165,14 +174,9 @@ def correlate_blocks(
     zero = jnp.zeros((), padded.dtype)
     whole = lax.pad(padded, zero, [*keep, (0, rows * hop_length - padded.shape[-1], 0)])
     long = jnp.pad(kernels, ((0, 0), (0, num_blocks * hop_length - taps)))
-    frames = lax.conv_general_dilated(
-        jnp.reshape(whole, (-1, rows, hop_length)),
-        jnp.transpose(jnp.reshape(long, (channels, num_blocks, hop_length)), (1, 2, 0)),
-        window_strides=(1,),
-        padding="VALID",
-        dimension_numbers=("NWC", "WIO", "NWC"),
-        precision=precision,
-    )
+    by_block = jnp.transpose(jnp.reshape(long, (channels, num_blocks, hop_length)), (1, 2, 0))
+    blocks = jnp.reshape(whole, (-1, rows, hop_length))
+    frames = _convolve(blocks, by_block, stride=1, precision=precision)
     return frames.reshape((*padded.shape[:-1], *frames.shape[1:]))
 
 
@@ -300,12 +304,6 @@ def synthesize_frames(
         spectrogram, steps=steps, first_frame=first_frame, num_blocks=-(-length // hop_length)
     )
     by_step = jnp.transpose(kernels.reshape(channels, len(steps), hop_length), (1, 0, 2))
-    blocks = lax.conv_general_dilated(
-        jnp.reshape(rows, (-1, *rows.shape[-2:])),
-        jnp.flip(by_step, axis=0),
-        window_strides=(1,),
-        padding="VALID",
-        dimension_numbers=("NWC", "WIO", "NWC"),
-        precision=precision,
-    )
+    flat = jnp.reshape(rows, (-1, *rows.shape[-2:]))
+    blocks = _convolve(flat, jnp.flip(by_step, axis=0), stride=1, precision=precision)
     return blocks.reshape((*spectrogram.shape[:-2], -1))[..., :length]
