@@ -141,7 +141,7 @@ def correlate_frames(
 
 
 def _convolve(
-    rows: Array, kernels: Array, *, stride: int, precision: lax.PrecisionLike
+    rows: jax.Array, kernels: jax.Array, *, stride: int, precision: lax.PrecisionLike
 ) -> jax.Array:
     """Correlates rows [batch, rows, in] with kernels [taps, in, out], valid positions only."""
     return lax.conv_general_dilated(
