@@ -53,19 +53,32 @@ def reflected_analysis_matrix(
     return matrix.reshape(num_frames * channels, length)
 
 
-def _solve(matrix: np.ndarray, samples: np.ndarray) -> tuple[np.ndarray, float]:
+def _solve(
+    matrix: np.ndarray, samples: np.ndarray, noise_variance: float
+) -> tuple[np.ndarray, float]:
+    """The exact solution, or with noise the Wiener solution for white signals of variance 1."""
     target = np.zeros((len(samples), matrix.shape[1]))
     target[np.arange(len(samples)), samples] = 1.0
-    solution, residual = decoders.solve_left_inverse(matrix, target)
+    if noise_variance > 0:
+        relative = noise_variance * min(matrix.shape) / float(np.sum(matrix**2))
+        solution, residual = decoders.solve_left_inverse(
+            matrix, target, regularization=relative, refinements=0
+        )
+    else:
+        solution, residual = decoders.solve_left_inverse(matrix, target)
     return np.ascontiguousarray(solution.T), residual
 
 
 def whole_clip_decoder(
-    kernels: Float[np.ndarray, "channels taps"], *, hop_length: int, length: int
+    kernels: Float[np.ndarray, "channels taps"],
+    *,
+    hop_length: int,
+    length: int,
+    noise_variance: float = 0.0,
 ) -> EdgeDecoder:
-    """Solves a short clip as a whole."""
+    """Solves a short clip as a whole; ``noise_variance`` as in :func:`right_edge_decoder`."""
     matrix = reflected_analysis_matrix(kernels, hop_length=hop_length, length=length)
-    solution, residual = _solve(matrix, np.arange(length))
+    solution, residual = _solve(matrix, np.arange(length), noise_variance)
     return EdgeDecoder(solution, (length - 1) // hop_length + 1, length, residual)
 
 
@@ -75,6 +88,7 @@ def left_edge_decoder(
     hop_length: int,
     num_samples: int,
     num_frames: int,
+    noise_variance: float = 0.0,
 ) -> EdgeDecoder:
     """Solves the first ``num_samples`` samples of a clip from its first ``num_frames`` frames."""
     channels, taps = kernels.shape
@@ -83,7 +97,7 @@ def left_edge_decoder(
     matrix = reflected_analysis_matrix(kernels, hop_length=hop_length, length=length)
     matrix = matrix[: num_frames * channels]
     matrix = matrix[:, : (num_frames - 1) * hop_length + taps - taps // 2]
-    solution, residual = _solve(matrix, np.arange(num_samples))
+    solution, residual = _solve(matrix, np.arange(num_samples), noise_variance)
     return EdgeDecoder(solution, num_frames, num_samples, residual)
 
 
@@ -94,6 +108,7 @@ def right_edge_decoder(
     num_samples: int,
     num_frames: int,
     remainder: int,
+    noise_variance: float = 0.0,
 ) -> EdgeDecoder:
     """Solves the last ``num_samples`` samples from the last ``num_frames`` frames.
 
@@ -103,6 +118,8 @@ def right_edge_decoder(
         num_samples: samples to solve.
         num_frames: frames to use.
         remainder: ``(length - 1) % hop_length`` of the clip.
+        noise_variance: of the coefficients, where the signal's is 1: the solution is then the
+            best linear one, as it must be for banks that cannot be inverted; 0 for the exact one.
     """
     channels, taps = kernels.shape
     reach = -(-taps // hop_length)
@@ -112,5 +129,5 @@ def right_edge_decoder(
     first = (2 * reach) * hop_length - taps // 2
     matrix = matrix[:, first:]
     samples = np.arange(matrix.shape[1] - num_samples, matrix.shape[1])
-    solution, residual = _solve(matrix, samples)
+    solution, residual = _solve(matrix, samples, noise_variance)
     return EdgeDecoder(solution, num_frames, num_samples, residual)

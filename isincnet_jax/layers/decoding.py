@@ -92,6 +92,11 @@ class SolvedDecoder:
         return self.values.shape[-1]
 
     @property
+    def is_wiener(self) -> bool:
+        """Whether it is the best linear decoder for noisy coefficients, not an exact one."""
+        return self.method == "wiener"
+
+    @property
     def is_exact(self) -> bool:
         """Whether the error is below :data:`EXACT_RESIDUAL`."""
         return self.residual <= EXACT_RESIDUAL

@@ -26,18 +26,25 @@ class EdgePlan(NamedTuple):
 
 
 @functools.lru_cache(maxsize=8)
-def _left_edge(spec: FilterbankSpec, num_samples: int, num_frames: int) -> boundary.EdgeDecoder:
+def _left_edge(
+    spec: FilterbankSpec, num_samples: int, num_frames: int, noise_variance: float
+) -> boundary.EdgeDecoder:
     return boundary.left_edge_decoder(
         design_bank(spec).kernels,
         hop_length=spec.hop_length,
         num_samples=num_samples,
         num_frames=num_frames,
+        noise_variance=noise_variance,
     )
 
 
 @functools.lru_cache(maxsize=16)
 def _right_edge(
-    spec: FilterbankSpec, num_samples: int, num_frames: int, remainder: int
+    spec: FilterbankSpec,
+    num_samples: int,
+    num_frames: int,
+    remainder: int,
+    noise_variance: float,
 ) -> boundary.EdgeDecoder:
     return boundary.right_edge_decoder(
         design_bank(spec).kernels,
@@ -45,18 +52,31 @@ def _right_edge(
         num_samples=num_samples,
         num_frames=num_frames,
         remainder=remainder,
+        noise_variance=noise_variance,
     )
 
 
 @functools.lru_cache(maxsize=16)
-def _whole_clip(spec: FilterbankSpec, length: int) -> boundary.EdgeDecoder:
+def _whole_clip(spec: FilterbankSpec, length: int, noise_variance: float) -> boundary.EdgeDecoder:
     return boundary.whole_clip_decoder(
-        design_bank(spec).kernels, hop_length=spec.hop_length, length=length
+        design_bank(spec).kernels,
+        hop_length=spec.hop_length,
+        length=length,
+        noise_variance=noise_variance,
     )
 
 
-def edge_plan(spec: FilterbankSpec, decoder: SolvedDecoder, length: int) -> EdgePlan:
-    """The edge decoders of a clip of ``length`` samples; none are needed with zero padding."""
+def edge_plan(
+    spec: FilterbankSpec, decoder: SolvedDecoder, length: int, *, noise_variance: float = 0.0
+) -> EdgePlan:
+    """The edge decoders of a clip of ``length`` samples; none are needed with zero padding.
+
+    Args:
+        spec: the bank.
+        decoder: of the interior.
+        length: samples of the clip.
+        noise_variance: what a Wiener decoder of the interior assumes; 0 with exact decoders.
+    """
     if spec.padding == "zeros":
         return EdgePlan(None, None, whole=False)
     hop = spec.hop_length
@@ -67,8 +87,8 @@ def edge_plan(spec: FilterbankSpec, decoder: SolvedDecoder, length: int) -> Edge
     reach = -(-design_bank(spec).kernels.shape[1] // hop)
     frames = -(-max(from_left, from_right) // hop) + reach
     if num_frames < 2 * frames:
-        return EdgePlan(None, _whole_clip(spec, length), whole=True)
-    left = _left_edge(spec, from_left, frames) if from_left else None
+        return EdgePlan(None, _whole_clip(spec, length, noise_variance), whole=True)
+    left = _left_edge(spec, from_left, frames, noise_variance) if from_left else None
     remainder = (length - 1) % hop
-    right = _right_edge(spec, from_right, frames, remainder) if from_right else None
+    right = _right_edge(spec, from_right, frames, remainder, noise_variance) if from_right else None
     return EdgePlan(left, right, whole=False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Float
 
@@ -45,29 +47,20 @@ def apply_synthesis(
     """
     if edges is not None and edges.whole:
         return _solve_edge(spectrogram, edges.right, precision)
-    hop = spec.hop_length
-    grid = design.frame_grid(spec, length)
-    if weights.ndim == 1:
-        clip = uniform.uniform_synthesis(
-            spectrogram,
-            weights,
-            num_bins=spec.num_bins,
-            hop_length=hop,
-            lead=lead,
-            first_frame=grid.first,
-            length=length,
-            precision=precision,
-        )
-    else:
-        clip = framing.synthesize_frames(
-            spectrogram,
-            weights,
-            hop_length=hop,
-            lead=lead,
-            first_frame=grid.first,
-            length=length,
-            precision=precision,
-        )
+    synthesize = (
+        functools.partial(uniform.uniform_synthesis, num_bins=spec.num_bins)
+        if weights.ndim == 1
+        else framing.synthesize_frames
+    )
+    clip = synthesize(
+        spectrogram,
+        weights,
+        hop_length=spec.hop_length,
+        lead=lead,
+        first_frame=design.frame_grid(spec, length).first,
+        length=length,
+        precision=precision,
+    )
     if edges is None or (edges.left is None and edges.right is None):
         return clip
     parts = [clip]
@@ -135,8 +128,10 @@ class Synthesis(nn.Module):
         """
         length = check_spectrogram(spectrogram, self.spec, length, self.dtype)
         solved = decoding.design_decoder(self.spec, self.decoder)
-        # Learned weights keep no symmetry, and the edges of a clip are then theirs to learn.
-        edges = None if self.learnable else edge_plan(self.spec, solved, length)
+        edges = None  # with learned weights the edges of a clip are theirs to learn
+        if not self.learnable:
+            noise = float(np.mean(self.decoder.noise_variance)) if solved.is_wiener else 0.0
+            edges = edge_plan(self.spec, solved, length, noise_variance=noise)
         return apply_synthesis(
             spectrogram,
             self.kernels if self.learnable else self.fixed.value,

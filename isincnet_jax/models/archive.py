@@ -241,9 +241,8 @@ class ArchiveReader:
 
     def _check_rows(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
         header = self.header
-        expected = np.dtype(np.float32)
-        if header.q_bits:
-            expected = np.dtype(np.uint8 if header.q_bits <= 8 else np.uint16)
+        quantizer = self.quantizer()
+        expected = np.dtype(np.float32) if quantizer is None else quantizer.storage_dtype
         if len(shape) != 3 or shape[2] != header.spec.num_channels or dtype != expected:
             raise ArchiveError(
                 f"{self.path}: {dtype} of shape {shape} does not fit its header "

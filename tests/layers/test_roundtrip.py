@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from isincnet_jax import FilterbankSpec, SincNet, frame_bounds
 from isincnet_jax.layers import decoding, design
+from isincnet_jax.layers.edges import edge_plan
 
 BEST = 300.0
 
@@ -174,3 +175,21 @@ def test_long_clips_of_uniform_banks_are_exact_at_reflected_edges(x64, rng, num_
     decoded = np.asarray(model.apply(variables, jnp.asarray(waveform)))
     # -200 dB of unit noise, at the worst sample.
     np.testing.assert_allclose(decoded, waveform, atol=1e-10)
+
+
+def test_reflected_edges_of_a_lossy_bank_do_not_amplify_noise(rng):
+    """The edges of a Wiener-decoded clip trust the coefficients no more than its interior does."""
+    spec = FilterbankSpec(
+        sample_rate=8000, hop_length=16, num_bins=14, scale="mel", shape="none", padding="reflect"
+    )
+    solved = decoding.design_decoder(spec, decoding.DecoderSpec("wiener", noise_variance=1e-4))
+    plan = edge_plan(spec, solved, 1000, noise_variance=1e-4)
+    assert plan.left is not None
+    assert plan.right is not None
+    for edge in (plan.left, plan.right):
+        gain = np.sqrt(np.sum(edge.matrix**2) / edge.num_samples)
+        # Fewer frames see a sample at an edge: somewhat more noise, not orders of magnitude.
+        assert gain < 3 * solved.noise_gain
+    exact = edge_plan(spec, solved, 1000)
+    assert exact.left is not None
+    assert np.max(np.abs(exact.left.matrix)) > 10 * np.max(np.abs(plan.left.matrix))
