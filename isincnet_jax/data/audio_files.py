@@ -26,6 +26,9 @@ _CLEARER = {  # libsndfile's words for a failed write, and for an MP3 without a 
     "File does not exist or is not a regular file (possibly a pipe?)": "Format not recognised",
 }
 
+_MAGIC = {".au": (b".snd", b"dns.")}  # without it libsndfile reads mu-law noise at 8 kHz
+_KNOWN_BEST = (b"caff",)  # what libsndfile cannot read of these is damaged: others would guess
+
 _PROMISE = re.compile(  # what libsndfile notes of a WAV, AIFF, AU, W64 or RF64 file that was cut
     r"^ *(?:data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)$", re.MULTILINE
 )
@@ -58,6 +61,10 @@ def _readable(path: Path) -> Path:
         raise AudioError(f"{path}: a directory, not an audio file")
     if path.stat().st_size == 0:
         raise AudioError(f"{path}: an empty file")
+    if path.suffix.lower() in _MAGIC:
+        with open(path, "rb") as file:
+            if file.read(4) not in _MAGIC[path.suffix.lower()]:
+                raise AudioError(f"{path}: no {path.suffix} file: its header is missing")
     return path
 
 
@@ -146,6 +153,9 @@ def _read_with_librosa(path: Path, reason: str) -> tuple[np.ndarray, int]:
 
     import librosa
 
+    with open(path, "rb") as file:
+        if file.read(4) in _KNOWN_BEST:
+            raise AudioError(f"{path}: damaged ({reason})")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -1,0 +1,100 @@
+"""``isincnet prepare``: decode a corpus once, for training without its files."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from isincnet_jax.cli.common import app, say
+
+_SHOWN = 5
+
+
+@app.command()
+def prepare(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE_PATH",
+            help="Folder or archive of the corpus; any word for --source generated.",
+        ),
+    ],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUT_DIR", help="Folder to write; must be new or empty.")
+    ],
+    *,
+    source: Annotated[
+        str, typer.Option("--source", help="gtzan, musdb18, folder or generated.")
+    ] = "folder",
+    sample_rate: Annotated[int, typer.Option("--sample-rate", help="Hz.")] = 16_000,
+    splits: Annotated[
+        Path | None,
+        typer.Option(
+            "--splits",
+            metavar="DIR",
+            help="train.txt, validation.txt, maybe test.txt. Without: 80, 10, 10 % by name.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the division by name.")] = 0,
+    loudness: Annotated[
+        float, typer.Option("--loudness", help="Integrated loudness of every track, LUFS.")
+    ] = -23.0,
+    no_loudness: Annotated[
+        bool, typer.Option("--no-loudness", help="Leave the levels as they are.")
+    ] = False,
+    stems: Annotated[
+        str, typer.Option("--stems", help="Of musdb18: names with commas, or all.")
+    ] = "mixture",
+    no_verify: Annotated[
+        bool, typer.Option("--no-verify", help="Accept any GTZAN archive, whatever its SHA-256.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the corpora that are in OUT_DIR.")
+    ] = False,
+) -> None:
+    """Decode a corpus into OUT_DIR/{train,validation,test}, at one rate and loudness."""
+    from isincnet_jax.data import corpora, corpus_files, preparation
+
+    corpus_files.check_free(target, overwrite=overwrite)
+    opened = corpora.open_source(
+        source,
+        path,
+        sample_rate=sample_rate,
+        seed=seed,
+        stems=tuple(name.strip() for name in stems.split(",") if name.strip()),
+        verify=not no_verify,
+    )
+    assignment = preparation.assign_splits(opened, splits=splits, seed=seed)
+    with _quiet():
+        prepared = preparation.prepare(
+            opened,
+            assignment,
+            sample_rate=sample_rate,
+            loudness_db=None if no_loudness else loudness,
+            folder=target,
+            overwrite=overwrite,
+        )
+    for split, corpus in prepared.corpora.items():
+        say(f"{split}: {len(corpus)} tracks, {corpus.duration_s / 3600:.3f} h")
+    if prepared.skipped:
+        say(f"skipped: {len(prepared.skipped)}")
+        for name, reason in list(prepared.skipped.items())[:_SHOWN]:
+            say(f"  {name}: {reason}")
+    say(f"wrote {target}: {sample_rate} Hz")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps warnings of single files from the screen: the command tells them at its end."""
+    logger = logging.getLogger("isincnet_jax")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
