@@ -19,10 +19,13 @@ _EXPORTS = {
     "NotInvertibleWarning": "isincnet_jax.layers.decoding",
     "PRESETS": "isincnet_jax.pretrained.hub",
     "Quantizer": "isincnet_jax.layers.quantizer",
+    "RefinedDecoder": "isincnet_jax.models.refined_decoder",
     "SincNet": "isincnet_jax.layers.sincnet",
     "Synthesis": "isincnet_jax.layers.synthesis",
+    "TokenCodec": "isincnet_jax.models.token_codec",
     "build_codec": "isincnet_jax.models.autoencoder",
     "demo_waveform": "isincnet_jax.data.demo",
+    "export_pretrained": "isincnet_jax.pretrained.folder",
     "frame_bounds": "isincnet_jax.layers.design",
     "from_pretrained": "isincnet_jax.pretrained.hub",
     "load_reference": "isincnet_jax.pretrained.reference",
@@ -37,11 +40,14 @@ __all__ = [
     "FilterbankSpec",
     "NotInvertibleWarning",
     "Quantizer",
+    "RefinedDecoder",
     "SincNet",
     "Synthesis",
+    "TokenCodec",
     "__version__",
     "build_codec",
     "demo_waveform",
+    "export_pretrained",
     "frame_bounds",
     "from_pretrained",
     "load_reference",
@@ -58,6 +64,9 @@ if TYPE_CHECKING:
     from isincnet_jax.layers.spec import FilterbankSpec
     from isincnet_jax.layers.synthesis import Synthesis
     from isincnet_jax.models.autoencoder import Codec, build_codec
+    from isincnet_jax.models.refined_decoder import RefinedDecoder
+    from isincnet_jax.models.token_codec import TokenCodec
+    from isincnet_jax.pretrained.folder import export_pretrained
     from isincnet_jax.pretrained.hub import PRESETS, from_pretrained
     from isincnet_jax.pretrained.reference import load_reference
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +24,16 @@ def _new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Fig
         raise ImportError("drawing needs Matplotlib: pip install 'isincnet-jax[plots]'") from error
     figure = Figure(figsize=size, layout="constrained")
     return figure, np.atleast_1d(figure.subplots(rows, columns))
+
+
+def pixels(figure: Figure, *, dots_per_inch: int = 80) -> UInt8[np.ndarray, "height width 3"]:
+    """Renders a figure, for logs that take pictures: uint8 [height, width, 3]."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure.set_dpi(dots_per_inch)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def _decibels(power: np.ndarray, floor_db: float) -> np.ndarray:

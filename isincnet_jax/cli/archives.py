@@ -139,6 +139,7 @@ def _codec_of(header: Header, model: str | None, source: Path) -> Codec:
     from isincnet_jax.models.autoencoder import build_codec
     from isincnet_jax.pretrained import hub
 
+    name = header.model
     if model is not None:
         codec = load_model(model)
         if codec.spec == header.spec:
@@ -147,8 +148,8 @@ def _codec_of(header: Header, model: str | None, source: Path) -> Codec:
             f"{source}: was encoded with another bank ({header.model}, {header.spec.digest()}) "
             f"than {model} ({codec.spec.digest()}); leave --model out"
         )
-    if header.model in hub.PRESETS or Path(header.model).is_file():
-        codec = load_model(header.model)
+    if name in hub.REGISTRY or "://" in name or Path(name).exists():
+        codec = load_model(name)
         if codec.spec == header.spec:
             return codec
     say(f"{source.name}: no {header.model!r} with its bank here; decoding by the bank's inverse")

@@ -23,7 +23,8 @@ app.add_typer(plot_app, name="plot")
 DEFAULT_MODEL = "16khz-linear"
 InputFile = Annotated[Path, typer.Argument(metavar="IN", help="Audio file, any format and rate.")]
 ModelOption = Annotated[
-    str, typer.Option("--model", help="A preset, or an iSincNet .ckpt file. See `describe`.")
+    str,
+    typer.Option("--model", help="A preset, an exported folder or .zip, or an iSincNet .ckpt."),
 ]
 BitsOption = Annotated[
     int | None, typer.Option("--q-bits", help="Quantise to so many bits, 2 to 16.")
@@ -35,12 +36,23 @@ ScalesOption = Annotated[
 
 
 def load_model(name: str) -> Codec:
-    """The codec of a preset or of a checkpoint file."""
+    """The codec of a preset, an exported model, an address or a checkpoint file.
+
+    Raises:
+        ValueError: if there is none, or the model is no filterbank with its inverse.
+    """
+    from isincnet_jax.models.autoencoder import Codec
     from isincnet_jax.pretrained import hub, reference
 
-    if name.endswith(".ckpt") or Path(name).is_file():
+    if name.endswith(".ckpt") or (Path(name).is_file() and not name.endswith(".zip")):
         return reference.load_reference(name)
-    return hub.from_pretrained(name)
+    codec = hub.from_pretrained(name)
+    if not isinstance(codec, Codec):
+        raise ValueError(
+            f"--model {name}: a {type(codec.model).__name__}; this command needs a filterbank "
+            "with its inverse"
+        )
+    return codec
 
 
 def say(text: str) -> None:

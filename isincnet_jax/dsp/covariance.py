@@ -40,3 +40,38 @@ def channel_variances(
     """Variances of a bank's coefficients for a stationary signal: diag(K R K^T)."""
     covariance = scipy.linalg.toeplitz(autocovariance[: kernels.shape[1]])
     return np.einsum("ct,ts,cs->c", kernels, covariance, kernels, optimize=True)
+
+
+def measured_autocovariance(
+    clips: Float[np.ndarray, "clips time"], *, num_lags: int
+) -> Float[np.ndarray, " lags"]:
+    """Mean autocovariance of clips, ``sum over n of x[n] x[n + k] / time`` averaged over clips.
+
+    Divided by the clip's length whatever the lag (the "biased" estimate), which keeps the
+    sequence positive semidefinite, as decoders need it. Means are not removed: a filterbank
+    passes a constant on like everything else.
+
+    Args:
+        clips: [clips, time] or [time], at one level, since louder clips count for more.
+        num_lags: lags 0 .. num_lags - 1; beyond the clips' length they are 0.
+
+    Returns:
+        float64 [num_lags].
+
+    Raises:
+        ValueError: for no samples or no lags, or samples that are not finite.
+    """
+    rows = np.atleast_2d(np.asarray(clips, np.float64))
+    if rows.ndim != 2 or rows.size == 0:
+        raise ValueError(f"clips.shape={np.shape(clips)}: expected [clips, time], not empty")
+    if num_lags < 1:
+        raise ValueError(f"num_lags={num_lags} must be at least 1")
+    time = rows.shape[1]
+    size = 1 << (time + min(num_lags, time) - 1).bit_length()
+    power = np.zeros(size // 2 + 1)
+    for row in rows:
+        power += np.abs(np.fft.rfft(row, size)) ** 2
+    lags = np.fft.irfft(power / (len(rows) * time))[: min(num_lags, time)]
+    if not np.all(np.isfinite(lags)):
+        raise ValueError("clips hold samples that are not finite")
+    return np.pad(lags, (0, num_lags - len(lags)))

@@ -223,6 +223,19 @@ def _exact_phase(frequency: Array, offset: Array) -> Array:
     return jnp.pi * turns
 
 
+def cosine_series(terms: Float[Array, " terms"], *, taps: int) -> Float[jax.Array, " taps"]:
+    """``1 + sum_k a_k cos(2 pi k (n - taps // 2) / (taps - 1))``, k from 1: a smooth factor.
+
+    Args:
+        terms: a_1, a_2, ...; [terms].
+        taps: samples.
+    """
+    order = np.arange(1, terms.shape[0] + 1)[:, None]
+    offset = np.arange(taps) - taps // 2
+    waves = np.cos(2.0 * np.pi * order * offset / max(taps - 1, 1))
+    return 1.0 + jnp.matmul(terms, jnp.asarray(waves, terms.dtype), precision="highest")
+
+
 def kernels_from_parameters(
     center: Float[Array, " bins"],
     bandwidth: Float[Array, " bins"],

@@ -89,11 +89,15 @@ class Analysis(nn.Module):
 
     Fixed filters are designed in float64, cast once and kept in the collection "filterbank".
     Learnable filters have two parameters per bin, ``center`` and ``bandwidth``, as fractions of
-    the Nyquist frequency, so that one learning rate suits all bins.
+    the Nyquist frequency, so that one learning rate suits all bins. A learnable window has a
+    few parameters ``window`` for all bins, the terms of a cosine series that the spec's window
+    is multiplied with, ``1 + sum_k a_k cos(2 pi k n / (taps - 1))``: the spectral shape of the
+    bands, smooth and symmetric. All start as the spec says.
 
     Attributes:
         spec: geometry and filters.
         learnable: whether centres and bandwidths are parameters.
+        window_terms: terms of the learnable window; 0 keeps the window. Needs ``learnable``.
         dtype: of waveform, filters and coefficients; float64 needs ``jax_enable_x64``.
         precision: of the products on accelerators, which may otherwise use TF32 or bfloat16.
 
@@ -103,12 +107,18 @@ class Analysis(nn.Module):
 
     spec: FilterbankSpec
     learnable: bool = False
+    window_terms: int = 0
     dtype: Any = jnp.float32
     precision: lax.PrecisionLike = lax.Precision.HIGHEST
 
     def setup(self) -> None:
         """Creates the variables."""
         spec = self.spec
+        if self.window_terms < 0 or (self.window_terms and not self.learnable):
+            raise ValueError(
+                f"window_terms={self.window_terms}, learnable={self.learnable}: a learnable window "
+                "has 1 term or more and needs learnable=True"
+            )
         if not self.learnable:
             fixed = (
                 design.analysis_window(spec)
@@ -132,15 +142,20 @@ class Analysis(nn.Module):
 
         self.center = self.param("center", start(center_hz))
         self.bandwidth = self.param("bandwidth", start(bandwidth_hz))
+        if self.window_terms:
+            self.window = self.param("window", lambda key: jnp.zeros(self.window_terms, self.dtype))
 
     def filters(self) -> Float[jax.Array, "..."]:
         """The filters in use: kernels [channels, taps], or a fixed uniform bank's window [taps]."""
         if not self.learnable:
             return self.fixed.value
+        window = jnp.asarray(self.spec.window_taps(), self.dtype)
+        if self.window_terms:
+            window = window * kernels.cosine_series(self.window, taps=self.spec.taps)
         return kernels.kernels_from_parameters(
             self.center,
             self.bandwidth,
-            jnp.asarray(self.spec.window_taps(), self.dtype),
+            window,
             shape=self.spec.shape,
             component=self.spec.component,
             normalization=self.spec.normalization,

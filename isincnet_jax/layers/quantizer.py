@@ -63,6 +63,16 @@ class Quantizer:
         values = companding.decode_symmetric(codes, q_bits=self.q_bits, mu=self.mu, dtype=dtype)
         return values * scale
 
+    def straight_through(self, spectrogram: Spectrogram) -> Spectrogram:
+        """Coefficients of the codes of coefficients; gradients pass as if nothing had happened.
+
+        References:
+            Y. Bengio, N. Leonard and A. Courville, "Estimating or propagating gradients through
+                stochastic neurons", 2013, section 4. https://arxiv.org/abs/1308.3432
+        """
+        coded = self.decode(self.encode(spectrogram), dtype=spectrogram.dtype)
+        return spectrogram + jax.lax.stop_gradient(coded - spectrogram)
+
     def fit(self, spectrogram: Spectrogram) -> Quantizer:
         """A copy whose scales are the peaks of a signal: per clip and channel, [..., 1, channels].
 

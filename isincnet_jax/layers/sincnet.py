@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Float
 
 from isincnet_jax.layers.analysis import COLLECTION, Analysis
 from isincnet_jax.layers.decoding import DecoderSpec
@@ -24,6 +26,9 @@ class SincNet(nn.Module):
         decoder: how the inverse is found; exact by default.
         learnable_filters: centres and bandwidths become parameters.
         learnable_decoder: the synthesis kernels become parameters, initialised exact.
+        window_terms: of a learnable window, see :class:`.analysis.Analysis`.
+        compute_dtype: of the learnable decoder's products, bfloat16 say; ``dtype`` if None.
+            Filters, coefficients and waveforms stay in ``dtype``.
         projections: scales that ``encode(scale=...)`` and ``decode(scale=...)`` offer beside the
             bank's own, by a matrix per frame as in iSincNet 0.1.0.
         dtype: float32, or float64 with ``jax_enable_x64``.
@@ -44,6 +49,8 @@ class SincNet(nn.Module):
     decoder: DecoderSpec = DecoderSpec()
     learnable_filters: bool = False
     learnable_decoder: bool = False
+    window_terms: int = 0
+    compute_dtype: Any = None
     projections: tuple[str, ...] = ()
     dtype: Any = jnp.float32
     precision: lax.PrecisionLike = lax.Precision.HIGHEST
@@ -51,9 +58,15 @@ class SincNet(nn.Module):
     def setup(self) -> None:
         """Creates the variables."""
         common = {"dtype": self.dtype, "precision": self.precision}
-        self.analysis = Analysis(self.spec, learnable=self.learnable_filters, **common)
+        self.analysis = Analysis(
+            self.spec, learnable=self.learnable_filters, window_terms=self.window_terms, **common
+        )
         self.synthesis = Synthesis(
-            self.spec, self.decoder, learnable=self.learnable_decoder, **common
+            self.spec,
+            self.decoder,
+            learnable=self.learnable_decoder,
+            compute_dtype=self.compute_dtype,
+            **common,
         )
         matrices = {}
         for scale in self.projections:
@@ -111,6 +124,10 @@ class SincNet(nn.Module):
             [..., length].
         """
         return self.synthesis(self._project(spectrogram, scale, "backward"), length)
+
+    def filters(self) -> Float[jax.Array, "..."]:
+        """The analysis filters in use, see :meth:`.analysis.Analysis.filters`."""
+        return self.analysis.filters()
 
     def __call__(self, waveform: Waveform) -> Waveform:
         """Encodes and decodes: the reconstruction, in the shape of the waveform."""

@@ -90,6 +90,7 @@ class Synthesis(nn.Module):
         spec: geometry and filters of the analysis.
         decoder: how the kernels are found.
         learnable: whether they are parameters.
+        compute_dtype: of the products of learnable kernels; ``dtype`` if None.
         dtype: of coefficients, kernels and waveform.
         precision: of the products on accelerators.
     """
@@ -97,6 +98,7 @@ class Synthesis(nn.Module):
     spec: FilterbankSpec
     decoder: DecoderSpec = DecoderSpec()
     learnable: bool = False
+    compute_dtype: Any = None
     dtype: Any = jnp.float32
     precision: lax.PrecisionLike = lax.Precision.HIGHEST
 
@@ -132,15 +134,19 @@ class Synthesis(nn.Module):
         if not self.learnable:
             noise = float(np.mean(self.decoder.noise_variance)) if solved.is_wiener else 0.0
             edges = edge_plan(self.spec, solved, length, noise_variance=noise)
+        weights = self.kernels if self.learnable else self.fixed.value
+        if self.learnable and self.compute_dtype is not None:
+            weights = weights.astype(self.compute_dtype)
+            spectrogram = jnp.asarray(spectrogram, self.compute_dtype)
         return apply_synthesis(
             spectrogram,
-            self.kernels if self.learnable else self.fixed.value,
+            weights,
             spec=self.spec,
             lead=solved.lead,
             length=length,
             edges=edges,
             precision=self.precision,
-        )
+        ).astype(self.dtype)
 
 
 def check_spectrogram(

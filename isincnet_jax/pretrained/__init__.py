@@ -1,1 +1,1 @@
-"""Codecs by name or from files: solved presets and weights of the reference."""
+"""Models by name, from folders or addresses: solved presets, exports, the reference's weights."""

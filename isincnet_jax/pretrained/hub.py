@@ -1,4 +1,4 @@
-"""Presets by name, solved on first use and cached on disk: no download, no network."""
+"""Codecs by name: presets, solved on first use and cached on disk, and stored weights."""
 
 from __future__ import annotations
 
@@ -21,76 +21,85 @@ from isincnet_jax.layers.decoding import DecoderSpec, SolvedDecoder
 from isincnet_jax.layers.sincnet import SincNet
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.models.autoencoder import Codec, build_codec
+from isincnet_jax.pretrained import addresses, download, stored
+from isincnet_jax.pretrained.registry import PRESETS, REGISTRY, Preset, Weights
 
 _logger = logging.getLogger(__name__)
 _FORMAT = 1
 
 
-@dataclasses.dataclass(frozen=True)
-class Preset:
-    """A named codec: its bank, its decoder and one line on what it is for."""
-
-    spec: FilterbankSpec
-    decoder: DecoderSpec
-    projections: tuple[str, ...]
-    summary: str
-
-
-def _linear(sample_rate: int, hop_length: int, num_bins: int = 128) -> Preset:
-    spec = FilterbankSpec(sample_rate, hop_length, num_bins, shape="none")
-    return Preset(spec, DecoderSpec(), ("mel_slaney",), "iSincNet 0.5 geometry, complex")
-
-
-def _causal(sample_rate: int, hop_length: int) -> Preset:
-    spec = FilterbankSpec(sample_rate, hop_length, 128, shape="none", component="real", causal=True)
-    decoder = DecoderSpec(num_frames=20)
-    return Preset(spec, decoder, ("mel_slaney",), "iSincNet 0.5 geometry, real and causal")
-
-
-def _mel(sample_rate: int, hop_length: int, num_bins: int) -> Preset:
-    spec = FilterbankSpec(sample_rate, hop_length, num_bins, scale="mel_slaney", shape="none")
-    return Preset(spec, DecoderSpec(num_frames=4), (), "mel bins, enough of them to be exact")
-
-
-PRESETS: dict[str, Preset] = {
-    "16khz-linear": _linear(16_000, 125),
-    "16khz-linear-causal": _causal(16_000, 125),
-    "22khz-linear": _linear(22_050, 172, 256),
-    "44khz-linear": _linear(44_100, 126),
-    "44khz-linear-causal": _causal(44_100, 126),
-    "16khz-mel": _mel(16_000, 125, 384),
-    "22khz-mel": _mel(22_050, 172, 576),
-    "44khz-mel": _mel(44_100, 126, 512),
-}
-"""The presets of :func:`from_pretrained`."""
-
-
 def from_pretrained(
-    name: str,
+    name: str | Path,
     *,
-    dtype: Any = jnp.float32,
+    dtype: Any = None,
     precision: lax.PrecisionLike = lax.Precision.HIGHEST,
     cache_dir: str | Path | None = None,
+    sha256: str | None = None,
 ) -> Codec:
-    """A codec by name, ready to use: nothing is downloaded, everything is solved.
+    """A codec by name, from a folder or .zip, or from an address, ready to use.
+
+    What ``name`` means is decided in this order:
+
+    1. a name of the registry: a key of :data:`PRESETS` is solved here, without a network; the
+       name of published weights is downloaded once;
+    2. what starts with ``https://`` (or ``http://``, for this machine only) is the address of a
+       .zip that :func:`isincnet_jax.pretrained.folder.export_pretrained` wrote, downloaded once
+       and verified;
+    3. an existing folder or .zip written by it.
 
     Args:
-        name: a key of :data:`PRESETS`.
-        dtype: float32, or float64 with ``jax_enable_x64``.
+        name: the name, path or address; ``./16khz-linear`` is a folder in spite of its name.
+        dtype: float32, or float64 with ``jax_enable_x64``. If None, float32 for presets and the
+            stored one for files, whose floating variables are cast to any other.
         precision: of products on accelerators.
-        cache_dir: where solutions are kept; the environment variable ISINCNET_CACHE_DIR if
-            None, else the user's cache folder.
+        cache_dir: where solutions and downloads are kept; the environment variable
+            ISINCNET_CACHE_DIR if None, else the user's cache folder.
+        sha256: of the file at an address, which must have one, here or as ``#sha256=...``
+            behind it.
 
     Returns:
-        A frozen pytree with ``encode`` and ``decode``.
+        A frozen pytree with ``encode`` and ``decode``; its name finds it again.
 
     Raises:
-        ValueError: for an unknown name.
+        ValueError: for an unknown name, an address without digest or a sha256 without address.
+        isincnet_jax.pretrained.members.ModelFileError: if files are damaged or of another
+            version (a ValueError).
+        isincnet_jax.pretrained.download.DownloadError: if an address cannot be fetched or has
+            another digest (an OSError).
     """
-    preset = find_preset(name)
+    name = os.fspath(name)
+    cache = cache_directory(cache_dir)
+    entry = REGISTRY.get(name)
+    if sha256 is not None and (entry is not None or not addresses.is_address(name)):
+        raise ValueError(f"sha256={sha256!r} belongs to an address; {name!r} is none: leave it out")
+    if isinstance(entry, Preset):
+        return _solve(entry, jnp.float32 if dtype is None else dtype, precision, cache, name)
+    if isinstance(entry, Weights):
+        path = download.fetch(entry.url, sha256=entry.sha256, cache_dir=cache)
+    elif addresses.is_address(name):
+        address = addresses.parse_address(name, sha256=sha256)
+        path = download.fetch(address.url, sha256=address.sha256, cache_dir=cache)
+        name = str(address)
+    elif _is_stored(name):
+        path = Path(name)
+    else:
+        raise _unknown(name)
+
+    def prepare(model: Any) -> None:
+        if isinstance(model, SincNet) and model.decoder.kind != "free":
+            _provide_cached(model.spec, model.decoder, cache)
+
+    return stored.read_model(path).restore(
+        dtype=dtype, precision=precision, name=name, prepare=prepare
+    )
+
+
+def _solve(
+    preset: Preset, dtype: Any, precision: lax.PrecisionLike, cache: Path, name: str
+) -> Codec:
     # Double precision gets a decoder to match: as many frame taps as it takes.
     decoder = DecoderSpec() if jnp.dtype(dtype) == jnp.float64 else preset.decoder
-    _provide_cached(preset.spec, decoder, cache_directory(cache_dir))
+    _provide_cached(preset.spec, decoder, cache)
     model = SincNet(
         preset.spec,
         decoder,
@@ -109,9 +118,23 @@ def find_preset(name: str) -> Preset:
     """
     if name in PRESETS:
         return PRESETS[name]
-    near = difflib.get_close_matches(name, PRESETS, n=1)
+    raise _unknown(name)
+
+
+def _is_stored(name: str) -> bool:
+    """Whether it is a folder or a .zip; an empty name is not the working folder."""
+    return name != "" and (
+        Path(name).is_dir() or (name.lower().endswith(".zip") and Path(name).is_file())
+    )
+
+
+def _unknown(name: str) -> ValueError:
+    near = difflib.get_close_matches(name, REGISTRY, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ValueError(f"no preset {name!r}; {hint}presets: {', '.join(PRESETS)}")
+    return ValueError(
+        f"no preset {name!r}; {hint}presets: {', '.join(REGISTRY)}; or give an existing folder or "
+        ".zip of export_pretrained, or an https:// address of one"
+    )
 
 
 def cache_directory(cache_dir: str | Path | None = None) -> Path:
@@ -138,6 +161,8 @@ def _provide_cached(spec: FilterbankSpec, decoder: DecoderSpec, directory: Path)
     solved = _load_solution(path, key)
     if solved is None:
         solved = decoding.design_decoder(spec, decoder)
+        if solved.is_wiener and decoder.kind == "auto":
+            return  # solved, and warned of, in every process
         _store_solution(path, key, solved)
     decoding.provide_solution(spec, decoder, solved)
 

@@ -172,3 +172,14 @@ def test_float_codes_are_refused():
 def test_impossible_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         make(**options)
+
+
+def test_straight_through_is_coded_forward_and_nothing_backward(rng):
+    code, values = make(q_bits=4), jnp.asarray(coefficients(rng))
+    # The difference that is added back rounds once more.
+    np.testing.assert_allclose(
+        code.straight_through(values), code.decode(code.encode(values)), rtol=1e-5, atol=1e-7
+    )
+    weights = jnp.asarray(coefficients(rng))
+    gradient = jax.grad(lambda x: jnp.sum(weights * code.straight_through(x)))(values)
+    np.testing.assert_array_equal(gradient, weights)

@@ -408,3 +408,49 @@ def test_codec_is_a_pytree(rng):
     np.testing.assert_allclose(through_jit, codec.encode(waveform), atol=1e-6)
     leaves, structure = jax.tree.flatten(codec)
     assert jax.tree.unflatten(structure, leaves).spec == codec.spec
+
+
+LEARNED = {"learnable_filters": True, "learnable_decoder": True}
+
+
+def test_a_learnable_window_starts_as_the_specs_and_multiplies_it(rng):
+    model, variables = build(MEL, **LEARNED, window_terms=2)
+    plain, others = build(MEL, **LEARNED)
+    filters = functools.partial(model.apply, method="filters")
+    same = plain.apply(others, method="filters")
+    np.testing.assert_array_equal(variables["params"]["analysis"]["window"], np.zeros(2))
+    np.testing.assert_allclose(filters(variables), same, atol=1e-7)
+    changed = jax.tree.map(lambda leaf: leaf, variables)
+    changed["params"]["analysis"]["window"] = jnp.asarray([0.3, -0.1])
+    taps = MEL.taps
+    turn = 2 * np.pi * (np.arange(taps) - taps // 2) / (taps - 1)
+    expected = np.asarray(same) * (1 + 0.3 * np.cos(turn) - 0.1 * np.cos(2 * turn))
+    found = np.asarray(filters(changed))
+    audible = np.linalg.norm(expected, axis=1) > 0  # a sine of 0 Hz is not
+    assert np.sum(audible) >= MEL.num_channels - 2
+    np.testing.assert_array_equal(found[~audible], 0.0)
+    # The kernels are normalised after the window.
+    found, expected = (
+        bank[audible] / np.linalg.norm(bank[audible], axis=1, keepdims=True)
+        for bank in (found, expected)
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{"window_terms": -1, **LEARNED}, {"window_terms": 2}])
+def test_a_learnable_window_needs_learnable_filters(options):
+    with pytest.raises(ValueError, match="a learnable window has 1 term or more and needs"):
+        build(MEL, **options)
+
+
+def test_bfloat16_is_for_the_products_of_the_decoder_only(rng):
+    model, variables = build(MEL, **LEARNED, compute_dtype=jnp.bfloat16)
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
+    waveform = jnp.asarray(random(rng, 2, LENGTH))
+    plain, _ = build(MEL, **LEARNED)
+    coded = model.apply(variables, waveform, method="encode")
+    np.testing.assert_array_equal(coded, plain.apply(variables, waveform, method="encode"))
+    decoded = model.apply(variables, coded, length=LENGTH, method="decode")
+    assert decoded.dtype == jnp.float32
+    error = np.linalg.norm(decoded - waveform) / np.linalg.norm(waveform)
+    assert 1e-4 < error < 2e-2  # 8 bits of each factor, not 24

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import json
 import logging
 
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 
 from isincnet_jax import PRESETS, from_pretrained
 from isincnet_jax.layers import decoding
-from isincnet_jax.pretrained import hub
+from isincnet_jax.layers.decoding import DecoderSpec
+from isincnet_jax.layers.spec import FilterbankSpec
+from isincnet_jax.pretrained import hub, registry
 
 
 def snr_db(target, prediction) -> float:
@@ -207,3 +210,125 @@ def test_cache_directory_order(monkeypatch, tmp_path):
     assert hub.cache_directory() == tmp_path / "own"
     monkeypatch.delenv("ISINCNET_CACHE_DIR")
     assert hub.cache_directory() == tmp_path / "xdg" / "isincnet_jax"
+
+
+# The registry, and what a name means.
+
+
+DIGESTS = {
+    "16khz-linear": "4cb0e466a4312fbd",
+    "16khz-linear-causal": "3c6cdd8510b3a9f1",
+    "22khz-linear": "1a25bbb9a5247584",
+    "44khz-linear": "68a5d388d94d5b34",
+    "44khz-linear-causal": "296f26ba3fe7c907",
+    "16khz-mel": "0913297c975a639b",
+    "22khz-mel": "0baacc9a158dd4e4",
+    "44khz-mel": "1dd1df58a2e679fe",
+}
+
+
+def test_presets_are_those_of_the_releases():
+    """Archives and published results name these banks: they never change."""
+    digests = {name: preset.spec.digest() for name, preset in PRESETS.items()}
+    assert digests == DIGESTS
+    frames = {name: preset.decoder.num_frames for name, preset in PRESETS.items()}
+    assert frames == {
+        name: 20 if name.endswith("causal") else 4 if name.endswith("mel") else None
+        for name in PRESETS
+    }
+    for name, preset in PRESETS.items():
+        assert preset.projections == (() if name.endswith("mel") else ("mel_slaney",))
+        assert preset.decoder == DecoderSpec(num_frames=preset.decoder.num_frames)
+
+
+def solved(**changes):
+    entry = {"kind": "solved", "summary": "a test", "spec": {"num_bins": 128}}
+    return {name: value for name, value in {**entry, **changes}.items() if value is not None}
+
+
+def weights(**changes):
+    entry = {
+        "kind": "weights",
+        "summary": "a test",
+        "url": "https://example.org/m.zip",
+        "sha256": "a" * 64,
+    }
+    return {name: value for name, value in {**entry, **changes}.items() if value is not None}
+
+
+def registry_file(tmp_path, entry, name="name"):
+    path = tmp_path / "registry.json"
+    path.write_text(json.dumps({"format": 1, "models": {name: entry}}))
+    return path
+
+
+def test_registry_reads_both_kinds(tmp_path):
+    entry = solved(
+        spec={"sample_rate": 8000, "hop_length": 8, "num_bins": 17, "causal": False},
+        decoder={"kind": "wiener", "noise_variance": [0.1, 0.2]},
+        projections=["bark"],
+    )
+    assert registry.read_registry(registry_file(tmp_path, entry)) == {
+        "name": registry.Preset(
+            FilterbankSpec(8000, 8, 17),
+            DecoderSpec("wiener", noise_variance=(0.1, 0.2)),
+            ("bark",),
+            "a test",
+        )
+    }
+    path = registry_file(tmp_path, weights())
+    assert registry.read_registry(path) == {
+        "name": registry.Weights("https://example.org/m.zip", "a" * 64, "a test")
+    }
+
+
+ENTRIES = {
+    "unknown kind": ({"kind": "magic"}, "kind='magic' is unknown; use 'solved' or 'weights'"),
+    "no object": (7, "kind=None is unknown"),
+    "unknown field": (solved(more=1), "unknown field 'more'; fields are kind, summary, spec"),
+    "missing field": (solved(summary=None), "field 'summary' is missing"),
+    "wrong type": (solved(summary=3), "summary=3 must be of type str"),
+    "spec field": (solved(spec={"hop": 3}), "spec: unknown field 'hop'; fields are sample_rate"),
+    "spec value": (solved(spec={"hop_length": 0}), "hop_length=0 must be at least 1"),
+    "spec flag": (solved(spec={"causal": "no"}), "causal='no' must be true or false"),
+    "spec number": (solved(spec={"max_hz": True}), "max_hz=True must be no boolean"),
+    "decoder field": (solved(decoder={"frames": 3}), "decoder: unknown field 'frames'"),
+    "decoder kind": (solved(decoder={"kind": "best"}), "decoder kind='best' is unknown"),
+    "scale": (solved(projections=["loud"]), "loud"),
+    "scale type": (solved(projections=[1]), "must be names of scales"),
+    "no digest": (weights(sha256=None), "field 'sha256' is missing"),
+    "short digest": (weights(sha256="abc"), "must be 64 hexadecimal digits"),
+    "plain http": (weights(url="http://example.org/m.zip"), "only https is fetched"),
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_wrong_registry_entry_is_named(entry, tmp_path):
+    values, message = ENTRIES[entry]
+    path = registry_file(tmp_path, values)
+    with pytest.raises(registry.RegistryError, match=message) as caught:
+        registry.read_registry(path)
+    assert str(caught.value).startswith(f"{path}: models['name']: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "registry.json: "),
+        ("[]", "the registry must be an object"),
+        ('{"format": 2, "models": {}}', "format=2: this version reads 1"),
+        ('{"format": 1}', "field 'models' is missing"),
+        ('{"format": 1, "models": {"a": {}, "a": {}}}', "'a' stands there twice"),
+    ],
+)
+def test_wrong_registry_is_named(text, message, tmp_path):
+    path = tmp_path / "registry.json"
+    path.write_text(text)
+    with pytest.raises(registry.RegistryError, match=message):
+        registry.read_registry(path)
+
+
+@pytest.mark.parametrize("name", ["https://x", "a/b", "A", "", ".hidden"])
+def test_registry_names_are_no_paths_and_no_addresses(name, tmp_path):
+    with pytest.raises(registry.RegistryError, match="a name is made of"):
+        registry.read_registry(registry_file(tmp_path, solved(), name=name))

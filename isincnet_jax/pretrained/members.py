@@ -1,0 +1,168 @@
+"""The two files of a stored model, in a folder or in a .zip, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+MODEL = "model.json"
+VARIABLES = "variables.npz"
+_LARGEST = {MODEL: 1 << 22, VARIABLES: 1 << 32}
+
+
+class ModelFileError(ValueError):
+    """A folder or .zip that is no intact stored model; the message names the file and why."""
+
+
+def read_members(path: str | Path) -> dict[str, bytes]:
+    """The content of both files; a .zip is read in memory, never unpacked.
+
+    Raises:
+        ModelFileError: if one is missing, torn or too large, or a .zip holds anything else.
+        FileNotFoundError: if there is no such folder or file.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such folder or file")
+    try:
+        return _read_folder(path) if path.is_dir() else _read_zip(path)
+    except ModelFileError:
+        raise
+    except Exception as error:  # zip and zlib each raise their own
+        raise ModelFileError(f"{path}: cannot be read ({error})") from error
+
+
+def _read_folder(path: Path) -> dict[str, bytes]:
+    members = {}
+    for name, largest in _LARGEST.items():
+        file = path / name
+        if not file.is_file():
+            raise ModelFileError(f"{path}: has no {name}; not a folder of export_pretrained")
+        if file.stat().st_size > largest:
+            raise ModelFileError(f"{file}: over {largest} bytes, larger than any model")
+        members[name] = file.read_bytes()
+    return members
+
+
+def _read_zip(path: Path) -> dict[str, bytes]:
+    if not path.is_file():
+        raise ModelFileError(f"{path}: neither a folder nor a file")
+    members = {}
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if sorted(names) != sorted(_LARGEST):
+            held = ", ".join(map(repr, names[:4])) or "nothing"
+            raise ModelFileError(
+                f"{path}: holds {held}; expected {MODEL} and {VARIABLES}, once each"
+            )
+        for name, largest in _LARGEST.items():
+            if archive.getinfo(name).file_size > largest:
+                raise ModelFileError(f"{path}: {name} is over {largest} bytes, too large")
+            with archive.open(name) as member:  # reads at most the size that it states
+                members[name] = member.read()
+    return members
+
+
+def check_writable(path: Path, *, overwrite: bool) -> None:
+    """Whether a model may be written at ``path``.
+
+    Raises:
+        FileExistsError: if something is there, unless it is a stored model and ``overwrite``.
+        FileNotFoundError: if there is no folder to write it into.
+    """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {path.parent}; create it first")
+    if not path.exists():
+        return
+    if not overwrite:
+        raise FileExistsError(f"{path}: exists; give another path or overwrite=True")
+    if path.is_dir() != (path.suffix.lower() != ".zip"):
+        kind = "folder" if path.is_dir() else "file"
+        raise FileExistsError(f"{path}: is a {kind}; a .zip is a file, anything else a folder")
+    if path.is_dir():
+        others = sorted({entry.name for entry in path.iterdir()} - set(_LARGEST))
+        if others:
+            raise FileExistsError(
+                f"{path}: holds {others[0]!r}; overwrite=True replaces stored models only"
+            )
+
+
+def write_members(path: str | Path, members: dict[str, bytes], *, overwrite: bool) -> None:
+    """Writes a .zip if the path ends so, else a folder: beside the target, then renamed.
+
+    A folder that is overwritten is away for the moment between two renames; whoever reads sees
+    the old model, none or the new one, never a mixture.
+
+    Raises:
+        FileExistsError, FileNotFoundError: see :func:`check_writable`.
+        OSError: if it cannot be written, a full disk included; what was there is still there.
+    """
+    path = Path(path).resolve()
+    check_writable(path, overwrite=overwrite)
+    try:
+        if path.suffix.lower() == ".zip":
+            _write_zip(path, members)
+        else:
+            _write_folder(path, members)
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _write_zip(path: Path, members: dict[str, bytes]) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=".part")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+                for member, data in sorted(members.items()):
+                    # A fixed date: the same model gives the same file, and the same digest.
+                    archive.writestr(zipfile.ZipInfo(member), data)
+            _settle(file)
+        temporary.chmod(0o666 & ~_umask())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_folder(path: Path, members: dict[str, bytes]) -> None:
+    with _removed(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}-")) as scratch:
+        fresh, old = scratch / "new", scratch / "old"
+        fresh.mkdir()
+        for member, data in members.items():
+            with (fresh / member).open("wb") as file:
+                file.write(data)
+                _settle(file)
+        if not path.exists():
+            os.rename(fresh, path)
+            return
+        os.rename(path, old)
+        try:
+            os.rename(fresh, path)
+        except OSError:
+            os.rename(old, path)
+            raise
+
+
+@contextlib.contextmanager
+def _removed(folder: str) -> Iterator[Path]:
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _settle(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask

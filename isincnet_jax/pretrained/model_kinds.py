@@ -1,0 +1,190 @@
+"""The kinds of models that can be stored: one entry each.
+
+A kind says how a Linen module becomes plain fields and comes back, what its ``init`` is called
+with, and what a user gets. To make another module class storable, add a :class:`ModelKind` to
+:data:`KINDS`. The defaults suit modules of waveforms whose attributes are specs, numbers, texts,
+dtypes and tuples of them: ``ModelKind("vocoder", Vocoder)`` is then all it takes.
+
+Stored models outlive versions: an attribute or spec field that is added later, and so is missing
+in what was stored before, gets its default, which therefore has to mean what was before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from isincnet_jax.layers import decoding
+from isincnet_jax.layers.decoding import DecoderSpec
+from isincnet_jax.layers.sincnet import SincNet
+from isincnet_jax.layers.spec import FilterbankSpec
+from isincnet_jax.models.autoencoder import Codec
+from isincnet_jax.models.refined_decoder import RefinedDecoder
+from isincnet_jax.models.token_codec import TokenCodec
+
+_SPECS = {"spec": FilterbankSpec, "working_spec": FilterbankSpec, "decoder": DecoderSpec}
+_NOT_STORED = ("parent", "name", "dtype", "precision")
+
+
+@flax.struct.dataclass
+class LoadedModel:
+    """A module with its variables, a frozen pytree: ``model.apply(variables, ...)``.
+
+    Attributes:
+        model: the Linen module, static.
+        variables: its variables.
+        name: of the entry, path or address it came from.
+    """
+
+    model: nn.Module = flax.struct.field(pytree_node=False)
+    variables: Any = None
+    name: str = flax.struct.field(pytree_node=False, default="custom")
+
+
+def attributes_of(module: Any) -> dict[str, Any]:
+    """A module's attributes as JSON can hold them, ``dtype`` and ``precision`` left out."""
+    fields = {}
+    for attribute in dataclasses.fields(module):
+        name, value = attribute.name, getattr(module, attribute.name)
+        if name in _NOT_STORED:
+            continue
+        if name in _SPECS and value is not None:
+            value = dataclasses.asdict(value)
+        elif name.endswith("dtype") and value is not None:
+            value = jnp.dtype(value).name
+        fields[name] = value
+    return fields
+
+
+def module_of(
+    module_class: Any, fields: dict[str, Any], *, dtype: Any, precision: lax.PrecisionLike
+) -> Any:
+    """The inverse of :func:`attributes_of`: missing attributes have their defaults.
+
+    Raises:
+        ValueError, TypeError: for attributes that there are not, or that cannot be.
+    """
+    attributes: dict[str, Any] = {}
+    for name, value in _with_tuples(fields).items():
+        if name in _SPECS and value is not None:
+            attributes[name] = _SPECS[name](**_with_tuples(value))
+        elif name.endswith("dtype") and value is not None:
+            attributes[name] = jnp.dtype(value)
+        else:
+            attributes[name] = value
+    return module_class(**attributes, dtype=dtype, precision=precision)
+
+
+def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """Modules and specs are hashable: what JSON made a list was a tuple."""
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+
+
+def one_hop(module: Any) -> tuple[jax.ShapeDtypeStruct]:
+    """A waveform of one hop."""
+    return (jax.ShapeDtypeStruct((1, module.spec.hop_length), module.dtype),)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelKind:
+    """How modules of one class are stored.
+
+    Attributes:
+        name: in ``model.json``.
+        module: the class; subclasses are other kinds. Its modules have ``dtype`` and
+            ``precision``, which loading may choose.
+        to_fields: module to what JSON can hold. Whatever a module derives from its attributes
+            and its variables depend on belongs here too: loading compares the fields of the new
+            module with the stored ones.
+        from_fields: ``from_fields(module class, fields, dtype=..., precision=...)``, a module.
+        inputs: module to the arguments of its ``init`` after the key, as shapes and dtypes.
+        wrap: ``wrap(module, variables, name)``, what :func:`isincnet_jax.from_pretrained` returns.
+    """
+
+    name: str
+    module: Any
+    to_fields: Callable[[Any], dict[str, Any]] = attributes_of
+    from_fields: Callable[..., Any] = module_of
+    inputs: Callable[[Any], tuple[Any, ...]] = one_hop
+    wrap: Callable[[Any, Any, str], Any] = LoadedModel
+
+    def plain_fields(self, module: Any) -> dict[str, Any]:
+        """The fields as they come back from JSON: lists instead of tuples.
+
+        Raises:
+            TypeError: if JSON cannot hold them.
+        """
+        fields = self.to_fields(module)
+        try:
+            return json.loads(json.dumps(fields, allow_nan=False))
+        except (ValueError, TypeError) as error:
+            raise TypeError(f"{fields} cannot be stored as JSON: {error}") from error
+
+    def build(
+        self, fields: dict[str, Any], *, dtype: Any, precision: lax.PrecisionLike = None
+    ) -> Any:
+        """The module of some fields."""
+        return self.from_fields(self.module, fields, dtype=dtype, precision=precision)
+
+    def template(self, module: Any) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shapes and dtypes of the variables, by their paths."""
+        wide = jnp.dtype(module.dtype) == jnp.float64
+        with jax.enable_x64(True) if wide else contextlib.nullcontext():
+            shapes = jax.eval_shape(module.init, jax.random.key(0), *self.inputs(module))
+        flat: Any = flax.traverse_util.flatten_dict(shapes, sep="/")
+        return flat
+
+
+def _sincnet_fields(model: SincNet) -> dict[str, Any]:
+    solved = decoding.design_decoder(model.spec, model.decoder)
+    # Where the kernels stand is not stored with them but follows from the solution.
+    return {**attributes_of(model), "synthesis": {"lead": solved.lead, "taps": solved.taps}}
+
+
+def _sincnet_of(module_class: Any, fields: dict[str, Any], **options: Any) -> SincNet:
+    attributes = {name: value for name, value in fields.items() if name != "synthesis"}
+    return module_of(module_class, attributes, **options)
+
+
+KINDS: tuple[ModelKind, ...] = (
+    ModelKind("sincnet", SincNet, _sincnet_fields, _sincnet_of, wrap=Codec),
+    ModelKind("token_codec", TokenCodec),
+    ModelKind("refined_decoder", RefinedDecoder),
+)
+"""Every kind."""
+
+
+def kind_named(name: object) -> ModelKind:
+    """The kind of that name.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    for kind in KINDS:
+        if kind.name == name:
+            return kind
+    known = ", ".join(kind.name for kind in KINDS)
+    raise ValueError(f"kind={name!r} is unknown; this version knows {known}")
+
+
+def kind_of(module: object) -> ModelKind:
+    """The kind of a module.
+
+    Raises:
+        TypeError: if modules of its class cannot be stored.
+    """
+    for kind in KINDS:
+        if type(module) is kind.module:
+            return kind
+    known = ", ".join(kind.module.__name__ for kind in KINDS)
+    raise TypeError(f"a {type(module).__name__} cannot be stored; this version stores {known}")

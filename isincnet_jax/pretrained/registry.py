@@ -1,0 +1,153 @@
+"""The names of :func:`isincnet_jax.from_pretrained`, read from ``registry.json``.
+
+The file is ``{"format": 1, "models": {name: entry}}``; an entry is one of::
+
+    {"kind": "solved", "summary": ..., "spec": {...}, "decoder": {...}, "projections": [...]}
+    {"kind": "weights", "summary": ..., "url": "https://...zip", "sha256": "64 hex digits"}
+
+``spec`` and ``decoder`` hold fields of :class:`FilterbankSpec` and :class:`DecoderSpec`; those left
+out have their defaults. ``decoder`` and ``projections`` may be left out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from isincnet_jax.layers import projection
+from isincnet_jax.layers.decoding import DecoderSpec
+from isincnet_jax.layers.spec import FilterbankSpec
+from isincnet_jax.pretrained import addresses
+
+_FORMAT = 1
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+
+class RegistryError(ValueError):
+    """A registry that does not follow its schema; the message names the file and the place."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """A named codec: its bank, its decoder and one line on what it is for."""
+
+    spec: FilterbankSpec
+    decoder: DecoderSpec
+    projections: tuple[str, ...]
+    summary: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """A named model that is downloaded: where from, its digest and one line on what it is for."""
+
+    url: str
+    sha256: str
+    summary: str
+
+
+def read_registry(path: str | Path) -> dict[str, Preset | Weights]:
+    """Reads a registry.
+
+    Raises:
+        RegistryError: for anything that the schema does not know, with the place.
+        OSError: if the file cannot be read.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique)
+        _check_fields(content, "the registry", required={"format": int, "models": dict})
+        if content["format"] != _FORMAT:
+            raise ValueError(f"format={content['format']}: this version reads {_FORMAT}")
+        return {name: _entry(name, entry) for name, entry in content["models"].items()}
+    except (ValueError, TypeError) as error:
+        raise RegistryError(f"{path}: {error}") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(map(repr, twice))} stands there twice; names must be unique")
+    return dict(pairs)
+
+
+def _check_fields(
+    values: Any,
+    place: str,
+    *,
+    required: Mapping[str, type],
+    optional: Mapping[str, type] | None = None,
+) -> None:
+    if not isinstance(values, dict):
+        raise TypeError(f"{place} must be an object, not {values!r}")
+    known = {**required, **(optional or {})}
+    _check_known(values, place, known)
+    for name in required:
+        if name not in values:
+            raise ValueError(f"{place}: field {name!r} is missing")
+    for name, value in values.items():
+        wanted = known[name]
+        if not isinstance(value, wanted) or isinstance(value, bool):
+            raise TypeError(f"{place}: {name}={value!r} must be of type {wanted.__name__}")
+
+
+def _entry(name: str, values: Any) -> Preset | Weights:
+    place = f"models[{name!r}]"
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{place}: a name is made of lower-case letters, digits, '.', '_' and '-'")
+    kind = values.get("kind") if isinstance(values, dict) else None
+    common = {"kind": str, "summary": str}
+    try:
+        if kind == "solved":
+            optional = {"decoder": dict, "projections": list}
+            _check_fields(values, "entry", required={**common, "spec": dict}, optional=optional)
+            return _preset(values)
+        if kind == "weights":
+            _check_fields(values, "entry", required={**common, "url": str, "sha256": str})
+            address = addresses.parse_address(values["url"], sha256=values["sha256"])
+            return Weights(address.url, address.sha256, values["summary"])
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{place}: {error}") from error
+    raise ValueError(f"{place}: kind={kind!r} is unknown; use 'solved' or 'weights'")
+
+
+def _check_known(values: Mapping[str, Any], place: str, known: Iterable[str]) -> None:
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ValueError(f"{place}: unknown field {unknown[0]!r}; fields are {', '.join(known)}")
+
+
+def _preset(values: dict[str, Any]) -> Preset:
+    spec = FilterbankSpec(**_fields_of(FilterbankSpec, values["spec"], "spec"))
+    decoder = DecoderSpec(**_fields_of(DecoderSpec, values.get("decoder", {}), "decoder"))
+    scales = values.get("projections", [])
+    for scale in scales:
+        if not isinstance(scale, str):
+            raise TypeError(f"projections={scales!r} must be names of scales")
+        projection.resolve_scale(spec, scale)
+    return Preset(spec, decoder, tuple(scales), values["summary"])
+
+
+def _fields_of(owner: Any, values: dict[str, Any], place: str) -> dict[str, Any]:
+    """Constructor arguments; what the constructors leave unchecked is checked here."""
+    fields = {field.name: field for field in dataclasses.fields(owner)}
+    _check_known(values, place, fields)
+    for name, value in values.items():
+        if isinstance(fields[name].default, bool) != isinstance(value, bool):
+            wanted = "true or false" if isinstance(fields[name].default, bool) else "no boolean"
+            raise TypeError(f"{place}: {name}={value!r} must be {wanted}")
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+
+
+REGISTRY: dict[str, Preset | Weights] = read_registry(Path(__file__).with_name("registry.json"))
+"""All names."""
+
+PRESETS: dict[str, Preset] = {
+    name: entry for name, entry in REGISTRY.items() if isinstance(entry, Preset)
+}
+"""The solved presets of :func:`isincnet_jax.from_pretrained`."""
