@@ -144,3 +144,13 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r"isincnet-jax\[plots\]"):
         _filters()
+
+
+def test_pixels_are_what_is_drawn():
+    figure = _filters(num_shown=3)
+    found = plots.pixels(figure, dots_per_inch=50)
+    assert found.dtype == np.uint8
+    drawn = _pixels(figure)[..., :3]
+    assert found.shape == drawn.shape
+    np.testing.assert_allclose(found / 255, drawn, atol=1 / 255)
+    assert len(np.unique(found)) > 10

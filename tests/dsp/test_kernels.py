@@ -291,3 +291,17 @@ def test_reference_kernels_differ_from_native_ones_by_their_time_grid():
     )
     # float32 phases of up to 800 radians: 1e-4, as documented.
     np.testing.assert_allclose(reference, native, atol=1e-4)
+
+
+@pytest.mark.parametrize("taps", [1, 8, 33])
+def test_cosine_series(taps, x64):
+    terms = np.array([0.3, -0.2, 0.05])
+    offset = np.arange(taps) - taps // 2
+    expected = np.ones(taps)
+    for order, term in enumerate(terms, start=1):
+        expected += term * np.cos(2 * np.pi * order * offset / max(taps - 1, 1))
+    found = kernels.cosine_series(jnp.asarray(terms), taps=taps)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    if taps % 2:
+        np.testing.assert_allclose(found, found[::-1], rtol=1e-12)
+    np.testing.assert_array_equal(kernels.cosine_series(jnp.zeros(2), taps=taps), 1.0)

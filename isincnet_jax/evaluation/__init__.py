@@ -1,0 +1,1 @@
+"""Evaluation: metrics of reconstructions; receives a callable, knows no model."""

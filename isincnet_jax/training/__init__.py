@@ -1,0 +1,1 @@
+"""Training: losses, augmentation, step, loop and checkpoints; receives a model and an iterator."""

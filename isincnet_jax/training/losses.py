@@ -1,0 +1,60 @@
+"""Losses by name, and their weighted sum."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from isincnet_jax.dsp import spectral_distances
+from isincnet_jax.typing import Waveform
+
+LOSSES: dict[str, Callable[..., Float[jax.Array, "..."]]] = {
+    "l1": spectral_distances.l1,
+    "l2": spectral_distances.l2,
+    "log_stft": spectral_distances.log_stft,
+    "multi_stft": spectral_distances.multi_stft,
+    "spectral_convergence": spectral_distances.spectral_convergence,
+    "negative_snr_db": spectral_distances.negative_snr_db,
+    "energy": spectral_distances.energy,
+}
+"""All of them take ``prediction`` and ``target`` [batch, time] and return one value per clip."""
+
+WeightedLoss = Callable[..., tuple[jax.Array, dict[str, jax.Array]]]
+
+
+def weighted_loss(weights: Mapping[str, float]) -> WeightedLoss:
+    """The weighted sum of losses, averaged over clips.
+
+    Args:
+        weights: name in :data:`LOSSES` to weight. A weight of 0 means: computed and reported,
+            but not learned from.
+
+    Returns:
+        A function of ``prediction`` and ``target`` [batch, time] that returns the scalar loss
+        and the mean of each term, unweighted.
+
+    Raises:
+        ValueError: for an unknown name, a negative weight, or nothing to learn from.
+    """
+    for name, weight in weights.items():
+        if name not in LOSSES:
+            near = difflib.get_close_matches(name, LOSSES, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ValueError(f"loss {name!r} is unknown; {hint}losses: {', '.join(LOSSES)}")
+        if not weight >= 0:
+            raise ValueError(f"loss {name!r} has weight {weight}; weights are 0 or positive")
+    if not any(weight > 0 for weight in weights.values()):
+        raise ValueError("no loss has a positive weight; give one, such as l1=1.0")
+
+    def loss(*, prediction: Waveform, target: Waveform) -> Any:
+        terms = {
+            name: jnp.mean(LOSSES[name](prediction=prediction, target=target)) for name in weights
+        }
+        return sum(weights[name] * term for name, term in terms.items() if weights[name]), terms
+
+    return loss

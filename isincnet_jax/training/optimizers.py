@@ -1,0 +1,141 @@
+"""Optimisers: AdamW with a schedule, gradient clipping, and a rate of its own for filters."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable
+from typing import Any, Literal, get_args
+
+import jax
+import optax
+
+Schedule = Literal["constant", "cosine", "step"]
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerSpec:
+    """AdamW and its schedule.
+
+    Attributes:
+        learning_rate: peak rate.
+        filter_learning_rate: peak rate of the parameters under ``filter_paths``; the same if
+            None, frozen if 0.
+        filter_paths: first names of the parameter paths that count as filters.
+        weight_decay: decoupled, as a rate per step (multiplied with the schedule's shape); not
+            applied to filters or to arrays of fewer than two axes.
+        schedule: "constant", "cosine" (to ``final_fraction``) or "step" (times ``step_factor``
+            every ``step_every``).
+        warmup_steps: linear from 0.
+        total_steps: where "cosine" ends.
+        final_fraction: of the peak rate at the end of "cosine".
+        step_every: steps between drops of "step".
+        step_factor: of each drop.
+        clip_norm: largest global norm of the gradients; None does not clip.
+        b1, b2, eps: of Adam.
+
+    Raises:
+        ValueError: for an unknown schedule or a number out of range.
+    """
+
+    learning_rate: float = 1e-3
+    filter_learning_rate: float | None = None
+    filter_paths: tuple[str, ...] = ("analysis",)
+    weight_decay: float = 1e-4
+    schedule: Schedule = "cosine"
+    warmup_steps: int = 0
+    total_steps: int = 10_000
+    final_fraction: float = 0.0
+    step_every: int = 1000
+    step_factor: float = 0.5
+    clip_norm: float | None = 2.0
+    b1: float = 0.9
+    b2: float = 0.999
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        if self.schedule not in get_args(Schedule):
+            options = ", ".join(get_args(Schedule))
+            raise ValueError(f"schedule={self.schedule!r} is unknown; use {options}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate={self.learning_rate} must be positive")
+        if self.filter_learning_rate is not None and self.filter_learning_rate < 0:
+            raise ValueError(f"filter_learning_rate={self.filter_learning_rate} must be >= 0")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ValueError(f"clip_norm={self.clip_norm} must be positive, or None")
+        if self.step_every < 1:  # optax would go on without drops
+            raise ValueError(f"step_every={self.step_every} must be at least 1")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"weight_decay={self.weight_decay} must be >= 0")
+        if isinstance(self.filter_paths, str):
+            raise ValueError(
+                f"filter_paths={self.filter_paths!r}: give names, ({self.filter_paths!r},)"
+            )
+        if not 0 <= self.warmup_steps < max(self.total_steps, 1):
+            raise ValueError(
+                f"warmup_steps={self.warmup_steps} must be below total_steps={self.total_steps}"
+            )
+        object.__setattr__(self, "filter_paths", tuple(self.filter_paths))
+
+
+def learning_rate_schedule(spec: OptimizerSpec, peak: float) -> optax.Schedule:
+    """The rate as a function of the optimiser's step."""
+    after = max(spec.total_steps - spec.warmup_steps, 1)
+    if spec.schedule == "cosine":
+        main = optax.cosine_decay_schedule(peak, after, alpha=spec.final_fraction)
+    elif spec.schedule == "step":
+        main = optax.exponential_decay(peak, spec.step_every, spec.step_factor, staircase=True)
+    else:
+        main = optax.constant_schedule(peak)
+    if not spec.warmup_steps:
+        return main
+    warmup = optax.linear_schedule(0.0, peak, spec.warmup_steps)
+    return optax.join_schedules([warmup, main], [spec.warmup_steps])
+
+
+def make_optimizer(spec: OptimizerSpec) -> optax.GradientTransformation:
+    """The optimiser: clip by the global norm, then AdamW with one rate for each group.
+
+    Non-finite gradients are the step's business (it drops them); here they would spread.
+    """
+    filter_peak = (
+        spec.learning_rate if spec.filter_learning_rate is None else spec.filter_learning_rate
+    )
+    groups: dict[Hashable, optax.GradientTransformation] = {
+        "main": _adamw(spec, spec.learning_rate, spec.weight_decay),
+    }
+    groups["filters"] = _adamw(spec, filter_peak, 0.0) if filter_peak else optax.set_to_zero()
+
+    def labels(params: Any) -> Any:
+        return label_parameters(params, spec)
+
+    parts: list[optax.GradientTransformation] = [optax.partition(groups, labels)]
+    if spec.clip_norm is not None:
+        parts.insert(0, optax.clip_by_global_norm(spec.clip_norm))
+    if not filter_peak:  # the gradients of frozen filters are none of the norm's business
+        parts.insert(0, optax.partition({**_KEEP, "filters": optax.set_to_zero()}, labels))
+    return optax.chain(*parts)
+
+
+_KEEP: dict[Hashable, optax.GradientTransformation] = {"main": optax.identity()}
+
+
+def _adamw(spec: OptimizerSpec, peak: float, weight_decay: float) -> optax.GradientTransformation:
+    return optax.adamw(
+        learning_rate_schedule(spec, peak),
+        b1=spec.b1,
+        b2=spec.b2,
+        eps=spec.eps,
+        # AdamW multiplies the decay with the rate; the spec states it per step.
+        weight_decay=weight_decay / peak,
+        mask=lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params),
+    )
+
+
+def label_parameters(params: Any, spec: OptimizerSpec) -> Any:
+    """A tree of "filters" and "main" in the structure of the parameters."""
+
+    def label(path: Any, leaf: Any) -> str:
+        first = getattr(path[0], "key", None) if path else None
+        return "filters" if first in spec.filter_paths else "main"
+
+    return jax.tree_util.tree_map_with_path(label, params)

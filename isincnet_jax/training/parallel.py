@@ -1,0 +1,118 @@
+"""Devices and hosts: the step under ``jax.pmap``, batches split over devices, states copied."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from isincnet_jax.training.step import AXIS, Step
+
+_logger = logging.getLogger(__name__)
+
+
+def initialize_hosts(
+    *,
+    coordinator: str | None = None,
+    num_hosts: int | None = None,
+    host_index: int | None = None,
+) -> None:
+    """Connects this process to the others; call it before anything else touches JAX.
+
+    Args:
+        coordinator: "address:port" of host 0. With all three None, nothing happens on a single
+            machine; clusters that JAX knows (Slurm, Open MPI, TPU pods) need
+            ``coordinator="auto"`` only.
+        num_hosts: processes in all.
+        host_index: of this one, from 0.
+
+    Raises:
+        ValueError: if only some of the three are given.
+    """
+    if coordinator == "auto":
+        jax.distributed.initialize()
+        return
+    given = (coordinator, num_hosts, host_index)
+    if all(value is None for value in given):
+        return
+    if any(value is None for value in given):
+        raise ValueError(
+            f"coordinator={coordinator!r}, num_hosts={num_hosts}, host_index={host_index}: "
+            "give all three, or coordinator='auto', or none"
+        )
+    if os.environ.get("JAX_PLATFORMS") == "cpu":
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(coordinator, num_hosts, host_index)
+
+
+def on_any_host(flag: bool) -> bool:
+    """Whether a flag is set on any host; all hosts call this after the same step."""
+    return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
+
+
+def check_batch(
+    batch_size: int, *, num_devices: int | None = None, num_hosts: int | None = None
+) -> int:
+    """Clips per device of a global batch.
+
+    Raises:
+        ValueError: if the batch does not divide by the devices, with the nearest that does.
+    """
+    devices = jax.device_count() if num_devices is None else num_devices
+    if batch_size < 1 or batch_size % devices:
+        below = max(batch_size // devices, 1) * devices
+        above = -(-max(batch_size, 1) // devices) * devices
+        near = min((below, above), key=lambda size: abs(size - batch_size))
+        hosts = jax.process_count() if num_hosts is None else num_hosts
+        raise ValueError(
+            f"batch_size={batch_size} does not divide by {devices} devices on {hosts} host(s); "
+            f"the nearest that does is {near}"
+        )
+    return batch_size // devices
+
+
+def parallel_step(step: Step, *, devices: Sequence[Any] | None = None) -> Step:
+    """The step over all devices; its first argument, the state, is donated.
+
+    Args:
+        step: see :func:`.step.make_step`.
+        devices: all if None.
+
+    Returns:
+        A function of a replicated state and a batch [local devices, clips, time].
+    """
+    return jax.pmap(step, axis_name=AXIS, donate_argnums=(0,), devices=devices)
+
+
+def replicate(tree: Any, devices: Sequence[Any] | None = None) -> Any:
+    """Copies a pytree to every local device, along a new first axis."""
+    local = tuple(devices) if devices is not None else tuple(jax.local_devices())
+    stacked = jax.tree.map(lambda leaf: np.stack([np.asarray(leaf)] * len(local)), tree)
+    return shard(stacked, local)
+
+
+def shard(tree: Any, devices: Sequence[Any] | None = None) -> Any:
+    """Puts slice i of every array's first axis on local device i."""
+    local = tuple(devices) if devices is not None else tuple(jax.local_devices())
+    mesh = jax.sharding.Mesh(np.asarray(local), (AXIS,))
+    placement = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS))
+    return jax.device_put(tree, placement)
+
+
+def split_batch(batch: np.ndarray, num_devices: int | None = None) -> np.ndarray:
+    """[clips, time] to [local devices, clips per device, time]."""
+    devices = jax.local_device_count() if num_devices is None else num_devices
+    return batch.reshape((devices, -1, *batch.shape[1:]))
+
+
+def first_copy(tree: Any) -> Any:
+    """One device's copy of a replicated pytree, as NumPy arrays; no gather, no other host.
+
+    The arrays are copies: the next step may donate what they were copied from.
+    """
+    return jax.tree.map(lambda leaf: np.array(leaf.addressable_shards[0].data)[0], tree)
