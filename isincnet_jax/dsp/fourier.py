@@ -157,7 +157,7 @@ def overlap_add(
         padded = lax.optimization_barrier(padded)
         blocks = padded.reshape((*batch, rows + steps - 1, steps, hop_length))
         parts = [blocks[..., steps - 1 - k : steps - 1 - k + rows, k, :] for k in range(steps)]
-        return sum(parts[1:], start=parts[0]).reshape((*batch, -1))
+        return functools.reduce(jnp.add, parts).reshape((*batch, -1))
     padded = jnp.pad(frames, [*edge, (0, 0), (0, steps * hop_length - taps)])
     blocks = padded.reshape((-1, num_frames, steps, hop_length)).transpose(2, 0, 1, 3)
 
