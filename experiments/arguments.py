@@ -1,0 +1,130 @@
+"""The command line of an experiment: a config file and changes to its fields, or a clear error."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import runpy
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+
+_CONFIGS = Path(__file__).parent / "configs"
+_MAY_BE_NONE = ("data.loudness_db", "optimizer.clip_norm", "optimizer.filter_learning_rate")
+
+
+class ArgumentsError(ValueError):
+    """A command line that names no config, or does not fit it."""
+
+
+def read_config(arguments: Sequence[str]) -> ml_collections.ConfigDict:
+    """The config that ``--config=FILE`` and ``--config.field=value`` describe.
+
+    ``FILE:text`` gives the text to ``get_config``. Values are written as in Python, text without
+    quotes; the type of a field stays.
+
+    Args:
+        arguments: of the command, without its name.
+
+    Raises:
+        ArgumentsError: for a config file that cannot be loaded, fields that it does not have,
+            values of another type, and anything else that is not an option.
+    """
+    path, changes = str(_CONFIGS / "gtzan.py"), []
+    for name, value in _options(arguments):
+        if name:
+            changes.append((name, value))
+        else:
+            path = value
+    config = _load(path)
+    names = list(_field_names(config))
+    for name, text in changes:
+        if name not in names:
+            raise ArgumentsError(f"--config.{name}: no such field{_hint(name, names)}")
+        _change(config, name, text)
+    return config
+
+
+def _options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Names behind ``config.``, empty for the file, and values, as ``=value`` or the next one."""
+    rest = iter(arguments)
+    for argument in rest:
+        option, equals, value = argument.partition("=")
+        if not option.startswith("-"):
+            raise ArgumentsError(f"unexpected argument {argument!r}; options begin with --config")
+        head, _, name = option.lstrip("-").partition(".")
+        if head != "config":
+            raise ArgumentsError(
+                f"unknown option {option}; options are --config=FILE, --config.field=value, --help"
+            )
+        value = value if equals else next(rest, "")
+        if not (equals and name) and not value:
+            raise ArgumentsError(f"{option} has no value; write {option}=VALUE")
+        yield name, value
+
+
+def _load(argument: str) -> ml_collections.ConfigDict:
+    path, colon, text = argument.partition(":")
+    if not Path(path).is_file():
+        known = ", ".join(sorted(file.name for file in _CONFIGS.glob("[!_]*.py")))
+        raise ArgumentsError(f"--config={path}: no such file; {_CONFIGS} has {known}")
+    try:
+        return runpy.run_path(path)["get_config"](*([text] if colon else [])).lock()
+    except Exception as error:  # a program: it may raise anything
+        raise ArgumentsError(
+            f"--config={path}: is no config: {type(error).__name__}: {_one_line(error)}"
+        ) from error
+
+
+def _field_names(config: ml_collections.ConfigDict, prefix: str = "") -> Iterator[str]:
+    for name, value in config.items():
+        if isinstance(value, ml_collections.ConfigDict):
+            yield from _field_names(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def _hint(name: str, names: Sequence[str]) -> str:
+    last = name.rpartition(".")[2]
+    inside = [other for other in names if other.startswith(f"{name}.")]
+    same_end = [other for other in names if other.rpartition(".")[2] == last]
+    near = inside or same_end or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if near:
+        return f"; did you mean --config.{near[0]}?"
+    return f"; the fields and what they mean are in {_CONFIGS / 'default.py'}"
+
+
+def _change(config: ml_collections.ConfigDict, name: str, text: str) -> None:
+    kind = _type_of(config, name)
+    value = _value(text, kind)
+    try:
+        if value is None and name not in _MAY_BE_NONE and not name.startswith("loss."):
+            raise TypeError("None fits any field of a ConfigDict")
+        config.update_from_flattened_dict({name: value})
+    except TypeError as error:
+        raise ArgumentsError(f"--config.{name}={text}: must be of type {kind.__name__}") from error
+
+
+def _type_of(config: ml_collections.ConfigDict, name: str) -> type:
+    head, _, rest = name.partition(".")
+    return _type_of(config[head], rest) if rest else config.get_type(head)
+
+
+def _value(text: str, kind: type) -> Any:
+    if kind is str:
+        return text
+    if kind is bool and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    if kind in (tuple, list) and not isinstance(value, (tuple, list)):
+        value = text.split(",")
+    return kind(value) if kind in (tuple, list) else value
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).replace("\\n", " ").split())[:200]

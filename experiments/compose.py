@@ -1,0 +1,210 @@
+"""From a config to the parts of a run: data, model, step. Composes, computes nothing itself."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import ml_collections
+import numpy as np
+
+import isincnet_jax as isn
+from isincnet_jax.data import pipeline
+from isincnet_jax.data.corpora import build_corpora
+from isincnet_jax.data.corpus import Corpus
+from isincnet_jax.data.prefetching import prefetch
+from isincnet_jax.training import (
+    checkpoints,
+    losses,
+    optimizers,
+    parallel,
+    resident,
+    trees,
+)
+from isincnet_jax.training import state as train_state
+from isincnet_jax.training import step as train_step
+from isincnet_jax.training.augmentation import AugmentationSpec
+from isincnet_jax.training.loop import LoopSpec
+
+from models import Model
+
+_logger = logging.getLogger(__name__)
+
+
+class Data(NamedTuple):
+    """The corpora of a run, and its batches.
+
+    Attributes:
+        train, validation: corpora.
+        batches: from a step on, placed on the devices.
+        draw: for the step, if the corpus lives on the devices.
+    """
+
+    train: Corpus
+    validation: Corpus
+    batches: Callable[[int], Iterator[Any]]
+    draw: Callable[..., jax.Array] | None
+
+
+def build_data(config: ml_collections.ConfigDict) -> Data:
+    """The corpora of a config, and its batches on the devices.
+
+    Raises:
+        ValueError: for an unknown loader, or a batch that devices cannot share.
+        NoDataError, CorpusError: if there is no data, or too little of it.
+    """
+    data = config.data
+    if data.loader not in ("numpy", "tf", "device"):
+        raise ValueError(f"data.loader={data.loader!r} is unknown; use numpy, tf or device")
+    clips_per_device = parallel.check_batch(data.batch_size)
+    accumulate = config.optimizer.accumulate
+    if accumulate < 1 or clips_per_device % accumulate:
+        raise ValueError(
+            f"optimizer.accumulate={accumulate} does not divide the {clips_per_device} clips of a "
+            "device; use 1, or change data.batch_size"
+        )
+    corpora = _corpora(config)
+    train = corpora["train"]
+    plan = pipeline.BatchPlan(
+        batch_size=data.batch_size,
+        crop_samples=round(data.crop_s * data.sample_rate),
+        seed=config.seed,
+        host_index=jax.process_index(),
+        num_hosts=jax.process_count(),
+        pad_short=data.pad_short,
+    )
+    pipeline.check_plan(train, plan)
+    if data.loader == "device":
+        return _resident_data(train, corpora["validation"], plan, clips_per_device)
+
+    def host_batches(start_step: int) -> Iterator[np.ndarray]:
+        if data.loader == "numpy":
+            return pipeline.numpy_batches(train, plan, start_step=start_step)
+        from isincnet_jax.data import tf_pipeline  # TensorFlow only where it is asked for
+
+        return tf_pipeline.tf_batches(train, plan, start_step=start_step)
+
+    def batches(start_step: int) -> Iterator[Any]:
+        placed = (parallel.shard(parallel.split_batch(batch)) for batch in host_batches(start_step))
+        return prefetch(placed, size=2)
+
+    return Data(train, corpora["validation"], batches, None)
+
+
+def _corpora(config: ml_collections.ConfigDict) -> dict[str, Corpus]:
+    data = config.data
+    options: dict[str, Any] = {
+        "sample_rate": data.sample_rate,
+        "loudness_db": data.loudness_db,
+        "splits": data.splits or None,
+        "seed": config.seed,
+        "cache_dir": data.cache_dir or None,
+    }
+    if data.loader == "tf" and data.source == "gtzan":
+        from isincnet_jax.data import tf_pipeline
+
+        data_dir = Path(data.cache_dir or config.workdir) / "tensorflow_datasets"
+        return tf_pipeline.build_tf_corpora(data.path, data_dir=data_dir, **options)
+    return build_corpora(data.source, data.path, stems=tuple(data.stems), **options)
+
+
+def _resident_data(
+    train: Corpus, validation: Corpus, plan: pipeline.BatchPlan, clips_per_device: int
+) -> Data:
+    corpus = resident.resident_corpus(
+        train.samples,
+        starts=[track.start for track in train.tracks],
+        lengths=train.lengths,
+        scales=[track.scale for track in train.tracks],
+        crop_samples=plan.crop_samples,
+    )
+    placed = parallel.replicate(corpus)
+    draw = resident.crop_drawer(
+        crop_samples=plan.crop_samples, clips_per_device=clips_per_device, seed=plan.seed
+    )
+
+    def batches(start_step: int) -> Iterator[Any]:
+        del start_step  # the step itself knows its number
+        while True:
+            yield placed
+
+    return Data(train, validation, batches, draw)
+
+
+def build_optimizer(config: ml_collections.ConfigDict) -> Any:
+    """The optimiser of a config."""
+    fields = dict(config.optimizer)
+    fields.pop("accumulate")
+    spec = optimizers.OptimizerSpec(total_steps=config.train.num_steps, **fields)
+    return optimizers.make_optimizer(spec)
+
+
+def build_step(
+    config: ml_collections.ConfigDict, model: Model, optimizer: Any, draw: Any
+) -> train_step.Step:
+    """The training step of a config, over all devices."""
+    weights = {name: weight for name, weight in config.loss.items() if weight is not None}
+    step = train_step.make_step(
+        model.reconstruct,
+        loss=losses.weighted_loss(weights),
+        optimizer=optimizer,
+        augmentation=AugmentationSpec(**config.augmentation),
+        sample_rate=config.data.sample_rate,
+        penalties=model.penalties,
+        accumulate=config.optimizer.accumulate,
+        draw=draw,
+    )
+    return parallel.parallel_step(step)
+
+
+def build_loop(config: ml_collections.ConfigDict) -> LoopSpec:
+    """When the loop does what."""
+    names = ("num_steps", "log_every", "evaluate_every", "save_every", "max_skipped")
+    return LoopSpec(**{name: config.train[name] for name in names})
+
+
+def first_state(
+    config: ml_collections.ConfigDict, model: Model, optimizer: Any
+) -> train_state.TrainState:
+    """The state before the first step, from the seed."""
+    return train_state.create_state(model.variables, optimizer, key=jax.random.key(config.seed))
+
+
+def with_weights_of(folder: str, state: train_state.TrainState) -> train_state.TrainState:
+    """A first state with the weights of another run, or of an exported model.
+
+    Raises:
+        CheckpointError: if nothing is there, or the weights do not fit.
+    """
+    if (Path(folder) / "model.json").is_file():
+        stored = trees.flatten(isn.from_pretrained(Path(folder)).variables.get("params", {}))
+        params = checkpoints.fitting_parameters(folder, state.params, stored)
+    else:
+        params = checkpoints.load_parameters(folder, state.params)
+    _logger.info("started from the weights of %s", folder)
+    return state.replace(params=params)  # type: ignore[attr-defined]
+
+
+def git_commit() -> str:
+    """The commit of the code, with "+" if there are changes; "unknown" outside a checkout."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return os.environ.get("GIT_COMMIT", "unknown")

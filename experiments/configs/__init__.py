@@ -1,0 +1,1 @@
+"""Configs: Python files with a function ``get_config``; all start from :mod:`.default`."""

@@ -1,0 +1,216 @@
+"""Trains a model as a config says, and goes on where an earlier run stopped.
+
+    python experiments/train.py --config=experiments/configs/gtzan.py [--config.field=value ...]
+
+Writes checkpoints, ``log.jsonl``, TensorBoard events and, at the end, ``export/`` (a model for
+``isincnet_jax.from_pretrained``) into ``config.workdir``. The same command goes on with a run
+that was interrupted, and does nothing to one that is finished. The fields, what they mean and
+their defaults are in ``experiments/configs/default.py``. Without data, try
+``--config.data.source=generated``.
+
+Exit status: 0 when the run is finished; 1 after an error; 143 and 130 when SIGTERM or Ctrl-C
+stopped it, which writes a checkpoint first (a second Ctrl-C does not wait for that).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from isincnet_jax.data.corpus import CorpusError
+from isincnet_jax.data.pipeline import validation_clips
+from isincnet_jax.evaluation.clips import evaluate_clips
+from isincnet_jax.pretrained.folder import export_pretrained
+from isincnet_jax.pretrained.locking import locked
+from isincnet_jax.training import parallel
+from isincnet_jax.training.checkpoints import CheckpointError, Checkpoints
+from isincnet_jax.training.logs import RunLog
+from isincnet_jax.training.loop import DivergedError, fit
+from isincnet_jax.training.state import TrainState, model_variables
+from isincnet_jax.training.trees import first_difference
+
+import report
+from arguments import read_config
+from compose import (
+    build_data,
+    build_loop,
+    build_optimizer,
+    build_step,
+    first_state,
+    git_commit,
+    with_weights_of,
+)
+from models import Model, build_model
+from process import Screen, Stop, silence_threads
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
+_logger = logging.getLogger("train")
+
+
+def train(config: ml_collections.ConfigDict) -> int:
+    """One run, from its last checkpoint or from the beginning, to its end.
+
+    Returns:
+        The exit status.
+    """
+    # Whatever is wrong with the config is found before data are read or anything is written.
+    model, optimizer, loop = build_model(config), build_optimizer(config), build_loop(config)
+    build_step(config, model, optimizer, None)
+    data = build_data(config)
+    clips = _evaluation_clips(config, data)
+    stop = Stop(config.train.log_every)
+    with contextlib.ExitStack() as stack:
+        checkpoints, log, state, meta = _open_run(config, model, optimizer, stack)
+        batches = data.batches(int(state.step))
+        stack.callback(getattr(batches, "close", lambda: None))
+        state = fit(
+            state,
+            build_step(config, model, optimizer, data.draw),
+            batches,
+            spec=loop,
+            samples_per_step=config.data.batch_size
+            * round(config.data.crop_s * config.data.sample_rate),
+            log=log,
+            checkpoints=checkpoints,
+            meta=meta,
+            evaluate=_evaluator(model, clips, log),
+            should_stop=stop,
+            show_progress=log is not None,
+        )
+        if int(state.step) < loop.num_steps:
+            return stop.status
+        if log is not None:
+            _export(Path(config.workdir), model, state, meta)
+    return 0
+
+
+def _open_run(
+    config: ml_collections.ConfigDict, model: Model, optimizer: Any, stack: contextlib.ExitStack
+) -> tuple[Checkpoints, RunLog | None, TrainState, dict[str, Any]]:
+    """The run's folder, for this process only: its checkpoints, log, state and description."""
+    workdir = Path(config.workdir)
+    meta = {"config": json.loads(config.to_json_best_effort()), "git_commit": git_commit()}
+    if jax.process_index() == 0:
+        workdir.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(_alone(workdir))
+    checkpoints = stack.enter_context(
+        Checkpoints(
+            workdir,
+            identity=model.identity,
+            keep_last=config.train.keep_last,
+            keep_best=config.train.keep_best,
+        )
+    )
+    state = first_state(config, model, optimizer)
+    restored = checkpoints.restore(state)
+    if restored is not None:
+        state = restored.state
+        _logger.info("resumed from step %d in %s", restored.step, workdir)
+        changed = first_difference(_lasting(restored.meta["config"]), _lasting(meta["config"]))
+        if changed and jax.process_index() == 0:
+            _logger.warning("the config is not the one of that checkpoint: %s", changed)
+    elif config.init_from:
+        state = with_weights_of(config.init_from, state)
+    if jax.process_index() != 0:
+        return checkpoints, None, state, meta
+    log = stack.enter_context(RunLog(workdir, resume_step=int(state.step)))
+    return checkpoints, log, state, meta
+
+
+def _lasting(config: dict[str, Any]) -> dict[str, Any]:
+    """What of a config should be the same when a run goes on, elsewhere maybe."""
+    return {name: value for name, value in config.items() if name not in ("hosts", "workdir")}
+
+
+@contextlib.contextmanager
+def _alone(workdir: Path) -> Iterator[None]:
+    """Waits until no other process trains in the folder, where the file system can tell."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(workdir / ".lock"))
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        yield
+
+
+def _evaluation_clips(config: ml_collections.ConfigDict, data: Any) -> Any:
+    names, clips = validation_clips(
+        data.validation,
+        duration_s=config.evaluation.duration_s,
+        max_clips=config.evaluation.max_clips,
+    )
+    _logger.info("evaluating on %d clips, %s to %s", len(names), names[0], names[-1])
+    return clips
+
+
+def _evaluator(model: Model, clips: Any, log: RunLog | None) -> Any:
+    """The evaluation on fixed clips; also shows the first of them in TensorBoard."""
+    key = jax.random.key(0)
+    reconstruct = jax.jit(lambda variables, clips: model.reconstruct(variables, clips, key))
+
+    def evaluate(state: TrainState) -> dict[str, float]:
+        variables = jax.device_put(model_variables(state))
+        scores = evaluate_clips(lambda batch: reconstruct(variables, jnp.asarray(batch)), clips)
+        if log is not None:
+            decoded = reconstruct(variables, jnp.asarray(clips[:1]))
+            report.show(log, int(state.step), model.module, variables, clips[0], decoded[0])
+        return {**scores, **model.diagnose(variables)}
+
+    return evaluate
+
+
+def _export(workdir: Path, model: Model, state: TrainState, meta: dict[str, Any]) -> None:
+    exported = report.Trained(model.module, model_variables(state))
+    export_pretrained(exported, workdir / "export", overwrite=True, card=meta)
+    _logger.info("exported: isincnet_jax.from_pretrained(%r)", str(workdir / "export"))
+
+
+def _connect(hosts: ml_collections.ConfigDict) -> None:
+    if hosts.coordinator == "auto":
+        parallel.initialize_hosts(coordinator="auto")
+    elif hosts.coordinator:
+        parallel.initialize_hosts(
+            coordinator=hosts.coordinator, num_hosts=hosts.count, host_index=hosts.index
+        )
+    if jax.process_index() != 0:
+        logging.getLogger().setLevel(logging.WARNING)  # the first host speaks for all
+
+
+def main() -> None:
+    """Runs the config; errors that a user can mend are one message, without a traceback."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__.strip())  # noqa: T201
+        return
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # else TensorFlow announces it at length
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[Screen()], force=True)
+    logging.getLogger("jax").setLevel(logging.WARNING)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs what it raises as well
+    silence_threads()
+    try:
+        config = read_config(sys.argv[1:])
+        _connect(config.hosts)
+        sys.exit(train(config))
+    except OSError as error:
+        reason = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+        sys.exit(f"error: {reason or error}")
+    except (CorpusError, CheckpointError, DivergedError, ImportError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+if __name__ == "__main__":
+    main()
