@@ -19,8 +19,9 @@ import typer.testing
 import isincnet_jax as isn
 from isincnet_jax import cli
 from isincnet_jax.dsp import distances
+from isincnet_jax.layers import uniform_quantizer
 from isincnet_jax.layers.spec import FilterbankSpec
-from isincnet_jax.models import archive
+from isincnet_jax.models import archive, token_file
 
 RATE = 16_000
 COMMAND = Path(sys.executable).with_name("isincnet")
@@ -499,3 +500,88 @@ def test_real_recordings(run, shared, pattern, num_channels):
     assert written.channels == num_channels == info.channels
     assert written.frames == pytest.approx(info.frames * RATE / info.samplerate, abs=1)
     assert _figure(out, "SNR") > 115
+
+
+@pytest.mark.parametrize(
+    ("options", "code"), [("", "uniform"), ("--step 0.002", "uniform"), ("--q-bits 8", "symmetric")]
+)
+def test_token_files_restore_rate_and_length(run, options, code):
+    tones = _tones(44_100, 22_051, 2)
+    _write("in.wav", tones, rate=44_100, subtype="PCM_16")
+    status, out, _ = run(f"encode in.wav a.isn --entropy {options}")
+    assert status == 0
+    assert re.search(r"wrote a\.isn: \d+ frames x 2 audio channels x 256 codes, .* kbit/s\n", out)
+    status, out, _ = run("describe a.isn")
+    assert status == 0
+    assert re.search(rf"^code +{code}", out, re.MULTILINE)
+    assert re.search(r"^original +22051 samples, 44100 Hz$", out, re.MULTILINE)
+    assert run("decode a.isn back.wav")[0] == 0
+    info = soundfile.info("back.wav")
+    assert (info.samplerate, info.channels, info.frames) == (44_100, 2, 22_051)
+    assert info.subtype == "PCM_24"
+    error = _read("back.wav") - tones
+    assert np.sqrt(np.mean(error**2)) < 2e-2
+
+
+def test_token_files_hold_the_codes_of_the_archive(run):
+    _write("in.wav", isn.demo_waveform(RATE)[:16_000].reshape(2, 8000).T)
+    assert run("encode in.wav a.npz --q-bits 6")[0] == 0
+    assert run("encode in.wav a.isn --q-bits 6")[0] == 0
+    with archive.ArchiveReader("a.npz") as stored, token_file.TokenReader("a.isn") as coded:
+        np.testing.assert_array_equal(
+            np.concatenate(list(stored.rows())), np.concatenate(list(coded.rows()))
+        )
+        assert coded.header.length == coded.header.original_length == 8000
+        assert coded.header.model == "16khz-linear"
+    assert run("decode a.npz plain.wav")[0] == run("decode a.isn coded.wav")[0] == 0
+    np.testing.assert_array_equal(_read("plain.wav"), _read("coded.wav"))
+    assert Path("a.isn").stat().st_size < Path("a.npz").stat().st_size
+
+
+@pytest.mark.parametrize("snr_db", [10, 25, 60])
+def test_the_step_is_searched(run, snr_db):
+    waveform = isn.demo_waveform(RATE)[:16_000]
+    _write("in.wav", waveform)
+    assert run(f"encode in.wav a.isn --snr {snr_db}")[0] == 0
+    assert run("decode a.isn back.wav")[0] == 0
+    sums = distances.error_sums(prediction=_read("back.wav"), target=_read("in.wav"))
+    assert sums.snr_db == pytest.approx(snr_db, abs=0.05)
+
+
+def test_long_token_files_in_blocks_equal_one_go(run):
+    noise = _noise(40 * RATE)
+    _write("in.wav", noise)
+    assert run("encode in.wav a.isn --step 0.02")[0] == 0
+    codec = isn.from_pretrained("16khz-linear")
+    quantizer = uniform_quantizer.make_uniform_quantizer(0.02)
+    whole = np.asarray(quantizer.encode(codec.encode(noise.T))).transpose(1, 0, 2)
+    with token_file.TokenReader("a.isn") as reader:
+        codes = np.concatenate(list(reader.rows()))
+    # A coefficient on the border of two codes may fall to either side.
+    assert np.mean(codes != whole) < 1e-4
+    assert np.max(np.abs(codes - whole)) <= 1
+
+
+def test_bad_token_files_and_options_are_one_line(fails, run):
+    _write("in.wav", _noise(4000))
+    fails("encode in.wav out.npz --step 1", r"--step and --snr make entropy-coded files")
+    fails("encode in.wav out.npz --entropy", r"entropy-coded files end in \.isn; use out\.isn")
+    fails("encode in.wav out.isn --q-bits 8 --step 1", "--q-bits and --step exclude each other")
+    fails("encode in.wav out.isn --step 0", r"step=0\.0 must lie between")
+    fails("encode in.wav out.isn --step nan", "step=nan must lie between")
+    fails("encode in.wav out.isn --snr 300", "--snr 300: use -10 to 100 dB")
+    fails("encode in.wav out.isn --snr nan", "--snr nan: use -10 to 100 dB")
+    fails("encode in.wav out.isn --step 1e-12", "use a larger step")
+    fails("encode in.wav out.isn --q-bits 17", "q_bits=17.*2 to 16")
+    _write("silent.wav", np.zeros((4000, 1)))
+    fails("encode silent.wav out.isn", "silent.* use --step")
+    assert run("encode silent.wav silent.isn --step 0.01")[0] == 0
+    assert run("decode silent.isn back.wav")[0] == 0
+    assert not _read("back.wav").any()
+    content = bytearray(Path("silent.isn").read_bytes())
+    content[-3] ^= 1
+    Path("bad.isn").write_bytes(content)
+    for command in ("decode bad.isn out.wav", "describe bad.isn"):
+        fails(command, r"bad\.isn: damaged \(the checksum of block 0 is wrong\)")
+    fails("decode none.isn out.wav", r"none\.isn: no such file")
+    fails("decode silent.isn out.wav --model 16khz-mel", "encoded with another bank")

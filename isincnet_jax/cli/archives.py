@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from isincnet_jax.cli import token_files
 from isincnet_jax.cli.common import (
     DEFAULT_MODEL,
     BitsOption,
@@ -25,30 +26,68 @@ from isincnet_jax.cli.common import (
 if TYPE_CHECKING:
     import numpy as np
 
+    from isincnet_jax.layers.quantizer import Quantizer
     from isincnet_jax.models.archive import Header
     from isincnet_jax.models.autoencoder import Codec
+    from isincnet_jax.models.token_header import TokenHeader
 
 
 @app.command()
 def encode(
     source: InputFile,
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="Archive to write, .npz.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="File to write: .npz, or .isn.")],
+    *,
     model: ModelOption = DEFAULT_MODEL,
     q_bits: BitsOption = None,
     scales: ScalesOption = "signal",
+    entropy: Annotated[
+        bool, typer.Option("--entropy", help="Entropy-code into an .isn file; implied by .isn.")
+    ] = False,
+    step: Annotated[
+        float | None, typer.Option("--step", help="Uniform codes of this step (.isn).")
+    ] = None,
+    snr: Annotated[
+        float | None,
+        typer.Option("--snr", help="Uniform codes of so many dB (.isn; 25 unless told)."),
+    ] = None,
 ) -> None:
-    """Encode IN into coefficients (float32) or, with --q-bits, into codes."""
+    """Encode IN into coefficients (float32), codes (--q-bits), or entropy-coded codes (.isn)."""
+    if entropy or target.suffix == token_files.SUFFIX:
+        token_files.check_options(target, q_bits, step, snr)
+    elif step is not None or snr is not None:
+        raise ValueError(f"{target}: --step and --snr make entropy-coded files; name it .isn")
+    elif target.suffix != ".npz":
+        fix = target.with_suffix(".npz").name
+        raise ValueError(f"{target}: archives end in .npz; use {fix}")
+    codec = load_model(model)
+    info, read = open_input(source, codec)
+    if target.suffix == ".npz":
+        quantizer = fitted_quantizer(codec, read, q_bits, scales)
+        counted = _Counter(read())
+        _write_archive(target, codec, info, counted, quantizer=quantizer, model=model)
+        return
+    chosen = token_files.choose_quantizer(
+        codec, read, q_bits=q_bits, step=step, snr_db=snr, scales=scales
+    )
+    counted = _Counter(read())
+    token_files.write_tokens(target, codec, info, counted, quantizer=chosen, model=model)
+
+
+def _write_archive(
+    target: Path,
+    codec: Codec,
+    info: Any,
+    counted: _Counter,
+    *,
+    quantizer: Quantizer | None,
+    model: str,
+) -> None:
+    """Encodes a recording into an .npz archive."""
     import numpy as np
 
     from isincnet_jax.data import audio_writing
     from isincnet_jax.models import archive, blocks
 
-    if target.suffix != ".npz":
-        raise ValueError(f"{target}: archives end in .npz; use {target.with_suffix('.npz').name}")
-    codec = load_model(model)
-    info, read = open_input(source, codec)
-    quantizer = fitted_quantizer(codec, read, q_bits, scales)
-    counted = _Counter(read())
     rows = blocks.encode_blocks(codec, counted)
     with audio_writing.replacing(target) as temporary:
         num_frames = archive.write_archive(
@@ -88,7 +127,7 @@ class _Counter:
 
 @app.command()
 def decode(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Archive of `isincnet encode`.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="File of `isincnet encode`.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Audio file to write.")],
     model: Annotated[
         str | None, typer.Option("--model", help="Insist on this model instead of the archive's.")
@@ -97,18 +136,19 @@ def decode(
         bool, typer.Option("--model-rate", help="Keep the model's rate; do not resample back.")
     ] = False,
 ) -> None:
-    """Decode an archive; the result has the original's rate and length unless told otherwise."""
+    """Decode a file; the result has the original's rate and length unless told otherwise."""
     from isincnet_jax.data import audio_files, audio_writing
-    from isincnet_jax.models import archive, blocks
+    from isincnet_jax.models import archive, blocks, token_file
 
-    with archive.ArchiveReader(source) as reader:
+    is_coded = source.suffix == token_files.SUFFIX
+    with token_file.TokenReader(source) if is_coded else archive.ArchiveReader(source) as reader:
         header = reader.header
         codec = _codec_of(header, model, source)
         quantizer = reader.quantizer()
         rows = reader.rows()
         num_channels, rows = _peek_channels(rows)
         if quantizer is not None:
-            rows = blocks.dequantize_rows(rows, quantizer)
+            rows = blocks.dequantize_rows(rows, quantizer)  # type: ignore[arg-type]
         samples = blocks.decode_blocks(codec, rows, length=header.length)
         rate = header.spec.sample_rate if model_rate else header.original_rate
         length = header.length if model_rate else header.original_length
@@ -122,7 +162,7 @@ def decode(
             blocks.exactly(resampled, length),
             sample_rate=rate,
             num_channels=num_channels,
-            subtype="PCM_24" if header.q_bits else "FLOAT",
+            subtype="FLOAT" if quantizer is None else "PCM_24",
         )
     say(f"wrote {target}: {written / rate:.2f} s, {num_channels} channels, {rate} Hz")
 
@@ -133,7 +173,7 @@ def _peek_channels(rows: Iterator[np.ndarray]) -> tuple[int, Iterator[np.ndarray
     return first.shape[1], itertools.chain([first], rows)
 
 
-def _codec_of(header: Header, model: str | None, source: Path) -> Codec:
+def _codec_of(header: Header | TokenHeader, model: str | None, source: Path) -> Codec:
     """The codec that made an archive: by name if that still has the same bank, else by spec."""
     from isincnet_jax.layers.sincnet import SincNet
     from isincnet_jax.models.autoencoder import build_codec

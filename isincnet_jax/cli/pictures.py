@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from isincnet_jax.cli import token_files
 from isincnet_jax.cli.common import (
     DEFAULT_MODEL,
     InputFile,
@@ -23,7 +24,7 @@ from isincnet_jax.cli.reconstruction import reconstruct
 @app.command()
 def describe(
     model: Annotated[
-        str | None, typer.Argument(metavar="MODEL", help="A preset or a .ckpt file.")
+        str | None, typer.Argument(metavar="MODEL", help="A preset, a .ckpt file, or an .isn file.")
     ] = None,
 ) -> None:
     """Print a model's geometry, frame bounds, exactness, delay and rates; without MODEL, list."""
@@ -33,9 +34,12 @@ def describe(
         for name, preset in hub.PRESETS.items():
             say(f"{name:22s} {preset.summary}")
         return
+    codec = token_files.load_described(model)
+    if codec is None:
+        return
     from isincnet_jax.models import description
 
-    for label, value in description.describe(load_model(model)):
+    for label, value in description.describe(codec):
         say(f"{label:22s} {value}")
 
 
