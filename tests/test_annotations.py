@@ -57,6 +57,40 @@ TOUR = textwrap.dedent(
     rows = isn.models.blocks.encode_blocks(codec, [np.zeros((500, 2), np.float32)])
     list(isn.models.blocks.decode_blocks(codec, rows, length=500))
 
+    # Data, training and evaluation.
+    from isincnet_jax.data import corpora, pipeline
+    from isincnet_jax.evaluation import clips as evaluation
+    from isincnet_jax.training import augmentation, losses, optimizers, parallel, penalties
+    from isincnet_jax.training import state as states
+    from isincnet_jax.training import step as steps
+
+    found = corpora.build_corpora("generated", sample_rate=8000, loudness_db=None)
+    plan = pipeline.BatchPlan(batch_size=jax.device_count(), crop_samples=4000)
+    batch = next(pipeline.numpy_batches(found["train"], plan))
+    spec = specs[0]
+    optimizer = optimizers.make_optimizer(optimizers.OptimizerSpec(total_steps=10))
+    step = steps.make_step(
+        lambda variables, waveform, key: learning.apply(variables, waveform),
+        loss=losses.weighted_loss(dict.fromkeys(losses.LOSSES, 1.0)),
+        optimizer=optimizer,
+        augmentation=augmentation.AugmentationSpec(
+            reversal=0.5, polarity=0.5, impulse_response=0.5, gain=0.5, noise=0.5, requantize=0.5
+        ),
+        sample_rate=8000,
+        penalties={
+            "condition": penalties.condition_penalty(
+                lambda variables: learning.apply(variables, method="filters"),
+                hop_length=8,
+                weight=1e-3,
+            )
+        },
+    )
+    state = states.create_state(variables, optimizer, key=jax.random.key(0))
+    placed = parallel.shard(parallel.split_batch(batch))
+    state, metrics = parallel.parallel_step(step)(parallel.replicate(state), placed)
+    assert np.isfinite(parallel.first_copy(metrics)["loss"])
+    evaluation.evaluate_clips(lambda clips: 0.5 * clips, batch)
+
     # The checks are on: a wrong dtype is caught by the annotation itself.
     from isincnet_jax.dsp import companding
 

@@ -41,6 +41,17 @@ def test_pretrained_codecs_need_no_other_framework_and_no_plots():
     assert not loaded & set(HEAVY)
 
 
+def test_training_from_arrays_needs_neither_tensorflow_nor_decoders():
+    loaded = loaded_after(
+        "import isincnet_jax.training.loop, isincnet_jax.training.checkpoints\n"
+        "import isincnet_jax.training.logs, isincnet_jax.training.resident\n"
+        "import isincnet_jax.evaluation.clips, isincnet_jax.data.corpus_files\n"
+        "import isincnet_jax.data.pipeline"
+    )
+    assert "orbax" in loaded
+    assert not loaded & {*HEAVY, "librosa", "pyloudnorm", "soundfile", "ml_collections"}
+
+
 @pytest.mark.parametrize("name", isincnet_jax.__all__)
 def test_public_name_resolves(name):
     assert getattr(isincnet_jax, name) is not None

@@ -24,7 +24,7 @@ def signal(rng, *shape):
 
 def build(model, waveform, *, stir=0.0):
     """The model's variables; ``stir`` adds noise to the parameters, as training would."""
-    variables = dict(model.init(jax.random.key(0), jnp.asarray(waveform)))
+    variables = dict(jax.jit(model.init)(jax.random.key(0), jnp.asarray(waveform)))
     if stir and "params" in variables:
         leaves, tree = jax.tree.flatten(variables["params"])
         keys = jax.random.split(jax.random.key(1), len(leaves))
@@ -113,20 +113,27 @@ def test_projections_bring_magnitudes_nearer(rng):
     [
         RefinedDecoder(LOSSY, decoder=WIENER, **SMALL),
         RefinedDecoder(SPEC, "magnitudes", **SMALL),
-        RefinedDecoder(SPEC, "magnitudes", compute_dtype=jnp.bfloat16, **SMALL),
+        pytest.param(
+            RefinedDecoder(SPEC, "magnitudes", compute_dtype=jnp.bfloat16, **SMALL),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_refined_decoders_take_any_length_and_silence(model, rng):
     variables = build(model, np.zeros((1, 40), np.float32), stir=0.05)
 
-    def loss(params, waveform):
-        return jnp.sum(model.apply({**variables, "params": params}, waveform) ** 2)
+    @jax.jit
+    def loss_and_output(params, waveform):
+        again = model.apply({**variables, "params": params}, waveform)
+        return jnp.sum(again**2), again
 
-    for shape in ((1,), (2, 57), (2, 1, 64)):
+    gradient = jax.jit(jax.grad(loss_and_output, argnums=(0, 1), has_aux=True))
+    for shape in ((1,), (2, 1, 57)):
         for waveform in (jnp.zeros(shape), jnp.asarray(signal(rng, *shape))):
-            assert model.apply(variables, waveform).shape == shape
-        gradients = jax.grad(loss, argnums=(0, 1))(variables["params"], jnp.zeros(shape))
-        assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradients))
+            gradients, again = gradient(variables["params"], waveform)
+            assert again.shape == shape
+            if not np.any(waveform):
+                assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradients))
 
 
 @pytest.mark.parametrize(
