@@ -3,7 +3,7 @@
     python benchmarks/readme_tables.py          # rewrite the tables
     python benchmarks/readme_tables.py --check  # exit status 1 if they are not up to date
 
-Every number between the two markers in README.md comes from ``benchmarks/results/*.json``.
+Every number between the markers in README.md comes from ``benchmarks/results/*.json``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
-BEGIN, END = "<!-- measured:begin -->", "<!-- measured:end -->"
+BENCHMARKS = ("benchmark_gtzan_mini", "benchmark_musdb_mini")
+SHOWN = ("mse", "mae", "snr_db", "convergence_db", "log_spectral_db")
 
 
 def load(name: str) -> dict[str, Any]:
@@ -102,6 +103,26 @@ def speed_table(result: dict[str, Any]) -> list[str]:
     ]
 
 
+def benchmark_table(result: dict[str, Any]) -> list[str]:
+    from isincnet_jax.evaluation import tables
+
+    corpus, versions = result["corpus"], result["versions"]
+    count = len(corpus["clips"])
+    return [
+        f"**{corpus['name']}**, {count} clips of {corpus['duration_s']:g} s at "
+        f"{corpus['sample_rate'] / 1000:g} kHz, means (SNR: and 95 % interval):",
+        "",
+        tables.markdown_table(result, metrics=SHOWN, intervals=("snr_db",)),
+        "",
+        f"`{result['command']}`, commit {result['commit'][:8]}, {result['date'][:10]}, "
+        f"{result['device']}, jax {versions['jax']}; seed {result['seed']}, {count} clips.",
+    ]
+
+
+def render_benchmark() -> str:
+    return "\n\n".join("\n".join(benchmark_table(load(name))) for name in BENCHMARKS)
+
+
 def render() -> str:
     parts = [
         exactness_table(load("exactness")),
@@ -111,14 +132,22 @@ def render() -> str:
     return "\n\n".join("\n".join(lines) for lines in parts)
 
 
+def replace(text: str, name: str, content: str) -> str:
+    """The text with other content between the markers of a name."""
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    if text.count(begin) != 1 or text.count(end) != 1:
+        sys.exit(f"README.md: {begin} and {end} must each stand there once")
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n{content}\n{end}{after}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="only compare")
     options = parser.parse_args()
     text = README.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    updated = f"{before}{BEGIN}\n{render()}\n{END}{after}"
+    updated = replace(replace(text, "measured", render()), "benchmark", render_benchmark())
     if options.check:
         sys.exit(0 if updated == text else "README.md: the measured tables are out of date")
     README.write_text(updated)

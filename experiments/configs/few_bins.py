@@ -3,6 +3,13 @@
     python experiments/train.py --config=experiments/configs/few_bins.py:mel64 ...
 
 The argument is mel64, mel128 or magnitudes (of the 128 linear complex bins, without phases).
+
+Measured (20 validation clips of gtzan_mini, first 5 s; seed 0; trained on the
+50 others, --config.data.splits=experiments/splits/gtzan_mini): little is to be
+gained. What mel banks do not see, no decoder brought back: SNR 17.7 dB with 64 bins and 28.1 with
+128, where the best linear decoder has 19.6 and 30.3 (a spectral loss trades SNR; trained for SNR
+it reached 19.7 and 30.3). Magnitudes at this hop are nearly as few as samples: SNR below 0, and
+a log-STFT distance of 0.118.
 """
 
 from __future__ import annotations

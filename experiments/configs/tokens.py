@@ -1,6 +1,14 @@
 """Decoders of tokens of 2 to 8 bits: a refiner between two precision-weighted least squares.
 
 python experiments/train.py --config=experiments/configs/tokens.py:4 --config.data.path=DIR
+
+Measured (20 validation clips of gtzan_mini, first 5 s; seed 0; trained on the
+50 others, --config.data.splits=experiments/splits/gtzan_mini), SNR in dB
+(worst clip), beside the exact linear decoder of the same codes:
+
+    bits     2             4             6             8
+    learned  7.9 (6.8)     22.3 (21.4)   35.1 (34.2)   47.5 (46.7)
+    exact    -4.2 (-5.5)   18.4 (18.1)   31.5 (31.1)   43.8 (43.4)
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 # Importing a module registers its commands, in the order in which the help lists them.
-from isincnet_jax.cli import archives, pictures, preparation, reconstruction  # noqa: F401
+from isincnet_jax.cli import archives, benchmark, pictures, preparation, reconstruction  # noqa: F401
 from isincnet_jax.cli.common import app
 
 

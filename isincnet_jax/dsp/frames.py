@@ -17,7 +17,7 @@ References:
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.optimize
@@ -129,7 +129,7 @@ def _polish(
         point = np.asarray([frequency])
         return sign * float(_extreme_eigenvalues(kernels, hop_length, point)[0, column])
 
-    found = scipy.optimize.minimize_scalar(
+    found: Any = scipy.optimize.minimize_scalar(
         curve, bounds=(low, high), method="bounded", options={"xatol": 1e-5, "maxiter": 25}
     )
     return float(min(found.fun, values[best]))

@@ -172,9 +172,7 @@ def test_clips_do_not_see_each_other(rng):
     np.testing.assert_allclose(softer[0] * 2**10, together[0], atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "padding", ["zeros", pytest.param("reflect", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("padding", ["zeros", pytest.param("reflect", marks=pytest.mark.slow)])
 def test_silence_stays_silent_with_finite_gradients(padding):
     model = TokenCodec(SPEC.replace(padding=padding), q_bits=4, **SMALL)
     silence = jnp.zeros((2, 100)).at[1, 50].set(0.5)

@@ -1,0 +1,108 @@
+"""``isincnet benchmark``: methods over a corpus, to a results file, a page and a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from isincnet_jax.cli.common import app, say
+
+_SHOWN = 5
+_COLUMNS = ("snr_db", "si_sdr_db", "convergence_db", "log_spectral_db")
+
+
+@app.command()
+def benchmark(
+    path: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of audio files.")],
+    *,
+    out: Annotated[
+        Path, typer.Option("--out", help="Results; sounds go to audio/ beside it.")
+    ] = Path("benchmark/results.json"),
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page to listen to.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write all means as CSV.")] = None,
+    sample_rate: Annotated[int, typer.Option("--sample-rate", help="Hz.")] = 16_000,
+    duration: Annotated[float, typer.Option("--duration", help="Seconds of each clip.")] = 5.0,
+    max_clips: Annotated[int | None, typer.Option("--max-clips", help="At most.")] = None,
+    splits: Annotated[
+        Path | None, typer.Option("--splits", metavar="DIR", help="Lists of names, *.txt.")
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="Of --splits.")] = "validation",
+    loudness: Annotated[float, typer.Option("--loudness", help="Of each track, LUFS.")] = -23.0,
+    no_loudness: Annotated[
+        bool, typer.Option("--no-loudness", help="Leave the levels as they are.")
+    ] = False,
+    speech: Annotated[bool, typer.Option("--speech", help="The clips are speech.")] = False,
+    methods: Annotated[
+        str, typer.Option("--methods", help="Names, families or patterns, with commas.")
+    ] = "",
+    metrics: Annotated[
+        str, typer.Option("--metrics", help="With commas; all that can be computed by default.")
+    ] = "",
+    reference: Annotated[
+        Path | None, typer.Option("--reference", metavar="DIR", help="iSincNet's .ckpt files.")
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option("--model", help="An exported model; repeatable.")
+    ] = None,
+    method: Annotated[
+        list[str] | None, typer.Option("--method", help="Yours, module:function; repeatable.")
+    ] = None,
+    listen: Annotated[int, typer.Option("--listen", help="Clips with sounds.")] = 6,
+    partial: Annotated[
+        Path | None, typer.Option("--partial", help="Results of single methods, to resume from.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", help="Clips per call.")] = 4,
+    seed: Annotated[int, typer.Option("--seed", help="Of the intervals.")] = 0,
+) -> None:
+    """Compare methods on the clips of DIR; the same command goes on where it stopped."""
+    from isincnet_jax.cli import benchmark_run
+    from isincnet_jax.evaluation import tables
+
+    settings = benchmark_run.Settings(
+        path=path,
+        out=out,
+        sample_rate=sample_rate,
+        duration_s=duration,
+        max_clips=max_clips,
+        splits=splits,
+        split=split,
+        loudness_db=None if no_loudness else loudness,
+        speech=speech,
+        methods=_listed(methods),
+        metrics=_listed(metrics),
+        reference=reference,
+        models=tuple(model or ()),
+        functions=tuple(method or ()),
+        listen=listen,
+        partial=partial,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    results, skipped = benchmark_run.run(settings)
+    say(tables.markdown_table(results, metrics=_columns(results["metrics"])))
+    failed = sum(len(row["failed"]) for row in results["methods"])
+    say(f"{len(results['corpus']['clips'])} clips, {len(results['methods'])} methods")
+    for title, count in (("failed reconstructions", failed), ("skipped tracks", len(skipped))):
+        if count:
+            say(f"{title}: {count}")
+    for name, reason in list(skipped.items())[:_SHOWN]:
+        say(f"  {name}: {reason}")
+    say(f"wrote {out}")
+    if csv is not None:
+        tables.write_csv(csv, results)
+        say(f"wrote {csv}")
+    if html is not None:
+        from isincnet_jax.evaluation.report import write_report
+
+        write_report(out, html)
+        say(f"wrote {html}")
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _columns(known: dict[str, object]) -> tuple[str, ...]:
+    return tuple(name for name in _COLUMNS if name in known) or tuple(known)[:4]

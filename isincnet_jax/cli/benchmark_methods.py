@@ -1,0 +1,121 @@
+"""Which methods are benchmarked: all of them at a rate, or those that were asked for."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import functools
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from isincnet_jax.cli import benchmark_banks as banks
+from isincnet_jax.cli import benchmark_baselines as baselines
+from isincnet_jax.cli import benchmark_weights as weights
+from isincnet_jax.evaluation.methods import Method
+
+
+def all_methods(
+    *,
+    sample_rate: int,
+    length: int,
+    wanted: Sequence[str] = (),
+    reference: Path | None = None,
+    models: Sequence[str] = (),
+    functions: Sequence[str] = (),
+) -> list[Method]:
+    """The methods of a rate, in the order of tables.
+
+    Args:
+        sample_rate: Hz of the clips.
+        length: samples of the clips.
+        wanted: names, families or patterns (``"Opus *"``) of built-in methods; all if empty.
+        reference: a folder of iSincNet's .ckpt files.
+        models: exported models.
+        functions: of users, ``"module:function"``.
+
+    Raises:
+        ValueError: for a name that there is not, with the nearest; for models of another rate.
+        ImportError: for a function that cannot be imported.
+    """
+    built_in = [
+        *banks.preset_methods(sample_rate=sample_rate, length=length),
+        *([] if reference is None else _reference(reference, sample_rate)),
+        *baselines.transform_methods(sample_rate=sample_rate, length=length),
+        *baselines.phase_methods(sample_rate=sample_rate, length=length),
+        *baselines.codec_methods(sample_rate=sample_rate),
+    ]
+    if importlib.util.find_spec("constriction") is None:
+        built_in = [method for method in built_in if " step " not in method.name]
+    own = [weights.exported_method(path, sample_rate=sample_rate) for path in models]
+    own += [user_method(text, sample_rate=sample_rate) for text in functions]
+    return [*choose(built_in, wanted), *own]
+
+
+def _reference(folder: Path, sample_rate: int) -> Iterator[Method]:
+    if not folder.is_dir():
+        raise ValueError(f"--reference {folder}: no such folder; give iSincNet's checkpoints")
+    return weights.reference_methods(folder, sample_rate=sample_rate)
+
+
+def choose(methods: Sequence[Method], wanted: Sequence[str]) -> list[Method]:
+    """Those whose name or family is meant, in their order; all if nothing is.
+
+    Raises:
+        ValueError: for a text that means none, with the nearest name.
+    """
+    if not wanted:
+        return list(methods)
+    kept: set[str] = set()
+    for text in wanted:
+        found = [
+            method.name
+            for method in methods
+            if text in (method.name, method.family) or fnmatch.fnmatchcase(method.name, text)
+        ]
+        if not found:
+            known = [*(method.name for method in methods), *(method.family for method in methods)]
+            lower = {name.lower(): name for name in known}
+            near = difflib.get_close_matches(text.lower(), lower, n=1, cutoff=0.4)
+            hint = f"did you mean {lower[near[0]]!r}? " if near else ""
+            names = ", ".join(method.name for method in methods)
+            raise ValueError(f"method {text!r} is unknown; {hint}methods: {names}")
+        kept.update(found)
+    return [method for method in methods if method.name in kept]
+
+
+def user_method(text: str, *, sample_rate: int) -> Method:
+    """A user's ``module:function``, called as ``function(waveform, sample_rate=...)``.
+
+    It gets float32 [batch, time] and returns as many samples, or a
+    :class:`isincnet_jax.evaluation.methods.Coded`. Its docstring's first line describes it.
+
+    Raises:
+        ValueError: if the text is none, or the function takes no waveform.
+        ImportError: if there is no such module or function.
+    """
+    module_name, colon, name = text.partition(":")
+    if not (colon and module_name and name):
+        raise ValueError(f"--method {text!r}: write module:function")
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    module = importlib.import_module(module_name)
+    function: Callable[..., Any] | None = getattr(module, name, None)
+    if not callable(function):
+        raise ImportError(f"--method {text}: {module_name} has no function {name!r}")
+    source = inspect.getsourcefile(module)
+    digest = hashlib.sha256(Path(source).read_bytes() if source else b"").hexdigest()
+    lines = (inspect.getdoc(function) or "").splitlines()
+    return Method(
+        text,
+        "user",
+        functools.partial(function, sample_rate=sample_rate),
+        lines[0] if lines else "",
+        phase="unknown",
+        settings={"sha256": digest},
+    )
