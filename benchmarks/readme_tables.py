@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import readme_training
+
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 BENCHMARKS = ("benchmark_gtzan_mini", "benchmark_musdb_mini")
@@ -148,6 +150,8 @@ def main() -> None:
     options = parser.parse_args()
     text = README.read_text()
     updated = replace(replace(text, "measured", render()), "benchmark", render_benchmark())
+    names = ("learned", "training", "resilience")
+    updated = replace(updated, "training", readme_training.render(*map(load, names)))
     if options.check:
         sys.exit(0 if updated == text else "README.md: the measured tables are out of date")
     README.write_text(updated)

@@ -53,7 +53,7 @@ from compose import (
     with_weights_of,
 )
 from models import Model, build_model
-from process import Screen, Stop, silence_threads
+from process import Screen, Stop, keep_memory, silence_threads
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 _logger = logging.getLogger("train")
@@ -199,6 +199,7 @@ def main() -> None:
     logging.getLogger("jax").setLevel(logging.WARNING)
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs what it raises as well
     silence_threads()
+    keep_memory()
     try:
         config = read_config(sys.argv[1:])
         _connect(config.hosts)

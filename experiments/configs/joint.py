@@ -5,6 +5,12 @@
 Centres, bandwidths and the shape of the bands (a cosine series on the window) move, under a
 penalty on the logarithm of the condition number; the decoder of 6 frame taps starts as the best
 linear one of the mel bank.
+
+Measured (20 validation clips of gtzan_mini, first 5 s; seed 0; trained on the 50 others,
+--config.data.splits=experiments/splits/gtzan_mini): the condition number falls from infinity to
+55. The learned decoder reaches 22.5 dB SNR; the exact inverse solved for the learned filters
+88.6 (worst clip 82.4), where the best linear decoder of the mel bank has 27.4. Learn the filters,
+solve the inverse.
 """
 
 from __future__ import annotations
