@@ -221,7 +221,7 @@ def _spectral_scores(
     scores["convergence_db"] = 20.0 * math.log10(ratio) if ratio > 0 else -math.inf
     if silent:
         scores["log_spectral_db"] = scores["convergence_db"] = None
-    if silent or not math.isfinite(found["correlation"]):
+    if silent or not np.any(prediction) or not math.isfinite(found["correlation"]):
         scores["correlation"] = None
     return scores
 
