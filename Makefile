@@ -36,7 +36,12 @@ test-all: test test-slow
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/exactness.py
+	$(BIN)/python benchmarks/tokens.py
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/resilience.py --kills 20
+	$(BIN)/python benchmarks/phase.py
+	$(BIN)/python benchmarks/rate.py
 
 clean:
 	rm -rf $(VENV) demo_output build dist .pytest_cache .ruff_cache .hypothesis
