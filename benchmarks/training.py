@@ -35,6 +35,7 @@ import numpy as np
 
 import isincnet_jax as isn
 from isincnet_jax.data import corpora, pipeline
+from isincnet_jax.data.prefetching import prefetch
 from isincnet_jax.layers import design
 from isincnet_jax.training import losses, optimizers, parallel
 from isincnet_jax.training import resident as on_device
@@ -201,7 +202,7 @@ def main() -> None:
     process.keep_memory()  # as experiments/train.py does; it serves both sides
     corpus = open_corpus(common.audio_folder(args.audio))
     plan = pipeline.BatchPlan(batch_size=BATCH, crop_samples=LENGTH, seed=common.SEED)
-    batches = pipeline.numpy_batches(corpus, plan)
+    batches = prefetch(pipeline.numpy_batches(corpus, plan))
     sides: dict[str, Steps | None] = {
         "ours": our_steps(),
         "ours, corpus on the device": resident_steps(corpus),
