@@ -19,7 +19,7 @@ from isincnet_jax.data.corpora import build_corpora
 from isincnet_jax.data.corpus import Corpus
 from isincnet_jax.data.prefetching import prefetch
 from isincnet_jax.training import (
-    checkpoints,
+    initial_weights,
     losses,
     optimizers,
     parallel,
@@ -183,9 +183,9 @@ def with_weights_of(folder: str, state: train_state.TrainState) -> train_state.T
     """
     if (Path(folder) / "model.json").is_file():
         stored = trees.flatten(isn.from_pretrained(Path(folder)).variables.get("params", {}))
-        params = checkpoints.fitting_parameters(folder, state.params, stored)
+        params = initial_weights.fitting_parameters(folder, state.params, stored)
     else:
-        params = checkpoints.load_parameters(folder, state.params)
+        params = initial_weights.load_parameters(folder, state.params)
     _logger.info("started from the weights of %s", folder)
     return state.replace(params=params)  # type: ignore[attr-defined]
 

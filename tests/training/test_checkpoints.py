@@ -16,7 +16,8 @@ import pytest
 
 from isincnet_jax.training import state as train_state
 from isincnet_jax.training import trees
-from isincnet_jax.training.checkpoints import CheckpointError, Checkpoints, load_parameters
+from isincnet_jax.training.checkpoints import CheckpointError, Checkpoints
+from isincnet_jax.training.initial_weights import load_parameters
 
 # tensorstore's threads report failed reads to an event loop that orbax has closed by then.
 pytestmark = pytest.mark.filterwarnings(
