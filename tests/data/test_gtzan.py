@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -138,7 +139,7 @@ def test_the_real_clips(shared):
     folder = shared / "audio" / "gtzan_mini"
     source = gtzan.gtzan_source(folder)
     assert len(source.tracks) == 70
-    split_folder = shared.parent / "main" / "experiments" / "splits" / "gtzan_mini"
+    split_folder = Path(__file__).parents[2] / "experiments" / "splits" / "gtzan_mini"
     found = preparation.assign_splits(source, splits=split_folder)
     assert [len(names) for names in found.values()] == [50, 20]
     assert {name[-5:] for name in found["validation"]} == {"00005", "00006"}
