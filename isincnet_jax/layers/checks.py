@@ -1,0 +1,46 @@
+"""Checks that spectrogram layers share: of the waveform at the call, of numbers at construction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+
+def check_floating_waveform(waveform: Any) -> None:
+    """Raises TypeError or ValueError for what is no floating waveform [..., time].
+
+    Float32 and float64 are both welcome: a spectrogram layer works in the dtype it is given.
+    """
+    if not jnp.issubdtype(waveform.dtype, jnp.floating):
+        raise TypeError(
+            f"waveform.dtype={waveform.dtype}: a spectrogram needs floating samples in [-1, 1]; "
+            "scale integers first, e.g. pcm16 / 32768.0"
+        )
+    if waveform.ndim < 1 or waveform.shape[-1] < 1:
+        raise ValueError(
+            f"waveform.shape={tuple(waveform.shape)}: the last axis is time and needs a sample"
+        )
+
+
+def check_positive_integers(**values: int | None) -> None:
+    """Raises ValueError unless every value is None or an integer of at least 1."""
+    for name, value in values.items():
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            raise ValueError(f"{name}={value!r} must be an integer of at least 1")
+
+
+def check_band(*, fmin: float, fmax: float, sample_rate: float) -> None:
+    """Raises ValueError unless ``0 <= fmin < fmax <= sample_rate / 2`` (Hz)."""
+    if sample_rate <= 0:
+        raise ValueError(f"sample_rate={sample_rate} must be positive (Hz)")
+    if not 0 <= fmin < fmax:
+        raise ValueError(f"fmin={fmin} and fmax={fmax}: 0 <= fmin < fmax must hold (Hz)")
+    if fmax > sample_rate / 2:
+        raise ValueError(
+            f"fmax={fmax} lies above half of sample_rate={sample_rate}; use fmax <= "
+            f"{sample_rate / 2:g}"
+        )
