@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +13,12 @@ import scipy.signal
 from jax import lax
 from jaxtyping import Complex, Float
 
-from isincnet_jax.dsp import framing
+from isincnet_jax.dsp import centering, formats, framing
 from isincnet_jax.typing import Array, Waveform
 
 _MOST_SLICES = 32
+_BLOCK_SAMPLES = 1 << 20
+_FLOOR = 1e-10
 
 
 @functools.lru_cache(maxsize=32)
@@ -32,11 +36,13 @@ def stft(
     hop_length: int,
     win_length: int | None = None,
     window: str = "hann",
+    center: bool = True,
+    pad_mode: str = "reflect",
 ) -> Complex[Array, "... frames bins"]:
-    """Short-time Fourier transform of frames centred at multiples of the hop.
+    """Short-time Fourier transform, of frames centred at multiples of the hop by default.
 
-    ``X[t, k] = sum_n w[n] x[t hop + n - n_fft // 2] exp(-2 pi i k n / n_fft)``; clips are
-    reflected at their edges, as librosa does with ``pad_mode="reflect"``.
+    ``X[t, k] = sum_n w[n] x[t hop + n - n_fft // 2] exp(-2 pi i k n / n_fft)``, the frames of
+    :mod:`.centering`; it is ``librosa.stft``, but for the default padding.
 
     Args:
         waveform: [..., time], floating.
@@ -44,34 +50,157 @@ def stft(
         hop_length: samples between frames.
         win_length: samples of the window, ``n_fft`` if None; zero-padded to ``n_fft``.
         window: a name of :func:`scipy.signal.get_window`.
+        center: whether the middle of frame 0 is sample 0; otherwise its first sample is.
+        pad_mode: what lies beyond the ends of centred frames: "reflect", "constant" (zeros),
+            "edge" or "symmetric".
 
     Returns:
-        [..., 1 + time // hop_length, 1 + n_fft // 2], complex.
+        [..., frames, 1 + n_fft // 2], complex.
 
     Raises:
-        ValueError: if the window is longer than the frame.
+        ValueError: if the window is longer than the frame, or the clip has no frame.
     """
-    win_length = n_fft if win_length is None else win_length
+    taper = stft_window(window, checked_win_length(win_length, n_fft), n_fft)
+    padded = centering.pad_frames(
+        waveform, frame_length=n_fft, hop_length=hop_length, center=center, pad_mode=pad_mode
+    )
+    return spectra(padded, jnp.asarray(taper, waveform.dtype), hop_length=hop_length)
+
+
+def checked_win_length(win_length: int | None, n_fft: int) -> int:
+    """The window's length, ``n_fft`` if None; raises ValueError if no window fits."""
+    if win_length is None:
+        return n_fft
     if not 1 <= win_length <= n_fft:
         raise ValueError(f"win_length={win_length} must be 1 to n_fft={n_fft}")
-    num_frames = 1 + waveform.shape[-1] // hop_length
-    padded = framing.pad_for_frames(
-        waveform,
-        grid=framing.FrameGrid(0, num_frames),
-        hop_length=hop_length,
-        lead=n_fft // 2,
-        trail=n_fft - n_fft // 2 - 1,
-        padding="reflect",
-    )
-    taper = jnp.asarray(stft_window(window, win_length, n_fft), waveform.dtype)
+    return win_length
+
+
+def spectra(
+    padded: Float[Array, "... padded"], taper: Float[Array, " n_fft"], *, hop_length: int
+) -> Complex[Array, "... frames bins"]:
+    """Transforms of all windowed frames of a padded signal, all frames in memory at once."""
+    (n_fft,) = taper.shape
     (frames,) = framing.map_frames(
         lambda rows: (rows * taper,),
         padded,
-        num_frames=num_frames,
+        num_frames=(padded.shape[-1] - n_fft) // hop_length + 1,
         taps=n_fft,
         hop_length=hop_length,
     )
     return jnp.fft.rfft(frames, axis=-1)
+
+
+def map_spectra(
+    function: Callable[[Any], jax.Array],
+    padded: Float[Array, "... padded"],
+    taper: Float[Array, " n_fft"],
+    *,
+    hop_length: int,
+) -> Float[jax.Array, "... frames out"]:
+    """Applies a function of single frames to the spectra of a padded signal.
+
+    On CPUs the frames go through in blocks of about 2^20 samples, one after the other, so that
+    frames and spectra stay in the cache and never exist as whole arrays (measured: half the time
+    of whole arrays). Elsewhere all frames go at once.
+
+    Args:
+        function: [..., frames, bins] complex to [..., frames, out] real; acts on each frame alone.
+        padded: [..., padded], see :func:`.centering.pad_frames`.
+        taper: the window.
+        hop_length: samples between frames.
+    """
+    (n_fft,) = taper.shape
+    *batch, length = padded.shape
+    num_frames = (length - n_fft) // hop_length + 1
+    per_clip = -(-num_frames * n_fft // _BLOCK_SAMPLES)
+    per_block = -(-num_frames // per_clip)
+
+    def at_once(signal: jax.Array, weights: jax.Array) -> jax.Array:
+        return function(spectra(signal, weights, hop_length=hop_length))
+
+    def in_blocks(signal: jax.Array, weights: jax.Array) -> jax.Array:
+        row = (per_block - 1) * hop_length + n_fft
+        needed = (per_clip - 1) * per_block * hop_length + row
+        clips = jnp.reshape(signal, (-1, length))
+        clips = jnp.pad(clips, [(0, 0), (0, max(needed - length, 0))])
+        if per_clip == 1:
+            rows = clips
+        else:
+            starts = [block * per_block * hop_length for block in range(per_clip)]
+            rows = jnp.stack([clips[:, start : start + row] for start in starts], axis=1)
+            rows = jnp.reshape(rows, (-1, row))
+        found = lax.map(lambda one: at_once(one[:row], weights), rows)
+        found = jnp.reshape(found, (clips.shape[0], per_clip * per_block, -1))
+        return jnp.reshape(found[:, :num_frames], (*batch, num_frames, -1))
+
+    if num_frames * int(np.prod(batch)) * n_fft <= _BLOCK_SAMPLES:
+        return at_once(jnp.asarray(padded), jnp.asarray(taper))
+    return lax.platform_dependent(
+        jnp.asarray(padded), jnp.asarray(taper), cpu=in_blocks, default=at_once
+    )
+
+
+def stft_power(
+    waveform: Waveform,
+    *,
+    n_fft: int,
+    hop_length: int,
+    win_length: int | None = None,
+    window: str = "hann",
+    center: bool = True,
+    pad_mode: str = "reflect",
+    power: float = 2.0,
+    then: Callable[[Any], jax.Array] | None = None,
+) -> Float[jax.Array, "... frames bins"]:
+    """``|X|^power`` of :func:`stft`, with finite first and second derivatives on silence.
+
+    Args:
+        waveform: [..., time], floating.
+        n_fft: samples per frame.
+        hop_length: samples between frames.
+        win_length: samples of the window, ``n_fft`` if None.
+        window: a name of :func:`scipy.signal.get_window`.
+        center: see :func:`stft`.
+        pad_mode: see :func:`stft`.
+        power: 1 for magnitudes, 2 for energies, any positive number. Powers other than 2 are
+            taken of the magnitude of :func:`.formats.format_spectrum`.
+        then: a function of single frames that follows while they are in the cache, such as a
+            product with mel filters.
+
+    Returns:
+        [..., frames, 1 + n_fft // 2], or what ``then`` makes of it.
+
+    Raises:
+        ValueError: as :func:`stft`, and for a power that is not positive.
+    """
+    if power <= 0:
+        raise ValueError(f"power={power} must be positive; 1 for magnitudes, 2 for energies")
+    taper = stft_window(window, checked_win_length(win_length, n_fft), n_fft)
+    padded = centering.pad_frames(
+        waveform, frame_length=n_fft, hop_length=hop_length, center=center, pad_mode=pad_mode
+    )
+
+    def follow(spectrum: Any) -> jax.Array:
+        values = spectrum_power(spectrum, power)
+        return values if then is None else then(values)
+
+    return map_spectra(follow, padded, jnp.asarray(taper, waveform.dtype), hop_length=hop_length)
+
+
+def spectrum_power(spectrum: Complex[Array, "..."], power: float) -> Float[jax.Array, "..."]:
+    """``|X|^power``, smooth where the spectrum is 0."""
+    if power == 2:
+        return formats.format_spectrum(spectrum, output_format="power")
+    magnitude = formats.format_spectrum(spectrum, output_format="magnitude")
+    return magnitude if power == 1 else _smooth_power(magnitude, power)
+
+
+def _smooth_power(magnitude: jax.Array, power: float) -> jax.Array:
+    if power > 2:
+        return magnitude**power
+    # Below the second power a derivative is infinite at 0: start the power at a floor instead.
+    return (magnitude + _FLOOR) ** power - _FLOOR**power
 
 
 def istft(
@@ -81,6 +210,7 @@ def istft(
     hop_length: int,
     win_length: int | None = None,
     window: str = "hann",
+    center: bool = True,
     length: int,
 ) -> Waveform:
     """Least-squares inverse of :func:`stft`: windowed overlap-add over the summed squares.
@@ -97,6 +227,7 @@ def istft(
         hop_length: samples between frames.
         win_length: samples of the window, ``n_fft`` if None; zero-padded to ``n_fft``.
         window: a name of :func:`scipy.signal.get_window`.
+        center: whether the frames are centred, as given to :func:`stft`.
         length: samples of the waveform.
 
     Returns:
@@ -109,23 +240,19 @@ def istft(
         D. Griffin and J. Lim, "Signal estimation from modified short-time Fourier transform",
             IEEE Trans. ASSP 32, 1984, equation 6. https://doi.org/10.1109/TASSP.1984.1164317
     """
-    win_length = n_fft if win_length is None else win_length
-    if not 1 <= win_length <= n_fft:
-        raise ValueError(f"win_length={win_length} must be 1 to n_fft={n_fft}")
+    taper = stft_window(window, checked_win_length(win_length, n_fft), n_fft)
     num_frames, bins = spectrum.shape[-2:]
     if bins != 1 + n_fft // 2:
         raise ValueError(f"{bins} bins: n_fft={n_fft} has {1 + n_fft // 2}; give its spectrum")
-    taper = stft_window(window, win_length, n_fft)
     frames = jnp.fft.irfft(spectrum, n=n_fft, axis=-1)
     frames = frames * jnp.asarray(taper, frames.dtype)
     summed = overlap_add(frames, hop_length=hop_length)
-    whole = (num_frames + -(-n_fft // hop_length)) * hop_length
-    squares = np.zeros(whole)
+    squares = np.zeros((num_frames + -(-n_fft // hop_length)) * hop_length)
     for frame in range(num_frames):
         squares[frame * hop_length : frame * hop_length + n_fft] += taper**2
     reached = squares > np.finfo(np.float32).tiny
-    gain = np.divide(1.0, squares, out=np.zeros(whole), where=reached)
-    start = n_fft // 2
+    gain = np.divide(1.0, squares, out=np.zeros(len(squares)), where=reached)
+    start = n_fft // 2 if center else 0
     kept = summed[..., start : start + length]
     kept = kept * jnp.asarray(gain[start : start + kept.shape[-1]], kept.dtype)
     return jnp.pad(kept, [(0, 0)] * (kept.ndim - 1) + [(0, length - kept.shape[-1])])

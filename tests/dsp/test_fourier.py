@@ -21,7 +21,9 @@ def _direct(waveform, *, n_fft, hop_length, win_length):
     window = librosa.util.pad_center(window, size=n_fft)
     mode = "reflect" if len(waveform) > 1 else "edge"
     padded = np.pad(waveform, n_fft, mode=mode)
-    starts = n_fft - n_fft // 2 + np.arange(1 + len(waveform) // hop_length) * hop_length
+    starts = (
+        n_fft - n_fft // 2 + np.arange(1 + (len(waveform) - n_fft % 2) // hop_length) * hop_length
+    )
     return np.stack([np.fft.rfft(window * padded[start : start + n_fft]) for start in starts])
 
 
@@ -42,11 +44,9 @@ def test_stft_is_librosa(n_fft, hop_length, win_length, window, rng):
     )
     expected = expected.swapaxes(-1, -2)
     assert found.dtype == jnp.complex64
-    assert found.shape == (2, 1 + 301 // hop_length, 1 + n_fft // 2)
-    # librosa pads odd frames by a sample less and may have no last frame.
-    assert expected.shape[1] in (found.shape[1], found.shape[1] - n_fft % 2)
+    assert found.shape == expected.shape
     # Sums of n_fft float32 products.
-    np.testing.assert_allclose(found[:, : expected.shape[1]], expected, atol=2e-6 * n_fft)
+    np.testing.assert_allclose(found, expected, atol=2e-6 * n_fft)
 
 
 @settings(max_examples=6)
