@@ -13,10 +13,9 @@ import scipy.signal
 from jax import lax
 from jaxtyping import Complex, Float
 
-from isincnet_jax.dsp import centering, formats, framing
+from isincnet_jax.dsp import centering, formats, framing, overlap
 from isincnet_jax.typing import Array, Waveform
 
-_MOST_SLICES = 32
 _BLOCK_SAMPLES = 1 << 20
 _FLOOR = 1e-10
 
@@ -64,7 +63,8 @@ def stft(
     padded = centering.pad_frames(
         waveform, frame_length=n_fft, hop_length=hop_length, center=center, pad_mode=pad_mode
     )
-    return spectra(padded, jnp.asarray(taper, waveform.dtype), hop_length=hop_length)
+    frames = windowed_frames(padded, jnp.asarray(taper, waveform.dtype), hop_length=hop_length)
+    return jnp.fft.rfft(frames, axis=-1)
 
 
 def checked_win_length(win_length: int | None, n_fft: int) -> int:
@@ -76,10 +76,10 @@ def checked_win_length(win_length: int | None, n_fft: int) -> int:
     return win_length
 
 
-def spectra(
+def windowed_frames(
     padded: Float[Array, "... padded"], taper: Float[Array, " n_fft"], *, hop_length: int
-) -> Complex[Array, "... frames bins"]:
-    """Transforms of all windowed frames of a padded signal, all frames in memory at once."""
+) -> Float[jax.Array, "... frames n_fft"]:
+    """All frames of a padded signal, multiplied by the window; whole arrays in memory."""
     (n_fft,) = taper.shape
     (frames,) = framing.map_frames(
         lambda rows: (rows * taper,),
@@ -88,24 +88,24 @@ def spectra(
         taps=n_fft,
         hop_length=hop_length,
     )
-    return jnp.fft.rfft(frames, axis=-1)
+    return jnp.asarray(frames)
 
 
-def map_spectra(
+def map_windowed_frames(
     function: Callable[[Any], jax.Array],
     padded: Float[Array, "... padded"],
     taper: Float[Array, " n_fft"],
     *,
     hop_length: int,
 ) -> Float[jax.Array, "... frames out"]:
-    """Applies a function of single frames to the spectra of a padded signal.
+    """Applies a function of single frames to the windowed frames of a padded signal.
 
     On CPUs the frames go through in blocks of about 2^20 samples, one after the other, so that
     frames and spectra stay in the cache and never exist as whole arrays (measured: half the time
     of whole arrays). Elsewhere all frames go at once.
 
     Args:
-        function: [..., frames, bins] complex to [..., frames, out] real; acts on each frame alone.
+        function: [..., frames, n_fft] to [..., frames, out], real; acts on each frame alone.
         padded: [..., padded], see :func:`.centering.pad_frames`.
         taper: the window.
         hop_length: samples between frames.
@@ -117,20 +117,16 @@ def map_spectra(
     per_block = -(-num_frames // per_clip)
 
     def at_once(signal: jax.Array, weights: jax.Array) -> jax.Array:
-        return function(spectra(signal, weights, hop_length=hop_length))
+        return function(windowed_frames(signal, weights, hop_length=hop_length))
 
     def in_blocks(signal: jax.Array, weights: jax.Array) -> jax.Array:
         row = (per_block - 1) * hop_length + n_fft
         needed = (per_clip - 1) * per_block * hop_length + row
         clips = jnp.reshape(signal, (-1, length))
         clips = jnp.pad(clips, [(0, 0), (0, max(needed - length, 0))])
-        if per_clip == 1:
-            rows = clips
-        else:
-            starts = [block * per_block * hop_length for block in range(per_clip)]
-            rows = jnp.stack([clips[:, start : start + row] for start in starts], axis=1)
-            rows = jnp.reshape(rows, (-1, row))
-        found = lax.map(lambda one: at_once(one[:row], weights), rows)
+        starts = [block * per_block * hop_length for block in range(per_clip)]
+        rows = jnp.stack([clips[:, start : start + row] for start in starts], axis=1)
+        found = lax.map(lambda one: at_once(one, weights), jnp.reshape(rows, (-1, row)))
         found = jnp.reshape(found, (clips.shape[0], per_clip * per_block, -1))
         return jnp.reshape(found[:, :num_frames], (*batch, num_frames, -1))
 
@@ -181,11 +177,13 @@ def stft_power(
         waveform, frame_length=n_fft, hop_length=hop_length, center=center, pad_mode=pad_mode
     )
 
-    def follow(spectrum: Any) -> jax.Array:
-        values = spectrum_power(spectrum, power)
+    def follow(frames: Any) -> jax.Array:
+        values = spectrum_power(jnp.fft.rfft(frames, axis=-1), power)
         return values if then is None else then(values)
 
-    return map_spectra(follow, padded, jnp.asarray(taper, waveform.dtype), hop_length=hop_length)
+    return map_windowed_frames(
+        follow, padded, jnp.asarray(taper, waveform.dtype), hop_length=hop_length
+    )
 
 
 def spectrum_power(spectrum: Complex[Array, "..."], power: float) -> Float[jax.Array, "..."]:
@@ -241,59 +239,10 @@ def istft(
             IEEE Trans. ASSP 32, 1984, equation 6. https://doi.org/10.1109/TASSP.1984.1164317
     """
     taper = stft_window(window, checked_win_length(win_length, n_fft), n_fft)
-    num_frames, bins = spectrum.shape[-2:]
+    bins = spectrum.shape[-1]
     if bins != 1 + n_fft // 2:
         raise ValueError(f"{bins} bins: n_fft={n_fft} has {1 + n_fft // 2}; give its spectrum")
     frames = jnp.fft.irfft(spectrum, n=n_fft, axis=-1)
-    frames = frames * jnp.asarray(taper, frames.dtype)
-    summed = overlap_add(frames, hop_length=hop_length)
-    squares = np.zeros((num_frames + -(-n_fft // hop_length)) * hop_length)
-    for frame in range(num_frames):
-        squares[frame * hop_length : frame * hop_length + n_fft] += taper**2
-    reached = squares > np.finfo(np.float32).tiny
-    gain = np.divide(1.0, squares, out=np.zeros(len(squares)), where=reached)
-    start = n_fft // 2 if center else 0
-    kept = summed[..., start : start + length]
-    kept = kept * jnp.asarray(gain[start : start + kept.shape[-1]], kept.dtype)
-    return jnp.pad(kept, [(0, 0)] * (kept.ndim - 1) + [(0, length - kept.shape[-1])])
-
-
-def overlap_add(
-    frames: Float[Array, "... frames taps"], *, hop_length: int
-) -> Float[Array, "... samples"]:
-    """Sums frames at their places, ``y[m] = sum_t frames[t, m - t hop]``, without a scatter.
-
-    Frames are cut into blocks of one hop (the last one zero-padded), and a block of output is the
-    sum of the blocks of its frames: as many shifted slices as frames overlap, or a loop over them
-    where they overlap more than 32-fold.
-
-    Args:
-        frames: [..., frames, taps].
-        hop_length: samples between frames; need not divide the taps.
-
-    Returns:
-        [..., (frames - 1 + ceil(taps / hop)) hop].
-    """
-    *batch, num_frames, taps = frames.shape
-    steps = -(-taps // hop_length)
-    rows = num_frames + steps - 1
-    edge = [(0, 0)] * len(batch)
-    if steps <= _MOST_SLICES:
-        # The barrier keeps the inverse transforms out of the loop over the slices.
-        padded = jnp.pad(frames, [*edge, (steps - 1,) * 2, (0, steps * hop_length - taps)])
-        padded = lax.optimization_barrier(padded)
-        blocks = padded.reshape((*batch, rows + steps - 1, steps, hop_length))
-        parts = [blocks[..., steps - 1 - k : steps - 1 - k + rows, k, :] for k in range(steps)]
-        return functools.reduce(jnp.add, parts).reshape((*batch, -1))
-    padded = jnp.pad(frames, [*edge, (0, 0), (0, steps * hop_length - taps)])
-    blocks = padded.reshape((-1, num_frames, steps, hop_length)).transpose(2, 0, 1, 3)
-
-    def add(total: jax.Array, step: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
-        index, block = step
-        start = (jnp.zeros_like(index), index, jnp.zeros_like(index))
-        part = lax.dynamic_slice(total, start, block.shape) + block
-        return lax.dynamic_update_slice(total, part, start), None
-
-    total = jnp.zeros((blocks.shape[1], rows, hop_length), frames.dtype)
-    summed, _ = lax.scan(add, total, (jnp.arange(steps, dtype=jnp.int32), blocks))
-    return summed.reshape((*batch, -1))
+    return overlap.overlap_frames(
+        frames, taper, hop_length=hop_length, center=center, length=length
+    )

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isincnet_jax.dsp import fourier
+from isincnet_jax.dsp import fourier, overlap
 
 # The third hop does not divide its frame, the fourth overlaps more than 32-fold.
 GEOMETRIES = [(64, 16, 64), (64, 16, 33), (64, 12, 64), (80, 2, 80), (31, 7, 31), (16, 8, 16)]
@@ -107,7 +107,7 @@ def test_overlap_add_is_the_direct_sum(taps, hop_length, num_frames, batch):
     expected = np.zeros((*batch, (num_frames - 1 + steps) * hop_length))
     for index in range(num_frames):
         expected[..., index * hop_length : index * hop_length + taps] += frames[..., index, :]
-    found = jax.jit(functools.partial(fourier.overlap_add, hop_length=hop_length))(frames)
+    found = jax.jit(functools.partial(overlap.overlap_add, hop_length=hop_length))(frames)
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, atol=1e-5)  # float32 sums of at most 7 values
 
