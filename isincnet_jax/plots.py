@@ -141,21 +141,75 @@ def plot_spectrogram(
         (signed.T, "RdBu_r", (-1.0, 1.0), "signed cosine channels (cube root, re largest)"),
         (_decibels(power, _FLOOR_DB).T, "magma", (_FLOOR_DB, 0.0), "magnitude (dB re largest)"),
     )
-    step = frame_times_s[1] - frame_times_s[0] if len(frame_times_s) > 1 else 1.0
-    edges_s = np.append(frame_times_s, frame_times_s[-1] + step) - step / 2
     for axis, (image, colormap, limits, label) in zip(axes, drawings, strict=True):
-        mesh = axis.pcolormesh(
-            edges_s,
-            np.arange(bins + 1) - 0.5,
+        _draw_bins(
+            figure,
+            axis,
             image,
-            cmap=colormap,
-            rasterized=True,
-            vmin=limits[0],
-            vmax=limits[1],
+            frame_times_s=frame_times_s,
+            frequencies_hz=center_hz,
+            colormap=colormap,
+            limits=limits,
+            label=label,
         )
-        ticks = np.unique(np.linspace(0, bins - 1, 9).astype(int))
-        axis.set_yticks(ticks, [f"{center_hz[tick]:.0f}" for tick in ticks])
-        axis.set(xlabel="time (s)", ylabel="centre (Hz)")
-        figure.colorbar(mesh, ax=axis, label=label)
     figure.suptitle(title, parse_math=False)  # a file name may have $ signs
     return figure
+
+
+def plot_magnitude(
+    magnitude: Float[np.ndarray, "frames bins"],
+    *,
+    frame_times_s: Float[np.ndarray, " frames"],
+    frequencies_hz: Float[np.ndarray, " bins"],
+    title: str = "",
+    floor_db: float = _FLOOR_DB,
+) -> Figure:
+    """Draws the magnitudes of any spectrogram in dB, one row of pixels per bin.
+
+    Args:
+        magnitude: [frames, bins], not negative; complex values are drawn by their modulus.
+        frame_times_s: seconds, [frames].
+        frequencies_hz: what the bins are labelled with, [bins]; need not be evenly spaced.
+        title: of the figure.
+        floor_db: the darkest colour, relative to the largest value.
+    """
+    figure, axes = _new_figure(1, 1, (11, 4))
+    power = np.abs(np.asarray(magnitude)).astype(np.float64) ** 2
+    image = _decibels(power, floor_db).T
+    _draw_bins(
+        figure,
+        axes[0],
+        image,
+        frame_times_s=frame_times_s,
+        frequencies_hz=frequencies_hz,
+        colormap="magma",
+        limits=(floor_db, 0.0),
+        label="magnitude (dB re largest)",
+    )
+    axes[0].set_title(title, parse_math=False)
+    return figure
+
+
+def _draw_bins(
+    figure: Figure,
+    axis: Axes,
+    image: np.ndarray,
+    *,
+    frame_times_s: np.ndarray,
+    frequencies_hz: np.ndarray,
+    colormap: str,
+    limits: tuple[float, float],
+    label: str,
+) -> None:
+    """An image [bins, frames] over time, its rows labelled with some of the frequencies."""
+    bins = len(image)
+    step = frame_times_s[1] - frame_times_s[0] if len(frame_times_s) > 1 else 1.0
+    edges_s = np.append(frame_times_s, frame_times_s[-1] + step) - step / 2
+    rows = np.arange(bins + 1) - 0.5
+    mesh = axis.pcolormesh(
+        edges_s, rows, image, cmap=colormap, rasterized=True, vmin=limits[0], vmax=limits[1]
+    )
+    ticks = np.unique(np.linspace(0, bins - 1, 9).astype(int))
+    axis.set_yticks(ticks, [f"{frequencies_hz[tick]:.0f}" for tick in ticks])
+    axis.set(xlabel="time (s)", ylabel="centre (Hz)")
+    figure.colorbar(mesh, ax=axis, label=label)

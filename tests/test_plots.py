@@ -154,3 +154,25 @@ def test_pixels_are_what_is_drawn():
     assert found.shape == drawn.shape
     np.testing.assert_allclose(found / 255, drawn, atol=1 / 255)
     assert len(np.unique(found)) > 10
+
+
+def test_magnitudes_of_any_bins():
+    frequencies_hz = 100.0 * 2 ** (np.arange(24) / 12)
+    magnitude = np.full((10, 24), 1e-6)
+    magnitude[4, 7] = 1.0
+    figure = plots.plot_magnitude(
+        magnitude,
+        frame_times_s=np.arange(10) * 0.01,
+        frequencies_hz=frequencies_hz,
+        title="one cell of $5",
+        floor_db=-40.0,
+    )
+    axis = figure.axes[0]
+    assert axis.get_title() == "one cell of $5"
+    mesh = axis.collections[0]
+    image = np.asarray(mesh.get_array()).reshape(24, 10)
+    assert image[7, 4] == 0.0
+    assert np.sum(image > -40.0) == 1
+    assert mesh.get_clim() == (-40.0, 0.0)
+    assert [label.get_text() for label in axis.get_yticklabels()][0] == "100"
+    assert np.std(_pixels(figure)) > 0.05
