@@ -16,6 +16,8 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,6 +26,8 @@ from jaxtyping import Float
 
 from isincnet_jax.dsp import shapes
 from isincnet_jax.typing import Array, ComplexKernels, Component, Normalization
+
+_TINY = 1e-24  # of squares: keeps the gradient of a modulus finite
 
 NORMALIZATIONS: tuple[Normalization, ...] = ("l1", "max_l1", "l2", "gain", "none")
 
@@ -128,6 +132,7 @@ def design_kernels(
     shape: str,
     component: Component,
     normalization: Normalization,
+    parameters: Mapping[str, np.ndarray] | None = None,
 ) -> ComplexKernels:
     """Designs the kernels of a bank in float64.
 
@@ -136,9 +141,10 @@ def design_kernels(
         bandwidth_hz: full widths at half maximum in Hz, [bins].
         window: [taps], see :func:`make_window`.
         sample_rate: Hz.
-        shape: a name in :data:`.shapes.ENVELOPES`.
+        shape: a name in :data:`.shapes.SHAPES`.
         component: "real" or "complex"; matters for the normalisation only.
         normalization: see :func:`normalize_kernels`.
+        parameters: of the shape, [bins, ...]; its initial ones if None.
 
     Returns:
         complex128 [bins, taps]. A complex bank keeps both parts; a real bank uses the real part.
@@ -149,8 +155,8 @@ def design_kernels(
     turns = np.outer(center_hz / sample_rate, offset)
     turns -= np.round(turns)
     time_s = offset[None, :] / sample_rate
-    envelope = shapes.envelope(time_s, bandwidth_hz[:, None], shape=shape)
-    magnitude = envelope * window
+    real, imag = shapes.envelope(time_s, bandwidth_hz[:, None], shape=shape, parameters=parameters)
+    magnitude = (real if imag is None else real + 1j * imag) * window
     return normalize_kernels(
         np.exp(2j * np.pi * turns) * magnitude,
         method=normalization,
@@ -187,7 +193,9 @@ def design_reference_kernels(
     radians_per_hz = (f32(2 * np.pi) * time_s).astype(f32)
     phase = (center_hz.astype(f32)[:, None] * radians_per_hz[None, :]).astype(f32)
     turns = bandwidth_hz[:, None] * radians_per_hz.astype(np.float64) / (2 * np.pi)
-    envelope = shapes.envelope(turns, np.ones(()), shape=shape)
+    envelope, imag = shapes.envelope(turns, np.ones((len(turns), 1)), shape=shape)
+    if imag is not None:
+        raise ValueError(f"shape={shape!r}: the reference has no shapes that are not symmetric")
     magnitude = envelope * window
     return normalize_kernels(
         np.exp(1j * phase.astype(np.float64)) * magnitude,
@@ -244,6 +252,7 @@ def kernels_from_parameters(
     shape: str,
     component: Component,
     normalization: Normalization,
+    parameters: Mapping[str, Array] | None = None,
 ) -> Float[jax.Array, "channels taps"]:
     """The kernels of a learnable bank, differentiable in its centres and bandwidths.
 
@@ -252,9 +261,10 @@ def kernels_from_parameters(
         bandwidth: full widths at half maximum, as fractions of the Nyquist frequency, [bins].
             Negative values count as positive.
         window: [taps].
-        shape: a name in :data:`.shapes.ENVELOPES`.
+        shape: a name in :data:`.shapes.SHAPES`.
         component: "real" or "complex".
         normalization: see :func:`normalize_kernels`.
+        parameters: of the shape, [bins, ...]; its initial ones if None.
 
     Returns:
         [channels, taps] in the dtype of ``center``; within float32 rounding (1e-6 of the
@@ -263,30 +273,49 @@ def kernels_from_parameters(
     taps = window.shape[0]
     offset = jnp.asarray(np.arange(taps) - taps // 2, center.dtype)
     phase = _exact_phase(center[:, None], offset[None, :])
+    if parameters is None:
+        parameters = shapes.initial_parameters(shape, center.shape[0])
     # bandwidth * nyquist * n / sample_rate = bandwidth * n / 2
-    envelope = shapes.envelope(
-        offset[None, :] / 2.0, jnp.abs(bandwidth)[:, None], shape=shape, xp=jnp
+    real, imag = shapes.envelope(
+        offset[None, :] / 2.0,
+        jnp.abs(bandwidth)[:, None],
+        shape=shape,
+        parameters={k: jnp.asarray(v, center.dtype) for k, v in parameters.items()},
+        xp=jnp,
     )
-    magnitude = envelope * window[None, :]
-    cosine = jnp.cos(phase) * magnitude
-    sine = jnp.sin(phase) * magnitude
-    scale = _normalizing_factor(cosine, magnitude, method=normalization, component=component)
+    cosine, sine = jnp.cos(phase), jnp.sin(phase)
+    if imag is None:
+        magnitude = real * window[None, :]
+        cosine, sine, modulus = cosine * magnitude, sine * magnitude, jnp.abs(magnitude)
+        gain = jnp.abs(jnp.sum(magnitude, axis=1, keepdims=True))
+    else:
+        real, imag = real * window[None, :], imag * window[None, :]
+        cosine, sine = cosine * real - sine * imag, sine * real + cosine * imag
+        modulus = jnp.sqrt(real**2 + imag**2 + _TINY)
+        gain = jnp.hypot(*(jnp.sum(part, axis=1, keepdims=True) for part in (real, imag)))
+    used = modulus if component == "complex" else jnp.abs(cosine)
+    scale = _normalizing_factor(used, modulus, gain, method=normalization)
     parts = [cosine] if component == "real" else [cosine, sine]
     return jnp.concatenate([part * scale for part in parts], axis=0)
 
 
 def _normalizing_factor(
-    cosine: Array, magnitude: Array, *, method: Normalization, component: Component
-) -> Array:
-    """The factor of each filter [bins, 1]; the JAX counterpart of normalize_kernels."""
+    used: jax.Array, modulus: jax.Array, gain: jax.Array, *, method: Normalization
+) -> jax.Array:
+    """The factor of each filter [bins, 1]; the JAX counterpart of normalize_kernels.
+
+    Args:
+        used: moduli of the component in use, [bins, taps].
+        modulus: of the complex filters, [bins, taps].
+        gain: at the centre frequencies, [bins, 1].
+        method: the normalisation.
+    """
     if method == "none":
-        return jnp.ones_like(magnitude[:, :1])
-    modulus = jnp.abs(magnitude)
+        return jnp.ones_like(gain)
     if method == "max_l1":
-        return 1.0 / jnp.max(jnp.sum(modulus, axis=1)) * jnp.ones_like(magnitude[:, :1])
+        return 1.0 / jnp.max(jnp.sum(modulus, axis=1)) * jnp.ones_like(gain)
     if method == "gain":
-        return 1.0 / jnp.abs(jnp.sum(magnitude, axis=1, keepdims=True))
-    used = modulus if component == "complex" else jnp.abs(cosine)
+        return 1.0 / gain
     if method == "l2":
         return jax.lax.rsqrt(jnp.sum(used**2, axis=1, keepdims=True))
     return 1.0 / jnp.sum(used, axis=1, keepdims=True)

@@ -22,6 +22,7 @@ from isincnet_jax.dsp import phase as phases
 from isincnet_jax.typing import Array, Waveform
 
 _HIGHEST = lax.Precision.HIGHEST
+_FAINTEST = 1e-10
 Mel = Float[Array, "... frames mels"]
 Filters = Float[np.ndarray, "mels bins"]
 
@@ -42,7 +43,8 @@ def mel_to_magnitude(
         power: of the magnitudes that the filters were applied to; 2 for power spectrograms.
 
     Returns:
-        m, [..., frames, bins]. Gradients with respect to ``mel`` are finite for ``power=1``.
+        m, [..., frames, bins]. Gradients with respect to ``mel`` are finite, also on silence:
+        roots are taken of what exceeds ``1e-10^power`` only, the rest is 0.
 
     Raises:
         ValueError: if the filters do not fit, or for a power that is not positive.
@@ -67,7 +69,15 @@ def mel_to_magnitude(
         jnp.asarray(1.0 / np.linalg.norm(design, 2) ** 2, mel.dtype),
         num_iterations=num_iterations,
     )
-    return solution if power == 1 else solution ** (1.0 / power)
+    return solution if power == 1 else _root(solution, power)
+
+
+def _root(values: jax.Array, power: float) -> jax.Array:
+    if power < 1:
+        return values ** (1.0 / power)
+    # The infinite slope at 0 times a slope of 0 would be NaN.
+    audible = values > _FAINTEST**power
+    return jnp.where(audible, jnp.where(audible, values, 1.0) ** (1.0 / power), 0.0)
 
 
 def _checked(mel: Any, filters: Any) -> np.ndarray:

@@ -51,6 +51,8 @@ def stft_operators(
     win_length: int | None = None,
     length: int,
     window: str = "hann",
+    center: bool = True,
+    pad_mode: str = "reflect",
 ) -> Operators:
     """:func:`.fourier.stft` and :func:`.fourier.istft` of clips of ``length`` samples.
 
@@ -62,18 +64,25 @@ def stft_operators(
         win_length: samples of the window, ``n_fft`` if None.
         length: samples of the clips.
         window: a name of :func:`scipy.signal.get_window`.
+        center: whether the frames are centred, see :func:`.fourier.stft`.
+        pad_mode: what lies beyond the ends of centred frames.
     """
-    return _stft_operators(n_fft, hop_length, win_length, length, window)
+    return _stft_operators(
+        n_fft=n_fft,
+        hop_length=hop_length,
+        win_length=win_length,
+        length=length,
+        window=window,
+        center=center,
+        pad_mode=pad_mode,
+    )
 
 
 @functools.lru_cache(maxsize=128)
-def _stft_operators(
-    n_fft: int, hop_length: int, win_length: int | None, length: int, window: str
-) -> Operators:
-    common: Any = {"hop_length": hop_length, "win_length": win_length, "window": window}
+def _stft_operators(*, length: int, pad_mode: str, **common: Any) -> Operators:
     return Operators(
-        Partial(functools.partial(fourier.stft, n_fft=n_fft, **common)),
-        Partial(functools.partial(fourier.istft, n_fft=n_fft, length=length, **common)),
+        Partial(functools.partial(fourier.stft, pad_mode=pad_mode, **common)),
+        Partial(functools.partial(fourier.istft, length=length, **common)),
     )
 
 
@@ -134,7 +143,7 @@ def griffin_lim(
     ``r_{-1} = 0``; the result is the synthesis of the last ``c``. Without momentum the distance
     between ``|P c|`` and m never grows if P is an orthogonal projection; with it, it may.
 
-    With the same start and ``pad_mode="reflect"`` it is ``librosa.griffinlim``.
+    With the operators of an STFT and the same start and padding it is ``librosa.griffinlim``.
 
     Args:
         magnitude: m, [..., frames, bins], floating and not negative.

@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import framing, kernels, uniform
+from isincnet_jax.dsp import framing, kernels, shapes, uniform
 from isincnet_jax.layers import design
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.typing import Spectrogram, Waveform
@@ -89,7 +89,8 @@ class Analysis(nn.Module):
 
     Fixed filters are designed in float64, cast once and kept in the collection "filterbank".
     Learnable filters have two parameters per bin, ``center`` and ``bandwidth``, as fractions of
-    the Nyquist frequency, so that one learning rate suits all bins. A learnable window has a
+    the Nyquist frequency, so that one learning rate suits all bins, and those of their shape, if it
+    has any (:data:`.shapes.SHAPES`). A learnable window has a
     few parameters ``window`` for all bins, the terms of a cosine series that the spec's window
     is multiplied with, ``1 + sum_k a_k cos(2 pi k n / (taps - 1))``: the spectral shape of the
     bands, smooth and symmetric. All start as the spec says.
@@ -142,6 +143,11 @@ class Analysis(nn.Module):
 
         self.center = self.param("center", start(center_hz))
         self.bandwidth = self.param("bandwidth", start(bandwidth_hz))
+        own = shapes.initial_parameters(spec.shape, spec.num_bins)
+        self.of_shape = {
+            name: self.param(name, lambda key, value=value: jnp.asarray(value, self.dtype))
+            for name, value in own.items()
+        }
         if self.window_terms:
             self.window = self.param("window", lambda key: jnp.zeros(self.window_terms, self.dtype))
 
@@ -159,6 +165,7 @@ class Analysis(nn.Module):
             shape=self.spec.shape,
             component=self.spec.component,
             normalization=self.spec.normalization,
+            parameters=self.of_shape,
         )
 
     def __call__(self, waveform: Waveform) -> Spectrogram:

@@ -31,7 +31,7 @@ class InverseSTFT(nn.Module):
         onesided: whether the bins are those of a real signal, ``n_fft // 2 + 1``; otherwise all
             ``n_fft``, of which the part that belongs to a real signal is used.
         normalization: as given to the STFT.
-        trainable_kernels: whether the inverse basis is a parameter ``inverse_basis`` [2 bins, n_fft].
+        trainable_kernels: whether the basis is a parameter ``inverse_basis`` [2 bins, n_fft].
         trainable_window: whether the window is a parameter ``taper`` [n_fft].
         precision: of products on accelerators.
 

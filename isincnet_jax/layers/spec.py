@@ -106,7 +106,7 @@ class FilterbankSpec:
         choose("normalization", kernels.NORMALIZATIONS)
         choose("padding", get_args(Padding))
         choose("dialect", get_args(Dialect))
-        choose("shape", tuple(shapes.ENVELOPES))
+        choose("shape", tuple(shapes.SHAPES))
         _require(
             self.hop_length <= self.taps,
             f"hop_length={self.hop_length} exceeds kernel_size={self.taps}: samples between "
@@ -175,6 +175,7 @@ class FilterbankSpec:
         """Whether all filters are one window at equally spaced frequencies from 0 to Nyquist."""
         return (
             self.dialect == "native"
+            and shapes.SHAPES[self.shape].symmetric
             and self.scale == "linear"
             and self.component == "complex"
             and not self.tight
@@ -186,7 +187,8 @@ class FilterbankSpec:
     @property
     def is_symmetric(self) -> bool:
         """Whether cosine channels are exactly even, and sine channels odd, around the centre."""
-        return self.dialect == "native" and not self.causal and self.taps % 2 == 1
+        even = shapes.SHAPES[self.shape].even
+        return even and self.dialect == "native" and not self.causal and self.taps % 2 == 1
 
     def centers_and_bandwidths(
         self,

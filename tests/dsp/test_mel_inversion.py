@@ -147,6 +147,21 @@ def test_silence_stays_silent_and_gradients_are_finite(problem):
     assert all(np.all(np.isfinite(result)) for result in results)
 
 
+@pytest.mark.parametrize("power", [0.5, 2.0])
+def test_roots_have_finite_gradients_on_silence(problem, power):
+    _, _, mel, _ = problem
+
+    @jax.jit
+    @jax.grad
+    def gradient(values):
+        return jnp.sum(
+            mel_inversion.mel_to_magnitude(values, FILTERS, num_iterations=5, power=power)
+        )
+
+    for values in (jnp.zeros_like(mel), mel, mel.at[::2].set(0.0)):
+        assert np.all(np.isfinite(gradient(values)))
+
+
 def test_impossible_arguments_are_named(problem):
     operators, _, mel, _ = problem
     with pytest.raises(ValueError, match=r"mel.shape=\(76, 20\) and filters.shape=\(65, 20\)"):
