@@ -22,8 +22,18 @@ _FLOOR = 1e-10
 
 @functools.lru_cache(maxsize=32)
 def stft_window(window: str, win_length: int, n_fft: int) -> Float[np.ndarray, " n_fft"]:
-    """A periodic window of ``win_length``, zero-padded on both sides to ``n_fft``; float64."""
-    values = scipy.signal.get_window(window, win_length, fftbins=True)
+    """A periodic window of ``win_length``, zero-padded on both sides to ``n_fft``; float64.
+
+    Raises:
+        ValueError: for a name that SciPy does not know.
+    """
+    try:
+        values = scipy.signal.get_window(window, win_length, fftbins=True)
+    except ValueError as error:
+        raise ValueError(
+            f"window={window!r} is unknown to scipy.signal.get_window ({error}); use hann, "
+            "hamming, blackman, boxcar, ..."
+        ) from error
     before = (n_fft - win_length) // 2
     return np.pad(values, (before, n_fft - win_length - before))
 
@@ -195,10 +205,10 @@ def spectrum_power(spectrum: Complex[Array, "..."], power: float) -> Float[jax.A
 
 
 def _smooth_power(magnitude: jax.Array, power: float) -> jax.Array:
-    if power > 2:
-        return magnitude**power
-    # Below the second power a derivative is infinite at 0: start the power at a floor instead.
-    return (magnitude + _FLOOR) ** power - _FLOOR**power
+    """Roots and odd powers have infinite derivatives at 0: below 1e-10 a line takes their place."""
+    audible = magnitude > _FLOOR
+    line = magnitude * _FLOOR ** (power - 1.0)
+    return jnp.where(audible, jnp.where(audible, magnitude, 1.0) ** power, line)
 
 
 def istft(

@@ -98,3 +98,27 @@ def test_gradients_are_finite_on_silence():
 def test_windows_fit_the_frame(win_length):
     with pytest.raises(ValueError, match=f"win_length={win_length} must be 1 to n_fft=16"):
         fourier.stft(jnp.zeros(40), n_fft=16, hop_length=4, win_length=win_length)
+
+
+@pytest.mark.parametrize("power", [0.3, 0.5, 1.0, 1.5, 2.0, 3.0])
+def test_powers_of_the_magnitude(power, rng):
+    waveform = rng.standard_normal((2, 500)).astype(np.float32) * np.float32(1e-3)
+    options = {"n_fft": 64, "hop_length": 16}
+
+    @jax.jit
+    def total(x):
+        return jnp.sum(fourier.stft_power(x, power=power, **options))
+
+    found = jax.jit(lambda x: fourier.stft_power(x, power=power, **options))(waveform)
+    expected = np.abs(np.asarray(fourier.stft(jnp.asarray(waveform), **options))) ** power
+    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-6 * np.max(expected))
+    silence = jnp.zeros((2, 500))
+    assert float(total(silence)) == 0.0
+    assert np.all(np.isfinite(jax.grad(total)(silence)))
+
+
+def test_unknown_windows_and_powers_are_refused():
+    with pytest.raises(ValueError, match="window='hannn' is unknown"):
+        fourier.stft(jnp.zeros(40), n_fft=16, hop_length=4, window="hannn")
+    with pytest.raises(ValueError, match="power=0 must be positive"):
+        fourier.stft_power(jnp.zeros(40), n_fft=16, hop_length=4, power=0)
