@@ -13,16 +13,37 @@ __version__ = "0.1.0"
 
 _EXPORTS = {
     "Analysis": "isincnet_jax.layers.analysis",
+    "CFP": "isincnet_jax.layers.cfp",
+    "CQT": "isincnet_jax.layers.constant_q",
+    "CQT1992": "isincnet_jax.layers.constant_q",
+    "CQT1992v2": "isincnet_jax.layers.constant_q",
+    "CQT2010": "isincnet_jax.layers.recursive_cqt",
+    "CQT2010v2": "isincnet_jax.layers.recursive_cqt",
+    "Chroma": "isincnet_jax.layers.chroma",
     "Codec": "isincnet_jax.models.autoencoder",
     "DecoderSpec": "isincnet_jax.layers.decoding",
     "FilterbankSpec": "isincnet_jax.layers.spec",
+    "Gammatonegram": "isincnet_jax.layers.gammatone",
+    "GriffinLim": "isincnet_jax.layers.griffin_lim",
+    "InverseGammatone": "isincnet_jax.layers.inverse_mel",
+    "InverseMel": "isincnet_jax.layers.inverse_mel",
+    "InverseSTFT": "isincnet_jax.layers.inverse_stft",
+    "InvertibleCQT": "isincnet_jax.layers.invertible_cqt",
+    "MFCC": "isincnet_jax.layers.mel",
+    "MelSpectrogram": "isincnet_jax.layers.mel",
     "NotInvertibleWarning": "isincnet_jax.layers.decoding",
+    "PCEN": "isincnet_jax.layers.pcen",
     "PRESETS": "isincnet_jax.pretrained.hub",
+    "PitchShift": "isincnet_jax.layers.time_scale",
     "Quantizer": "isincnet_jax.layers.quantizer",
     "RefinedDecoder": "isincnet_jax.models.refined_decoder",
+    "STFT": "isincnet_jax.layers.stft",
     "SincNet": "isincnet_jax.layers.sincnet",
+    "SlicedCQT": "isincnet_jax.layers.invertible_cqt",
     "Synthesis": "isincnet_jax.layers.synthesis",
+    "TimeStretch": "isincnet_jax.layers.time_scale",
     "TokenCodec": "isincnet_jax.models.token_codec",
+    "VQT": "isincnet_jax.layers.constant_q",
     "build_codec": "isincnet_jax.models.autoencoder",
     "demo_waveform": "isincnet_jax.data.demo",
     "export_pretrained": "isincnet_jax.pretrained.folder",
@@ -33,16 +54,37 @@ _EXPORTS = {
 }
 
 __all__ = [
+    "CFP",
+    "CQT",
+    "CQT1992",
+    "CQT2010",
+    "MFCC",
+    "PCEN",
     "PRESETS",
+    "STFT",
+    "VQT",
     "Analysis",
+    "CQT1992v2",
+    "CQT2010v2",
+    "Chroma",
     "Codec",
     "DecoderSpec",
     "FilterbankSpec",
+    "Gammatonegram",
+    "GriffinLim",
+    "InverseGammatone",
+    "InverseMel",
+    "InverseSTFT",
+    "InvertibleCQT",
+    "MelSpectrogram",
     "NotInvertibleWarning",
+    "PitchShift",
     "Quantizer",
     "RefinedDecoder",
     "SincNet",
+    "SlicedCQT",
     "Synthesis",
+    "TimeStretch",
     "TokenCodec",
     "__version__",
     "build_codec",
@@ -57,12 +99,25 @@ __all__ = [
 if TYPE_CHECKING:
     from isincnet_jax.data.demo import demo_waveform
     from isincnet_jax.layers.analysis import Analysis
+    from isincnet_jax.layers.cfp import CFP
+    from isincnet_jax.layers.chroma import Chroma
+    from isincnet_jax.layers.constant_q import CQT, CQT1992, VQT, CQT1992v2
     from isincnet_jax.layers.decoding import DecoderSpec, NotInvertibleWarning
     from isincnet_jax.layers.design import frame_bounds, suggest_invertible
+    from isincnet_jax.layers.gammatone import Gammatonegram
+    from isincnet_jax.layers.griffin_lim import GriffinLim
+    from isincnet_jax.layers.inverse_mel import InverseGammatone, InverseMel
+    from isincnet_jax.layers.inverse_stft import InverseSTFT
+    from isincnet_jax.layers.invertible_cqt import InvertibleCQT, SlicedCQT
+    from isincnet_jax.layers.mel import MFCC, MelSpectrogram
+    from isincnet_jax.layers.pcen import PCEN
     from isincnet_jax.layers.quantizer import Quantizer
+    from isincnet_jax.layers.recursive_cqt import CQT2010, CQT2010v2
     from isincnet_jax.layers.sincnet import SincNet
     from isincnet_jax.layers.spec import FilterbankSpec
+    from isincnet_jax.layers.stft import STFT
     from isincnet_jax.layers.synthesis import Synthesis
+    from isincnet_jax.layers.time_scale import PitchShift, TimeStretch
     from isincnet_jax.models.autoencoder import Codec, build_codec
     from isincnet_jax.models.refined_decoder import RefinedDecoder
     from isincnet_jax.models.token_codec import TokenCodec
