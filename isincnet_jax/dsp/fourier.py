@@ -107,6 +107,7 @@ def map_windowed_frames(
     taper: Float[Array, " n_fft"],
     *,
     hop_length: int,
+    frame_samples: int | None = None,
 ) -> Float[jax.Array, "... frames out"]:
     """Applies a function of single frames to the windowed frames of a padded signal.
 
@@ -119,11 +120,13 @@ def map_windowed_frames(
         padded: [..., padded], see :func:`.centering.pad_frames`.
         taper: the window.
         hop_length: samples between frames.
+        frame_samples: what a frame grows to inside the function, ``n_fft`` if None.
     """
     (n_fft,) = taper.shape
     *batch, length = padded.shape
     num_frames = (length - n_fft) // hop_length + 1
-    per_clip = -(-num_frames * n_fft // _BLOCK_SAMPLES)
+    grown = max(frame_samples or 0, n_fft)
+    per_clip = -(-num_frames * grown // _BLOCK_SAMPLES)
     per_block = -(-num_frames // per_clip)
 
     def at_once(signal: jax.Array, weights: jax.Array) -> jax.Array:
@@ -140,7 +143,7 @@ def map_windowed_frames(
         found = jnp.reshape(found, (clips.shape[0], per_clip * per_block, -1))
         return jnp.reshape(found[:, :num_frames], (*batch, num_frames, -1))
 
-    if num_frames * int(np.prod(batch)) * n_fft <= _BLOCK_SAMPLES:
+    if num_frames * int(np.prod(batch)) * grown <= _BLOCK_SAMPLES:
         return at_once(jnp.asarray(padded), jnp.asarray(taper))
     return lax.platform_dependent(
         jnp.asarray(padded), jnp.asarray(taper), cpu=in_blocks, default=at_once

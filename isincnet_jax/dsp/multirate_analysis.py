@@ -91,7 +91,7 @@ def _filter_band(
         hop_length=ratio * _BLOCK,
         precision=precision,
     )
-    filtered = blocks.reshape((*blocks.shape[:-2], rows))
+    filtered = jnp.reshape(blocks, (*blocks.shape[:-2], rows))
     if spread > 1:
         filtered = jnp.swapaxes(filtered, -1, -2).reshape((*filtered.shape[:-2], rows * spread))
     return _Band(filtered[..., :count], low)
@@ -109,7 +109,7 @@ def _correlate(
     """Strided correlation; long kernels in blocks, whose gradients are 20 times faster."""
     long = kernels.shape[-1] > _LONG_TAPS and stride > _LONG_STRIDE
     correlate = framing.correlate_blocks if long else framing.correlate_frames
-    return correlate(signal, kernels, hop_length=stride, precision=precision)
+    return jnp.asarray(correlate(signal, kernels, hop_length=stride, precision=precision))
 
 
 def _correlate_band(

@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import centering, cfp
+from isincnet_jax.dsp import centering, cfp, cfp_bands
 from isincnet_jax.layers import checks
 from isincnet_jax.typing import Array, Waveform
 
@@ -81,7 +81,7 @@ class CFP(nn.Module):
         """Checks the attributes."""
         options = self._options()
         del options["center"], options["precision"]
-        cfp.check_cfp(**options)
+        cfp_bands.check_cfp(**options)
         super().__post_init__()
 
     def _options(self) -> dict[str, Any]:
@@ -103,19 +103,21 @@ class CFP(nn.Module):
     @property
     def n_fft(self) -> int:
         """Samples of the transforms, ``int(sample_rate / frequency_resolution)``."""
-        return cfp.cfp_n_fft(
+        return cfp_bands.cfp_n_fft(
             sample_rate=self.sample_rate, frequency_resolution=self.frequency_resolution
         )
 
     @property
     def frequencies(self) -> Float[np.ndarray, " bins"]:
         """Centres of the bands in Hz, float64."""
-        return cfp.cfp_frequencies(fmin=self.fmin, tc=self.tc, bins_per_octave=self.bins_per_octave)
+        return cfp_bands.cfp_frequencies(
+            fmin=self.fmin, tc=self.tc, bins_per_octave=self.bins_per_octave
+        )
 
     def frame_times(self, num_samples: int) -> Float[np.ndarray, " frames"]:
         """Times in seconds of the middles of the frames of a clip."""
         geometry: dict[str, Any] = {
-            "frame_length": cfp.cfp_frame_length(self.win_length),
+            "frame_length": cfp_bands.cfp_frame_length(self.win_length),
             "hop_length": self.hop_length,
             "center": self.center,
         }

@@ -187,6 +187,7 @@ class STFT(nn.Module):
             padded,
             taper,
             hop_length=self.hop,
+            frame_samples=self.n_fft * (1 if self.freq_scale == "none" else 2),
         )
 
     def _parts(self, frames: Any) -> tuple[jax.Array, jax.Array]:

@@ -131,7 +131,7 @@ def _open_board(folder: Path, resume_step: int) -> Any:
 
 
 class Progress:
-    """A progress bar with loss, SNR and speed; plain lines where there is no terminal.
+    """A progress bar with loss, SNR or accuracy, and speed; plain lines without a terminal.
 
     Args:
         total: steps.
@@ -158,10 +158,14 @@ class Progress:
         self._bar.start()
 
     def update(self, step: int, values: dict[str, float]) -> None:
-        """Shows the latest loss, SNR and speed."""
+        """Shows the latest loss, SNR or accuracy, and speed, of those that there are."""
         if not self._enabled:
             return
-        parts = [f"loss {values['loss']:.5g}", f"SNR {values['snr_db']:.2f} dB"]
+        parts = [f"loss {values['loss']:.5g}"]
+        if "snr_db" in values:
+            parts.append(f"SNR {values['snr_db']:.2f} dB")
+        if "accuracy" in values:
+            parts.append(f"accuracy {100 * values['accuracy']:.1f} %")
         if "samples_per_s" in values:
             parts.append(f"{values['samples_per_s']:.3g} samples/s")
         if self._bar is not None:

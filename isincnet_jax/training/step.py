@@ -95,7 +95,7 @@ def make_step(
         gradients, extra = _add_penalties(gradients, state, penalties, key)
         metrics = {**metrics, **extra}
         metrics["loss"] = sum(extra.values(), start=metrics["loss"])
-        return _update(state, gradients, metrics, optimizer)
+        return apply_gradients(state, gradients, metrics, optimizer)
 
     return step
 
@@ -154,27 +154,43 @@ def _add_penalties(
     return gradients, values
 
 
-def _update(
+def apply_gradients(
     state: TrainState,
     gradients: Any,
     metrics: Metrics,
     optimizer: optax.GradientTransformation,
+    *,
+    fixed: Any = None,
 ) -> tuple[TrainState, Metrics]:
-    """Applies the gradients, or keeps the state and counts if they are not finite."""
+    """Applies the gradients, or keeps the state and counts if they are not finite.
+
+    Args:
+        state: before the step.
+        gradients: of the parameters, the same on all devices.
+        metrics: with "loss", the same on all devices.
+        optimizer: whose state ``state`` has.
+        fixed: the other collections after the step, where a model changes them, as batch
+            statistics do; kept like the parameters if the gradients are not finite. None leaves
+            them.
+
+    Returns:
+        The new state, and the metrics with counters and "grad_norm".
+    """
     norm = optax.tree.norm(gradients)
     finite = jnp.isfinite(norm) & jnp.isfinite(metrics["loss"])
     with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    params, opt_state = jax.tree.map(
+    params, opt_state, fixed = jax.tree.map(
         lambda new, old: jnp.where(finite, new, old),
-        (params, opt_state),
-        (state.params, state.opt_state),
+        (params, opt_state, state.fixed if fixed is None else fixed),
+        (state.params, state.opt_state, state.fixed),
     )
     failed = 1 - finite.astype(jnp.int32)
     state = state.replace(  # type: ignore[attr-defined]
         step=state.step + 1,
         params=params,
+        fixed=fixed,
         opt_state=opt_state,
         skipped=state.skipped + failed,
         skipped_in_row=failed * (state.skipped_in_row + 1),

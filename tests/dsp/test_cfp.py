@@ -12,7 +12,7 @@ import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isincnet_jax.dsp import cfp
+from isincnet_jax.dsp import cfp, cfp_bands
 
 DEFAULTS = {
     "sample_rate": 16_000,
@@ -145,7 +145,7 @@ def test_any_geometry_follows_the_formulas(samples, **geometry):
 @pytest.mark.parametrize("f0", [85, 110, 160, 200, 320, 440, 523.25, 640, 700, 880, 950])
 def test_a_harmonic_tone_peaks_at_its_pitch(f0):
     """Among them the pitches whose lags nnAudio loses: 160, 320, 440, 523, 640 and 880 Hz."""
-    centers = cfp.cfp_frequencies(fmin=80.0, tc=1 / 1000, bins_per_octave=48)
+    centers = cfp_bands.cfp_frequencies(fmin=80.0, tc=1 / 1000, bins_per_octave=48)
     salience = FAST(jnp.asarray(_harmonic(f0), jnp.float32)).salience
     assert salience.shape == (26, 175)
     peaks = centers[np.argmax(salience[5:-5], axis=-1)]
@@ -154,7 +154,7 @@ def test_a_harmonic_tone_peaks_at_its_pitch(f0):
 
 
 def test_two_tones_have_both_their_peaks():
-    centers = cfp.cfp_frequencies(fmin=80.0, tc=1 / 1000, bins_per_octave=48)
+    centers = cfp_bands.cfp_frequencies(fmin=80.0, tc=1 / 1000, bins_per_octave=48)
     clip = _harmonic(220.0) + _harmonic(329.6, seed=1)
     salience = np.asarray(FAST(jnp.asarray(clip, jnp.float32)).salience[12])
     peaks, _ = scipy.signal.find_peaks(salience)
@@ -209,7 +209,7 @@ def test_equals_nnaudio_where_it_is_right(nnaudio, rng):
     # Its window lies a sample early: without the first sample the two see the same.
     _, magnitude, spectral, temporal = _nnaudio_all(nnaudio, np.append(clip[1:], 0.0))
     ours = FAST(jnp.asarray(clip, jnp.float32))
-    centers = cfp.cfp_frequencies(fmin=80.0, tc=1 / 1000, bins_per_octave=48)[:174]
+    centers = cfp_bands.cfp_frequencies(fmin=80.0, tc=1 / 1000, bins_per_octave=48)[:174]
     # Lines 0.025 % too high: of a steep spectrum that is a percent.
     wide = centers > 150
     assert _relative(magnitude[:, wide], ours.magnitude[1:-1, :174][:, wide]) < 0.02
@@ -232,11 +232,11 @@ def test_no_band_is_deaf_as_nnaudios_are(nnaudio, rng):
 @pytest.mark.parametrize("bins_per_octave", [1, 12, 48, 200])
 def test_weights_of_a_band(bins_per_octave):
     """Bands take in at least a bin's worth, never a negative one; the weights are centred."""
-    centers = cfp.cfp_frequencies(fmin=80.0, tc=1 / 1000, bins_per_octave=bins_per_octave)
+    centers = cfp_bands.cfp_frequencies(fmin=80.0, tc=1 / 1000, bins_per_octave=bins_per_octave)
     assert centers[0] == 80.0
     assert centers[-1] < 1000.0 <= centers[-1] * 2 ** (1 / bins_per_octave) * (1 + 1e-9)
     for bin_hz in (np.arange(1, 4001) * 2.0, 16_000 / np.arange(1, 4001)):
-        weights = cfp.band_weights(bin_hz, centers, bins_per_octave=bins_per_octave)
+        weights = cfp_bands.band_weights(bin_hz, centers, bins_per_octave=bins_per_octave)
         assert weights.min() >= 0
         assert weights.sum(axis=0).min() > 0.9
         mean_hz = bin_hz @ weights / weights.sum(axis=0)

@@ -1,4 +1,4 @@
-"""Constant-Q layers: what they share, what trains, and the faults of nnAudio that must not return."""
+"""Constant-Q layers: what they share, what trains, and faults of nnAudio that must not return."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from isincnet_jax.layers.constant_q import CQT, CQT1992, VQT, CQT1992v2
 from isincnet_jax.layers.recursive_cqt import CQT2010, CQT2010v2
 
 LAYERS = (CQT1992, CQT1992v2, CQT2010, CQT2010v2, VQT)
-RATES = (8000, 16_000, 22_050, 44_100, 48_000)
 KEY = jax.random.key(0)
 SMALL = {"sample_rate": 8000, "fmin": 220.0, "n_bins": 18, "bins_per_octave": 6, "hop_length": 100}
 
@@ -45,7 +44,10 @@ def test_the_default_cqt_is_cqt1992v2():
     assert CQT is CQT1992v2
 
 
-@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize(
+    "rate",
+    [8000, 44_100, *(pytest.param(r, marks=pytest.mark.slow) for r in (16_000, 22_050, 48_000))],
+)
 def test_440_hz_lands_in_bin_45_at_equal_levels(rate):
     """nnAudio's VQT has it in bin 57, its CQT2010v2 is 2.9 dB too loud, at 44.1 and 48 kHz."""
     time = np.arange(int(0.3 * rate)) / rate
@@ -62,8 +64,10 @@ def test_440_hz_lands_in_bin_45_at_equal_levels(rate):
         assert np.all(np.abs(levels_db) < 0.1)
 
 
-@pytest.mark.parametrize("layer_type", LAYERS)
-@pytest.mark.parametrize("hop", [100, 63])
+@pytest.mark.parametrize(
+    ("layer_type", "hop"),
+    [(CQT1992, 100), (CQT1992v2, 63), (CQT2010, 63), (CQT2010v2, 100), (VQT, 100)],
+)
 def test_training_starts_at_the_fixed_design(layer_type, hop):
     """Hops that 2^(octaves - 1) does not divide crash nnAudio."""
     arguments = {**SMALL, "hop_length": hop, "output_format": "complex", "norm": 2}
@@ -84,7 +88,7 @@ def test_training_starts_at_the_fixed_design(layer_type, hop):
     )
 
 
-@pytest.mark.parametrize("layer_type", LAYERS)
+@pytest.mark.parametrize("layer_type", [CQT1992, CQT1992v2, CQT2010, CQT2010v2])
 def test_gradients_are_those_of_finite_differences(layer_type, x64):
     layer = layer_type(**{**SMALL, "n_bins": 9, "hop_length": 52}, trainable_kernels=True)
     clip = jnp.asarray(small_clip()[0, :600], jnp.float64)
@@ -106,8 +110,16 @@ def test_gradients_are_those_of_finite_differences(layer_type, x64):
     assert float(product) == pytest.approx(float(up - down) / (2 * size), rel=1e-5)
 
 
-@pytest.mark.parametrize("layer_type", [CQT1992v2, CQT2010v2])
-@pytest.mark.parametrize("output_format", ["magnitude", "power", "phase", "complex"])
+@pytest.mark.parametrize(
+    ("layer_type", "output_format"),
+    [
+        (CQT1992v2, "magnitude"),
+        (CQT1992v2, "phase"),
+        (CQT2010v2, "magnitude"),
+        (CQT2010v2, "power"),
+        (CQT2010v2, "complex"),
+    ],
+)
 def test_gradients_on_silence_are_finite(layer_type, output_format):
     """nnAudio's magnitude has NaN there."""
     layer = layer_type(**SMALL, output_format=output_format, trainable_kernels=True)
@@ -122,15 +134,18 @@ def test_gradients_on_silence_are_finite(layer_type, output_format):
 
 
 @pytest.mark.parametrize("layer_type", [CQT1992v2, CQT2010v2])
-@pytest.mark.parametrize("length", [1, 7, 5512])
+@pytest.mark.parametrize("length", [1, 5512])
 def test_short_clips_of_any_shape(layer_type, length):
     """nnAudio fails on 0.25 s and on several channels."""
-    layer = layer_type(fmin=65.4, n_bins=36, output_format="complex")
+    layer = layer_type(fmin=130.8, n_bins=24, output_format="complex")
     clip = np.random.default_rng(length).standard_normal((2, 1, length)).astype(np.float32)
     eager = layer.apply({}, clip)
-    assert eager.shape == (2, 1, 1 + length // 512, 36)
-    assert relative(jax.jit(lambda x: layer.apply({}, x))(clip), eager) < 1e-5
-    assert relative(layer.apply({}, clip[1, 0]), eager[1, 0]) < 1e-5
+    assert eager.shape == (2, 1, 1 + length // 512, 24)
+    # A clip of one sample is constant: far below all bins, where float32 rounding is what is left.
+    jitted = jax.jit(lambda x: layer.apply({}, x))(clip)
+    np.testing.assert_allclose(np.asarray(jitted), np.asarray(eager), atol=1e-5)
+    alone = layer.apply({}, clip[1, 0])
+    np.testing.assert_allclose(np.asarray(alone), np.asarray(eager[1, 0]), atol=1e-5)
 
 
 def test_frames_that_begin_at_multiples_of_the_hop():
