@@ -20,226 +20,42 @@ exact, direct inner products with ``librosa.filters.wavelet`` for constant Q.
 from __future__ import annotations
 
 import argparse
-import atexit
 import contextlib
 import importlib
-import importlib.util
-import io
-import os
-import pkgutil
-import statistics
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Any, NamedTuple
-
-# Before PyTorch's OpenMP is loaded: its idle threads would spin on the cores of the other side.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from typing import Any
 
 import common
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.signal
-
-Operation = Callable[[], Any]
-Builder = Callable[[], Operation]
-
-BATCH, RATE, DURATION_S = 16, 22_050, 10
-LENGTH = RATE * DURATION_S
-HOP, N_FFT = 512, 2048
-FMIN = 32.703
-BURST, BURST_S = 8, 0.5
-CQT = {"sample_rate": RATE, "hop_length": HOP, "fmin": FMIN, "n_bins": 84, "bins_per_octave": 12}
-THEIR_CQT = {"sr": RATE, "hop_length": HOP, "fmin": FMIN, "n_bins": 84, "bins_per_octave": 12}
-# Exact inversion needs a hop that the broadest band allows: None is the longest one.
-INVERTIBLE = {**CQT, "hop_length": None, "layout": "ragged"}
-VQT_GAMMA = 10.0
-CQT_LAYERS = ("CQT1992v2", "CQT1992", "CQT2010v2", "CQT2010")
-
-
-class Row(NamedTuple):
-    """One comparison: how to build ours and each peer, all of them only when asked."""
-
-    ours: Builder
-    peers: dict[str, Builder]
-
-
-def timed(operation: Operation, burst: int) -> float:
-    """Seconds per call: one call to settle, then a burst back to back."""
-    operation()
-    start = time.perf_counter()
-    for _ in range(burst):
-        operation()
-    return (time.perf_counter() - start) / burst
-
-
-def compare(ours: Operation, peer: Operation, pairs: int) -> dict[str, float]:
-    """Times two operations in turns, slow ones with shorter bursts."""
-    bursts = []
-    for operation in (ours, peer):
-        operation()
-        once = timed(operation, 1)
-        bursts.append(max(1, min(BURST, round(BURST_S / max(once, 1e-6)))))
-    sides = ((ours, bursts[0], []), (peer, bursts[1], []))
-    for index in range(pairs):
-        for operation, burst, times in sides if index % 2 == 0 else sides[::-1]:
-            times.append(timed(operation, burst))
-    ours_s, peer_s = sides[0][2], sides[1][2]
-    ratios = [b / a for a, b in zip(ours_s, peer_s, strict=True)]
-    quartiles = statistics.quantiles(ratios, n=4) if pairs > 1 else [ratios[0]] * 3
-    seconds = BATCH * DURATION_S
-    return {
-        "ours_ms": 1e3 * statistics.median(ours_s),
-        "peer_ms": 1e3 * statistics.median(peer_s),
-        "ratio": statistics.median(ratios),
-        "ratio_lower_quartile": quartiles[0],
-        "ratio_upper_quartile": quartiles[2],
-        "ours_times_real_time": seconds / statistics.median(ours_s),
-        "peer_times_real_time": seconds / statistics.median(peer_s),
-    }
-
-
-def layer(module: str, name: str, **options: Any) -> Any:
-    """A layer of ours, from its module or another one of ``isincnet_jax.layers``.
-
-    Raises:
-        ImportError: where no module has it.
-    """
-    from isincnet_jax import layers
-
-    others = [info.name for info in pkgutil.iter_modules(layers.__path__)]
-    for candidate in (module, *others):
-        if candidate in others:
-            found = importlib.import_module(f"isincnet_jax.layers.{candidate}")
-            if hasattr(found, name):
-                return getattr(found, name)(**options)
-    raise ImportError(f"no layer {name} in isincnet_jax.layers")
-
-
-def run_ours(model: Any, *inputs: Any, method: str | None = None, **keywords: Any) -> Operation:
-    """The jitted layer with its variables as inputs, as a user would call it."""
-    variables = model.init(jax.random.key(0), *inputs, method=method, **keywords)
-    apply = jax.jit(lambda v, *args: model.apply(v, *args, method=method, **keywords))
-    return lambda: jax.block_until_ready(apply(variables, *inputs))
-
-
-def train_ours(model: Any, waveform: jax.Array) -> Operation:
-    """Loss and gradient with respect to all parameters; there must be some."""
-    variables = model.init(jax.random.key(0), waveform[:1])
-    if not jax.tree.leaves(variables.get("params", {})):
-        raise ValueError(f"{type(model).__name__} has nothing to train")
-
-    @jax.jit
-    def step(params: Any, x: jax.Array) -> Any:
-        def loss(params: Any) -> jax.Array:
-            return jnp.mean(jnp.abs(model.apply({**variables, "params": params}, x)) ** 2)
-
-        return jax.value_and_grad(loss)(params)
-
-    return lambda: jax.block_until_ready(step(variables["params"], waveform))
-
-
-class Peers:
-    """Builders of the peers' operations; importing happens when one is built."""
-
-    def __init__(self, clips: np.ndarray) -> None:
-        self.clips = clips
-        self.pool = ThreadPool(2)
-        atexit.register(self.pool.terminate)
-
-    @property
-    def torch(self) -> Any:
-        """PyTorch on all cores."""
-        import torch
-
-        torch.set_num_threads(os.cpu_count() or 1)
-        return torch
-
-    @property
-    def nnaudio(self) -> Any:
-        """nnAudio's layers."""
-        # nnAudio 0.3.3 asks scipy for a window where scipy < 1.13 had it; the rows would be lost.
-        if not hasattr(scipy.signal, "blackmanharris"):
-            scipy.signal.blackmanharris = scipy.signal.windows.blackmanharris
-        return importlib.import_module("nnAudio.features")
-
-    def tensor(self, array: Any) -> Any:
-        """A PyTorch copy of an array."""
-        return self.torch.from_numpy(np.array(array))
-
-    def quiet(self, make: Callable[[], Any]) -> Any:
-        """A layer of nnAudio, without what it prints."""
-        with contextlib.redirect_stdout(io.StringIO()):
-            return make()
-
-    def module(self, name: str, *, inputs: Any = None, call: Any = None, **options: Any) -> Builder:
-        """nnAudio's layer of that name over the batch, without gradients."""
-
-        def build() -> Operation:
-            model = self.quiet(lambda: getattr(self.nnaudio, name)(**options))
-            values = self.tensor(self.clips if inputs is None else inputs())
-
-            def operation() -> Any:
-                with self.torch.no_grad():
-                    return model(values, **(call or {}))
-
-            return operation
-
-        return build
-
-    def train(self, name: str, **options: Any) -> Builder:
-        """Loss and gradient with respect to nnAudio's trainable parameters."""
-
-        def build() -> Operation:
-            model = self.quiet(lambda: getattr(self.nnaudio, name)(**options))
-            if not any(p.requires_grad for p in model.parameters()):
-                raise ValueError(f"nnAudio's {name} has nothing to train")
-            values = self.tensor(self.clips)
-
-            def operation() -> Any:
-                model.zero_grad(set_to_none=True)
-                loss = (model(values) ** 2).mean()
-                loss.backward()
-                return loss
-
-            return operation
-
-        return build
-
-    def librosa(self, function: Callable[[Any, np.ndarray], Any], inputs: Any = None) -> dict:
-        """Both ways of calling librosa: the batch at once, and two threads over the clips."""
-
-        def values() -> Any:
-            return self.clips if inputs is None else inputs()
-
-        def at_once() -> Operation:
-            import librosa
-
-            batch = values()
-            return lambda: function(librosa, batch)
-
-        def threads() -> Operation:
-            import librosa
-
-            batch = list(values())
-            return lambda: self.pool.map(lambda clip: function(librosa, clip), batch)
-
-        return {"librosa": at_once, "librosa, 2 threads": threads}
-
-    def librosax(self, function: Callable[[Any, Any], Any]) -> Builder:
-        """librosax over the batch, jitted."""
-
-        def build() -> Operation:
-            module = importlib.import_module("librosax")
-            run = jax.jit(lambda x: function(module, x))
-            values = jnp.asarray(self.clips)
-            return lambda: jax.block_until_ready(run(values))
-
-        return build
+from spectrogram_accuracy import kernel_memory, run_accuracy
+from spectrogram_peers import (
+    BATCH,
+    CQT,
+    CQT_LAYERS,
+    DURATION_S,
+    FMIN,
+    HOP,
+    INVERTIBLE,
+    LENGTH,
+    N_FFT,
+    RATE,
+    THEIR_CQT,
+    VQT_GAMMA,
+    Builder,
+    Operation,
+    Peers,
+    Row,
+    attempt,
+    compare,
+    layer,
+    run_ours,
+    train_ours,
+)
 
 
 def make_rows(clips: np.ndarray) -> dict[str, Row]:
@@ -278,6 +94,12 @@ def make_rows(clips: np.ndarray) -> dict[str, Row]:
         complex_stft = torch_stft()
         return lambda: complex_stft().abs()
 
+    def torch_mel() -> Operation:
+        torch, magnitudes = peers.torch, torch_magnitude()
+        weights = importlib.import_module("librosa").filters.mel(sr=RATE, n_fft=N_FFT, n_mels=128)
+        filters = torch.from_numpy(weights)
+        return lambda: filters @ magnitudes() ** 2
+
     def torch_istft() -> Operation:
         torch, values = peers.torch, peers.tensor(spectrum())
         window = torch.hann_window(N_FFT)
@@ -294,6 +116,7 @@ def make_rows(clips: np.ndarray) -> dict[str, Row]:
         return operation
 
     quiet = {"verbose": False}
+    band = {"freq_scale": "log", "fmin": 50.0, "fmax": 6000.0}
     mono = {"pad_mode": "reflect"}
     rows = {
         "stft_complex": Row(
@@ -313,6 +136,10 @@ def make_rows(clips: np.ndarray) -> dict[str, Row]:
                 "nnAudio": peers.module("STFT", **theirs, output_format="Magnitude", **quiet),
                 "librosax": peers.librosax(lambda m, x: jnp.abs(m.stft(x, **geometry))),
             },
+        ),
+        "stft_log": Row(
+            ours("stft", "STFT", **options, **band),
+            {"nnAudio": peers.module("STFT", **theirs, **band, output_format="Magnitude", **quiet)},
         ),
         "istft": Row(
             lambda: run_ours(
@@ -334,6 +161,7 @@ def make_rows(clips: np.ndarray) -> dict[str, Row]:
                 **peers.librosa(
                     lambda m, x: m.feature.melspectrogram(y=x, sr=RATE, **geometry, **mono)
                 ),
+                "torch": torch_mel,
                 "nnAudio": peers.module("MelSpectrogram", **theirs, n_mels=128, **quiet),
                 "librosax": peers.librosax(
                     lambda m, x: m.feature.melspectrogram(y=x, sr=RATE, **geometry)
@@ -475,17 +303,6 @@ def _nnaudio2_inverse(peers: Peers, clips: np.ndarray) -> Operation:
     return operation
 
 
-def attempt(make: Callable[[], Any], what: str, missing: list[str]) -> Any:
-    """The made thing, or None, with one line on why, where a peer or layer is not usable."""
-    try:
-        return make()
-    except Exception as error:
-        text = " ".join(str(error).split())[:160]
-        missing.append(f"{what}: {type(error).__name__}: {text}")
-        print(f"  MISSING {missing[-1]}", flush=True)
-        return None
-
-
 def run_speed(
     rows: dict[str, Row], pairs: int, missing: list[str]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -506,259 +323,6 @@ def run_speed(
         if mine:
             fastest.append(min(mine, key=lambda result: result["ratio"]))
     return found, fastest
-
-
-def kernel_memory(missing: list[str]) -> list[dict[str, Any]]:
-    """Bytes that constant-Q layers keep, ours by ``kernel_bytes``, nnAudio's summed."""
-    geometries = (
-        ("22.05 kHz, 84 bins", 22_050, {"n_bins": 84, "bins_per_octave": 12}),
-        ("44.1 kHz, 252 bins, 36 per octave", 44_100, {"n_bins": 252, "bins_per_octave": 36}),
-    )
-    peers = Peers(np.zeros((1, 1), np.float32))
-    results = []
-    for title, rate, bins in geometries:
-        shared = {"hop_length": HOP, "fmin": FMIN, **bins}
-        for name in (*CQT_LAYERS, "VQT"):
-
-            def ours(name: str = name, rate: int = rate, shared: dict = shared) -> int:
-                return int(layer("constant_q", name, sample_rate=rate, **shared).kernel_bytes)
-
-            def theirs(name: str = name, rate: int = rate, shared: dict = shared) -> int:
-                if name == "CQT1992" and rate > RATE:
-                    raise MemoryError("it designs 65537 x 131072 DFT kernels in float64, 64 GiB")
-                model = peers.quiet(lambda: getattr(peers.nnaudio, name)(sr=rate, **shared))
-                tensors = (*model.buffers(), *model.parameters())
-                return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-            row = {
-                "layer": name,
-                "geometry": title,
-                "ours_bytes": attempt(ours, f"memory {name} {title}, ours", missing),
-                "nnaudio_bytes": attempt(theirs, f"memory {name} {title}, nnAudio", missing),
-            }
-            results.append(row)
-    return results
-
-
-def accuracy_clip(seconds: float = 4.0) -> np.ndarray:
-    """Tones over all octaves that decay, with a floor of noise; float64."""
-    rng = np.random.default_rng(common.SEED)
-    moments = np.arange(int(RATE * seconds)) / RATE
-    clip = 0.01 * rng.standard_normal(len(moments))
-    for note in range(24, 96, 5):
-        start = rng.uniform(0, seconds * 0.8)
-        after = np.maximum(moments - start, 0.0)
-        pitch = 440 * 2 ** ((note - 69) / 12)
-        tone = sum(np.sin(2 * np.pi * pitch * k * after) / k for k in (1, 2, 3))
-        clip += 0.1 * tone * np.exp(-3 * after) * (moments > start)
-    return clip
-
-
-def direct_cqt(clip: np.ndarray, gamma: float = 0.0) -> np.ndarray:
-    """|inner products| [bins, frames] with librosa's wavelets, in float64 and without shortcuts.
-
-    librosa's scale: the L1-normalised wavelets times the square root of their lengths.
-    """
-    import librosa
-
-    freqs = librosa.cqt_frequencies(84, fmin=FMIN, bins_per_octave=12)
-    alpha = librosa.filters._relative_bandwidth(freqs=freqs)
-    wavelets, lengths = librosa.filters.wavelet(
-        freqs=freqs, sr=RATE, pad_fft=False, norm=1, gamma=gamma, alpha=alpha, dtype=np.complex128
-    )
-    results = np.zeros((84, 1 + len(clip) // HOP))
-    for index, (kernel, length) in enumerate(zip(wavelets, lengths, strict=True)):
-        taps = np.asarray(kernel)
-        # librosa counts taps from floor(-length / 2): the middle of odd ones is a sample late.
-        half = (len(taps) + 1) // 2
-        padded = np.pad(clip, (half, len(taps)))
-        frames = np.lib.stride_tricks.sliding_window_view(padded, len(taps))[::HOP]
-        products = frames[: results.shape[1]] @ np.conj(taps)
-        results[index] = np.abs(products) * np.sqrt(length)
-    return results
-
-
-def relative(found: Any, expected: np.ndarray) -> float:
-    """Relative L2 distance of [bins, frames], over the frames that both have."""
-    found = np.asarray(found, np.complex128 if np.iscomplexobj(found) else np.float64)
-    frames = min(found.shape[-1], expected.shape[-1])
-    found, expected = found[..., :frames], expected[..., :frames]
-    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
-
-
-def run_accuracy(missing: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Distances to double precision, and signal-to-noise ratios of round trips."""
-    import librosa
-
-    clip = accuracy_clip()
-    single = clip.astype(np.float32)
-    peers = Peers(single[None])
-    geometry = {"n_fft": N_FFT, "hop_length": HOP}
-    reflect = {**geometry, "pad_mode": "reflect"}
-    quiet = {"verbose": False}
-
-    def ours(module: str, name: str, **options: Any) -> Callable[[], np.ndarray]:
-        return lambda: np.asarray(run_ours(layer(module, name, **options), jnp.asarray(single))()).T
-
-    def theirs(name: str, **options: Any) -> Callable[[], np.ndarray]:
-        def compute() -> np.ndarray:
-            return peers.module(name, **options)()()[0].numpy()
-
-        return compute
-
-    sampled = {"sample_rate": RATE, **geometry}
-    named = {"sr": RATE, **geometry}
-    power = librosa.feature.melspectrogram(y=clip, sr=RATE, **reflect)
-    zeros = {"pad_mode": "constant"}
-    cases: list[tuple[str, np.ndarray, Any, Any]] = [
-        (
-            "STFT magnitude",
-            np.abs(librosa.stft(clip, **reflect)),
-            ours("stft", "STFT", **sampled),
-            theirs("STFT", **named, output_format="Magnitude", **quiet),
-        ),
-        (
-            "mel",
-            power,
-            ours("mel", "MelSpectrogram", **sampled),
-            theirs("MelSpectrogram", **named, **quiet),
-        ),
-        (
-            "MFCC",
-            librosa.feature.mfcc(y=clip, sr=RATE, **reflect),
-            ours("mel", "MFCC", **sampled),
-            theirs("MFCC", **named, **quiet),
-        ),
-        (
-            "chroma",
-            librosa.feature.chroma_stft(y=clip, sr=RATE, tuning=0.0, **reflect),
-            ours("chroma", "Chroma", **sampled),
-            None,
-        ),
-        (
-            "PCEN of magnitudes",
-            librosa.pcen(np.abs(librosa.stft(clip, **reflect)) * 2**31, sr=RATE, hop_length=HOP),
-            lambda: (
-                np.asarray(
-                    run_ours(
-                        layer("pcen", "PCEN", sample_rate=RATE, hop_length=HOP),
-                        jnp.asarray(np.abs(librosa.stft(single, **reflect)).T * np.float32(2**31)),
-                    )()
-                ).T
-            ),
-            None,
-        ),
-        (
-            "time stretch 1.25",
-            librosa.effects.time_stretch(clip, rate=1.25)[None],
-            lambda: ours("time_scale", "TimeStretch", rate=1.25)()[None],
-            None,
-        ),
-    ]
-    direct = direct_cqt(clip)
-    for name in CQT_LAYERS:
-        more = {} if name == "CQT1992" else quiet
-        cases.append(
-            (
-                name,
-                direct,
-                ours("constant_q", name, **CQT, **zeros),
-                theirs(name, **THEIR_CQT, **zeros, **more),
-            )
-        )
-    varied = direct_cqt(clip, gamma=VQT_GAMMA)
-    cases.append(
-        (
-            "VQT",
-            varied,
-            ours("constant_q", "VQT", **CQT, **zeros, gamma=VQT_GAMMA),
-            theirs("VQT", **THEIR_CQT, **zeros, gamma=VQT_GAMMA, **quiet),
-        )
-    )
-    results = []
-    for name, expected, mine, peer in cases:
-        row: dict[str, Any] = {"layer": name, "ours": None, "nnaudio": None}
-        for side, make in (("ours", mine), ("nnaudio", peer)):
-            if make is not None:
-                value = attempt(
-                    lambda make=make, expected=expected: relative(make(), expected),
-                    f"accuracy {name}, {side}",
-                    missing,
-                )
-                row[side] = value
-        results.append(row)
-    for name, expected, found in (
-        ("librosa.cqt, itself", direct, lambda: np.abs(librosa.cqt(clip, **THEIR_CQT))),
-        ("librosa.vqt, itself", varied,
-         lambda: np.abs(librosa.vqt(clip, **THEIR_CQT, gamma=VQT_GAMMA))),
-    ):  # fmt: skip
-        results.append({"layer": name, "librosa": relative(found(), expected)})
-    return results, round_trips(single, peers, missing)
-
-
-def round_trips(clip: np.ndarray, peers: Peers, missing: list[str]) -> list[dict[str, Any]]:
-    """dB of a clip after analysis and synthesis."""
-    import librosa
-
-    length = len(clip)
-    geometry = {"n_fft": N_FFT, "hop_length": HOP}
-
-    def ours_stft() -> Any:
-        spectrum = run_ours(
-            layer("stft", "STFT", **geometry, output_format="complex"), jnp.asarray(clip)
-        )()
-        inverse = layer("inverse_stft", "InverseSTFT", **geometry)
-        return run_ours(inverse, spectrum, length=length)()
-
-    def torch_stft() -> Any:
-        torch = peers.torch
-        window, values = torch.hann_window(N_FFT), peers.tensor(clip)
-        spectrum = torch.stft(values, N_FFT, HOP, window=window, return_complex=True)
-        return torch.istft(spectrum, N_FFT, HOP, window=window, length=length).numpy()
-
-    def their_stft() -> Any:
-        options = {"sr": RATE, **geometry, "verbose": False}
-        forward = peers.quiet(lambda: peers.nnaudio.STFT(**options, output_format="Complex"))
-        inverse = peers.quiet(lambda: peers.nnaudio.iSTFT(**options))
-        with peers.torch.no_grad():
-            spectrum = forward(peers.tensor(clip[None]))
-            return inverse(spectrum, onesided=True, length=length)[0].numpy()
-
-    def ours_cqt() -> Any:
-        model = layer("invertible_cqt", "InvertibleCQT", **INVERTIBLE)
-        coefficients = run_ours(model, jnp.asarray(clip))()
-        return model.apply({}, coefficients, length=length, method="decode")
-
-    def librosa_cqt() -> Any:
-        shared = {"sr": RATE, "hop_length": HOP, "fmin": FMIN, "bins_per_octave": 12}
-        return librosa.icqt(librosa.cqt(clip, **THEIR_CQT), length=length, **shared)
-
-    def their_cqt() -> Any:
-        features = importlib.import_module("nnAudio2.features.cqt")
-        options = {**THEIR_CQT, "verbose": False}
-        forward = peers.quiet(lambda: features.CQT1992v2(**options, output_format="Complex"))
-        inverse = peers.quiet(lambda: features.iCQT(**options))
-        with peers.torch.no_grad():
-            found = inverse(forward(peers.tensor(clip[None])), length=length)
-        return np.ravel(found.numpy())
-
-    trips = {
-        ("STFT", "ours"): ours_stft,
-        ("STFT", "librosa"): lambda: librosa.istft(
-            librosa.stft(clip, **geometry), hop_length=HOP, length=length
-        ),
-        ("STFT", "torch"): torch_stft,
-        ("STFT", "nnAudio"): their_stft,
-        ("CQT", "ours"): ours_cqt,
-        ("CQT", "librosa"): librosa_cqt,
-        ("CQT", "nnaudio2"): their_cqt,
-    }
-    results = []
-    for (transform, who), trip in trips.items():
-        what = f"round trip {transform}, {who}"
-        found = attempt(lambda trip=trip: common.snr_db(clip, trip()), what, missing)
-        results.append({"transform": transform, "who": who, "snr_db": found})
-    return results
 
 
 def parse_arguments() -> argparse.Namespace:

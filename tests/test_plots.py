@@ -174,5 +174,5 @@ def test_magnitudes_of_any_bins():
     assert image[7, 4] == 0.0
     assert np.sum(image > -40.0) == 1
     assert mesh.get_clim() == (-40.0, 0.0)
-    assert [label.get_text() for label in axis.get_yticklabels()][0] == "100"
+    assert next(label.get_text() for label in axis.get_yticklabels()) == "100"
     assert np.std(_pixels(figure)) > 0.05

@@ -1,0 +1,231 @@
+"""What the benchmark of spectrogram layers compares: ours, and peers that may be installed."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib
+import importlib.util
+import io
+import os
+import pkgutil
+import statistics
+import time
+from collections.abc import Callable
+from multiprocessing.pool import ThreadPool
+from typing import Any, NamedTuple
+
+# Before PyTorch's OpenMP is loaded: its idle threads would spin on the cores of the other side.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.signal
+
+Operation = Callable[[], Any]
+Builder = Callable[[], Operation]
+
+BATCH, RATE, DURATION_S = 16, 22_050, 10
+LENGTH = RATE * DURATION_S
+HOP, N_FFT = 512, 2048
+FMIN = 32.703
+BURST, BURST_S = 8, 0.5
+CQT = {"sample_rate": RATE, "hop_length": HOP, "fmin": FMIN, "n_bins": 84, "bins_per_octave": 12}
+THEIR_CQT = {"sr": RATE, "hop_length": HOP, "fmin": FMIN, "n_bins": 84, "bins_per_octave": 12}
+# Exact inversion needs a hop that the broadest band allows: None is the longest one.
+INVERTIBLE = {**CQT, "hop_length": None, "layout": "ragged"}
+VQT_GAMMA = 10.0
+CQT_LAYERS = ("CQT1992v2", "CQT1992", "CQT2010v2", "CQT2010")
+
+
+class Row(NamedTuple):
+    """One comparison: how to build ours and each peer, all of them only when asked."""
+
+    ours: Builder
+    peers: dict[str, Builder]
+
+
+def timed(operation: Operation, burst: int) -> float:
+    """Seconds per call: one call to settle, then a burst back to back."""
+    operation()
+    start = time.perf_counter()
+    for _ in range(burst):
+        operation()
+    return (time.perf_counter() - start) / burst
+
+
+def compare(ours: Operation, peer: Operation, pairs: int) -> dict[str, float]:
+    """Times two operations in turns, slow ones with shorter bursts."""
+    bursts = []
+    for operation in (ours, peer):
+        operation()
+        once = timed(operation, 1)
+        bursts.append(max(1, min(BURST, round(BURST_S / max(once, 1e-6)))))
+    sides = ((ours, bursts[0], []), (peer, bursts[1], []))
+    for index in range(pairs):
+        for operation, burst, times in sides if index % 2 == 0 else sides[::-1]:
+            times.append(timed(operation, burst))
+    ours_s, peer_s = sides[0][2], sides[1][2]
+    ratios = [b / a for a, b in zip(ours_s, peer_s, strict=True)]
+    quartiles = statistics.quantiles(ratios, n=4) if pairs > 1 else [ratios[0]] * 3
+    seconds = BATCH * DURATION_S
+    return {
+        "ours_ms": 1e3 * statistics.median(ours_s),
+        "peer_ms": 1e3 * statistics.median(peer_s),
+        "ratio": statistics.median(ratios),
+        "ratio_lower_quartile": quartiles[0],
+        "ratio_upper_quartile": quartiles[2],
+        "ours_times_real_time": seconds / statistics.median(ours_s),
+        "peer_times_real_time": seconds / statistics.median(peer_s),
+    }
+
+
+def layer(module: str, name: str, **options: Any) -> Any:
+    """A layer of ours, from its module or another one of ``isincnet_jax.layers``.
+
+    Raises:
+        ImportError: where no module has it.
+    """
+    from isincnet_jax import layers
+
+    others = [info.name for info in pkgutil.iter_modules(layers.__path__)]
+    for candidate in (module, *others):
+        if candidate in others:
+            found = importlib.import_module(f"isincnet_jax.layers.{candidate}")
+            if hasattr(found, name):
+                return getattr(found, name)(**options)
+    raise ImportError(f"no layer {name} in isincnet_jax.layers")
+
+
+def run_ours(model: Any, *inputs: Any, method: str | None = None, **keywords: Any) -> Operation:
+    """The jitted layer with its variables as inputs, as a user would call it."""
+    variables = model.init(jax.random.key(0), *inputs, method=method, **keywords)
+    apply = jax.jit(lambda v, *args: model.apply(v, *args, method=method, **keywords))
+    return lambda: jax.block_until_ready(apply(variables, *inputs))
+
+
+def train_ours(model: Any, waveform: jax.Array) -> Operation:
+    """Loss and gradient with respect to all parameters; there must be some."""
+    variables = model.init(jax.random.key(0), waveform[:1])
+    if not jax.tree.leaves(variables.get("params", {})):
+        raise ValueError(f"{type(model).__name__} has nothing to train")
+
+    @jax.jit
+    def step(params: Any, x: jax.Array) -> Any:
+        def loss(params: Any) -> jax.Array:
+            return jnp.mean(jnp.abs(model.apply({**variables, "params": params}, x)) ** 2)
+
+        return jax.value_and_grad(loss)(params)
+
+    return lambda: jax.block_until_ready(step(variables["params"], waveform))
+
+
+class Peers:
+    """Builders of the peers' operations; importing happens when one is built."""
+
+    def __init__(self, clips: np.ndarray) -> None:
+        self.clips = clips
+        self.pool = ThreadPool(2)
+        atexit.register(self.pool.terminate)
+
+    @property
+    def torch(self) -> Any:
+        """PyTorch on all cores."""
+        import torch
+
+        torch.set_num_threads(os.cpu_count() or 1)
+        return torch
+
+    @property
+    def nnaudio(self) -> Any:
+        """nnAudio's layers."""
+        # nnAudio 0.3.3 asks scipy for a window where scipy < 1.13 had it; the rows would be lost.
+        if not hasattr(scipy.signal, "blackmanharris"):
+            scipy.signal.blackmanharris = scipy.signal.windows.blackmanharris
+        return importlib.import_module("nnAudio.features")
+
+    def tensor(self, array: Any) -> Any:
+        """A PyTorch copy of an array."""
+        return self.torch.from_numpy(np.array(array))
+
+    def quiet(self, make: Callable[[], Any]) -> Any:
+        """A layer of nnAudio, without what it prints."""
+        with contextlib.redirect_stdout(io.StringIO()):
+            return make()
+
+    def module(self, name: str, *, inputs: Any = None, call: Any = None, **options: Any) -> Builder:
+        """nnAudio's layer of that name over the batch, without gradients."""
+
+        def build() -> Operation:
+            model = self.quiet(lambda: getattr(self.nnaudio, name)(**options))
+            values = self.tensor(self.clips if inputs is None else inputs())
+
+            def operation() -> Any:
+                with self.torch.no_grad():
+                    return model(values, **(call or {}))
+
+            return operation
+
+        return build
+
+    def train(self, name: str, **options: Any) -> Builder:
+        """Loss and gradient with respect to nnAudio's trainable parameters."""
+
+        def build() -> Operation:
+            model = self.quiet(lambda: getattr(self.nnaudio, name)(**options))
+            if not any(p.requires_grad for p in model.parameters()):
+                raise ValueError(f"nnAudio's {name} has nothing to train")
+            values = self.tensor(self.clips)
+
+            def operation() -> Any:
+                model.zero_grad(set_to_none=True)
+                loss = (model(values) ** 2).mean()
+                loss.backward()
+                return loss
+
+            return operation
+
+        return build
+
+    def librosa(self, function: Callable[[Any, np.ndarray], Any], inputs: Any = None) -> dict:
+        """Both ways of calling librosa: the batch at once, and two threads over the clips."""
+
+        def values() -> Any:
+            return self.clips if inputs is None else inputs()
+
+        def at_once() -> Operation:
+            import librosa
+
+            batch = values()
+            return lambda: function(librosa, batch)
+
+        def threads() -> Operation:
+            import librosa
+
+            batch = list(values())
+            return lambda: self.pool.map(lambda clip: function(librosa, clip), batch)
+
+        return {"librosa": at_once, "librosa, 2 threads": threads}
+
+    def librosax(self, function: Callable[[Any, Any], Any]) -> Builder:
+        """librosax over the batch, jitted."""
+
+        def build() -> Operation:
+            module = importlib.import_module("librosax")
+            run = jax.jit(lambda x: function(module, x))
+            values = jnp.asarray(self.clips)
+            return lambda: jax.block_until_ready(run(values))
+
+        return build
+
+
+def attempt(make: Callable[[], Any], what: str, missing: list[str]) -> Any:
+    """The made thing, or None, with one line on why, where a peer or layer is not usable."""
+    try:
+        return make()
+    except Exception as error:
+        text = " ".join(str(error).split())[:160]
+        missing.append(f"{what}: {type(error).__name__}: {text}")
+        print(f"  MISSING {missing[-1]}", flush=True)
+        return None
