@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import readme_spectrograms
 import readme_training
 
 HERE = Path(__file__).parent
@@ -152,6 +153,8 @@ def main() -> None:
     updated = replace(replace(text, "measured", render()), "benchmark", render_benchmark())
     names = ("learned", "training", "resilience")
     updated = replace(updated, "training", readme_training.render(*map(load, names)))
+    layers = readme_spectrograms.render(load("spectrograms"), load("invertible"))
+    updated = replace(updated, "spectrograms", layers)
     if options.check:
         sys.exit(0 if updated == text else "README.md: the measured tables are out of date")
     README.write_text(updated)
