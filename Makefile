@@ -42,6 +42,8 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/resilience.py --kills 20
 	$(BIN)/python benchmarks/phase.py
 	$(BIN)/python benchmarks/rate.py
+	$(BIN)/python benchmarks/spectrograms.py
+	$(BIN)/python benchmarks/invertible.py
 
 clean:
 	rm -rf $(VENV) demo_output build dist .pytest_cache .ruff_cache .hypothesis
