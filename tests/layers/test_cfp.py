@@ -21,7 +21,9 @@ def test_values_are_those_of_the_function_and_there_are_no_variables(rng):
     expected = cfp.combined_frequency_periodicity(clip, **SMALL)
     for found, part in zip(features, expected, strict=True):
         np.testing.assert_allclose(found, part, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(layer.apply({}, clip), expected.salience, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        jax.jit(layer.apply)({}, clip), expected.salience, rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("center", [True, False])

@@ -33,7 +33,7 @@ def test_default_layer_runs_without_variables(layer_type):
     layer = layer_type()
     clip = np.zeros((2, 3, 2000), np.float32)
     assert layer.init(KEY, clip[0, 0]) == {}
-    result = layer.apply({}, clip)
+    result = jax.jit(layer.apply)({}, clip)
     assert result.shape == (2, 3, 4, 84)
     assert result.dtype == jnp.float32
     assert layer.frequencies.shape == (84,)
@@ -57,7 +57,7 @@ def test_440_hz_lands_in_bin_45_at_equal_levels(rate):
             sample_rate=rate, fmin=55.0 * 2 ** (-9 / 12), hop_length=512, normalization_type="wrap"
         )
         clips = np.sin(2 * np.pi * frequencies[:, None] * time).astype(np.float32)
-        result = np.asarray(layer.apply({}, clips))
+        result = np.asarray(jax.jit(layer.apply)({}, clips))
         middle = result[:, result.shape[1] // 2]
         assert [int(np.argmax(row)) for row in middle] == [33, 45, 57]
         levels_db = 20 * np.log10(middle.max(axis=1))
@@ -75,9 +75,9 @@ def test_training_starts_at_the_fixed_design(layer_type, hop):
     trainable = layer_type(**arguments, trainable_kernels=True)
     variables = trainable.init(KEY, small_clip())
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
-    expected = fixed.apply({}, small_clip())
+    expected = jax.jit(fixed.apply)({}, small_clip())
     # The fixed design of the direct layers is within 7e-6 of the full-rate kernels.
-    assert relative(trainable.apply(variables, small_clip()), expected) < 1e-5
+    assert relative(jax.jit(trainable.apply)(variables, small_clip()), expected) < 1e-5
     kernels = np.asarray(trainable.apply(variables, method="padded_kernels"))
     design = fixed.bank.padded_wavelets()
     edge = (kernels.shape[1] - design.shape[1]) // 2
@@ -96,7 +96,7 @@ def test_gradients_are_those_of_finite_differences(layer_type, x64):
     variables = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), variables)
 
     def loss(variables, clip):
-        return jnp.mean(layer.apply(variables, clip) ** 2)
+        return jnp.mean(jax.jit(layer.apply)(variables, clip) ** 2)
 
     gradients = jax.jit(jax.grad(loss, (0, 1)))(variables, clip)
     rng = np.random.default_rng(9)
@@ -127,9 +127,9 @@ def test_gradients_on_silence_are_finite(layer_type, output_format):
     variables = layer.init(KEY, silence)
 
     def loss(variables, clip):
-        return jnp.sum(jnp.abs(layer.apply(variables, clip)) ** 2)
+        return jnp.sum(jnp.abs(jax.jit(layer.apply)(variables, clip)) ** 2)
 
-    for leaf in jax.tree.leaves(jax.grad(loss, (0, 1))(variables, silence)):
+    for leaf in jax.tree.leaves(jax.jit(jax.grad(loss, (0, 1)))(variables, silence)):
         assert np.all(np.isfinite(np.asarray(leaf)))
 
 
@@ -139,7 +139,7 @@ def test_short_clips_of_any_shape(layer_type, length):
     """nnAudio fails on 0.25 s and on several channels."""
     layer = layer_type(fmin=130.8, n_bins=24, output_format="complex")
     clip = np.random.default_rng(length).standard_normal((2, 1, length)).astype(np.float32)
-    eager = layer.apply({}, clip)
+    eager = jax.jit(layer.apply)({}, clip)
     assert eager.shape == (2, 1, 1 + length // 512, 24)
     # A clip of one sample is constant: far below all bins, where float32 rounding is what is left.
     jitted = jax.jit(lambda x: layer.apply({}, x))(clip)
@@ -152,7 +152,7 @@ def test_frames_that_begin_at_multiples_of_the_hop():
     layer = CQT1992v2(**SMALL, center=False, output_format="complex")
     frame = layer.bank.frame_length
     clip = small_clip()[0]
-    result = np.asarray(layer.apply({}, clip))
+    result = np.asarray(jax.jit(layer.apply)({}, clip))
     design = layer.bank.padded_wavelets()
     assert len(result) == 1 + (len(clip) - frame) // 100 == len(layer.frame_times(len(clip)))
     assert layer.frame_times(len(clip))[0] == frame // 2 / 8000
@@ -162,9 +162,10 @@ def test_frames_that_begin_at_multiples_of_the_hop():
         layer.apply({}, clip[: frame - 1])
 
 
+@pytest.mark.slow
 def test_every_argument_has_an_effect():
     """nnAudio accepts some and ignores them."""
-    base = np.asarray(CQT2010v2(**SMALL).apply({}, small_clip()))
+    base = np.asarray(jax.jit(CQT2010v2(**SMALL).apply)({}, small_clip()))
     changes = [
         {"fmin": 230.0},
         {"filter_scale": 0.8},
@@ -177,10 +178,11 @@ def test_every_argument_has_an_effect():
         {"output_format": "power"},
     ]
     for change in changes:
-        other = np.asarray(CQT2010v2(**{**SMALL, **change}).apply({}, small_clip()))
+        layer = CQT2010v2(**{**SMALL, **change})
+        other = np.asarray(jax.jit(layer.apply)({}, small_clip()))
         assert relative(other, base) > 1e-3, change
     assert CQT1992v2(sample_rate=8000, fmin=100.0, fmax=800.0).frequencies[-1] == pytest.approx(800)
-    assert relative(VQT(**SMALL, gamma=30.0).apply({}, small_clip()), base) > 1e-2
+    assert relative(jax.jit(VQT(**SMALL, gamma=30.0).apply)({}, small_clip()), base) > 1e-2
 
 
 @pytest.mark.parametrize(

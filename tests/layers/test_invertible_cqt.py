@@ -90,9 +90,9 @@ def test_gradients_on_silence_are_finite(kind, output_format):
     layer = kind(**SMALL, output_format=output_format)
 
     def loss(clip):
-        return jnp.sum(jnp.abs(jnp.real(layer.apply({}, clip)) + 0.1) ** 2)
+        return jnp.sum(jnp.abs(jnp.real(jax.jit(layer.apply)({}, clip)) + 0.1) ** 2)
 
-    assert np.all(np.isfinite(jax.grad(loss)(jnp.zeros(300))))
+    assert np.all(np.isfinite(jax.jit(jax.grad(loss))(jnp.zeros(300))))
 
 
 @pytest.mark.parametrize("kind", LAYERS)
@@ -118,11 +118,12 @@ def test_gradients_are_finite_differences(kind, layout, x64, rng):
 def test_jitted_is_eager(kind, rng):
     layer = kind(**SMALL, output_format="magnitude")
     clip = rng.standard_normal((2, 555)).astype(np.float32)
-    eager = layer.apply({}, clip)
+    eager = jax.jit(layer.apply)({}, clip)
     jitted = jax.jit(lambda x: layer.apply({}, x))(clip)
     np.testing.assert_allclose(jitted, eager, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_every_attribute_has_an_effect(rng):
     """nnAudio accepts arguments and ignores them."""
     clip = rng.standard_normal(400).astype(np.float32)
@@ -151,7 +152,7 @@ def test_every_attribute_has_an_effect(rng):
 
 
 def layer_output(layer, clip):
-    found = jax.tree.leaves(layer.apply({}, clip))
+    found = jax.tree.leaves(jax.jit(layer.apply)({}, clip))
     return np.concatenate([np.asarray(a).ravel() for a in found])
 
 
