@@ -26,8 +26,10 @@ lint: $(VENV)/.dev
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 
+# Compiling takes most of the time. The programs are the same at this level, only LLVM spends a
+# third less on them; `make test-slow` and the benchmarks run what users run.
 test: lint
-	$(PYTEST) -n 2 -m "not slow"
+	XLA_FLAGS="--xla_backend_optimization_level=0 $$XLA_FLAGS" $(PYTEST) -n 2 -m "not slow"
 
 test-slow: $(VENV)/.dev
 	$(PYTEST) -m slow
