@@ -24,13 +24,17 @@ _EXPORTS = {
     "DecoderSpec": "isincnet_jax.layers.decoding",
     "FilterbankSpec": "isincnet_jax.layers.spec",
     "Gammatonegram": "isincnet_jax.layers.gammatone",
+    "GaussianPooling": "isincnet_jax.layers.pooling",
     "GriffinLim": "isincnet_jax.layers.griffin_lim",
     "InverseGammatone": "isincnet_jax.layers.inverse_mel",
     "InverseMel": "isincnet_jax.layers.inverse_mel",
     "InverseSTFT": "isincnet_jax.layers.inverse_stft",
     "InvertibleCQT": "isincnet_jax.layers.invertible_cqt",
+    "LeafFrontend": "isincnet_jax.layers.leaf",
+    "LogCompression": "isincnet_jax.layers.compression",
     "MFCC": "isincnet_jax.layers.mel",
     "MelSpectrogram": "isincnet_jax.layers.mel",
+    "MuLawCompression": "isincnet_jax.layers.compression",
     "NotInvertibleWarning": "isincnet_jax.layers.decoding",
     "PCEN": "isincnet_jax.layers.pcen",
     "PRESETS": "isincnet_jax.pretrained.hub",
@@ -38,6 +42,7 @@ _EXPORTS = {
     "Quantizer": "isincnet_jax.layers.quantizer",
     "RefinedDecoder": "isincnet_jax.models.refined_decoder",
     "STFT": "isincnet_jax.layers.stft",
+    "SincConv": "isincnet_jax.layers.sinc_conv",
     "SincNet": "isincnet_jax.layers.sincnet",
     "SlicedCQT": "isincnet_jax.layers.invertible_cqt",
     "Synthesis": "isincnet_jax.layers.synthesis",
@@ -71,16 +76,21 @@ __all__ = [
     "DecoderSpec",
     "FilterbankSpec",
     "Gammatonegram",
+    "GaussianPooling",
     "GriffinLim",
     "InverseGammatone",
     "InverseMel",
     "InverseSTFT",
     "InvertibleCQT",
+    "LeafFrontend",
+    "LogCompression",
     "MelSpectrogram",
+    "MuLawCompression",
     "NotInvertibleWarning",
     "PitchShift",
     "Quantizer",
     "RefinedDecoder",
+    "SincConv",
     "SincNet",
     "SlicedCQT",
     "Synthesis",
@@ -101,6 +111,7 @@ if TYPE_CHECKING:
     from isincnet_jax.layers.analysis import Analysis
     from isincnet_jax.layers.cfp import CFP
     from isincnet_jax.layers.chroma import Chroma
+    from isincnet_jax.layers.compression import LogCompression, MuLawCompression
     from isincnet_jax.layers.constant_q import CQT, CQT1992, VQT, CQT1992v2
     from isincnet_jax.layers.decoding import DecoderSpec, NotInvertibleWarning
     from isincnet_jax.layers.design import frame_bounds, suggest_invertible
@@ -109,10 +120,13 @@ if TYPE_CHECKING:
     from isincnet_jax.layers.inverse_mel import InverseGammatone, InverseMel
     from isincnet_jax.layers.inverse_stft import InverseSTFT
     from isincnet_jax.layers.invertible_cqt import InvertibleCQT, SlicedCQT
+    from isincnet_jax.layers.leaf import LeafFrontend
     from isincnet_jax.layers.mel import MFCC, MelSpectrogram
     from isincnet_jax.layers.pcen import PCEN
+    from isincnet_jax.layers.pooling import GaussianPooling
     from isincnet_jax.layers.quantizer import Quantizer
     from isincnet_jax.layers.recursive_cqt import CQT2010, CQT2010v2
+    from isincnet_jax.layers.sinc_conv import SincConv
     from isincnet_jax.layers.sincnet import SincNet
     from isincnet_jax.layers.spec import FilterbankSpec
     from isincnet_jax.layers.stft import STFT
