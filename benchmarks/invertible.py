@@ -4,10 +4,10 @@
 
 Signal-to-noise ratio in dB of encode -> decode in float32, edges included, for every channel of
 every file at its own rate and 12, 24, 36, 48 and 96 bins per octave, up to half the sample rate:
-whole clips as a matrix, and every eighth of them ragged and in slices too. A clip is cut at its end to one of a few lengths
-(at most one sixteenth is lost), because every new length costs a compilation; ``--whole`` keeps
-every clip's own. Then white noise of short, prime and other awkward lengths, impulses at the edges,
-and librosa's inverse of the same clips.
+whole clips as a matrix, and every eighth of them ragged and in slices too. A clip is cut at its end
+to one of a few lengths (at most one sixteenth is lost), because every new length costs a
+compilation; ``--whole`` keeps every clip's own. Then white noise of short, prime and other awkward
+lengths, impulses at the edges, and librosa's inverse of some of the same clips.
 """
 
 from __future__ import annotations

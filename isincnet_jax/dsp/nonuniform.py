@@ -15,7 +15,7 @@ References:
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -139,7 +139,7 @@ def _design_interpolation(
 ) -> Interpolation:
     in_hz = np.asarray(frequencies)
     length = max(_OVERSAMPLING * n_fft, 2 * _BELL_BINS + 2)
-    length = 2 * scipy.fft.next_fast_len(-(-length // 2), real=True)
+    length = 2 * cast(int, scipy.fft.next_fast_len(-(-length // 2), real=True))
     beta = np.pi * _BELL_BINS * (1.0 - n_fft / (2.0 * length)) * 0.995
     offsets = np.arange(n_fft) - n_fft // 2
     root = np.sqrt(np.maximum(beta**2 - (np.pi * _BELL_BINS * offsets / length) ** 2, 1e-12))
