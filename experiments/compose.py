@@ -208,3 +208,8 @@ def git_commit() -> str:
         return git("rev-parse", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return os.environ.get("GIT_COMMIT", "unknown")
+
+
+def lasting(config: dict[str, Any]) -> dict[str, Any]:
+    """What of a config should be the same when a run goes on, elsewhere maybe."""
+    return {name: value for name, value in config.items() if name not in ("hosts", "workdir")}

@@ -1,18 +1,25 @@
-"""What a training process does with signals, messages and threads."""
+"""What a training process does with signals, messages, threads, its folder and other hosts."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
 import logging
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
+import ml_collections
 
+from isincnet_jax.pretrained.locking import locked
 from isincnet_jax.training import parallel
 
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of mallopt(3)
 
 
@@ -73,3 +80,27 @@ def keep_memory() -> bool:
         return False
     settings = {_MMAP_MAX: 0, _TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 1 << 26}
     return all([library.mallopt(name, value) for name, value in settings.items()])
+
+
+@contextlib.contextmanager
+def alone(workdir: Path) -> Iterator[None]:
+    """Waits until no other process trains in the folder, where the file system can tell."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(workdir / ".lock"))
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        yield
+
+
+def connect(hosts: ml_collections.ConfigDict) -> None:
+    """Joins the other hosts of a run, if it has any."""
+    if hosts.coordinator == "auto":
+        parallel.initialize_hosts(coordinator="auto")
+    elif hosts.coordinator:
+        parallel.initialize_hosts(
+            coordinator=hosts.coordinator, num_hosts=hosts.count, host_index=hosts.index
+        )
+    if jax.process_index() != 0:
+        logging.getLogger().setLevel(logging.WARNING)  # the first host speaks for all

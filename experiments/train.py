@@ -15,13 +15,11 @@ stopped it, which writes a checkpoint first (a second Ctrl-C does not wait for t
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +31,6 @@ from isincnet_jax.data.corpus import CorpusError
 from isincnet_jax.data.pipeline import validation_clips
 from isincnet_jax.evaluation.clips import evaluate_clips
 from isincnet_jax.pretrained.folder import export_pretrained
-from isincnet_jax.pretrained.locking import locked
-from isincnet_jax.training import parallel
 from isincnet_jax.training.checkpoints import CheckpointError, Checkpoints
 from isincnet_jax.training.logs import RunLog
 from isincnet_jax.training.loop import DivergedError, fit
@@ -50,12 +46,12 @@ from compose import (
     build_step,
     first_state,
     git_commit,
+    lasting,
     with_weights_of,
 )
 from models import Model, build_model
-from process import Screen, Stop, keep_memory, silence_threads
+from process import Screen, Stop, alone, connect, keep_memory, silence_threads
 
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 _logger = logging.getLogger("train")
 
 
@@ -104,7 +100,7 @@ def _open_run(
     meta = {"config": json.loads(config.to_json_best_effort()), "git_commit": git_commit()}
     if jax.process_index() == 0:
         workdir.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(_alone(workdir))
+        stack.enter_context(alone(workdir))
     checkpoints = stack.enter_context(
         Checkpoints(
             workdir,
@@ -118,7 +114,7 @@ def _open_run(
     if restored is not None:
         state = restored.state
         _logger.info("resumed from step %d in %s", restored.step, workdir)
-        changed = first_difference(_lasting(restored.meta["config"]), _lasting(meta["config"]))
+        changed = first_difference(lasting(restored.meta["config"]), lasting(meta["config"]))
         if changed and jax.process_index() == 0:
             _logger.warning("the config is not the one of that checkpoint: %s", changed)
     elif config.init_from:
@@ -127,23 +123,6 @@ def _open_run(
         return checkpoints, None, state, meta
     log = stack.enter_context(RunLog(workdir, resume_step=int(state.step)))
     return checkpoints, log, state, meta
-
-
-def _lasting(config: dict[str, Any]) -> dict[str, Any]:
-    """What of a config should be the same when a run goes on, elsewhere maybe."""
-    return {name: value for name, value in config.items() if name not in ("hosts", "workdir")}
-
-
-@contextlib.contextmanager
-def _alone(workdir: Path) -> Iterator[None]:
-    """Waits until no other process trains in the folder, where the file system can tell."""
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(locked(workdir / ".lock"))
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-        yield
 
 
 def _evaluation_clips(config: ml_collections.ConfigDict, data: Any) -> Any:
@@ -178,17 +157,6 @@ def _export(workdir: Path, model: Model, state: TrainState, meta: dict[str, Any]
     _logger.info("exported: isincnet_jax.from_pretrained(%r)", str(workdir / "export"))
 
 
-def _connect(hosts: ml_collections.ConfigDict) -> None:
-    if hosts.coordinator == "auto":
-        parallel.initialize_hosts(coordinator="auto")
-    elif hosts.coordinator:
-        parallel.initialize_hosts(
-            coordinator=hosts.coordinator, num_hosts=hosts.count, host_index=hosts.index
-        )
-    if jax.process_index() != 0:
-        logging.getLogger().setLevel(logging.WARNING)  # the first host speaks for all
-
-
 def main() -> None:
     """Runs the config; errors that a user can mend are one message, without a traceback."""
     if {"-h", "--help"} & set(sys.argv[1:]):
@@ -202,7 +170,7 @@ def main() -> None:
     keep_memory()
     try:
         config = read_config(sys.argv[1:])
-        _connect(config.hosts)
+        connect(config.hosts)
         sys.exit(train(config))
     except OSError as error:
         reason = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"

@@ -1,0 +1,258 @@
+r"""Trains a classifier of genres or speakers as a config says, and goes on where it stopped.
+
+    python experiments/train_classifier.py --config=experiments/configs/classifier_genre.py \
+        --config.data=DIR [--config.field=value ...]
+
+``--config.data=DIR`` is short for ``--config.data.path=DIR``; several folders, divided by commas,
+are put together, and files of the same name are one track. Writes checkpoints, ``log.jsonl``,
+TensorBoard events and, at the end, ``result.json`` (accuracy by track and its interval, confusion,
+how far the filters moved) into ``config.workdir``, and prints the table. The same command goes on
+with a run that was interrupted. The fields, what they mean and their defaults are in
+``experiments/configs/classifier_genre.py``. Without data, try ``--config.data.source=generated``.
+
+Exit status: 0 when the run is finished; 1 after an error; 143 and 130 when SIGTERM or Ctrl-C
+stopped it, which writes a checkpoint first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from isincnet_jax.data.chunks import ChunkPlan, track_chunks
+from isincnet_jax.data.corpus import CorpusError
+from isincnet_jax.data.labelled import Labelled
+from isincnet_jax.training import parallel
+from isincnet_jax.training.checkpoints import CheckpointError, Checkpoints
+from isincnet_jax.training.classification import Scores, make_predict, score_tracks
+from isincnet_jax.training.logs import RunLog
+from isincnet_jax.training.loop import DivergedError, fit
+from isincnet_jax.training.state import TrainState, create_state, model_variables
+from isincnet_jax.training.trees import first_difference
+
+import classifiers
+from arguments import read_config
+from classifiers import Classifier
+from compose import build_loop, git_commit, lasting
+from process import Screen, Stop, alone, connect, keep_memory, silence_threads
+
+_DEFAULT = Path(__file__).parent / "configs" / "classifier_genre.py"
+_logger = logging.getLogger("train")
+
+
+def train_classifier(config: ml_collections.ConfigDict) -> int:
+    """One run, from its last checkpoint or from the beginning, to its end.
+
+    Returns:
+        The exit status.
+    """
+    # Whatever is wrong with the config is found before data are read or anything is written.
+    loop = build_loop(config)
+    parallel.check_batch(config.data.batch_size)
+    classifiers.build_optimizer(config, ("frontend",))
+    data = classifiers.build_data(config)
+    _describe(data)
+    classifier = classifiers.build_classifier(config, data.classes)
+    optimizer = classifiers.build_optimizer(config, classifier.filter_paths)
+    evaluator = _Evaluator(config, classifier, data)
+    stop = Stop(config.train.log_every)
+    with contextlib.ExitStack() as stack:
+        state = create_state(classifier.variables, optimizer, key=jax.random.key(config.seed))
+        checkpoints, log, state, meta = _open_run(config, classifier, state, stack)
+        batches = classifiers.batches(config, data, int(state.step))
+        stack.callback(getattr(batches, "close", lambda: None))
+        state = fit(
+            state,
+            classifiers.build_step(config, classifier, optimizer),
+            batches,
+            spec=loop,
+            samples_per_step=config.data.batch_size * classifiers.chunk_samples(config),
+            log=log,
+            checkpoints=checkpoints,
+            meta=meta,
+            evaluate=evaluator.metrics,
+            should_stop=stop,
+            show_progress=log is not None,
+        )
+        if int(state.step) < loop.num_steps:
+            return stop.status
+        if log is not None:
+            _finish(Path(config.workdir), evaluator, state, meta)
+    return 0
+
+
+class _Evaluator:
+    """Classifies the tracks of a split with the variables of a state."""
+
+    def __init__(
+        self, config: ml_collections.ConfigDict, classifier: Classifier, data: Labelled
+    ) -> None:
+        self.classifier, self.data = classifier, data
+        self._plan = ChunkPlan(
+            classifiers.chunk_samples(config),
+            round(config.evaluation.hop_s * config.data.sample_rate),
+            config.evaluation.batch_size,
+        )
+        module = classifier.module
+        self._apply = jax.jit(
+            lambda variables, chunks: module.apply(variables, chunks, method="features")
+        )
+
+    def scores(self, state: TrainState, split: str) -> Scores:
+        """Decisions for all tracks of a split."""
+        predict = make_predict(self._apply, state)
+        batches = track_chunks(self.data, split, self._plan)
+        return score_tracks(predict, batches, self.data.track_labels(split))
+
+    def metrics(self, state: TrainState) -> dict[str, float]:
+        """What an evaluation during training reports; checkpoints are compared by "accuracy"."""
+        scores = self.scores(state, "validation")
+        return {
+            "accuracy": scores.accuracy,
+            "chunk_accuracy": scores.chunk_accuracy,
+            **self.filter_movement(state),
+        }
+
+    def filter_movement(self, state: TrainState) -> dict[str, float]:
+        """How far the centres of learned filters are from where they began, Hz."""
+        if self.classifier.centers_hz is None:
+            return {}
+        now = self.classifier.centers_hz(model_variables(state))
+        moved = np.abs(now - self.classifier.centers_hz(self.classifier.variables))
+        return {"filter_movement_hz": float(np.mean(moved)), "most_moved_hz": float(np.max(moved))}
+
+
+def _describe(data: Labelled) -> None:
+    counts = ", ".join(f"{len(data.track_names(split))} {split}" for split in data.corpora)
+    _logger.info("%d classes; tracks: %s", len(data.classes), counts)
+
+
+def _open_run(
+    config: ml_collections.ConfigDict,
+    classifier: Classifier,
+    state: TrainState,
+    stack: contextlib.ExitStack,
+) -> tuple[Checkpoints, RunLog | None, TrainState, dict[str, Any]]:
+    """The run's folder, for this process only: its checkpoints, log, state and description."""
+    workdir = Path(config.workdir)
+    meta = {"config": json.loads(config.to_json_best_effort()), "git_commit": git_commit()}
+    if jax.process_index() == 0:
+        workdir.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(alone(workdir))
+    checkpoints = stack.enter_context(
+        Checkpoints(
+            workdir,
+            identity=classifier.identity,
+            keep_last=config.train.keep_last,
+            keep_best=config.train.keep_best,
+            best_metric="accuracy",
+        )
+    )
+    restored = checkpoints.restore(state)
+    if restored is not None:
+        state = restored.state
+        _logger.info("resumed from step %d in %s", restored.step, workdir)
+        stored, wanted = (lasting(one["config"]) for one in (restored.meta, meta))
+        changed = first_difference(stored, wanted)
+        if changed and jax.process_index() == 0:
+            _logger.warning("the config is not the one of that checkpoint: %s", changed)
+    if jax.process_index() != 0:
+        return checkpoints, None, state, meta
+    log = stack.enter_context(RunLog(workdir, resume_step=int(state.step)))
+    return checkpoints, log, state, meta
+
+
+def _finish(workdir: Path, evaluator: _Evaluator, state: TrainState, meta: dict[str, Any]) -> None:
+    """Classifies the held-out splits, writes ``result.json`` and prints the table."""
+    result: dict[str, Any] = {
+        **meta,
+        "classes": evaluator.data.classes,
+        **evaluator.filter_movement(state),
+        "splits": {},
+    }
+    lines = [f"{'split':<12} tracks  accuracy, 95 % interval     chunks"]
+    for split in evaluator.data.corpora:
+        if split == "train":
+            continue
+        scores = evaluator.scores(state, split)
+        low, high = scores.interval()
+        result["splits"][split] = {
+            "tracks": len(scores.labels),
+            "accuracy": scores.accuracy,
+            "interval": [low, high],
+            "chunk_accuracy": scores.chunk_accuracy,
+            "confusion": scores.confusion().tolist(),
+        }
+        lines.append(
+            f"{split:<12} {len(scores.labels):>6}  {100 * scores.accuracy:6.2f} %  "
+            f"{100 * low:6.2f} to {100 * high:6.2f}  {100 * scores.chunk_accuracy:6.2f} %"
+        )
+        lines += _by_class(evaluator.data.classes, scores) if split == "test" else []
+    if "filter_movement_hz" in result:
+        lines.append(
+            f"centres of filters moved {result['filter_movement_hz']:.4g} Hz on average, "
+            f"{result['most_moved_hz']:.4g} Hz at most"
+        )
+    (workdir / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+    print("\n".join(lines))  # noqa: T201
+
+
+def _by_class(classes: Sequence[str], scores: Scores) -> list[str]:
+    if len(classes) > 20:
+        return []
+    table = scores.confusion()
+    return [
+        f"  {name:<12} {hits:>4} of {total}"
+        for name, hits, total in zip(classes, table.diagonal(), table.sum(axis=1), strict=True)
+    ]
+
+
+def _spelled_out(arguments: Sequence[str]) -> list[str]:
+    """``--config.data=DIR`` is short for ``--config.data.path=DIR``."""
+    short, full = "--config.data", "--config.data.path"
+    known = [
+        full + argument.removeprefix(short)
+        if argument == short or argument.startswith(short + "=")
+        else argument
+        for argument in arguments
+    ]
+    return [f"--config={_DEFAULT}", *known]
+
+
+def main() -> None:
+    """Runs the config; errors that a user can mend are one message, without a traceback."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__.strip())  # noqa: T201
+        return
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[Screen()], force=True)
+    logging.getLogger("jax").setLevel(logging.WARNING)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    silence_threads()
+    keep_memory()
+    try:
+        config = read_config(_spelled_out(sys.argv[1:]))
+        connect(config.hosts)
+        sys.exit(train_classifier(config))
+    except OSError as error:
+        reason = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+        sys.exit(f"error: {reason or error}")
+    except (CorpusError, CheckpointError, DivergedError, ImportError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+if __name__ == "__main__":
+    main()
