@@ -7,14 +7,13 @@ every file at its own rate and 12, 24, 36, 48 and 96 bins per octave, up to half
 whole clips as a matrix, and every eighth of them ragged and in slices too. A clip is cut at its end
 to one of a few lengths (at most one sixteenth is lost), because every new length costs a
 compilation; ``--whole`` keeps every clip's own. Then white noise of short, prime and other awkward
-lengths, impulses at the edges, and librosa's inverse of some of the same clips.
+lengths, and impulses at the edges. Peers' inverses are in ``spectrograms.py``.
 """
 
 from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -89,21 +88,6 @@ def of_awkward_signals(name: str, resolution: int) -> list[float]:
     return found
 
 
-def of_librosa(clips: list[common.Clip]) -> list[float]:
-    import librosa
-
-    found = []
-    for clip in clips:
-        bins = math.floor(12 * math.log2(clip.sample_rate / 2 / 32.703)) - 1
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            shared: Any = {"sr": clip.sample_rate, "hop_length": 512, "fmin": 32.703}
-            coefficients = librosa.cqt(clip.samples, n_bins=bins, **shared)
-            again = librosa.icqt(coefficients, length=len(clip.samples), **shared)
-        found.append(common.snr_db(clip.samples, again))
-    return [value for value in found if not math.isnan(value)]
-
-
 def main() -> None:
     parser = common.parser_with_audio(__doc__)
     parser.add_argument("--whole", action="store_true", help="do not cut clips")
@@ -126,7 +110,6 @@ def main() -> None:
             results[f"{name}, {resolution} per octave"] = values
             elapsed = time.perf_counter() - started
             print(f"  {name} {resolution}: {values} after {elapsed:.0f} s", flush=True)
-    results["librosa, 12 per octave"] = summary(of_librosa(clips[::20]))
     common.print_table(
         "Round trip of the invertible constant-Q transform, dB",
         ["", "clips: worst", "clips: median", "channels", "awkward signals: worst"],
