@@ -35,7 +35,8 @@ def speed_table(result: dict[str, Any]) -> list[str]:
         ours = max(entry["ours_times_real_time"] for entry in row.values())
         cells = [_times(row[peer]["ratio"]) if peer in row else "" for peer in shown]
         lines.append(f"| {name} | {ours:,.0f} | " + " | ".join(cells) + " |")
-    return [*lines, "", origin(result)]
+    commits = sorted({entry["commit"][:8] for entry in result["comparisons"]})
+    return [*lines, "", f"{origin(result)} Rows measured at {', '.join(commits)}."]
 
 
 def accuracy_table(result: dict[str, Any]) -> list[str]:

@@ -44,6 +44,7 @@ def kernel_memory(missing: list[str]) -> list[dict[str, Any]]:
             def theirs(name: str = name, rate: int = rate, shared: dict = shared) -> int:
                 if name == "CQT1992" and rate > RATE:
                     raise MemoryError("it designs 65537 x 131072 DFT kernels in float64, 64 GiB")
+                peers.refuse_slow(name)
                 model = peers.quiet(lambda: getattr(peers.nnaudio, name)(sr=rate, **shared))
                 tensors = (*model.buffers(), *model.parameters())
                 return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

@@ -122,7 +122,13 @@ def train_ours(model: Any, waveform: jax.Array) -> Operation:
 
 
 class Peers:
-    """Builders of the peers' operations; importing happens when one is built."""
+    """Builders of the peers' operations; importing happens when one is built.
+
+    Attributes:
+        slow: whether to build what takes minutes to build.
+    """
+
+    slow = False
 
     def __init__(self, clips: np.ndarray) -> None:
         self.clips = clips
@@ -149,6 +155,11 @@ class Peers:
         """A PyTorch copy of an array."""
         return self.torch.from_numpy(np.array(array))
 
+    def refuse_slow(self, name: str) -> None:
+        """Raises for the layer of nnAudio whose design takes minutes, unless it was asked for."""
+        if name == "CQT1992" and not self.slow:
+            raise TimeoutError("takes minutes to construct; give --slow-peers")
+
     def quiet(self, make: Callable[[], Any]) -> Any:
         """A layer of nnAudio, without what it prints."""
         with contextlib.redirect_stdout(io.StringIO()):
@@ -158,6 +169,7 @@ class Peers:
         """nnAudio's layer of that name over the batch, without gradients."""
 
         def build() -> Operation:
+            self.refuse_slow(name)
             model = self.quiet(lambda: getattr(self.nnaudio, name)(**options))
             values = self.tensor(self.clips if inputs is None else inputs())
 

@@ -12,6 +12,9 @@ compare with the faster), torch, nnAudio, nnaudio2 (its inverse CQT) and librosa
 installed, or raises, is printed and stands in the results under "missing"; so does a layer of ours.
 Packages outside the environment are read from folders that ``--peer-paths`` names.
 
+``--only`` takes the place of those rows in the results file and keeps the others, each with the
+commit and date of its measurement. nnAudio's CQT1992 takes minutes to construct.
+
 Rows "train ..." are the forward pass and the gradient of the mean squared magnitude with respect
 to the kernels. Accuracy is relative L2 distance to double precision: librosa's where librosa is
 exact, direct inner products with ``librosa.filters.wavelet`` for constant Q.
@@ -22,6 +25,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import json
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -331,7 +335,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--pairs", type=int, default=7, help="timed pairs per comparison")
     parser.add_argument("--only", metavar="ROW,...", help="these rows only; 'none' for no timing")
-    parser.add_argument("--skip-accuracy", action="store_true", help="time and memory only")
+    parser.add_argument("--skip-accuracy", action="store_true", help="time only")
+    parser.add_argument(
+        "--slow-peers", action="store_true", help="nnAudio's CQT1992 too, minutes to construct"
+    )
     parser.add_argument(
         "--peer-paths", metavar="DIR,...", help="folders of peers outside the environment"
     )
@@ -363,6 +370,7 @@ def peer_paths(folders: str | None) -> Iterator[None]:
 
 def main() -> None:
     args = parse_arguments()
+    Peers.slow = args.slow_peers
     # Peers' deprecations; nothing of ours warns.
     warnings.simplefilter("ignore")
     load_before = common.load_average()
@@ -371,8 +379,9 @@ def main() -> None:
     with peer_paths(args.peer_paths):
         rows = chosen(make_rows(clips.astype(np.float32)), args.only)
         comparisons, fastest = run_speed(rows, args.pairs, missing)
-        memory = kernel_memory(missing)
-        distances, trips = ([], []) if args.skip_accuracy else run_accuracy(missing)
+        skip = args.skip_accuracy
+        memory = [] if skip else kernel_memory(missing)
+        distances, trips = ([], []) if skip else run_accuracy(missing)
     header = ["", "peer", "ours ms", "peer ms", "ratio", "quartiles", "ours x real time", "peer"]
     for title, results in (("all peers", comparisons), ("the fastest peer", fastest)):
         common.print_table(
@@ -405,12 +414,28 @@ def main() -> None:
     origin = common.describe_run(
         args, data="uniform noise", clip_count=BATCH, load_average_before=load_before
     )
-    if args.only is not None:
-        print("\nNot written: only a part of the rows ran.")
-        return
-    results = {"comparisons": comparisons, "fastest": fastest, "kernel_bytes": memory,
-               "accuracy": distances, "round_trips": trips, "missing": missing}  # fmt: skip
-    common.write_results("spectrograms", {**origin, "versions_peers": _peers(), **results})
+    results = {"comparisons": comparisons, "kernel_bytes": memory, "accuracy": distances,
+               "round_trips": trips, "missing": missing}  # fmt: skip
+    merged = merge(results, origin)
+    common.write_results("spectrograms", {**origin, "versions_peers": _peers(), **merged})
+
+
+def merge(results: dict[str, Any], origin: dict[str, Any]) -> dict[str, Any]:
+    """What ran now, and of the last results file the rows and parts that did not run now.
+
+    Every comparison carries its own commit, date and load.
+    """
+    mark = {name: origin[name] for name in ("commit", "date", "load_average_before")}
+    comparisons = [{**entry, **mark} for entry in results["comparisons"]]
+    path = common.RESULTS / "spectrograms.json"
+    before = json.loads(path.read_text()) if path.is_file() else {}
+    measured = {entry["row"] for entry in comparisons}
+    kept = [entry for entry in before.get("comparisons", []) if entry["row"] not in measured]
+    others = {
+        name: results[name] or before.get(name, [])
+        for name in ("kernel_bytes", "accuracy", "round_trips")
+    }
+    return {"comparisons": kept + comparisons, **others, "missing": results["missing"]}
 
 
 def _short(value: float | None) -> str:
