@@ -102,6 +102,7 @@ TOUR = textwrap.dedent(
 )
 
 
+@pytest.mark.slow
 def test_annotations_hold_at_run_time():
     pytest.importorskip("beartype")
     result = subprocess.run(

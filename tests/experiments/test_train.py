@@ -36,6 +36,7 @@ def _assert_resumed(result, *, num_kills, save_every):
     assert not result["damaged_checkpoints"]
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_as_if_it_had_not_been(base, finished):
     kills = resilience.run_with_kills(base / "killed", *SHORT, num_kills=1, num_steps=40)
     result = resilience.compare(finished[0], base / "killed", kills)
@@ -126,6 +127,7 @@ def test_eight_devices_draw_the_same_from_a_resident_corpus(start, base):
     np.testing.assert_allclose(_losses(base / "resident8"), _losses(base / "resident1"), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_the_run_goes_on(base, start):
     options = (*SHORT, "--config.train.num_steps=5000", "--config.train.save_every=1000")
     folder = base / "stopped"

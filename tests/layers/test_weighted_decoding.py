@@ -155,6 +155,7 @@ def test_consistent_targets_and_silence_stay_as_they_are(rng):
     assert all(np.all(np.isfinite(gradient)) for gradient in gradients)
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_finite_differences(rng, x64):
     solved = decoding.design_decoder(SPEC)
     operators = weighted_decoding.bank_operators(

@@ -147,7 +147,8 @@ def test_eight_devices_share_batch_statistics(make):
     logits, state = mapped(variables, WAVEFORM[:, None], key)
     wanted, whole = jax.jit(functools.partial(_train, make(**options)))(variables, WAVEFORM, key)
     scale = float(np.abs(wanted).max())
-    np.testing.assert_allclose(np.asarray(logits)[:, 0], wanted, atol=1e-5 * scale)
+    # Sums over devices in another order, through several normalisations in float32.
+    np.testing.assert_allclose(np.asarray(logits)[:, 0], wanted, atol=3e-5 * scale)
     for a, b in zip(*map(jax.tree.leaves, (state, whole)), strict=True):
         everywhere = np.broadcast_to(b, a.shape)
         np.testing.assert_allclose(np.asarray(a), everywhere, rtol=1e-5, atol=1e-5)

@@ -102,6 +102,7 @@ def test_untrained_it_is_the_weighted_least_squares_of_its_cells(rng):
         assert snr_db(expected, found) > 40
 
 
+@pytest.mark.slow
 def test_weights_beat_the_linear_decoder_and_training_helps(rng):
     waveform = signal(rng, 4, 1200)
     linear = isn.build_codec(isn.SincNet(SPEC))
