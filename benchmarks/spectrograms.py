@@ -411,6 +411,8 @@ def main() -> None:
         ["", "", "dB"],
         [[t["transform"], t["who"], "-" if t["snr_db"] is None else t["snr_db"]] for t in trips],
     )
+    if args.peer_paths:
+        args.peer_paths = Path("DIR")  # folders are named, never located
     origin = common.describe_run(
         args, data="uniform noise", clip_count=BATCH, load_average_before=load_before
     )
