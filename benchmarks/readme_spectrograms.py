@@ -35,8 +35,9 @@ def speed_table(result: dict[str, Any]) -> list[str]:
         ours = max(entry["ours_times_real_time"] for entry in row.values())
         cells = [_times(row[peer]["ratio"]) if peer in row else "" for peer in shown]
         lines.append(f"| {name} | {ours:,.0f} | " + " | ".join(cells) + " |")
-    commits = sorted({entry["commit"][:8] for entry in result["comparisons"]})
-    return [*lines, "", f"{origin(result)} Rows measured at {', '.join(commits)}."]
+    runs = {(entry["command"], entry["commit"]): entry for entry in result["comparisons"]}
+    versions = {name: result[name] for name in ("device", "versions")}
+    return [*lines, "", " ".join(origin({**versions, **entry}) for entry in runs.values())]
 
 
 def accuracy_table(result: dict[str, Any]) -> list[str]:

@@ -427,7 +427,7 @@ def merge(results: dict[str, Any], origin: dict[str, Any]) -> dict[str, Any]:
 
     Every comparison carries its own commit, date and load.
     """
-    mark = {name: origin[name] for name in ("commit", "date", "load_average_before")}
+    mark = {name: origin[name] for name in ("command", "commit", "date", "load_average_before")}
     comparisons = [{**entry, **mark} for entry in results["comparisons"]]
     path = common.RESULTS / "spectrograms.json"
     before = json.loads(path.read_text()) if path.is_file() else {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import os
 import subprocess
@@ -29,9 +31,13 @@ from isincnet_jax.training import (
 from isincnet_jax.training import state as train_state
 from isincnet_jax.training import step as train_step
 from isincnet_jax.training.augmentation import AugmentationSpec
+from isincnet_jax.training.checkpoints import Checkpoints
+from isincnet_jax.training.logs import RunLog
 from isincnet_jax.training.loop import LoopSpec
+from isincnet_jax.training.trees import first_difference
 
 from models import Model
+from process import alone
 
 _logger = logging.getLogger(__name__)
 
@@ -213,3 +219,51 @@ def git_commit() -> str:
 def lasting(config: dict[str, Any]) -> dict[str, Any]:
     """What of a config should be the same when a run goes on, elsewhere maybe."""
     return {name: value for name, value in config.items() if name not in ("hosts", "workdir")}
+
+
+def open_run(
+    config: ml_collections.ConfigDict,
+    state: train_state.TrainState,
+    *,
+    identity: Any,
+    stack: contextlib.ExitStack,
+    start: Callable[[train_state.TrainState], train_state.TrainState] = lambda state: state,
+    best_metric: str = "snr_db",
+) -> tuple[Checkpoints, RunLog | None, train_state.TrainState, dict[str, Any]]:
+    """The run's folder, for this process only: its checkpoints, log, state and description.
+
+    Args:
+        config: with ``workdir`` and ``train``.
+        state: of step 0, what a checkpoint must have the structure of.
+        identity: of the model, see :class:`.checkpoints.Checkpoints`.
+        stack: closes what is opened here.
+        start: turns the state into that of a run without a checkpoint.
+        best_metric: the metric of the checkpoints to keep as the best; larger is better.
+    """
+    workdir = Path(config.workdir)
+    meta = {"config": json.loads(config.to_json_best_effort()), "git_commit": git_commit()}
+    if jax.process_index() == 0:
+        workdir.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(alone(workdir))
+    checkpoints = stack.enter_context(
+        Checkpoints(
+            workdir,
+            identity=identity,
+            keep_last=config.train.keep_last,
+            keep_best=config.train.keep_best,
+            best_metric=best_metric,
+        )
+    )
+    restored = checkpoints.restore(state)
+    if restored is None:
+        state = start(state)
+    else:
+        state = restored.state
+        _logger.info("resumed from step %d in %s", restored.step, workdir)
+        changed = first_difference(lasting(restored.meta["config"]), lasting(meta["config"]))
+        if changed and jax.process_index() == 0:
+            _logger.warning("the config is not the one of that checkpoint: %s", changed)
+    if jax.process_index() != 0:
+        return checkpoints, None, state, meta
+    log = stack.enter_context(RunLog(workdir, resume_step=int(state.step)))
+    return checkpoints, log, state, meta

@@ -15,7 +15,6 @@ stopped it, which writes a checkpoint first (a second Ctrl-C does not wait for t
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import signal
@@ -31,11 +30,10 @@ from isincnet_jax.data.corpus import CorpusError
 from isincnet_jax.data.pipeline import validation_clips
 from isincnet_jax.evaluation.clips import evaluate_clips
 from isincnet_jax.pretrained.folder import export_pretrained
-from isincnet_jax.training.checkpoints import CheckpointError, Checkpoints
+from isincnet_jax.training.checkpoints import CheckpointError
 from isincnet_jax.training.logs import RunLog
 from isincnet_jax.training.loop import DivergedError, fit
 from isincnet_jax.training.state import TrainState, model_variables
-from isincnet_jax.training.trees import first_difference
 
 import report
 from arguments import read_config
@@ -45,12 +43,11 @@ from compose import (
     build_optimizer,
     build_step,
     first_state,
-    git_commit,
-    lasting,
+    open_run,
     with_weights_of,
 )
 from models import Model, build_model
-from process import Screen, Stop, alone, connect, keep_memory, silence_threads
+from process import Screen, Stop, connect, keep_memory, silence_threads
 
 _logger = logging.getLogger("train")
 
@@ -68,7 +65,13 @@ def train(config: ml_collections.ConfigDict) -> int:
     clips = _evaluation_clips(config, data)
     stop = Stop(config.train.log_every)
     with contextlib.ExitStack() as stack:
-        checkpoints, log, state, meta = _open_run(config, model, optimizer, stack)
+        checkpoints, log, state, meta = open_run(
+            config,
+            first_state(config, model, optimizer),
+            identity=model.identity,
+            stack=stack,
+            start=lambda state: _with_given_weights(config.init_from, state),
+        )
         batches = data.batches(int(state.step))
         stack.callback(getattr(batches, "close", lambda: None))
         state = fit(
@@ -92,37 +95,8 @@ def train(config: ml_collections.ConfigDict) -> int:
     return 0
 
 
-def _open_run(
-    config: ml_collections.ConfigDict, model: Model, optimizer: Any, stack: contextlib.ExitStack
-) -> tuple[Checkpoints, RunLog | None, TrainState, dict[str, Any]]:
-    """The run's folder, for this process only: its checkpoints, log, state and description."""
-    workdir = Path(config.workdir)
-    meta = {"config": json.loads(config.to_json_best_effort()), "git_commit": git_commit()}
-    if jax.process_index() == 0:
-        workdir.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(alone(workdir))
-    checkpoints = stack.enter_context(
-        Checkpoints(
-            workdir,
-            identity=model.identity,
-            keep_last=config.train.keep_last,
-            keep_best=config.train.keep_best,
-        )
-    )
-    state = first_state(config, model, optimizer)
-    restored = checkpoints.restore(state)
-    if restored is not None:
-        state = restored.state
-        _logger.info("resumed from step %d in %s", restored.step, workdir)
-        changed = first_difference(lasting(restored.meta["config"]), lasting(meta["config"]))
-        if changed and jax.process_index() == 0:
-            _logger.warning("the config is not the one of that checkpoint: %s", changed)
-    elif config.init_from:
-        state = with_weights_of(config.init_from, state)
-    if jax.process_index() != 0:
-        return checkpoints, None, state, meta
-    log = stack.enter_context(RunLog(workdir, resume_step=int(state.step)))
-    return checkpoints, log, state, meta
+def _with_given_weights(init_from: str | None, state: TrainState) -> TrainState:
+    return with_weights_of(init_from, state) if init_from else state
 
 
 def _evaluation_clips(config: ml_collections.ConfigDict, data: Any) -> Any:

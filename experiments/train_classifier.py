@@ -34,18 +34,16 @@ from isincnet_jax.data.chunks import ChunkPlan, track_chunks
 from isincnet_jax.data.corpus import CorpusError
 from isincnet_jax.data.labelled import Labelled
 from isincnet_jax.training import parallel
-from isincnet_jax.training.checkpoints import CheckpointError, Checkpoints
+from isincnet_jax.training.checkpoints import CheckpointError
 from isincnet_jax.training.classification import Scores, make_predict, score_tracks
-from isincnet_jax.training.logs import RunLog
 from isincnet_jax.training.loop import DivergedError, fit
 from isincnet_jax.training.state import TrainState, create_state, model_variables
-from isincnet_jax.training.trees import first_difference
 
 import classifiers
 from arguments import read_config
 from classifiers import Classifier
-from compose import build_loop, git_commit, lasting
-from process import Screen, Stop, alone, connect, keep_memory, silence_threads
+from compose import build_loop, open_run
+from process import Screen, Stop, connect, keep_memory, silence_threads
 
 _DEFAULT = Path(__file__).parent / "configs" / "classifier_genre.py"
 _logger = logging.getLogger("train")
@@ -69,7 +67,13 @@ def train_classifier(config: ml_collections.ConfigDict) -> int:
     stop = Stop(config.train.log_every)
     with contextlib.ExitStack() as stack:
         state = create_state(classifier.variables, optimizer, key=jax.random.key(config.seed))
-        checkpoints, log, state, meta = _open_run(config, classifier, state, stack)
+        checkpoints, log, state, meta = open_run(
+            config,
+            state,
+            identity=classifier.identity,
+            stack=stack,
+            best_metric="accuracy",
+        )
         batches = classifiers.batches(config, data, int(state.step))
         stack.callback(getattr(batches, "close", lambda: None))
         state = fit(
@@ -136,41 +140,6 @@ class _Evaluator:
 def _describe(data: Labelled) -> None:
     counts = ", ".join(f"{len(data.track_names(split))} {split}" for split in data.corpora)
     _logger.info("%d classes; tracks: %s", len(data.classes), counts)
-
-
-def _open_run(
-    config: ml_collections.ConfigDict,
-    classifier: Classifier,
-    state: TrainState,
-    stack: contextlib.ExitStack,
-) -> tuple[Checkpoints, RunLog | None, TrainState, dict[str, Any]]:
-    """The run's folder, for this process only: its checkpoints, log, state and description."""
-    workdir = Path(config.workdir)
-    meta = {"config": json.loads(config.to_json_best_effort()), "git_commit": git_commit()}
-    if jax.process_index() == 0:
-        workdir.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(alone(workdir))
-    checkpoints = stack.enter_context(
-        Checkpoints(
-            workdir,
-            identity=classifier.identity,
-            keep_last=config.train.keep_last,
-            keep_best=config.train.keep_best,
-            best_metric="accuracy",
-        )
-    )
-    restored = checkpoints.restore(state)
-    if restored is not None:
-        state = restored.state
-        _logger.info("resumed from step %d in %s", restored.step, workdir)
-        stored, wanted = (lasting(one["config"]) for one in (restored.meta, meta))
-        changed = first_difference(stored, wanted)
-        if changed and jax.process_index() == 0:
-            _logger.warning("the config is not the one of that checkpoint: %s", changed)
-    if jax.process_index() != 0:
-        return checkpoints, None, state, meta
-    log = stack.enter_context(RunLog(workdir, resume_step=int(state.step)))
-    return checkpoints, log, state, meta
 
 
 def _finish(workdir: Path, evaluator: _Evaluator, state: TrainState, meta: dict[str, Any]) -> None:
