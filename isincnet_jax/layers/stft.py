@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import centering, formats, fourier, nonuniform
+from isincnet_jax.dsp import centering, fast_correlation, formats, fourier, nonuniform
 from isincnet_jax.layers import checks
 from isincnet_jax.typing import Waveform
 
@@ -171,9 +171,10 @@ class STFT(nn.Module):
             pad_mode=self.pad_mode,
         )
         if self.trainable_kernels:
-            kernels = jnp.transpose(self.kernels.astype(dtype) * taper)
-            frames = fourier.windowed_frames(padded, jnp.ones_like(taper), hop_length=self.hop)
-            both = jnp.matmul(frames, kernels, precision=self.precision)
+            kernels = self.kernels.astype(dtype) * taper
+            both = fast_correlation.correlate_frames(
+                padded, kernels, hop_length=self.hop, precision=self.precision
+            )
             return formats.format_parts(
                 *jnp.split(both, 2, axis=-1), output_format=self.output_format
             )
