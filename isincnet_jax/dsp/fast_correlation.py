@@ -52,9 +52,9 @@ def correlate_frames(
 ) -> Float[Array, "... frames channels"]:
     """:func:`.framing.correlate_frames` with shared products on CPUs, where products are dear.
 
-    Elsewhere, and for frames of one hop or short hops, it is :func:`.framing.correlate_blocks`. The gradients share
-    their products in the same way. Equal to the direct sum but for rounding: a relative error of
-    4e-7 instead of 2e-7 in float32 for frames of four hops.
+    Elsewhere, and for frames of one hop or short hops, it is :func:`.framing.correlate_blocks`.
+    The gradients share their products in the same way. Equal to the direct sum but for rounding:
+    a relative error of 4e-7 instead of 2e-7 in float32 for frames of four hops.
 
     Args:
         padded: [..., padded], the first sample belongs to the first tap of frame 0.
@@ -110,7 +110,7 @@ def correlate_shared(
 
 
 def _convolve(blocks: Any, matrices: Any, divisions: int, precision: lax.PrecisionLike) -> Any:
-    """``y[t] = sum_b x[t + b] W[b]``: [..., rows, in] and [out, steps, in] to [..., frames, out]."""
+    """``y[t] = sum_b x[t + b] W[b]`` of [..., rows, in] and [out, steps, in]."""
     steps = matrices.shape[1]
     frames = blocks.shape[-2] - steps + 1
     if steps == 1:
