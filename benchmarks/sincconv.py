@@ -15,9 +15,6 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import statistics
-import time
-from collections.abc import Callable
 from typing import Any
 
 # Before PyTorch's OpenMP is loaded: its idle threads would spin on the cores of the other side.
@@ -27,11 +24,11 @@ import common
 import jax
 import jax.numpy as jnp
 import numpy as np
+from paired import Operation, compare
 
 from isincnet_jax.dsp import sinc_bands
 from isincnet_jax.layers.sinc_conv import SincConv
 
-Operation = Callable[[], Any]
 BATCH, RATE, DURATION_S = 16, 16_000, 10
 FILTERS, TAPS = 80, 251
 STRIDES = {1: 2, 160: 60}  # and calls per burst
@@ -97,34 +94,6 @@ def check_equal(ours: Operation, peer: Operation) -> float:
     return worst / scale
 
 
-def timed(operation: Operation, burst: int) -> tuple[float, float]:
-    """Seconds and processor seconds per call, after one call to settle."""
-    operation()
-    start, used = time.perf_counter(), time.process_time()
-    for _ in range(burst):
-        operation()
-    return (time.perf_counter() - start) / burst, (time.process_time() - used) / burst
-
-
-def compare(ours: Operation, peer: Operation, *, pairs: int, burst: int) -> dict[str, float]:
-    times: dict[str, list[tuple[float, float]]] = {"ours": [], "peer": []}
-    for index in range(pairs):
-        order = (("ours", ours), ("peer", peer))
-        for name, operation in order if index % 2 == 0 else order[::-1]:
-            times[name].append(timed(operation, burst))
-    ratios = [b[0] / a[0] for a, b in zip(times["ours"], times["peer"], strict=True)]
-    used = [b[1] / a[1] for a, b in zip(times["ours"], times["peer"], strict=True)]
-    quartiles = statistics.quantiles(ratios, n=4)
-    return {
-        "ours_ms": 1e3 * statistics.median(a for a, _ in times["ours"]),
-        "peer_ms": 1e3 * statistics.median(a for a, _ in times["peer"]),
-        "ratio": statistics.median(ratios),
-        "ratio_lower_quartile": quartiles[0],
-        "ratio_upper_quartile": quartiles[2],
-        "processor_time_ratio": statistics.median(used),
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -138,7 +107,7 @@ def main() -> None:
     for stride, burst in STRIDES.items():
         ours, peer = our_layer(waveform, stride), torch_peer(waveform, stride)
         difference = check_equal(ours, peer)
-        found = compare(ours, peer, pairs=args.pairs, burst=burst)
+        found = compare(ours, peer, pairs=args.pairs, audio_s=BATCH * DURATION_S, burst=burst)
         rows.append({"stride": stride, **found, "largest_difference": difference})
         print(f"  stride {stride}: {found['ratio']:.2f}", flush=True)
     common.print_table(

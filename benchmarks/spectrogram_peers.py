@@ -9,8 +9,6 @@ import importlib.util
 import io
 import os
 import pkgutil
-import statistics
-import time
 from collections.abc import Callable
 from multiprocessing.pool import ThreadPool
 from typing import Any, NamedTuple
@@ -22,15 +20,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.signal
+from paired import Operation
 
-Operation = Callable[[], Any]
 Builder = Callable[[], Operation]
 
 BATCH, RATE, DURATION_S = 16, 22_050, 10
 LENGTH = RATE * DURATION_S
 HOP, N_FFT = 512, 2048
 FMIN = 32.703
-BURST, BURST_S = 8, 0.5
 CQT = {"sample_rate": RATE, "hop_length": HOP, "fmin": FMIN, "n_bins": 84, "bins_per_octave": 12}
 THEIR_CQT = {"sr": RATE, "hop_length": HOP, "fmin": FMIN, "n_bins": 84, "bins_per_octave": 12}
 # Exact inversion needs a hop that the broadest band allows: None is the longest one.
@@ -44,41 +41,6 @@ class Row(NamedTuple):
 
     ours: Builder
     peers: dict[str, Builder]
-
-
-def timed(operation: Operation, burst: int) -> float:
-    """Seconds per call: one call to settle, then a burst back to back."""
-    operation()
-    start = time.perf_counter()
-    for _ in range(burst):
-        operation()
-    return (time.perf_counter() - start) / burst
-
-
-def compare(ours: Operation, peer: Operation, pairs: int) -> dict[str, float]:
-    """Times two operations in turns, slow ones with shorter bursts."""
-    bursts = []
-    for operation in (ours, peer):
-        operation()
-        once = timed(operation, 1)
-        bursts.append(max(1, min(BURST, round(BURST_S / max(once, 1e-6)))))
-    sides = ((ours, bursts[0], []), (peer, bursts[1], []))
-    for index in range(pairs):
-        for operation, burst, times in sides if index % 2 == 0 else sides[::-1]:
-            times.append(timed(operation, burst))
-    ours_s, peer_s = sides[0][2], sides[1][2]
-    ratios = [b / a for a, b in zip(ours_s, peer_s, strict=True)]
-    quartiles = statistics.quantiles(ratios, n=4) if pairs > 1 else [ratios[0]] * 3
-    seconds = BATCH * DURATION_S
-    return {
-        "ours_ms": 1e3 * statistics.median(ours_s),
-        "peer_ms": 1e3 * statistics.median(peer_s),
-        "ratio": statistics.median(ratios),
-        "ratio_lower_quartile": quartiles[0],
-        "ratio_upper_quartile": quartiles[2],
-        "ours_times_real_time": seconds / statistics.median(ours_s),
-        "peer_times_real_time": seconds / statistics.median(peer_s),
-    }
 
 
 def layer(module: str, name: str, **options: Any) -> Any:

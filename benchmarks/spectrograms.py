@@ -36,6 +36,7 @@ import common
 import jax
 import jax.numpy as jnp
 import numpy as np
+from paired import Operation, compare
 from spectrogram_accuracy import kernel_memory, run_accuracy
 from spectrogram_peers import (
     BATCH,
@@ -51,11 +52,9 @@ from spectrogram_peers import (
     THEIR_CQT,
     VQT_GAMMA,
     Builder,
-    Operation,
     Peers,
     Row,
     attempt,
-    compare,
     layer,
     run_ours,
     train_ours,
@@ -321,7 +320,8 @@ def run_speed(
             peer = attempt(build, f"{name}, {peer_name}", missing)
             if peer is None or attempt(peer, f"{name}, {peer_name}", missing) is None:
                 continue
-            mine.append({"row": name, "peer": peer_name, **compare(ours, peer, pairs)})
+            times = compare(ours, peer, pairs=pairs, audio_s=BATCH * DURATION_S)
+            mine.append({"row": name, "peer": peer_name, **times})
             print(f"  {name}, {peer_name}: {mine[-1]['ratio']:.2f}", flush=True)
         found.extend(mine)
         if mine:

@@ -23,8 +23,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from typing import Any
 
 # Before PyTorch's OpenMP is loaded: its idle threads would spin on the cores of the other side.
@@ -35,16 +33,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from paired import Operation, compare, timed
 
 import isincnet_jax as isn
 from isincnet_jax.dsp import framing
 
-Operation = Callable[[], Any]
-
 BATCH, RATE, DURATION_S = 16, 16_000, 10
 LENGTH = RATE * DURATION_S
 PRESETS = ("16khz-linear", "16khz-linear-causal", "16khz-mel")
-SETTLE = 2
 BURST = 8
 _IMPORT = """
 import time
@@ -65,38 +61,6 @@ assert np.max(np.abs(decoded - clip)) < 1e-4
 end = time.perf_counter()
 print(ready - start, end - ready, end - start)
 """
-
-
-def timed(operation: Operation) -> float:
-    """Seconds per call in a steady state: a few calls to settle, then a burst back to back."""
-    for _ in range(SETTLE):
-        operation()
-    start = time.perf_counter()
-    for _ in range(BURST):
-        operation()
-    return (time.perf_counter() - start) / BURST
-
-
-def compare(ours: Operation, peer: Operation, pairs: int) -> dict[str, float]:
-    """Times two operations in turns; each has run before."""
-    for operation in (ours, peer, ours, peer):
-        operation()
-    ours_s, peer_s = [], []
-    for index in range(pairs):
-        order = ((ours, ours_s), (peer, peer_s))
-        for operation, times in order if index % 2 == 0 else order[::-1]:
-            times.append(timed(operation))
-    ratios = [b / a for a, b in zip(ours_s, peer_s, strict=True)]
-    quartiles = statistics.quantiles(ratios, n=4)
-    return {
-        "ours_ms": 1e3 * statistics.median(ours_s),
-        "peer_ms": 1e3 * statistics.median(peer_s),
-        "ratio": statistics.median(ratios),
-        "ratio_lower_quartile": quartiles[0],
-        "ratio_upper_quartile": quartiles[2],
-        "ours_times_real_time": BATCH * DURATION_S / statistics.median(ours_s),
-        "peer_times_real_time": BATCH * DURATION_S / statistics.median(peer_s),
-    }
 
 
 class TorchPeers:
@@ -217,7 +181,8 @@ def run_comparisons(pairs: int) -> tuple[list[dict[str, Any]], list[str]]:
 
     def add(name: str, what: str, peer_name: str, ours: Operation, peer: Operation) -> None:
         row = {"preset": name, "operation": what, "peer": peer_name}
-        rows.append({**row, **compare(ours, peer, pairs)})
+        found = compare(ours, peer, pairs=pairs, audio_s=BATCH * DURATION_S, burst=BURST)
+        rows.append({**row, **found})
         print(f"  {name} {what}, {peer_name}: {rows[-1]['ratio']:.2f}", flush=True)
 
     # The first round is thrown away: until the C library's allocator has adapted to the sizes at
@@ -265,7 +230,7 @@ def matrix_ceiling(size: int = 2048, rounds: int = 15) -> float:
         return jax.block_until_ready(product(left, right))
 
     run()
-    return 2e-9 * size**3 / statistics.median(timed(run) for _ in range(rounds))
+    return 2e-9 * size**3 / statistics.median(timed(run, BURST)[0] for _ in range(rounds))
 
 
 def _fresh(code: str, cache: str) -> list[float]:
