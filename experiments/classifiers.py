@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import zipfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +14,7 @@ import ml_collections
 import numpy as np
 
 from isincnet_jax.data import chunks, labelled
+from isincnet_jax.data.audio_writing import replacing
 from isincnet_jax.data.pipeline import BatchPlan
 from isincnet_jax.data.prefetching import prefetch
 from isincnet_jax.dsp import sinc_bands
@@ -21,7 +25,9 @@ from isincnet_jax.models.classifier import AudioClassifier, BandEnergies, SincNe
 from isincnet_jax.models.ms_sincresnet import MSSincResNet
 from isincnet_jax.training import classification, optimizers, parallel
 from isincnet_jax.training import step as train_step
+from isincnet_jax.training.loop import LoopSpec
 
+_logger = logging.getLogger(__name__)
 _FRAMES_PER_AVERAGE = 4  # of a sinc bank, which thus runs at a quarter of the hop
 
 
@@ -33,14 +39,21 @@ class Classifier(NamedTuple):
         variables: initialised.
         filter_paths: names of the parameters with a rate of their own.
         identity: what a checkpoint must have been made with to fit.
-        centers_hz: variables to the centres of the filters; None if they are not learned.
+        bands_hz: variables to the lower and upper edges of the filters of all banks, Hz, float64
+            [filters] each; None if they are not learned.
     """
 
     module: Any
     variables: Any
     filter_paths: tuple[str, ...]
     identity: dict[str, Any]
-    centers_hz: Callable[[Any], np.ndarray] | None
+    bands_hz: Callable[[Any], tuple[np.ndarray, np.ndarray]] | None
+
+    def movement_hz(self, variables: Any) -> np.ndarray:
+        """How far the middle of every learned band is from where it began, Hz, [filters]."""
+        assert self.bands_hz is not None
+        now, before = (sum(self.bands_hz(one)) / 2 for one in (variables, self.variables))
+        return np.abs(now - before)
 
 
 def build_data(config: ml_collections.ConfigDict) -> labelled.Labelled:
@@ -142,32 +155,95 @@ def build_classifier(config: ml_collections.ConfigDict, classes: tuple[str, ...]
         "classes": list(classes),
     }
     banks = paths if "params" in variables and paths[0] in variables["params"] else ()
-    return Classifier(module, variables, paths, identity, _centers_of(config, banks))
+    return Classifier(module, variables, paths, identity, _bands_of(config, banks))
 
 
-def _centers_of(
+def _bands_of(
     config: ml_collections.ConfigDict, banks: tuple[str, ...]
-) -> Callable[[Any], np.ndarray] | None:
-    """The middles of the bands of all banks, from variables; None if there are none."""
+) -> Callable[[Any], tuple[np.ndarray, np.ndarray]] | None:
+    """The edges of the bands of all banks, from variables; None if there are none."""
     model, least_hz = config.model, 0.0 if config.model.kind == "leaf" else 50.0
     limits = sinc_bands.BandLimits(config.data.sample_rate, least_hz, least_hz)
 
-    def centers_hz(variables: Any) -> np.ndarray:
+    def bands_hz(variables: Any) -> tuple[np.ndarray, np.ndarray]:
         found = []
         for name in banks:
             params = variables["params"][name]
             params = params.get("filterbank", params)
-            low, high = sinc_bands.bands_from_parameters(
+            edges = sinc_bands.bands_from_parameters(
                 np.asarray(params["low"], np.float64),
                 np.asarray(params["band"], np.float64),
                 parametrization=model.parametrization,
                 limits=limits,
                 xp=np,
             )
-            found.append((low + high) / 2)
-        return np.concatenate(found)
+            found.append(edges)
+        low, high = (np.concatenate(part) for part in zip(*found, strict=True))
+        return low, high
 
-    return centers_hz if banks else None
+    return bands_hz if banks else None
+
+
+class BandRecord:
+    """Where the filters of a run were: ``bands.npz``, for pictures of before, after and between.
+
+    The file has "steps" [records], "low_hz" and "high_hz" [records, filters], the edges of the
+    bands in Hz. It is written anew with every record, complete or not at all.
+
+    Args:
+        path: of the file.
+        classifier: with bands.
+        resume_step: records of later steps are dropped: they will be written again.
+    """
+
+    def __init__(self, path: Path, classifier: Classifier, *, resume_step: int = 0) -> None:
+        self._path, self._classifier = path, classifier
+        self._rows: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        if path.exists():
+            self._rows = {step: row for step, row in self._read() if step <= resume_step}
+        self.add(0, classifier.variables)
+
+    def _read(self) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
+        filters = len(self._classifier.bands_hz(self._classifier.variables)[0])  # type: ignore[misc]
+        try:
+            # A file that is no archive would stay open if NumPy had opened it.
+            with open(self._path, "rb") as handle, np.load(handle) as file:
+                steps, low, high = (file[name] for name in ("steps", "low_hz", "high_hz"))
+            if not low.shape == high.shape == (len(steps), filters):
+                raise ValueError(f"of {low.shape[-1]} filters, not {filters}")
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            _logger.warning("%s: ignored and begun anew: %s", self._path, error)
+            return
+        yield from zip(steps.tolist(), zip(low, high, strict=True), strict=True)
+
+    def add(self, step: int, variables: Any) -> None:
+        """Adds the bands of some variables, in the place of an earlier record of that step."""
+        self._rows[step] = self._classifier.bands_hz(variables)  # type: ignore[misc]
+        steps = sorted(self._rows)
+        low, high = (np.stack([self._rows[one][end] for one in steps]) for end in (0, 1))
+        with replacing(self._path) as temporary:
+            np.savez_compressed(temporary, steps=np.array(steps), low_hz=low, high_hz=high)
+
+    def watching(self, step: train_step.Step, loop: LoopSpec, *, start: int) -> train_step.Step:
+        """A training step that adds a record whenever the loop logs or evaluates.
+
+        Args:
+            step: of all devices, see :func:`.parallel.parallel_step`.
+            loop: when that is.
+            start: number of the step that the run stands at.
+        """
+        number = start
+
+        def watched(state: Any, batch: Any) -> Any:
+            nonlocal number
+            state, metrics = step(state, batch)
+            number += 1
+            if any(loop.is_due(every, number) for every in (loop.log_every, loop.evaluate_every)):
+                banks = {name: state.params[name] for name in self._classifier.filter_paths}
+                self.add(number, {"params": parallel.first_copy(banks)})
+            return state, metrics
+
+        return watched
 
 
 def build_frontend(config: ml_collections.ConfigDict) -> Any:
@@ -181,6 +257,7 @@ def build_frontend(config: ml_collections.ConfigDict) -> Any:
             n_mels=model.num_filters,
         )
     if model.kind == "sincnet":
+        component = model.component
         bank = SincConv(
             num_filters=model.num_filters,
             kernel_size=model.kernel_size,
@@ -190,9 +267,10 @@ def build_frontend(config: ml_collections.ConfigDict) -> Any:
             parametrization=model.parametrization,
             normalization="gain",
             shape=model.shape,
-            component="complex",
+            initial_scale=model.initial_scale,
+            component=component,
         )
-        return BandEnergies(bank, pool=_FRAMES_PER_AVERAGE, is_complex=True)
+        return BandEnergies(bank, pool=_FRAMES_PER_AVERAGE, is_complex=component == "complex")
     if model.kind == "leaf":
         return LeafFrontend(
             num_filters=model.num_filters,

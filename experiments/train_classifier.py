@@ -5,10 +5,11 @@ r"""Trains a classifier of genres or speakers as a config says, and goes on wher
 
 ``--config.data=DIR`` is short for ``--config.data.path=DIR``; several folders, divided by commas,
 are put together, and files of the same name are one track. Writes checkpoints, ``log.jsonl``,
-TensorBoard events and, at the end, ``result.json`` (accuracy by track and its interval, confusion,
-how far the filters moved) into ``config.workdir``, and prints the table. The same command goes on
-with a run that was interrupted. The fields, what they mean and their defaults are in
-``experiments/configs/classifier_genre.py``. Without data, try ``--config.data.source=generated``.
+TensorBoard events, ``bands.npz`` (the edges of learned filters whenever the run logged) and, at the
+end, ``result.json`` (accuracy by track and its interval, confusion, how far the filters moved) into
+``config.workdir``, and prints the table. The same command goes on with a run that was interrupted.
+The fields, what they mean and their defaults are in ``experiments/configs/classifier_genre.py``.
+Without data, try ``--config.data.source=generated``.
 
 Exit status: 0 when the run is finished; 1 after an error; 143 and 130 when SIGTERM or Ctrl-C
 stopped it, which writes a checkpoint first.
@@ -22,9 +23,9 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import ml_collections
@@ -41,7 +42,7 @@ from isincnet_jax.training.state import TrainState, create_state, model_variable
 
 import classifiers
 from arguments import read_config
-from classifiers import Classifier
+from classifiers import BandRecord, Classifier
 from compose import build_loop, open_run
 from process import Screen, Stop, connect, keep_memory, silence_threads
 
@@ -49,22 +50,40 @@ _DEFAULT = Path(__file__).parent / "configs" / "classifier_genre.py"
 _logger = logging.getLogger("train")
 
 
-def train_classifier(config: ml_collections.ConfigDict) -> int:
+class Outcome(NamedTuple):
+    """How a run ended.
+
+    Attributes:
+        status: 0 when it is finished, else what a shell reports of the signal that stopped it.
+        result: what ``result.json`` has; None unless finished, and on hosts other than the first.
+        table: the same for readers.
+    """
+
+    status: int
+    result: dict[str, Any] | None = None
+    table: str = ""
+
+
+def train_classifier(
+    config: ml_collections.ConfigDict, *, data: Labelled | None = None, stop: Stop | None = None
+) -> Outcome:
     """One run, from its last checkpoint or from the beginning, to its end.
 
-    Returns:
-        The exit status.
+    Args:
+        config: of ``configs/classifier_genre.py``'s kind.
+        data: what ``config.data`` describes, for callers that have it already.
+        stop: whether to end; signals decide if None.
     """
     # Whatever is wrong with the config is found before data are read or anything is written.
     loop = build_loop(config)
     parallel.check_batch(config.data.batch_size)
     classifiers.build_optimizer(config, ("frontend",))
-    data = classifiers.build_data(config)
+    data = classifiers.build_data(config) if data is None else data
     _describe(data)
     classifier = classifiers.build_classifier(config, data.classes)
     optimizer = classifiers.build_optimizer(config, classifier.filter_paths)
     evaluator = _Evaluator(config, classifier, data)
-    stop = Stop(config.train.log_every)
+    stop = Stop(config.train.log_every) if stop is None else stop
     with contextlib.ExitStack() as stack:
         state = create_state(classifier.variables, optimizer, key=jax.random.key(config.seed))
         checkpoints, log, state, meta = open_run(
@@ -74,11 +93,17 @@ def train_classifier(config: ml_collections.ConfigDict) -> int:
             stack=stack,
             best_metric="accuracy",
         )
+        step = classifiers.build_step(config, classifier, optimizer)
+        if log is not None and classifier.bands_hz is not None:
+            start = int(state.step)
+            path = Path(config.workdir) / "bands.npz"
+            record = BandRecord(path, classifier, resume_step=start)
+            step = record.watching(step, loop, start=start)
         batches = classifiers.batches(config, data, int(state.step))
         stack.callback(getattr(batches, "close", lambda: None))
         state = fit(
             state,
-            classifiers.build_step(config, classifier, optimizer),
+            step,
             batches,
             spec=loop,
             samples_per_step=config.data.batch_size * classifiers.chunk_samples(config),
@@ -90,10 +115,10 @@ def train_classifier(config: ml_collections.ConfigDict) -> int:
             show_progress=log is not None,
         )
         if int(state.step) < loop.num_steps:
-            return stop.status
-        if log is not None:
-            _finish(Path(config.workdir), evaluator, state, meta)
-    return 0
+            return Outcome(stop.status)
+        if log is None:
+            return Outcome(0)
+        return _finish(Path(config.workdir), evaluator, state, meta)
 
 
 class _Evaluator:
@@ -130,10 +155,9 @@ class _Evaluator:
 
     def filter_movement(self, state: TrainState) -> dict[str, float]:
         """How far the centres of learned filters are from where they began, Hz."""
-        if self.classifier.centers_hz is None:
+        if self.classifier.bands_hz is None:
             return {}
-        now = self.classifier.centers_hz(model_variables(state))
-        moved = np.abs(now - self.classifier.centers_hz(self.classifier.variables))
+        moved = self.classifier.movement_hz(model_variables(state))
         return {"filter_movement_hz": float(np.mean(moved)), "most_moved_hz": float(np.max(moved))}
 
 
@@ -142,8 +166,10 @@ def _describe(data: Labelled) -> None:
     _logger.info("%d classes; tracks: %s", len(data.classes), counts)
 
 
-def _finish(workdir: Path, evaluator: _Evaluator, state: TrainState, meta: dict[str, Any]) -> None:
-    """Classifies the held-out splits, writes ``result.json`` and prints the table."""
+def _finish(
+    workdir: Path, evaluator: _Evaluator, state: TrainState, meta: dict[str, Any]
+) -> Outcome:
+    """Classifies the held-out splits and writes ``result.json``."""
     result: dict[str, Any] = {
         **meta,
         "classes": evaluator.data.classes,
@@ -158,6 +184,7 @@ def _finish(workdir: Path, evaluator: _Evaluator, state: TrainState, meta: dict[
         low, high = scores.interval()
         result["splits"][split] = {
             "tracks": len(scores.labels),
+            "hits": scores.num_hits,
             "accuracy": scores.accuracy,
             "interval": [low, high],
             "chunk_accuracy": scores.chunk_accuracy,
@@ -174,7 +201,7 @@ def _finish(workdir: Path, evaluator: _Evaluator, state: TrainState, meta: dict[
             f"{result['most_moved_hz']:.4g} Hz at most"
         )
     (workdir / "result.json").write_text(json.dumps(result, indent=1) + "\n")
-    print("\n".join(lines))  # noqa: T201
+    return Outcome(0, result, "\n".join(lines))
 
 
 def _by_class(classes: Sequence[str], scores: Scores) -> list[str]:
@@ -187,7 +214,7 @@ def _by_class(classes: Sequence[str], scores: Scores) -> list[str]:
     ]
 
 
-def _spelled_out(arguments: Sequence[str]) -> list[str]:
+def _spelled_out(arguments: Sequence[str], default: Path) -> list[str]:
     """``--config.data=DIR`` is short for ``--config.data.path=DIR``."""
     short, full = "--config.data", "--config.data.path"
     known = [
@@ -196,13 +223,23 @@ def _spelled_out(arguments: Sequence[str]) -> list[str]:
         else argument
         for argument in arguments
     ]
-    return [f"--config={_DEFAULT}", *known]
+    return [f"--config={default}", *known]
 
 
-def main() -> None:
-    """Runs the config; errors that a user can mend are one message, without a traceback."""
+def run_command(
+    work: Callable[[ml_collections.ConfigDict], int], *, default: Path, about: str
+) -> None:
+    """A command: reads its config, works, ends with an exit status.
+
+    Errors that a user can mend are one message, without a traceback.
+
+    Args:
+        work: config to exit status.
+        default: file of the config if none is named.
+        about: what ``--help`` prints.
+    """
     if {"-h", "--help"} & set(sys.argv[1:]):
-        print(__doc__.strip())  # noqa: T201
+        print(about.strip())  # noqa: T201
         return
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[Screen()], force=True)
@@ -211,9 +248,10 @@ def main() -> None:
     silence_threads()
     keep_memory()
     try:
-        config = read_config(_spelled_out(sys.argv[1:]))
-        connect(config.hosts)
-        sys.exit(train_classifier(config))
+        config = read_config(_spelled_out(sys.argv[1:], default))
+        if "hosts" in config:
+            connect(config.hosts)
+        sys.exit(work(config))
     except OSError as error:
         reason = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
         sys.exit(f"error: {reason or error}")
@@ -221,6 +259,18 @@ def main() -> None:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
+
+
+def _train(config: ml_collections.ConfigDict) -> int:
+    outcome = train_classifier(config)
+    if outcome.table:
+        print(outcome.table)  # noqa: T201
+    return outcome.status
+
+
+def main() -> None:
+    """Runs the config of the command line."""
+    run_command(_train, default=_DEFAULT, about=__doc__)
 
 
 if __name__ == "__main__":
