@@ -17,7 +17,7 @@ from isincnet_jax.data import chunks, labelled
 from isincnet_jax.data.audio_writing import replacing
 from isincnet_jax.data.pipeline import BatchPlan
 from isincnet_jax.data.prefetching import prefetch
-from isincnet_jax.dsp import sinc_bands
+from isincnet_jax.dsp import measured_bands, sinc_bands
 from isincnet_jax.layers.leaf import LeafFrontend
 from isincnet_jax.layers.mel import MelSpectrogram
 from isincnet_jax.layers.sinc_conv import SincConv
@@ -170,6 +170,9 @@ def _bands_of(
         for name in banks:
             params = variables["params"][name]
             params = params.get("filterbank", params)
+            if "taps" in params:
+                found.append(_measured_edges(np.asarray(params["taps"]), config))
+                continue
             edges = sinc_bands.bands_from_parameters(
                 np.asarray(params["low"], np.float64),
                 np.asarray(params["band"], np.float64),
@@ -182,6 +185,17 @@ def _bands_of(
         return low, high
 
     return bands_hz if banks else None
+
+
+def _measured_edges(
+    taps: np.ndarray, config: ml_collections.ConfigDict
+) -> tuple[np.ndarray, np.ndarray]:
+    """The edges of free filters, whose cosine and sine parts stand one after the other."""
+    is_pair = config.model.kind == "sincnet" and config.model.component == "complex"
+    edges = measured_bands.measured_bands(
+        tuple(np.split(taps, 2 if is_pair else 1)), sample_rate=config.data.sample_rate
+    )
+    return np.asarray(edges[0]), np.asarray(edges[1])
 
 
 class BandRecord:

@@ -56,6 +56,7 @@ _EXPORTS = {
     "from_pretrained": "isincnet_jax.pretrained.hub",
     "load_reference": "isincnet_jax.pretrained.reference",
     "suggest_invertible": "isincnet_jax.layers.design",
+    "with_exact_decoder": "isincnet_jax.layers.learned_inverse",
 }
 
 __all__ = [
@@ -104,6 +105,7 @@ __all__ = [
     "from_pretrained",
     "load_reference",
     "suggest_invertible",
+    "with_exact_decoder",
 ]
 
 if TYPE_CHECKING:
@@ -121,6 +123,7 @@ if TYPE_CHECKING:
     from isincnet_jax.layers.inverse_stft import InverseSTFT
     from isincnet_jax.layers.invertible_cqt import InvertibleCQT, SlicedCQT
     from isincnet_jax.layers.leaf import LeafFrontend
+    from isincnet_jax.layers.learned_inverse import with_exact_decoder
     from isincnet_jax.layers.mel import MFCC, MelSpectrogram
     from isincnet_jax.layers.pcen import PCEN
     from isincnet_jax.layers.pooling import GaussianPooling

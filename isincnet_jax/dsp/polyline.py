@@ -9,7 +9,9 @@ j1 the spherical Bessel function: a mean and a slope, each smooth at x = 0. The 
 differences of cosines over t^2 and loses three digits of float32 where w t is small.
 
 The breakpoints lie inside the band, at its ends and in between; their distances are a softmax, so
-that they stay in order whatever is learned. Amplitudes are ``|p / 2 + 1|``.
+that they stay in order whatever is learned. Amplitudes are ``|p / 2 + 1|``, of which the ratios
+count. A ten-millionth of the largest is added to all, so that a band is left where breakpoints
+coincide or amplitudes are 0; if all are 0, it is the rectangle.
 
 References:
     W. Zhu et al., "PF-Net: personalized filter for speaker recognition from raw waveform", 2021,
@@ -28,6 +30,8 @@ import numpy as np
 from isincnet_jax.dsp import spherical
 
 NUM_POINTS = 5
+
+_FLOOR = 1e-7
 
 
 def initial_parameters(bins: int) -> dict[str, np.ndarray]:
@@ -65,12 +69,12 @@ def envelope(
         Real and imaginary part, [bins, time].
     """
     amplitudes, places = points(heights, gaps, xp)
+    largest = xp.max(amplitudes, axis=-1, keepdims=True)
+    amplitudes = amplitudes / xp.where(largest > 0, largest, 1.0) + _FLOOR
     shares = places[..., 1:] - places[..., :-1]
     means = 0.5 * (amplitudes[..., 1:] + amplitudes[..., :-1])
     slopes = 0.5 * (amplitudes[..., 1:] - amplitudes[..., :-1])
     area = xp.sum(shares * means, axis=-1)
-    # Amplitudes that are all 0 leave no band: the envelope is 0, not undefined.
-    area = xp.where(area > 0, area, 1.0)
     cycles = (bandwidth_hz * time_s)[..., None]
     offset = 2.0 * float(np.pi) * cycles * (0.5 * (places[..., 1:] + places[..., :-1]) - 0.5)
     even = shares * means * spherical.sinc(cycles * shares, xp)

@@ -8,7 +8,8 @@ scale. A shape may have parameters of its own, which are learned along with cent
 
 Adding a shape is one function of (time in seconds, bandwidth in Hz) and one entry in
 :data:`SHAPES`; it must use the array functions of ``xp`` only, so that the same code
-designs in float64 NumPy and learns in JAX.
+designs in float64 NumPy and learns in JAX. Banks are designed once per process and name: a function
+that was changed needs a new name.
 
 References:
     M. Pariente et al., "Filterbank design for end-to-end speech separation", ICASSP 2020,
@@ -104,7 +105,8 @@ def _gammatone(order: int) -> Envelope:
     width = float(np.pi / np.sqrt(4.0 ** (1.0 / order) - 1.0))
 
     def envelope(time_s: Any, bandwidth_hz: Any, xp: ModuleType) -> Any:
-        decay = width * bandwidth_hz * time_s
+        # Nothing is left of the exponential at 700, and the power must not overflow beside it.
+        decay = xp.minimum(width * bandwidth_hz * time_s, 700.0)
         rise = xp.maximum(1.0 + decay / (order - 1), 0.0)
         # The exponential is taken where it counts: before the onset it would overflow.
         return rise ** (order - 1) * xp.exp(-xp.maximum(decay, float(1 - order)))

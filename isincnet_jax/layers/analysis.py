@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import flax.linen as nn
 import jax
@@ -18,6 +18,29 @@ from isincnet_jax.typing import Spectrogram, Waveform
 
 COLLECTION = "filterbank"
 """Linen collection that holds fixed kernels; they are inputs of jitted functions, not constants."""
+
+Learnable: TypeAlias = bool | Literal["free"]
+"""What is learned of a bank: nothing, centres and bandwidths (True), or every tap ("free")."""
+
+
+def check_learnable(learnable: Any, *, spec: FilterbankSpec, window_terms: int = 0) -> None:
+    """Raises ValueError for what cannot be learned of a bank, see :class:`Analysis`."""
+    if learnable not in (False, True, "free"):
+        raise ValueError(
+            f"learnable={learnable!r} is unknown; use False, True (centres and bandwidths) or "
+            "'free' (every tap)"
+        )
+    parametric = learnable is True
+    if window_terms < 0 or (window_terms and not parametric):
+        raise ValueError(
+            f"window_terms={window_terms}, learnable={learnable}: a learnable window "
+            "has 1 term or more and needs learnable=True"
+        )
+    if parametric and (spec.tight or spec.dialect != "native"):
+        raise ValueError(
+            f"tight={spec.tight}, dialect={spec.dialect!r}: such filters cannot be learned by "
+            "centres and bandwidths; use tight=False and dialect='native', or learnable='free'"
+        )
 
 
 def check_waveform(waveform: Any, dtype: Any) -> None:
@@ -88,26 +111,36 @@ class Analysis(nn.Module):
     """A filterbank as a Linen module.
 
     Fixed filters are designed in float64, cast once and kept in the collection "filterbank".
-    Learnable filters have two parameters per bin, ``center`` and ``bandwidth``, as fractions of
-    the Nyquist frequency, so that one learning rate suits all bins, and those of their shape, if it
-    has any (:data:`.shapes.SHAPES`). A learnable window has a
-    few parameters ``window`` for all bins, the terms of a cosine series that the spec's window
-    is multiplied with, ``1 + sum_k a_k cos(2 pi k n / (taps - 1))``: the spectral shape of the
-    bands, smooth and symmetric. All start as the spec says.
+    With ``learnable=True`` filters have two parameters per bin, ``center`` and ``bandwidth``, as
+    fractions of the Nyquist frequency, so that one learning rate suits all bins, and those of their
+    shape, if it has any (:data:`.shapes.SHAPES`). A learnable window has a few parameters
+    ``window`` for all bins, the terms of a cosine series that the spec's window is multiplied with,
+    ``1 + sum_k a_k cos(2 pi k n / (taps - 1))``: the spectral shape of the bands, smooth and
+    symmetric. All start as the spec says.
+
+    With ``learnable="free"`` every tap is learned: the parameter ``taps`` [channels, taps], cosine
+    channels before sine channels, starts as the bank of the spec, tight and reference banks
+    included, and is used as it is, without normalisation. Taps beyond the ends of all filters of
+    that bank (:class:`.design.Bank`) stay 0, so that causal banks stay causal and clips keep their
+    frames. What the spec says of centres and bandwidths then holds for the start only.
+
+    The decoder that is solved from a spec is exact for the filters at the start;
+    :func:`.learned_inverse.with_exact_decoder` solves that of learned ones.
 
     Attributes:
         spec: geometry and filters.
-        learnable: whether centres and bandwidths are parameters.
-        window_terms: terms of the learnable window; 0 keeps the window. Needs ``learnable``.
+        learnable: whether centres and bandwidths (True) or all taps ("free") are parameters.
+        window_terms: terms of the learnable window; 0 keeps the window. Needs ``learnable=True``.
         dtype: of waveform, filters and coefficients; float64 needs ``jax_enable_x64``.
         precision: of the products on accelerators, which may otherwise use TF32 or bfloat16.
 
     Raises:
-        ValueError: for learnable tight or reference banks, whose filters follow no parameters.
+        ValueError: for ``learnable=True`` with tight or reference banks, whose filters follow no
+            centres and bandwidths, and for an unknown ``learnable``.
     """
 
     spec: FilterbankSpec
-    learnable: bool = False
+    learnable: Learnable = False
     window_terms: int = 0
     dtype: Any = jnp.float32
     precision: lax.PrecisionLike = lax.Precision.HIGHEST
@@ -115,11 +148,7 @@ class Analysis(nn.Module):
     def setup(self) -> None:
         """Creates the variables."""
         spec = self.spec
-        if self.window_terms < 0 or (self.window_terms and not self.learnable):
-            raise ValueError(
-                f"window_terms={self.window_terms}, learnable={self.learnable}: a learnable window "
-                "has 1 term or more and needs learnable=True"
-            )
+        check_learnable(self.learnable, spec=spec, window_terms=self.window_terms)
         if not self.learnable:
             fixed = (
                 design.analysis_window(spec)
@@ -130,11 +159,11 @@ class Analysis(nn.Module):
                 COLLECTION, "analysis", lambda: jnp.asarray(fixed, self.dtype)
             )
             return
-        if spec.tight or spec.dialect != "native":
-            raise ValueError(
-                f"tight={spec.tight}, dialect={spec.dialect!r}: such filters cannot be learned; "
-                "use tight=False and dialect='native'"
+        if self.learnable == "free":
+            self.taps = self.param(
+                "taps", lambda key: jnp.asarray(design.design_bank(spec).kernels, self.dtype)
             )
+            return
         nyquist_hz = spec.sample_rate / 2
         center_hz, bandwidth_hz = spec.centers_and_bandwidths()
 
@@ -155,6 +184,8 @@ class Analysis(nn.Module):
         """The filters in use: kernels [channels, taps], or a fixed uniform bank's window [taps]."""
         if not self.learnable:
             return self.fixed.value
+        if self.learnable == "free":
+            return self.taps * jnp.asarray(design.tap_support(self.spec), self.dtype)
         window = jnp.asarray(self.spec.window_taps(), self.dtype)
         if self.window_terms:
             window = window * kernels.cosine_series(self.window, taps=self.spec.taps)

@@ -8,6 +8,7 @@ import warnings
 from typing import Literal, get_args
 
 import numpy as np
+from jaxtyping import Float
 
 from isincnet_jax.dsp import decoders, uniform
 from isincnet_jax.layers import design
@@ -128,7 +129,7 @@ def _design_decoder(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder
     if decoder.kind == "free":
         return _free(spec, decoder)
     if decoder.kind == "wiener":
-        return _wiener(spec, decoder)
+        return _solve(spec, decoder)
     if decoder.kind == "auto":
         if spec.tight:
             return _adjoint(spec)
@@ -138,7 +139,16 @@ def _design_decoder(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder
             return windowed
     if not design.is_invertible(spec):
         return _without_inverse(spec, decoder)
-    return _dual(spec, decoder) if decoder.kind == "dual" else _least_squares(spec, decoder)
+    return _solve(spec, decoder)
+
+
+def _solve(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
+    return solve_kernels(
+        design.design_bank(spec).kernels,
+        hop_length=spec.hop_length,
+        decoder=decoder,
+        symmetric=spec.is_symmetric,
+    )
 
 
 def _free(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
@@ -147,15 +157,6 @@ def _free(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
     zeros = np.zeros((spec.num_channels, num_frames * spec.hop_length))
     lead = (first_frame + num_frames - 1) * spec.hop_length
     return SolvedDecoder(design.read_only(zeros), lead, float("nan"), float("nan"), "free weights")
-
-
-def _dual(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
-    solved = decoders.dual_decoder(
-        design.design_bank(spec).kernels,
-        hop_length=spec.hop_length,
-        num_frames=decoder.num_frames or _LONGEST_DUAL_FRAMES,
-    )
-    return _solved(solved, "canonical dual")
 
 
 def _without_inverse(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
@@ -167,7 +168,7 @@ def _without_inverse(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecode
         NotInvertibleWarning,
         stacklevel=4,
     )
-    return _wiener(spec, decoder)
+    return _solve(spec, dataclasses.replace(decoder, kind="wiener"))
 
 
 def _adjoint(spec: FilterbankSpec) -> SolvedDecoder:
@@ -222,16 +223,46 @@ def dense_kernels(spec: FilterbankSpec, solved: SolvedDecoder) -> np.ndarray:
     ).kernels
 
 
-def _least_squares(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
-    bank = design.design_bank(spec)
-    tried = (4, 6, 8, 12, 16, 24, 32) if spec.is_symmetric else (8, 16, 24, 32)
-    span = (bank.lead + bank.trail) // (2 * spec.hop_length)
+def solve_kernels(
+    kernels: Float[np.ndarray, "channels taps"],
+    *,
+    hop_length: int,
+    decoder: DecoderSpec,
+    symmetric: bool = False,
+) -> SolvedDecoder:
+    """Solves the decoder of given kernels, whether they can be inverted or not.
+
+    Args:
+        kernels: float64 real channels, centred at ``taps // 2``; those of learned filters, say.
+        hop_length: samples between frames.
+        decoder: of kind "wiener" for the best linear one, "dual" for the canonical dual, else the
+            least squares of as many frames as exactness takes.
+        symmetric: whether all kernels are even or odd, so that few frames may do.
+
+    Returns:
+        Not cached; ``residual`` tells how exact it is.
+
+    Raises:
+        ValueError: if the noise variances do not fit the channels.
+    """
+    reach = sum(design.kernels_support(kernels))
+    if decoder.kind == "wiener":
+        return _wiener(kernels, hop_length, decoder, reach=reach)
+    if decoder.kind == "dual":
+        dual = decoders.dual_decoder(
+            kernels,
+            hop_length=hop_length,
+            num_frames=decoder.num_frames or _LONGEST_DUAL_FRAMES,
+        )
+        return _solved(dual, "canonical dual")
+    tried = (4, 6, 8, 12, 16, 24, 32) if symmetric else (8, 16, 24, 32)
+    span = reach // (2 * hop_length)
     counts = [decoder.num_frames] if decoder.num_frames else [n for n in tried if n > span]
     best = None
     for count in counts or [tried[-1] + 2 * span]:
         found = decoders.least_squares_decoder(
-            bank.kernels,
-            hop_length=spec.hop_length,
+            kernels,
+            hop_length=hop_length,
             num_frames=count,
             regularization=decoder.regularization,
         )
@@ -243,19 +274,19 @@ def _least_squares(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
     return _solved(best, "least squares")
 
 
-def _wiener(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
-    bank = design.design_bank(spec)
+def _wiener(
+    kernels: np.ndarray, hop_length: int, decoder: DecoderSpec, *, reach: int
+) -> SolvedDecoder:
     noise = np.asarray(decoder.noise_variance, np.float64)
-    if noise.ndim and len(noise) != spec.num_channels:
+    if noise.ndim and len(noise) != len(kernels):
         raise ValueError(
             f"noise_variance has {len(noise)} entries; give one number or one per channel "
-            f"({spec.num_channels})"
+            f"({len(kernels)})"
         )
-    frames = decoder.num_frames or 2 * -(-(bank.lead + bank.trail) // (2 * spec.hop_length)) + 4
     solved = decoders.wiener_decoder(
-        bank.kernels,
-        hop_length=spec.hop_length,
-        num_frames=frames,
+        kernels,
+        hop_length=hop_length,
+        num_frames=decoder.num_frames or 2 * -(-reach // (2 * hop_length)) + 4,
         autocovariance=np.asarray(decoder.autocovariance) if decoder.autocovariance else None,
         noise_variance=noise,
     )

@@ -53,8 +53,12 @@ def design_bank(spec: FilterbankSpec) -> Bank:
     channels = kernels.stack_components(spec.design_kernels(), component=spec.component)
     if spec.tight:
         channels = _tight_kernels(channels, spec.hop_length)
-    lead, trail = kernels.window_support(np.any(channels != 0.0, axis=0).astype(np.float64))
-    return Bank(read_only(channels), lead, trail)
+    return Bank(read_only(channels), *kernels_support(channels))
+
+
+def kernels_support(channels: np.ndarray) -> tuple[int, int]:
+    """Samples that some kernel of [channels, taps] reaches before and after the centre."""
+    return kernels.window_support(np.any(channels != 0.0, axis=0).astype(np.float64))
 
 
 def _tight_kernels(channels: np.ndarray, hop_length: int) -> np.ndarray:
@@ -65,6 +69,13 @@ def _tight_kernels(channels: np.ndarray, hop_length: int) -> np.ndarray:
     tails = np.cumsum(energy + energy[::-1])[: len(energy) // 2] / np.sum(energy)
     cut = int(np.searchsorted(tails, _TIGHT_TAIL_ENERGY))
     return tight[:, cut : tight.shape[1] - cut]
+
+
+def tap_support(spec: FilterbankSpec) -> np.ndarray:
+    """1 from the first to the last tap that some filter of the bank has, 0 elsewhere, [taps]."""
+    bank = design_bank(spec)
+    offset = np.arange(bank.kernels.shape[1]) - bank.kernels.shape[1] // 2
+    return ((-bank.lead <= offset) & (offset <= bank.trail)).astype(np.float64)
 
 
 def frame_grid(spec: FilterbankSpec, length: int) -> framing.FrameGrid:

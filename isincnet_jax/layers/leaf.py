@@ -41,7 +41,8 @@ class LeafFrontend(nn.Module):
             https://arxiv.org/abs/2101.08596
         Departure: LEAF clips the widths of its Gabor filters and energies below 1e-5, where
             gradients vanish; here any width above 0 is allowed and PCEN's eps is the floor.
-            Frames are centred on every hop-th sample, LEAF's half a hop later.
+            Frames are centred on every hop-th sample, LEAF's half a hop later. Bands adjoin at
+            the start, LEAF's are half as wide again.
 
     Example:
         >>> import jax.numpy as jnp

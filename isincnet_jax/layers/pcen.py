@@ -14,6 +14,10 @@ from isincnet_jax.dsp import pcen
 from isincnet_jax.typing import Array
 
 
+# Trained logarithms count up to here, far beyond what any of them means and within float32.
+_LARGEST_LOGARITHM = 15.0
+
+
 class PCEN(nn.Module):
     """Per-channel energy normalisation of a spectrogram: ``librosa.pcen``, trainable if asked.
 
@@ -22,6 +26,8 @@ class PCEN(nn.Module):
 
     Trained parameters are one number per band, float32 [bins], in forms that keep them valid:
     ``log_gain``, ``log_bias`` and ``log_power`` stay positive, ``logit_smoothing`` between 0 and 1.
+    Gains and powers count up to 1, or to where they start if that is more, as in LEAF, and all
+    logarithms from -15 to 15; beyond, values are those of the limit and gradients 0.
 
     Attributes:
         sample_rate: Hz, of the waveform; with ``hop_length`` it tells the frame rate.
@@ -44,8 +50,7 @@ class PCEN(nn.Module):
             2017, section 3. https://arxiv.org/abs/1607.05666
         N. Zeghidour et al., "LEAF: a learnable frontend for audio classification", ICLR 2021.
             https://arxiv.org/abs/2101.08596
-        Departure: LEAF clips its parameters to valid ranges, where gradients vanish; the forms
-            here reach no end of the range.
+        Departure: LEAF clips its parameters themselves to valid ranges; here their logarithms.
 
     Example:
         >>> PCEN().apply({}, jnp.ones((2, 100, 40), jnp.float32)).shape
@@ -130,12 +135,20 @@ class PCEN(nn.Module):
         smoothing: Any = self.smoothing
         if self.trainable:
             bins = energies.shape[-1]
+            highest = {name: max(value, 1.0) for name, value in values.items()}
+            highest["bias"] = math.exp(_LARGEST_LOGARITHM)
             values = {
-                name: jnp.exp(self._start(f"log_{name}", math.log(value), bins))
+                name: jnp.exp(
+                    jnp.clip(
+                        self._start(f"log_{name}", math.log(value), bins),
+                        -_LARGEST_LOGARITHM,
+                        math.log(highest[name]),
+                    )
+                )
                 for name, value in values.items()
             }
-            logit = math.log(smoothing / (1.0 - smoothing))
-            smoothing = jax.nn.sigmoid(self._start("logit_smoothing", logit, bins))
+            logit = self._start("logit_smoothing", math.log(smoothing / (1.0 - smoothing)), bins)
+            smoothing = jax.nn.sigmoid(jnp.clip(logit, -_LARGEST_LOGARITHM, _LARGEST_LOGARITHM))
         return pcen.pcen(
             energies,
             smoothing=smoothing,

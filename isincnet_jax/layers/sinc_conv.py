@@ -12,8 +12,15 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import centering, scales, shapes, sinc_bands, symmetric_correlation
-from isincnet_jax.layers import checks
+from isincnet_jax.dsp import (
+    centering,
+    measured_bands,
+    mixed_correlation,
+    shapes,
+    sinc_bands,
+    symmetric_correlation,
+)
+from isincnet_jax.layers import checks, sinc_checks
 from isincnet_jax.typing import Array, Component, Waveform
 
 
@@ -28,6 +35,10 @@ class SincConv(nn.Module):
     is 1e-3 Hz. "mel" and "normalized" start with the same filters and move them a thousand times
     as far at the same learning rate (:func:`.sinc_bands.bands_from_parameters`). All parameter
     values give finite filters and gradients.
+
+    With ``shape="free"`` every tap is learned: the only parameter, ``taps`` [channels,
+    kernel_size], starts as the filters that the other arguments describe with ``initial_shape``.
+    The window, normalisation and limits are those of the start; nothing holds the taps to them.
 
     Frames: ``padding="valid"`` has those that lie within the clip; "same" has one at every
     ``stride``-th sample, ``ceil(time / stride)`` of them, centred on it, which is PyTorch's
@@ -53,7 +64,8 @@ class SincConv(nn.Module):
         parametrization: "hz", "mel" or "normalized".
         normalization: "reference" (1 in the middle of the envelope), "gain" (response 1 in the
             middle of the band) or "energy" (unit energy): :func:`.sinc_bands.kernels_from_bands`.
-        shape: a name in :data:`.shapes.SHAPES`.
+        shape: a name in :data:`.shapes.SHAPES`, or "free".
+        initial_shape: of "free" filters at the start; "sinc" if None.
         component: "real", or "complex" for analytic pairs: all cosine channels, then all sines.
         window: "reference" or a window of SciPy.
         mix_channels: whether every filter learns its own mixture of the input channels; the
@@ -93,6 +105,7 @@ class SincConv(nn.Module):
     parametrization: sinc_bands.Parametrization = "hz"
     normalization: sinc_bands.BandNormalization = "reference"
     shape: str = "sinc"
+    initial_shape: str | None = None
     component: Component = "real"
     window: str = "reference"
     mix_channels: bool = False
@@ -101,13 +114,25 @@ class SincConv(nn.Module):
 
     def __post_init__(self) -> None:
         """Checks the arguments."""
-        _check_layer(self)
+        sinc_checks.check_layer(self)
         super().__post_init__()
 
     @property
     def limits(self) -> sinc_bands.BandLimits:
         """What the bands must keep to."""
         return sinc_bands.BandLimits(self.sample_rate, self.min_low_hz, self.min_band_hz)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether every tap is a parameter."""
+        return self.shape == sinc_checks.FREE
+
+    @property
+    def _symmetry(self) -> symmetric_correlation.Symmetry:
+        if self.is_free:
+            return "none"
+        window = sinc_bands.band_window(self.window, self.kernel_size)
+        return sinc_bands.symmetry_of(self.shape, self.component, window)
 
     @property
     def reach(self) -> int:
@@ -146,7 +171,8 @@ class SincConv(nn.Module):
             band_hz: likewise.
 
         Returns:
-            ``low`` and ``band`` in this layer's parametrisation, to replace those in "params".
+            ``low`` and ``band`` in this layer's parametrisation, to replace those in "params"; of
+            a free layer its ``taps``.
 
         Raises:
             ValueError: for other numbers of filters.
@@ -160,39 +186,59 @@ class SincConv(nn.Module):
         values = sinc_bands.parameters_from_hz(
             low, band, parametrization=self.parametrization, limits=self.limits
         )
-        return {
-            name: jnp.asarray(value, self.dtype)
-            for name, value in zip(("low", "band"), values, strict=True)
-        }
+        first, second = (jnp.asarray(value, self.dtype) for value in values)
+        if self.is_free:
+            return {"taps": self._designed(first, second)}
+        return {"low": first, "band": second}
 
     def setup(self) -> None:
         """Creates the parameters."""
-        first, second = self._start()
-        self.low = self.param("low", lambda key: jnp.asarray(first, self.dtype))
-        self.band = self.param("band", lambda key: jnp.asarray(second, self.dtype))
+        first, second = (jnp.asarray(value, self.dtype) for value in self._start())
+        if self.is_free:
+            self.taps = self.param("taps", lambda key: self._designed(first, second))
+            return
+        self.low = self.param("low", lambda key: first)
+        self.band = self.param("band", lambda key: second)
         self.of_shape: Mapping[str, jax.Array] = {
             name: self.param(name, lambda key, value=value: jnp.asarray(value, self.dtype))
             for name, value in shapes.initial_parameters(self.shape, self.num_filters).items()
         }
 
     def bands(self) -> tuple[Float[jax.Array, " filters"], Float[jax.Array, " filters"]]:
-        """Lower and upper edges in Hz, [num_filters] each: ``layer.apply(v, method="bands")``."""
+        """Lower and upper edges in Hz, [num_filters] each: ``layer.apply(v, method="bands")``.
+
+        Those of free filters are measured (:func:`.measured_bands.measured_bands`).
+        """
+        if self.is_free:
+            parts = 1 if self.component == "real" else 2
+            return measured_bands.measured_bands(
+                tuple(jnp.split(self.taps, parts, axis=0)), sample_rate=self.sample_rate
+            )
+        return self._edges(self.low, self.band)
+
+    def _edges(self, low: Any, band: Any) -> tuple[jax.Array, jax.Array]:
         return sinc_bands.bands_from_parameters(
-            self.low, self.band, parametrization=self.parametrization, limits=self.limits
+            low, band, parametrization=self.parametrization, limits=self.limits
         )
 
     def filters(self) -> Float[jax.Array, "channels taps"]:
         """Impulse responses, [channels, kernel_size]; a complex bank has 2 num_filters channels."""
-        low, high = self.bands()
+        if self.is_free:
+            return self.taps
+        return self._designed(self.low, self.band, self.of_shape)
+
+    def _designed(
+        self, low: jax.Array, band: jax.Array, parameters: Mapping[str, jax.Array] | None = None
+    ) -> jax.Array:
+        """The filters of some bands; the initial ones of a free layer."""
         return sinc_bands.kernels_from_bands(
-            low,
-            high,
+            *self._edges(low, band),
             jnp.asarray(sinc_bands.band_window(self.window, self.kernel_size), self.dtype),
             sample_rate=self.sample_rate,
-            shape=self.shape,
+            shape=(self.initial_shape or "sinc") if self.is_free else self.shape,
             component=self.component,
             normalization=self.normalization,
-            parameters=self.of_shape,
+            parameters=parameters,
         )
 
     @nn.compact
@@ -231,94 +277,22 @@ class SincConv(nn.Module):
             center=self.padding == "same",
             pad_mode=self.pad_mode,
         )
+        dilation, precision = self.dilation, self.precision
+        how: Any = {"hop_length": self.stride, "dilation": dilation, "precision": precision}
         if self.mix_channels:
-            return self._mixed(padded)
+            mixing = self._mixing(padded.shape[-2] if padded.ndim > 1 else 1)
+            return mixed_correlation.correlate_mixed(padded, self.filters(), mixing, **how)
         return symmetric_correlation.correlate(
-            padded,
-            self.filters(),
-            hop_length=self.stride,
-            symmetry=sinc_bands.symmetry_of(
-                self.shape,
-                self.component,
-                sinc_bands.band_window(self.window, self.kernel_size),
-            ),
-            dilation=self.dilation,
-            precision=self.precision,
+            padded, self.filters(), symmetry=self._symmetry, **how
         )
-
-    def _mixed(self, padded: Any) -> jax.Array:
-        if padded.ndim < 2:
-            raise ValueError(
-                f"waveform.ndim={padded.ndim}: mix_channels=True needs [..., channels, time]"
-            )
-        mixing = self._mixing(padded.shape[-2])
-        # [taps, inputs, channels]: one convolution sums over inputs and taps.
-        weights = jnp.transpose(self.filters())[:, None, :] * mixing[None]
-        clips = jnp.reshape(jnp.asarray(padded), (-1, *padded.shape[-2:]))
-        frames = lax.conv_general_dilated(
-            clips,
-            weights,
-            window_strides=(self.stride,),
-            padding="VALID",
-            rhs_dilation=(self.dilation,),
-            dimension_numbers=("NCW", "WIO", "NWC"),
-            precision=self.precision,
-        )
-        return jnp.reshape(frames, (*padded.shape[:-2], *frames.shape[1:]))
 
     def _start(self) -> tuple[np.ndarray, np.ndarray]:
         low, band = sinc_bands.initial_parameters(
             self.num_filters,
             scale=self.initial_scale,
             low_hz=self.low_hz,
-            high_hz=_highest(self),
+            high_hz=sinc_checks.highest_edge(self),
         )
         return sinc_bands.parameters_from_hz(
             low, band, parametrization=self.parametrization, limits=self.limits
         )
-
-
-def _highest(layer: SincConv) -> float:
-    """Upper edge of the last band at the start, the added minima not counted, Hz."""
-    if layer.high_hz is not None:
-        return layer.high_hz
-    return layer.sample_rate / 2 - (layer.min_low_hz + layer.min_band_hz)
-
-
-def _check_layer(layer: SincConv) -> None:
-    """Raises ValueError for arguments of a :class:`SincConv` that make no filters."""
-    checks.check_positive_integers(
-        num_filters=layer.num_filters,
-        kernel_size=layer.kernel_size,
-        stride=layer.stride,
-        dilation=layer.dilation,
-    )
-    if layer.kernel_size % 2 == 0 or layer.kernel_size < 3:
-        raise ValueError(
-            f"kernel_size={layer.kernel_size} must be odd and 3 or more, so that filters have a "
-            f"middle; use {layer.kernel_size + 1} as the reference does"
-        )
-    for name, allowed in (
-        ("padding", ("valid", "same")),
-        ("pad_mode", centering.PAD_MODES),
-        ("component", ("real", "complex")),
-        ("parametrization", sinc_bands.PARAMETRIZATIONS),
-        ("normalization", sinc_bands.BAND_NORMALIZATIONS),
-    ):
-        if getattr(layer, name) not in allowed:
-            raise ValueError(
-                f"{name}={getattr(layer, name)!r} is unknown; use one of {', '.join(allowed)}"
-            )
-    if layer.padding == "valid" and layer.pad_mode != "constant":
-        raise ValueError(
-            f"pad_mode={layer.pad_mode!r} has no effect with padding='valid'; use padding='same'"
-        )
-    if layer.min_low_hz < 0 or layer.min_band_hz < 0:
-        raise ValueError(
-            f"min_low_hz={layer.min_low_hz} and min_band_hz={layer.min_band_hz} must be 0 or more"
-        )
-    checks.check_band(fmin=layer.low_hz, fmax=_highest(layer), sample_rate=layer.sample_rate)
-    if layer.low_hz == 0 and scales.SCALES[scales.canonical_scale(layer.initial_scale)][2]:
-        raise ValueError(f"low_hz=0 lies outside initial_scale={layer.initial_scale!r}; use 30")
-    shapes.check_shape(layer.shape)
-    sinc_bands.band_window(layer.window, layer.kernel_size)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.layers.analysis import COLLECTION, Analysis
+from isincnet_jax.layers.analysis import COLLECTION, Analysis, Learnable, check_learnable
 from isincnet_jax.layers.decoding import DecoderSpec
 from isincnet_jax.layers.projection import design_projection, resolve_scale
 from isincnet_jax.layers.spec import FilterbankSpec
@@ -21,10 +21,14 @@ from isincnet_jax.typing import Spectrogram, Waveform
 class SincNet(nn.Module):
     """Waveform to sinc spectrogram and back, exact from the first call.
 
+    Filters that are learned leave the decoder behind; :func:`.learned_inverse.with_exact_decoder`
+    solves it anew.
+
     Attributes:
         spec: the filterbank.
         decoder: how the inverse is found; exact by default.
-        learnable_filters: centres and bandwidths become parameters.
+        learnable_filters: True makes centres and bandwidths parameters, "free" every tap, see
+            :class:`.analysis.Analysis`.
         learnable_decoder: the synthesis kernels become parameters, initialised exact.
         window_terms: of a learnable window, see :class:`.analysis.Analysis`.
         compute_dtype: of the learnable decoder's products, bfloat16 say; ``dtype`` if None.
@@ -47,13 +51,18 @@ class SincNet(nn.Module):
 
     spec: FilterbankSpec
     decoder: DecoderSpec = DecoderSpec()
-    learnable_filters: bool = False
+    learnable_filters: Learnable = False
     learnable_decoder: bool = False
     window_terms: int = 0
     compute_dtype: Any = None
     projections: tuple[str, ...] = ()
     dtype: Any = jnp.float32
     precision: lax.PrecisionLike = lax.Precision.HIGHEST
+
+    def __post_init__(self) -> None:
+        """Checks what is to be learned."""
+        check_learnable(self.learnable_filters, spec=self.spec, window_terms=self.window_terms)
+        super().__post_init__()
 
     def setup(self) -> None:
         """Creates the variables."""

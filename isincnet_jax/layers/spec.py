@@ -33,8 +33,8 @@ class FilterbankSpec:
         scale: "linear", "mel_slaney" (also "mel"), "mel_htk", "erb", "bark" or "log".
         component: "complex" (cosine and sine channels) or "real" (cosine channels only).
         causal: filters end at their frame's position: no look-ahead.
-        shape: spectral shape of a band: "sinc" (rectangle), "none" (window only), "gauss",
-            "triangle" or "raised_cosine".
+        shape: spectral shape of a band, a name in :data:`.shapes.SHAPES`: "sinc" (rectangle),
+            "none" (window only), "gauss", "pfnet", ...
         window: a window of :func:`scipy.signal.get_window`, symmetric.
         normalization: "l1", "max_l1", "l2", "gain" or "none", see
             :func:`isincnet_jax.dsp.kernels.normalize_kernels`.

@@ -93,3 +93,20 @@ def test_impossible_energies_are_named():
         PCEN().apply({}, jnp.ones((3, 2), jnp.int32))
     with pytest.raises(ValueError, match="must end in 1 frame or more"):
         PCEN().apply({}, jnp.ones(3))
+
+
+@pytest.mark.parametrize("far", [-80.0, 30.0, 1e9])
+def test_trained_numbers_are_finite_at_all_limits(far):
+    layer = PCEN(trainable=True, initial_state="first")
+    energies = jnp.asarray(ENERGIES, jnp.float32)
+    variables = jax.tree.map(
+        lambda leaf: jnp.full_like(leaf, far), layer.init(jax.random.key(0), energies)
+    )
+
+    @jax.jit
+    def total(variables, energies):
+        return jnp.mean(layer.apply(variables, energies))
+
+    for clip in (energies, jnp.zeros_like(energies)):
+        found, gradients = jax.value_and_grad(total, argnums=(0, 1))(variables, clip)
+        assert all(bool(jnp.all(jnp.isfinite(g))) for g in jax.tree.leaves((found, gradients)))
