@@ -31,8 +31,20 @@ def test_notebook_runs_and_draws(path):
     assert not [out for out in outputs if out.output_type == "error"]
 
 
-def test_there_is_a_quick_start():
-    assert "quickstart" in [path.stem for path in NOTEBOOKS]
+@pytest.mark.parametrize("name", ["quickstart", "sincconv_step_by_step", "filter_shapes"])
+def test_the_notebook_is_there(name):
+    assert name in [path.stem for path in NOTEBOOKS]
+
+
+@pytest.mark.parametrize("name", ["sincconv_step_by_step", "filter_shapes", "spectrograms"])
+def test_the_package_is_installed_as_in_the_quick_start(name):
+    nbformat = pytest.importorskip("nbformat")
+
+    def first_code(stem: str) -> str:
+        notebook = nbformat.read(NOTEBOOKS[0].with_name(f"{stem}.ipynb"), as_version=4)
+        return next(cell.source for cell in notebook.cells if cell.cell_type == "code")
+
+    assert first_code(name) == first_code("quickstart")
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -1,10 +1,11 @@
-"""``isincnet describe``, ``plot`` and ``demo``: what a model is and does."""
+"""``isincnet describe``, ``plot``, ``filters`` and ``demo``: what models are, do and learned."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -19,6 +20,9 @@ from isincnet_jax.cli.common import (
     say,
 )
 from isincnet_jax.cli.reconstruction import reconstruct
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @app.command()
@@ -100,6 +104,98 @@ def _save_figure(figure: Any, target: Path) -> None:
     with audio_writing.replacing(target) as temporary:
         figure.savefig(temporary, dpi=150)
     say(f"wrote {target}")
+
+
+@app.command("filters")
+def draw_learned_filters(
+    source: Annotated[
+        Path, typer.Argument(metavar="BANDS.npz", help="Band edges of a run, from the trainer.")
+    ],
+    folder: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="Folder, made if missing.")],
+    sample_rate: Annotated[float, typer.Option("--sample-rate", help="Of the run, Hz.")] = 16_000.0,
+    kernel_size: Annotated[int, typer.Option("--kernel-size", help="Taps of the filters.")] = 251,
+    shape: Annotated[str, typer.Option("--shape", help="Spectral shape of the bands.")] = "sinc",
+) -> None:
+    """Draw how filters learned: movement.png, cumulative.png and training.gif in OUT_DIR."""
+    from isincnet_jax import plots
+    from isincnet_jax.data import audio_writing
+
+    bands = _read_bands(source)
+    first, last = int(bands.steps[0]), int(bands.steps[-1])
+    before, after = (bands.low_hz[0], bands.high_hz[0]), (bands.low_hz[-1], bands.high_hz[-1])
+    design: dict[str, Any] = {"sample_rate": sample_rate, "kernel_size": kernel_size}
+    design["shape"] = shape
+    # What cannot be drawn is found before the folder is touched.
+    banks = {
+        f"step {step}": plots.band_kernels(*edges, **design)
+        for step, edges in ((first, before), (last, after))
+    }
+    figures = {
+        "movement.png": plots.plot_filter_movement(
+            *before, *after, sample_rate=sample_rate, title=f"{source.name}, step {first} to {last}"
+        ),
+        "cumulative.png": plots.plot_cumulative_response(
+            banks, sample_rate=sample_rate, title=source.name
+        ),
+    }
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder}: a file, not a folder for pictures")
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:  # all pictures take their places, or none does
+        for name, figure in figures.items():
+            target = stack.enter_context(audio_writing.replacing(folder / name))
+            figure.savefig(target, dpi=150)
+        target = stack.enter_context(audio_writing.replacing(folder / "training.gif"))
+        animation = plots.animate_filters(
+            bands.low_hz, bands.high_hz, bands.steps, title=source.name, **design
+        )
+        animation.save(target, writer="pillow", dpi=80)
+    for name in (*figures, "training.gif"):
+        say(f"wrote {folder / name}")
+
+
+class _Bands(NamedTuple):
+    """Band edges over training: steps [n], Hz [n, filters]."""
+
+    steps: np.ndarray
+    low_hz: np.ndarray
+    high_hz: np.ndarray
+
+
+def _read_bands(path: Path) -> _Bands:
+    """Reads what the trainer wrote.
+
+    Raises:
+        ValueError: if it is no such file, or its numbers are no bands.
+    """
+    import zipfile
+    import zlib
+
+    import numpy as np
+
+    from isincnet_jax.plots.bands import checked_bands
+
+    expected = "needs an .npz with steps [n], low_hz and high_hz [n, filters] of a training run"
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; {expected}")
+    try:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+            bands = _Bands(*(np.asarray(file[name]) for name in _Bands._fields))
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path}: {expected}") from error
+    steps, low, high = bands
+    fits = steps.ndim == 1 and low.ndim == 2 and low.size and low.shape == high.shape
+    if not fits or len(steps) != len(low) or not all(each.dtype.kind in "iuf" for each in bands):
+        found = ", ".join(f"{name} {list(each.shape)}" for name, each in bands._asdict().items())
+        raise ValueError(f"{path}: {expected}; found {found}")
+    if not np.all(np.isfinite(steps)) or np.any(np.diff(steps) <= 0):
+        raise ValueError(f"{path}: its steps must increase")
+    try:
+        return _Bands(steps, *checked_bands(low, high))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 @app.command()

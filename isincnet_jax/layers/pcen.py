@@ -13,7 +13,6 @@ from jaxtyping import Float
 from isincnet_jax.dsp import pcen
 from isincnet_jax.typing import Array
 
-
 # Trained logarithms count up to here, far beyond what any of them means and within float32.
 _LARGEST_LOGARITHM = 15.0
 

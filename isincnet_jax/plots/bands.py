@@ -1,0 +1,89 @@
+"""Bands as pictures want them: checked, and as the responses of the filters between their edges."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from isincnet_jax.dsp import kernels, sinc_bands
+
+
+def checked_bands(
+    low_hz: Float[np.ndarray, "*axes filters"], high_hz: Float[np.ndarray, "*axes filters"]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper edges in float64.
+
+    Raises:
+        ValueError: unless both have the same axes, are not empty and finite, and
+            ``0 <= low_hz < high_hz`` holds.
+    """
+    low, high = np.asarray(low_hz, np.float64), np.asarray(high_hz, np.float64)
+    if low.shape != high.shape or low.ndim < 1 or low.size == 0:
+        raise ValueError(
+            f"low_hz.shape={low.shape} and high_hz.shape={high.shape}: the edges of the same "
+            "filters, one or more, must have the same axes"
+        )
+    if not (np.all(np.isfinite(low)) and np.all(np.isfinite(high))):
+        raise ValueError("low_hz and high_hz must be finite")
+    if np.any(low < 0) or np.any(low >= high):
+        raise ValueError(
+            "0 <= low_hz < high_hz must hold for every filter; "
+            f"low_hz goes down to {low.min():g}, the narrowest band has {(high - low).min():g} Hz"
+        )
+    return low, high
+
+
+def check_nyquist(high_hz: np.ndarray, sample_rate: float) -> None:
+    """Raises ValueError for bands above half of the sample rate."""
+    if not 0 < sample_rate < np.inf:
+        raise ValueError(f"sample_rate={sample_rate} must be positive and finite")
+    highest = float(np.max(high_hz))
+    if highest > (1 + 1e-6) * sample_rate / 2:
+        raise ValueError(
+            f"high_hz={highest:g} lies above half of sample_rate={sample_rate:g}; "
+            f"is the sample rate {2 * highest:g} Hz or more?"
+        )
+
+
+def band_kernels(
+    low_hz: Float[np.ndarray, " filters"],
+    high_hz: Float[np.ndarray, " filters"],
+    *,
+    sample_rate: float,
+    kernel_size: int = 251,
+    shape: str = "sinc",
+) -> np.ndarray:
+    """SincNet's filters between band edges, complex128 [filters, taps], response 1 in the middle.
+
+    Args:
+        low_hz: lower edges.
+        high_hz: upper edges.
+        sample_rate: Hz.
+        kernel_size: taps, odd.
+        shape: a name in :data:`.shapes.SHAPES`.
+
+    Raises:
+        ValueError: for edges above Nyquist, an unknown shape, or an even kernel size.
+    """
+    low, high = checked_bands(low_hz, high_hz)
+    check_nyquist(high, sample_rate)
+    if kernel_size < 3 or kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size={kernel_size} must be odd and 3 or more")
+    return kernels.design_kernels(
+        (low + high) / 2,
+        high - low,
+        sinc_bands.band_window("reference", kernel_size),
+        sample_rate=sample_rate,  # type: ignore[arg-type]
+        shape=shape,
+        component="complex",
+        normalization="gain",
+    )
+
+
+def responses(
+    filters: np.ndarray, frequency_hz: Float[np.ndarray, " points"], *, sample_rate: float
+) -> Float[np.ndarray, "filters points"]:
+    """Gains of filters [filters, taps], real or complex, at any frequencies: float64."""
+    offset = np.arange(filters.shape[1]) - filters.shape[1] // 2
+    waves = np.exp(-2j * np.pi * np.outer(offset, frequency_hz / sample_rate))
+    return np.abs(filters @ waves)

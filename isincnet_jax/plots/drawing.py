@@ -1,0 +1,87 @@
+"""What all pictures share: figures, colours, decibels, and a frequency axis on a mel scale."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import UInt8
+
+from isincnet_jax.dsp import scales
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FLOOR_DB = -80.0
+"""The darkest colour of a spectrogram, and the lowest gain of a response."""
+
+_MEL_TICKS_HZ = (0, 200, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000)
+
+
+def empty_figure(size: tuple[float, float]) -> Figure:
+    """A figure that pyplot does not know, ``size`` inches wide and high, without axes.
+
+    Raises:
+        ImportError: without Matplotlib; the message names the extra.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("drawing needs Matplotlib: pip install 'isincnet-jax[plots]'") from error
+    return Figure(figsize=size, layout="constrained")
+
+
+def new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, np.ndarray]:
+    """An :func:`empty_figure` with rows and columns of axes, and the axes."""
+    figure = empty_figure(size)
+    return figure, np.atleast_1d(figure.subplots(rows, columns))
+
+
+def pixels(figure: Figure, *, dots_per_inch: int = 80) -> UInt8[np.ndarray, "height width 3"]:
+    """Renders a figure, for logs that take pictures: uint8 [height, width, 3]."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure.set_dpi(dots_per_inch)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def decibels(power: np.ndarray, floor_db: float) -> np.ndarray:
+    """Power in dB relative to its largest value."""
+    reference = max(float(np.max(power)), np.finfo(np.float64).tiny)
+    return 10 * np.log10(np.maximum(power / reference, 10 ** (floor_db / 10)))
+
+
+def colors(count: int) -> np.ndarray:
+    """``count`` colours from low (dark blue) to high (light green), RGBA [count, 4]."""
+    import matplotlib
+
+    return matplotlib.colormaps["viridis"](np.linspace(0, 0.92, count))
+
+
+def use_mel_axis(axis: Axes, nyquist_hz: float, *, label: str = "frequency (Hz)") -> None:
+    """Makes the horizontal axis one of frequencies in Hz, 0 to Nyquist, spaced as on a mel scale.
+
+    Args:
+        axis: of the picture.
+        nyquist_hz: its right end.
+        label: of the axis.
+    """
+
+    def forward(hz: np.ndarray) -> np.ndarray:
+        # Margins ask for values a little below 0, where the scale goes on as a straight line.
+        hz = np.asarray(hz, np.float64)
+        return scales.hz_to_scale(np.maximum(hz, 0.0), scale="mel_htk") + np.minimum(hz, 0.0)
+
+    def backward(mel: np.ndarray) -> np.ndarray:
+        mel = np.asarray(mel, np.float64)
+        return scales.scale_to_hz(np.maximum(mel, 0.0), scale="mel_htk") + np.minimum(mel, 0.0)
+
+    axis.set_xscale("function", functions=(forward, backward))
+    ticks = [hz for hz in _MEL_TICKS_HZ if hz <= nyquist_hz]
+    axis.set_xticks(ticks, [f"{hz // 1000}k" if hz >= 1000 else str(hz) for hz in ticks])
+    axis.set_xticks([], minor=True)
+    axis.set_xlim(0.0, nyquist_hz)
+    axis.set_xlabel(label)

@@ -1,0 +1,80 @@
+"""A filterbank in one picture: impulse responses, frequency responses, their sum."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from isincnet_jax.plots.drawing import FLOOR_DB, colors, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MOST_RESPONSES = 48
+
+
+def plot_filterbank(
+    kernels: np.ndarray,
+    *,
+    sample_rate: int,
+    center_hz: Float[np.ndarray, " bins"],
+    num_shown: int = 12,
+    title: str = "",
+) -> Figure:
+    """Draws a bank: some impulse responses, all frequency responses, and their sum.
+
+    Args:
+        kernels: complex (or real) [bins, taps].
+        sample_rate: Hz.
+        center_hz: [bins].
+        num_shown: impulse responses to draw.
+        title: of the figure.
+    """
+    figure, axes = new_figure(1, 3, (15, 4.2))
+    shown = np.unique(np.linspace(0, len(kernels) - 1, num_shown).astype(int))
+    _impulse_responses(axes[0], kernels[shown], center_hz[shown], sample_rate)
+    size = 1 << (4 * kernels.shape[1] - 1).bit_length()
+    response = np.fft.fft(kernels, size, axis=1)[:, : size // 2 + 1]
+    frequency_hz = np.linspace(0, sample_rate / 2, size // 2 + 1)
+    power = np.abs(response) ** 2
+    peak = np.max(power)
+    shades = colors(len(kernels))
+    step = max(1, len(kernels) // _MOST_RESPONSES)
+    for index in range(0, len(kernels), step):
+        level = 10 * np.log10(np.maximum(power[index] / peak, 1e-12))
+        axes[1].plot(frequency_hz / 1000, level, color=shades[index], linewidth=0.8)
+    axes[1].set(
+        xlabel="frequency (kHz)",
+        ylabel="gain (dB, re largest)",
+        ylim=(FLOOR_DB, 3),
+        title=f"frequency responses (every {step})" if step > 1 else "frequency responses",
+    )
+    total = np.sum(power, axis=0)
+    axes[2].plot(
+        frequency_hz / 1000, 10 * np.log10(np.maximum(total / np.mean(total), 1e-12)), "C0"
+    )
+    axes[2].set(
+        xlabel="frequency (kHz)",
+        ylabel="level (dB, re mean)",
+        title="sum of all powers",
+    )
+    for axis in axes[1:]:
+        axis.set_xlim(0, sample_rate / 2000)
+        axis.grid(alpha=0.3)
+    figure.suptitle(title, parse_math=False)  # a file name may have $ signs
+    return figure
+
+
+def _impulse_responses(
+    axis: Axes, kernels: np.ndarray, center_hz: np.ndarray, sample_rate: int
+) -> None:
+    offset_ms = (np.arange(kernels.shape[1]) - kernels.shape[1] // 2) / sample_rate * 1000
+    shades = colors(len(kernels))
+    for row, kernel in enumerate(kernels):
+        largest = np.max(np.abs(kernel)) or 1.0
+        axis.plot(offset_ms, row + 0.45 * kernel.real / largest, color=shades[row], linewidth=0.8)
+    axis.set_yticks(range(len(kernels)), [f"{hz:.0f}" for hz in center_hz])
+    axis.set(xlabel="time (ms)", ylabel="centre (Hz)", title="impulse responses (real parts)")
