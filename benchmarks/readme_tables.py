@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import readme_filters
 import readme_spectrograms
 import readme_training
 
@@ -155,6 +156,7 @@ def main() -> None:
     updated = replace(updated, "training", readme_training.render(*map(load, names)))
     layers = readme_spectrograms.render(load("spectrograms"), load("invertible"))
     updated = replace(updated, "spectrograms", layers)
+    updated = replace(updated, "filters", readme_filters.render(load("filters")))
     if options.check:
         sys.exit(0 if updated == text else "README.md: the measured tables are out of date")
     README.write_text(updated)
