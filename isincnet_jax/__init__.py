@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "Analysis": "isincnet_jax.layers.analysis",
     "CFP": "isincnet_jax.layers.cfp",
+    "CNNVocoder": "isincnet_jax.models.cnn_vocoder",
     "CQT": "isincnet_jax.layers.constant_q",
     "CQT1992": "isincnet_jax.layers.constant_q",
     "CQT1992v2": "isincnet_jax.layers.constant_q",
@@ -21,11 +22,13 @@ _EXPORTS = {
     "CQT2010v2": "isincnet_jax.layers.recursive_cqt",
     "Chroma": "isincnet_jax.layers.chroma",
     "Codec": "isincnet_jax.models.autoencoder",
+    "ConvNeXtVocoder": "isincnet_jax.models.convnext_vocoder",
     "DecoderSpec": "isincnet_jax.layers.decoding",
     "FilterbankSpec": "isincnet_jax.layers.spec",
     "Gammatonegram": "isincnet_jax.layers.gammatone",
     "GaussianPooling": "isincnet_jax.layers.pooling",
     "GriffinLim": "isincnet_jax.layers.griffin_lim",
+    "ISTFTNet": "isincnet_jax.models.istft_vocoder",
     "InverseGammatone": "isincnet_jax.layers.inverse_mel",
     "InverseMel": "isincnet_jax.layers.inverse_mel",
     "InverseSTFT": "isincnet_jax.layers.inverse_stft",
@@ -35,6 +38,8 @@ _EXPORTS = {
     "MFCC": "isincnet_jax.layers.mel",
     "MelSpectrogram": "isincnet_jax.layers.mel",
     "MuLawCompression": "isincnet_jax.layers.compression",
+    "MultiPeriodDiscriminator": "isincnet_jax.models.discriminators",
+    "MultiResolutionDiscriminator": "isincnet_jax.models.discriminators",
     "NotInvertibleWarning": "isincnet_jax.layers.decoding",
     "PCEN": "isincnet_jax.layers.pcen",
     "PRESETS": "isincnet_jax.pretrained.hub",
@@ -48,13 +53,17 @@ _EXPORTS = {
     "Synthesis": "isincnet_jax.layers.synthesis",
     "TimeStretch": "isincnet_jax.layers.time_scale",
     "TokenCodec": "isincnet_jax.models.token_codec",
+    "UpsampleConv": "isincnet_jax.layers.upsampling",
     "VQT": "isincnet_jax.layers.constant_q",
+    "VocoderDiscriminator": "isincnet_jax.models.discriminators",
     "build_codec": "isincnet_jax.models.autoencoder",
+    "check_spectrogram": "isincnet_jax.dsp.vocoder_features",
     "demo_waveform": "isincnet_jax.data.demo",
     "export_pretrained": "isincnet_jax.pretrained.folder",
     "frame_bounds": "isincnet_jax.layers.design",
     "from_pretrained": "isincnet_jax.pretrained.hub",
     "load_reference": "isincnet_jax.pretrained.reference",
+    "spectrogram_features": "isincnet_jax.dsp.vocoder_features",
     "suggest_invertible": "isincnet_jax.layers.design",
     "with_exact_decoder": "isincnet_jax.layers.learned_inverse",
 }
@@ -70,15 +79,18 @@ __all__ = [
     "STFT",
     "VQT",
     "Analysis",
+    "CNNVocoder",
     "CQT1992v2",
     "CQT2010v2",
     "Chroma",
     "Codec",
+    "ConvNeXtVocoder",
     "DecoderSpec",
     "FilterbankSpec",
     "Gammatonegram",
     "GaussianPooling",
     "GriffinLim",
+    "ISTFTNet",
     "InverseGammatone",
     "InverseMel",
     "InverseSTFT",
@@ -87,6 +99,8 @@ __all__ = [
     "LogCompression",
     "MelSpectrogram",
     "MuLawCompression",
+    "MultiPeriodDiscriminator",
+    "MultiResolutionDiscriminator",
     "NotInvertibleWarning",
     "PitchShift",
     "Quantizer",
@@ -97,19 +111,24 @@ __all__ = [
     "Synthesis",
     "TimeStretch",
     "TokenCodec",
+    "UpsampleConv",
+    "VocoderDiscriminator",
     "__version__",
     "build_codec",
+    "check_spectrogram",
     "demo_waveform",
     "export_pretrained",
     "frame_bounds",
     "from_pretrained",
     "load_reference",
+    "spectrogram_features",
     "suggest_invertible",
     "with_exact_decoder",
 ]
 
 if TYPE_CHECKING:
     from isincnet_jax.data.demo import demo_waveform
+    from isincnet_jax.dsp.vocoder_features import check_spectrogram, spectrogram_features
     from isincnet_jax.layers.analysis import Analysis
     from isincnet_jax.layers.cfp import CFP
     from isincnet_jax.layers.chroma import Chroma
@@ -135,7 +154,16 @@ if TYPE_CHECKING:
     from isincnet_jax.layers.stft import STFT
     from isincnet_jax.layers.synthesis import Synthesis
     from isincnet_jax.layers.time_scale import PitchShift, TimeStretch
+    from isincnet_jax.layers.upsampling import UpsampleConv
     from isincnet_jax.models.autoencoder import Codec, build_codec
+    from isincnet_jax.models.cnn_vocoder import CNNVocoder
+    from isincnet_jax.models.convnext_vocoder import ConvNeXtVocoder
+    from isincnet_jax.models.discriminators import (
+        MultiPeriodDiscriminator,
+        MultiResolutionDiscriminator,
+        VocoderDiscriminator,
+    )
+    from isincnet_jax.models.istft_vocoder import ISTFTNet
     from isincnet_jax.models.refined_decoder import RefinedDecoder
     from isincnet_jax.models.token_codec import TokenCodec
     from isincnet_jax.pretrained.folder import export_pretrained
