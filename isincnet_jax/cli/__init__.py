@@ -5,7 +5,14 @@ from __future__ import annotations
 import sys
 
 # Importing a module registers its commands, in the order in which the help lists them.
-from isincnet_jax.cli import archives, benchmark, pictures, preparation, reconstruction  # noqa: F401
+from isincnet_jax.cli import (  # noqa: F401
+    archives,
+    benchmark,
+    pictures,
+    preparation,
+    reconstruction,
+    vocoder,
+)
 from isincnet_jax.cli.common import app
 
 

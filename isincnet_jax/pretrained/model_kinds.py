@@ -22,6 +22,7 @@ import flax.struct
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from isincnet_jax.layers import decoding
@@ -31,6 +32,8 @@ from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.models.autoencoder import Codec
 from isincnet_jax.models.refined_decoder import RefinedDecoder
 from isincnet_jax.models.token_codec import TokenCodec
+from isincnet_jax.models.vocoder import NETWORKS, TrainedVocoder, Vocoder
+from isincnet_jax.models.vocoder_spectrograms import VocoderFeatures
 
 _SPECS = {"spec": FilterbankSpec, "working_spec": FilterbankSpec, "decoder": DecoderSpec}
 _NOT_STORED = ("parent", "name", "dtype", "precision")
@@ -156,10 +159,90 @@ def _sincnet_of(module_class: Any, fields: dict[str, Any], **options: Any) -> Si
     return module_of(module_class, attributes, **options)
 
 
+@dataclasses.dataclass(frozen=True)
+class HalfModelKind(ModelKind):
+    """A kind whose arrays of two or more axes are float16 on disk, see :func:`half_precision`."""
+
+    def template(self, module: Any) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shapes and dtypes of the variables as they are stored, by their paths."""
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, _stored_dtype(leaf)),
+            super().template(module),
+        )
+
+
+def half_precision(variables: Any) -> Any:
+    """Variables as a :class:`HalfModelKind` stores them: matrices float16, vectors float32.
+
+    Raises:
+        ValueError: for values beyond the range of float16, 65504.
+    """
+
+    def stored(leaf: Any) -> np.ndarray:
+        values, dtype = np.asarray(leaf), _stored_dtype(leaf)
+        largest = np.max(np.abs(values), initial=0)
+        if dtype == jnp.float16 and largest > np.finfo(np.float16).max:
+            raise ValueError(f"a weight of {largest:g} is beyond the range of float16, 65504")
+        return values.astype(dtype)
+
+    return jax.tree.map(stored, variables)
+
+
+def full_precision(variables: Any) -> Any:
+    """Floating variables as float32."""
+    return jax.tree.map(
+        lambda leaf: leaf.astype(jnp.float32) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf,
+        variables,
+    )
+
+
+def _stored_dtype(leaf: Any) -> Any:
+    if not jnp.issubdtype(leaf.dtype, jnp.floating):
+        return leaf.dtype
+    return jnp.dtype(jnp.float16 if leaf.ndim > 1 else jnp.float32)
+
+
+def _vocoder_fields(model: Vocoder) -> dict[str, Any]:
+    network = model.network
+    names = [name for name, known in NETWORKS.items() if type(network) is known]
+    if not names:
+        known = ", ".join(one.__name__ for one in NETWORKS.values())
+        raise TypeError(f"network={type(network).__name__} cannot be stored; this stores {known}")
+    return {
+        "network": {"kind": names[0], **attributes_of(network)},
+        "features": model.features.facts(),
+        "input_scale": model.input_scale,
+    }
+
+
+def _vocoder_of(
+    module_class: Any, fields: dict[str, Any], *, dtype: Any, precision: lax.PrecisionLike
+) -> Vocoder:
+    network = _with_tuples(fields["network"])
+    return module_class(
+        NETWORKS[network.pop("kind")](**network, dtype=jnp.dtype(dtype)),
+        VocoderFeatures.from_facts(fields["features"]),
+        input_scale=fields["input_scale"],
+        dtype=jnp.dtype(dtype),
+        precision=precision,
+    )
+
+
+def _few_hops(module: Any) -> tuple[jax.ShapeDtypeStruct]:
+    return (jax.ShapeDtypeStruct((1, 4 * module.features.hop_length), module.dtype),)
+
+
+def _trained_vocoder(module: Any, variables: Any, name: str) -> TrainedVocoder:
+    return TrainedVocoder(module, full_precision(variables), name)
+
+
 KINDS: tuple[ModelKind, ...] = (
     ModelKind("sincnet", SincNet, _sincnet_fields, _sincnet_of, wrap=Codec),
     ModelKind("token_codec", TokenCodec),
     ModelKind("refined_decoder", RefinedDecoder),
+    HalfModelKind(
+        "vocoder", Vocoder, _vocoder_fields, _vocoder_of, inputs=_few_hops, wrap=_trained_vocoder
+    ),
 )
 """Every kind."""
 

@@ -58,6 +58,7 @@ def _results(folder):
 def main(tmp_path, monkeypatch, capsys):
     """Runs the command in this process: exit status or message, and what it printed."""
     import ablate_filters
+
     import train_classifier
 
     monkeypatch.setattr(signal, "signal", lambda number, handler: None)
@@ -221,10 +222,9 @@ def test_clips_come_evenly_from_the_folders(main, tmp_path, rng):
 
 
 def test_cells_become_classifiers():
-    from ablation_work import Work
-
     import arguments
     import classifiers
+    from ablation_work import Work
 
     fields = arguments.read_config(
         [

@@ -1,0 +1,145 @@
+r"""Vocoders: spectrogram to waveform.
+
+    python experiments/train_vocoder.py --config=experiments/configs/vocoder.py:convnext \
+        --config.data=LJSPEECH_DIR [--config.field=value ...]
+
+The argument is the network and what it sees: cnn (CNNVocoder as published, the default), cnn_mel,
+convnext (magnitudes to a spectrum), convnext_phase (the phases of given magnitudes), convnext_mel,
+convnext_bank (magnitudes of a sinc bank), istftnet or istftnet_mel. Mel spectrograms are Slaney's
+unless ``--config.model.input=mel_htk``.
+"""
+
+from __future__ import annotations
+
+import ml_collections
+from ml_collections import config_dict
+
+KINDS = {
+    "cnn": ("cnn", "linear"),
+    "cnn_mel": ("cnn", "mel_slaney"),
+    "convnext": ("convnext", "linear"),
+    "convnext_phase": ("convnext", "linear"),
+    "convnext_mel": ("convnext", "mel_slaney"),
+    "convnext_bank": ("convnext", "bank"),
+    "istftnet": ("istftnet", "linear"),
+    "istftnet_mel": ("istftnet", "mel_slaney"),
+}
+_CROP_FRAMES = 81  # as published: 20,736 samples
+
+
+def get_config(kind: str = "cnn") -> ml_collections.ConfigDict:
+    """The config of a kind of vocoder."""
+    if kind not in KINDS:
+        raise ValueError(f"vocoder:{kind} is unknown; use {', '.join(KINDS)}")
+    network, shown = KINDS[kind]
+    config = ml_collections.ConfigDict()
+    config.workdir = f"runs/vocoder-{kind}"
+    config.seed = 0
+    config.init_from = ""  # folder of another run, or of an exported model: start from its weights
+
+    config.data = ml_collections.ConfigDict()
+    config.data.source = "folder"  # any folder of audio, LJSpeech's too; gtzan, musdb18, prepared,
+    # generated
+    config.data.path = "data"
+    config.data.loader = "numpy"  # numpy, tf (tf.data), device (the corpus lives on the device)
+    config.data.sample_rate = 22_050
+    config.data.loudness_db = config_dict.placeholder(float)  # LUFS; None leaves levels as they are
+    config.data.splits = ""  # folder with train.txt, validation.txt, test.txt; by hash if empty
+    config.data.stems = ("mixture",)  # of musdb18
+    config.data.cache_dir = ""  # decoded files are kept here, if given; else in memory
+    config.data.crop_s = _CROP_FRAMES * 256 / 22_050  # drawn anew for every batch
+    config.data.pad_short = True  # files shorter than a crop are followed by silence
+    config.data.batch_size = 40  # over all devices and hosts
+
+    config.model = ml_collections.ConfigDict()
+    config.model.kind = network  # cnn, convnext, istftnet
+    config.model.input = shown  # linear, mel_slaney, mel_htk, bank
+    config.model.n_fft = 2048  # of the STFT of the input
+    config.model.win_length = 1024
+    config.model.hop_length = 256  # of the STFT or the bank
+    config.model.n_mels = 80
+    config.model.fmin = 0.0  # Hz
+    config.model.fmax = 0.0  # Hz; 0 for half the sample rate
+    config.model.bank_bins = 256  # complex sinc bank of the input
+    config.model.bank_scale = "linear"  # its centres: linear, mel_slaney, mel_htk, erb, ...
+
+    config.model.cnn = ml_collections.ConfigDict()  # attributes of CNNVocoder
+    config.model.cnn.image_widths = (1,) * 10 + (2,) * 5
+    config.model.cnn.widths = (1024, 512, 256, 128, 64, 32, 16, 8)  # one for each doubling
+    config.model.cnn.stage_blocks = 0
+    config.model.cnn.post_blocks = 12
+    config.model.cnn.num_heads = 1
+
+    config.model.convnext = ml_collections.ConfigDict()  # attributes of ConvNeXtVocoder
+    config.model.convnext.width = 256
+    config.model.convnext.num_blocks = 8
+    config.model.convnext.expansion = 3
+    config.model.convnext.taps = 7
+    config.model.convnext.enter_taps = 7 if shown.startswith("mel") else 1
+    config.model.convnext.predict = "phase" if kind == "convnext_phase" else "spectrum"
+    # Of the inverse STFT, whose hop is the input's; predict = "phase" has the input's geometry.
+    config.model.convnext.n_fft = 2048 if kind == "convnext_phase" else 1024
+
+    config.model.istftnet = ml_collections.ConfigDict()  # attributes of ISTFTNet, C8C8I
+    config.model.istftnet.width = 512
+    config.model.istftnet.strides = (8, 8)  # their product times its hop is the input's hop
+    config.model.istftnet.block_taps = (3, 7, 11)
+    config.model.istftnet.block_dilations = (1, 3, 5)
+    config.model.istftnet.n_fft = 16
+    config.model.istftnet.hop_length = 4
+
+    published = network == "cnn"
+    config.loss = ml_collections.ConfigDict()  # weights; 0: only logged, None: left out
+    for name in ("l1", "l2", "log_stft", "spectral_convergence", "negative_snr_db", "energy"):
+        config.loss[name] = config_dict.placeholder(float)
+    config.loss.multi_stft = 0.0 if published else 1.0  # multi-resolution STFT
+    config.loss.log_mel = 0.0 if published else 1.0  # 80 mels, 1024 samples per frame
+    config.loss.reference = 1.0 if published else 0.0  # CNNVocoder's
+
+    config.adversary = ml_collections.ConfigDict()
+    config.adversary.enabled = False  # multi-period and multi-resolution discriminators
+    config.adversary.start_step = 0  # until then they rest
+    config.adversary.weight = 0.1  # of the adversarial loss
+    config.adversary.feature_weight = 0.2  # of the feature matching loss
+    config.adversary.kind = "least_squares"  # or hinge
+    config.adversary.learning_rate = 2e-4
+    config.adversary.periods = (2, 3, 5, 7, 11)
+    config.adversary.period_widths = (32, 128, 512, 1024, 1024)
+    config.adversary.resolution_widths = (32, 32, 32, 32, 32)
+
+    config.augmentation = ml_collections.ConfigDict()  # probabilities
+    config.augmentation.polarity = 0.5
+    config.augmentation.reversal = 0.0
+    config.augmentation.gain = 0.0
+
+    config.optimizer = ml_collections.ConfigDict()
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.weight_decay = 1e-8  # a step: 1e-5 times the rate
+    config.optimizer.schedule = "constant" if published else "cosine"
+    config.optimizer.warmup_steps = 0 if published else 100
+    config.optimizer.final_fraction = 0.01  # of the rate at the end of cosine
+    config.optimizer.step_every = 10_000
+    config.optimizer.step_factor = 0.5
+    config.optimizer.clip_norm = 5.0
+    config.optimizer.b1 = 0.9
+    config.optimizer.b2 = 0.999
+    config.optimizer.accumulate = 1  # only 1: batch statistics are those of the whole batch
+
+    config.train = ml_collections.ConfigDict()
+    config.train.num_steps = 100_000
+    config.train.log_every = 100
+    config.train.evaluate_every = 2_000
+    config.train.save_every = 2_000
+    config.train.max_skipped = 20
+    config.train.keep_last = 2
+    config.train.keep_best = 1  # by the multi-resolution STFT loss of the evaluation
+
+    config.evaluation = ml_collections.ConfigDict()
+    config.evaluation.max_clips = 20  # whole files, spread over the validation split
+    config.evaluation.duration_s = 0.0  # no more of each file; 0 for all of it
+
+    config.hosts = ml_collections.ConfigDict()
+    config.hosts.coordinator = ""  # "address:port" of host 0, or "auto" on known clusters
+    config.hosts.count = 1
+    config.hosts.index = 0
+    return config.lock()  # no new fields: a misspelt one is an error

@@ -1,0 +1,234 @@
+"""What ``isincnet vocoder preprocess`` and ``train`` do: an index of recordings, and the run."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import isincnet_jax
+from isincnet_jax.data import audio_files
+from isincnet_jax.data.audio_writing import replacing
+from isincnet_jax.data.corpus import CorpusError
+from isincnet_jax.data.sources import folder_source
+from isincnet_jax.data.splits import SPLIT_NAMES, split_tracks
+
+MANIFEST = "manifest.json"
+_FORMAT = "isincnet vocoder index 1"
+
+
+class Index(NamedTuple):
+    """Which recordings there are, and what they are for.
+
+    Attributes:
+        data: the folder of the recordings.
+        sample_rate: to train at, Hz.
+        splits: names of "train", "validation" and, unless it is empty, "test".
+        durations_s: of every recording that is used, by name.
+        skipped: names of those that are not, and why.
+    """
+
+    data: Path
+    sample_rate: int
+    splits: dict[str, tuple[str, ...]]
+    durations_s: dict[str, float]
+    skipped: dict[str, str]
+
+    def duration_s(self, split: str) -> float:
+        """Seconds of a split."""
+        return sum(self.durations_s[name] for name in self.splits[split])
+
+
+def make_index(
+    source: str | Path,
+    target: str | Path,
+    *,
+    sample_rate: int,
+    min_duration_s: float,
+    seed: int = 0,
+    workers: int = 0,
+) -> Index:
+    """Decodes every recording once to check it, divides them, and writes the index.
+
+    Args:
+        source: LJSpeech's folder, or any with audio below it. With ``metadata.csv``, as LJSpeech
+            has it, recordings that it names and that are not there count as skipped.
+        target: folder for ``manifest.json`` and the lists ``train.txt``, ``validation.txt`` and
+            ``test.txt``; an index there is replaced.
+        sample_rate: to train at, Hz.
+        min_duration_s: shorter recordings are skipped.
+        seed: of the division.
+        workers: threads; 0 for the number of cores.
+
+    Raises:
+        ValueError: for arguments out of range.
+        NoDataError, CorpusError: if there are no, or too few, recordings, or ``target`` is taken.
+        OSError: if it cannot be written.
+    """
+    if sample_rate < 1 or min_duration_s < 0 or workers < 0 or seed < 0:
+        raise ValueError(
+            f"--sample-rate {sample_rate}, --min-duration {min_duration_s:g}, --workers {workers}, "
+            f"--seed {seed}: at least 1 Hz, and nothing negative"
+        )
+    source, target = Path(source).resolve(), Path(target)
+    _check_free(target)
+    # The files themselves by name: a source hands out samples only.
+    tracks = folder_source(source).tracks
+    paths = {track.name: _path_of(source, track.name, track.stamp) for track in tracks}
+    missing = _missing(source, paths)
+    durations: dict[str, float] = {}
+    skipped: dict[str, str] = {}
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        for name, found in zip(paths, pool.map(_duration_s, paths.values()), strict=True):
+            if isinstance(found, str):
+                skipped[name] = found
+            elif found < min_duration_s:
+                skipped[name] = f"{found:.3f} s, shorter than {min_duration_s:g} s"
+            else:
+                durations[name] = found
+    skipped.update(missing)
+    usable = [track for track in tracks if track.name in durations]
+    splits = {
+        split: names
+        for split, names in split_tracks(usable, seed=seed).items()
+        if names or split != "test"
+    }
+    if not all(splits.values()):
+        raise CorpusError(
+            f"{source}: {len(usable)} usable recordings of {len(tracks)}, too few to divide; "
+            "bring more" + _example(skipped)
+        )
+    index = Index(source, sample_rate, splits, durations, skipped)
+    _write(index, target)
+    return index
+
+
+def _path_of(root: Path, name: str, stamp: str) -> Path:
+    """The file of a track, whose stamp begins with the file's own name."""
+    file = stamp.rsplit(":", 2)[0]
+    return (root / name).parent / file
+
+
+def _example(skipped: dict[str, str]) -> str:
+    if not skipped:
+        return ""
+    name, reason = next(iter(skipped.items()))
+    return f" (skipped for instance {name}: {reason})"
+
+
+def _duration_s(path: Path) -> float | str:
+    """Seconds of a recording that decodes from beginning to end, or what is wrong."""
+    try:
+        info = audio_files.audio_info(path)
+        count = sum(len(block) for block in audio_files.read_blocks(path))
+    except (audio_files.AudioError, OSError) as error:
+        return str(error)
+    return count / info.sample_rate
+
+
+def _missing(root: Path, paths: Mapping[str, Path]) -> dict[str, str]:
+    """What LJSpeech's list names and the folder does not have."""
+    listing = root / "metadata.csv"
+    if not listing.is_file():
+        return {}
+    there = {path.stem for path in paths.values()}
+    try:
+        with listing.open(encoding="utf-8", newline="") as file:
+            rows = csv.reader(file, delimiter="|", quoting=csv.QUOTE_NONE)
+            named = [row[0].strip() for row in rows if row and row[0].strip()]
+    except (ValueError, csv.Error) as error:
+        raise CorpusError(f"{listing}: is no list of LJSpeech's kind, id|text: {error}") from error
+    reason = "in metadata.csv, but there is no such recording"
+    return {name: reason for name in named if name not in there}
+
+
+def _check_free(target: Path) -> None:
+    if target.exists() and not target.is_dir():
+        raise CorpusError(f"{target}: a file, not a folder to write to")
+    if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).is_file():
+        raise CorpusError(f"{target}: exists and is no index; use another folder")
+
+
+def _write(index: Index, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    (target / MANIFEST).unlink(missing_ok=True)  # last of all: without it there is no index
+    for split in SPLIT_NAMES:
+        path = target / f"{split}.txt"
+        if split not in index.splits:
+            path.unlink(missing_ok=True)
+            continue
+        with replacing(path) as temporary:
+            temporary.write_text("".join(f"{name}\n" for name in index.splits[split]), "utf-8")
+    content = {
+        "format": _FORMAT,
+        "data": str(index.data),
+        "sample_rate": index.sample_rate,
+        "durations_s": {name: round(seconds, 4) for name, seconds in index.durations_s.items()},
+        "skipped": index.skipped,
+    }
+    with replacing(target / MANIFEST) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def data_fields(source: str | Path) -> dict[str, Any]:
+    """The fields of a training config for an index, or for a folder of audio.
+
+    Raises:
+        CorpusError: for neither, or a damaged index.
+    """
+    source = Path(source)
+    if not source.is_dir():
+        raise CorpusError(f"{source}: no such folder; give an index of preprocess, or recordings")
+    path = source / MANIFEST
+    if not path.is_file():
+        return {"data.path": source}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != _FORMAT:
+            raise ValueError(f"format={content['format']!r}, not {_FORMAT!r}")
+        fields = {
+            "data.path": str(content["data"]),
+            "data.splits": source,
+            "data.sample_rate": int(content["sample_rate"]),
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorpusError(f"{path}: damaged ({error}); run preprocess again") from error
+    return fields
+
+
+def experiments_folder() -> Path:
+    """Where the training scripts are: beside the package, or in it if it was installed.
+
+    Raises:
+        ImportError: if they are in neither place.
+    """
+    package = Path(isincnet_jax.__file__).resolve().parent
+    for folder in (package / "experiments", package.parent / "experiments"):
+        if (folder / "train_vocoder.py").is_file():
+            return folder
+    raise ImportError(
+        "the training scripts are not installed; use a checkout of the repository (pip install -e)"
+    )
+
+
+def run_training(kind: str, fields: Mapping[str, Any], more: Sequence[str]) -> None:
+    """Runs ``experiments/train_vocoder.py``, and ends the process as it ends.
+
+    Args:
+        kind: argument of the config.
+        fields: of the config.
+        more: options of the script, which win over ``fields``.
+    """
+    folder = experiments_folder()
+    sys.path.insert(0, str(folder))
+    script = importlib.import_module("train_vocoder")
+    config = f"--config={folder / 'configs' / 'vocoder.py'}:{kind}"
+    given = [f"--config.{name}={value}" for name, value in fields.items()]
+    sys.argv[:] = ["train_vocoder.py", config, *given, *more]
+    script.main()

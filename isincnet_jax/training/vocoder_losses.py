@@ -1,0 +1,211 @@
+"""Losses of vocoders, and scores of what they make of whole clips: pure functions of waveforms.
+
+References:
+    tuan3w, "CNNVocoder", the loss ``reference``. https://github.com/tuan3w/cnn_vocoder
+    R. Yamamoto, E. Song and J.-M. Kim, "Parallel WaveGAN", ICASSP 2020, section 2.2 (the
+        multi-resolution STFT loss). https://arxiv.org/abs/1910.11480
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Int
+
+from isincnet_jax.dsp import auditory, spectral_distances
+from isincnet_jax.dsp.spectral_distances import RESOLUTIONS, Resolution
+from isincnet_jax.training import losses
+from isincnet_jax.training.losses import WeightedLoss
+from isincnet_jax.typing import Waveform
+
+REFERENCE_RESOLUTION = Resolution(2048, 256, 1024)
+"""CNNVocoder's STFT: FFT, hop and window, at 22,050 Hz."""
+
+MEL_RESOLUTION = Resolution(1024, 256, 1024)
+"""The STFT of the mel loss."""
+
+_FLOOR = 1e-5
+_LOW_BINS = 500
+
+PerClip = Float[jax.Array, "..."]
+
+
+def reference_loss(
+    *,
+    prediction: Waveform,
+    target: Waveform,
+    resolution: Resolution = REFERENCE_RESOLUTION,
+    low_bins: int = _LOW_BINS,
+) -> PerClip:
+    """CNNVocoder's loss: three mean absolute differences of the STFT, added.
+
+    Of log magnitudes in all bins, of log magnitudes in the lowest bins, and of magnitudes in the
+    lowest bins (below 5.4 kHz as published). Natural logarithms, magnitudes below 1e-5 count as
+    1e-5.
+
+    Departure: finite gradients on silence, where the published square root has none.
+
+    Args:
+        prediction: [..., time].
+        target: [..., time].
+        resolution: of the STFT.
+        low_bins: how many bins are the lowest.
+
+    Returns:
+        One value per clip, [...].
+    """
+    predicted = spectral_distances.magnitude(prediction, resolution)
+    wanted = spectral_distances.magnitude(target, resolution)
+    logs = jnp.abs(_log(predicted) - _log(wanted))
+    plain = jnp.abs(predicted - wanted)[..., :low_bins]
+    axes = (-2, -1)
+    return (
+        jnp.mean(logs, axis=axes)
+        + jnp.mean(logs[..., :low_bins], axis=axes)
+        + jnp.mean(plain, axis=axes)
+    )
+
+
+def log_mel(
+    *,
+    prediction: Waveform,
+    target: Waveform,
+    sample_rate: float,
+    resolution: Resolution = MEL_RESOLUTION,
+    n_mels: int = 80,
+) -> PerClip:
+    """Mean absolute difference of log mel spectrograms (magnitudes, Slaney's scale and norm).
+
+    Args:
+        prediction: [..., time].
+        target: [..., time].
+        sample_rate: Hz.
+        resolution: of the STFT.
+        n_mels: filters.
+
+    Returns:
+        One value per clip, [...]. Values below 1e-5 count as 1e-5.
+    """
+    weights = auditory.mel_weights(sample_rate, n_fft=resolution.n_fft, n_mels=n_mels)
+
+    def levels(waveform: Waveform) -> jax.Array:
+        magnitude = spectral_distances.magnitude(waveform, resolution)
+        return _log(auditory.weigh_bins(magnitude, weights))
+
+    return jnp.mean(jnp.abs(levels(prediction) - levels(target)), axis=(-2, -1))
+
+
+def _log(magnitude: jax.Array) -> jax.Array:
+    return jnp.log(jnp.maximum(magnitude, _FLOOR))
+
+
+def vocoder_losses(sample_rate: float) -> dict[str, Callable[..., PerClip]]:
+    """All losses by name: those of :data:`.losses.LOSSES`, "log_mel" and "reference"."""
+    return {
+        **losses.LOSSES,
+        "log_mel": functools.partial(log_mel, sample_rate=sample_rate),
+        "reference": reference_loss,
+    }
+
+
+def vocoder_loss(weights: Mapping[str, float], *, sample_rate: float) -> WeightedLoss:
+    """The weighted sum of losses, averaged over clips.
+
+    Args:
+        weights: name in :func:`vocoder_losses` to weight; 0 means computed and reported, but not
+            learned from.
+        sample_rate: Hz.
+
+    Returns:
+        A function of ``prediction`` and ``target`` [batch, time] that returns the scalar loss and
+        the mean of each term, unweighted.
+
+    Raises:
+        ValueError: for an unknown name, a negative weight, or nothing to learn from.
+    """
+    known = vocoder_losses(sample_rate)
+    for name, weight in weights.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ValueError(f"loss {name!r} is unknown; {hint}losses: {', '.join(known)}")
+        if not weight >= 0:
+            raise ValueError(f"loss {name!r} has weight {weight}; weights are 0 or positive")
+    if not any(weight > 0 for weight in weights.values()):
+        raise ValueError("no loss has a positive weight; give one, such as multi_stft=1.0")
+
+    def loss(*, prediction: Waveform, target: Waveform) -> Any:
+        terms = {
+            name: jnp.mean(known[name](prediction=prediction, target=target)) for name in weights
+        }
+        return sum(weights[name] * term for name, term in terms.items() if weights[name]), terms
+
+    return loss
+
+
+class ClipScores(NamedTuple):
+    """How close clips are to their targets, one value per clip.
+
+    Attributes:
+        multi_stft: spectral convergence plus log-magnitude distance, mean of three resolutions.
+        convergence_db: spectral convergence in dB at :data:`REFERENCE_RESOLUTION`.
+    """
+
+    multi_stft: jax.Array
+    convergence_db: jax.Array
+
+
+def score_clips(
+    *,
+    prediction: Float[jax.Array, "clips time"],
+    target: Float[jax.Array, "clips time"],
+    lengths: Int[jax.Array, " clips"],
+) -> ClipScores:
+    """Scores of clips of several lengths in one array.
+
+    Without padding these are :func:`.spectral_distances.multi_stft` and 20 log10 of
+    :func:`.spectral_distances.spectral_convergence`. Samples and frames beyond a clip's length do
+    not count; its last frames see zeros there instead of a reflection.
+
+    Args:
+        prediction: [clips, time].
+        target: [clips, time].
+        lengths: samples of each clip, at least 1.
+
+    Returns:
+        One value per clip.
+    """
+    inside = jnp.arange(target.shape[-1]) < lengths[:, None]
+    prediction, target = (jnp.where(inside, clip, 0.0) for clip in (prediction, target))
+    multi = jnp.zeros(target.shape[:-1], target.dtype)
+    for resolution in RESOLUTIONS:
+        predicted, wanted, counted = _counted(prediction, target, lengths, resolution)
+        logs = jnp.where(counted, jnp.abs(_log(predicted) - _log(wanted)), 0.0)
+        frames = jnp.sum(counted, axis=(-2, -1)) * predicted.shape[-1]
+        multi += _convergence(predicted, wanted)
+        multi += jnp.sum(logs, axis=(-2, -1)) / frames.astype(logs.dtype)
+    predicted, wanted, _ = _counted(prediction, target, lengths, REFERENCE_RESOLUTION)
+    ratio = jnp.maximum(_convergence(predicted, wanted), 1e-10)
+    return ClipScores(multi / len(RESOLUTIONS), 20.0 * jnp.log10(ratio))
+
+
+def _counted(
+    prediction: jax.Array, target: jax.Array, lengths: jax.Array, resolution: Resolution
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Magnitudes, 0 in frames that do not count, and which do, [clips, frames, 1]."""
+    predicted, wanted = (
+        spectral_distances.magnitude(clip, resolution) for clip in (prediction, target)
+    )
+    counted = jnp.arange(wanted.shape[-2]) <= (lengths // resolution.hop_length)[:, None]
+    counted = counted[..., None]
+    return jnp.where(counted, predicted, 0.0), jnp.where(counted, wanted, 0.0), counted
+
+
+def _convergence(predicted: jax.Array, wanted: jax.Array) -> jax.Array:
+    error = jnp.sqrt(jnp.sum((predicted - wanted) ** 2, axis=(-2, -1)))
+    return error / jnp.maximum(jnp.sqrt(jnp.sum(wanted**2, axis=(-2, -1))), 1e-8)
