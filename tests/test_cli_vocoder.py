@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -70,15 +71,21 @@ def _ljspeech(folder, count=12):
     return folder
 
 
-@pytest.fixture
-def model(tmp_path):
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
     """An untrained vocoder, stored."""
     network = ConvNeXtVocoder(
         num_bins=65, width=8, num_blocks=1, n_fft=128, win_length=64, hop_length=16, predict="phase"
     )
     module = Vocoder(network, FEATURES)
     variables = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 64)))
-    return export_vocoder(TrainedVocoder(module, variables), tmp_path / "model")
+    return export_vocoder(TrainedVocoder(module, variables), tmp_path_factory.mktemp("v") / "model")
+
+
+@pytest.fixture
+def model(stored, tmp_path):
+    """The same as a folder beside the test's files."""
+    return shutil.copytree(stored, tmp_path / "model")
 
 
 def test_preprocess_checks_and_divides(run, tmp_path):

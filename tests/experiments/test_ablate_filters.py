@@ -94,6 +94,7 @@ def test_one_clear_message(main, tmp_path, options, message):
     assert not (tmp_path / "run" / "results.json").exists()
 
 
+@pytest.mark.slow
 def test_a_grid_is_measured_and_goes_on_with_what_is_missing(main, tmp_path, monkeypatch):
     """One cell cannot be inverted, one raises; a later command measures another part only."""
     from ablation_work import Work

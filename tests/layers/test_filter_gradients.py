@@ -161,6 +161,8 @@ def test_gradients_of_leaf_are_those_of_finite_differences(rng, x64):
     waveform = jnp.asarray(rng.standard_normal(100))
     start = jax.eval_shape(layer.init, KEY, waveform)["params"]
     drawn = {path: rng.uniform(0.1, 0.4, leaf.shape) for path, leaf in _flat(start).items()}
+    for name in ("log_gain", "log_power"):
+        drawn[f"compression/{name}"] *= -1  # both count up to 1 only
     params = flax.traverse_util.unflatten_dict(drawn, sep="/")
     assert set(params) == {"filterbank", "pooling", "compression"}
     _check_gradients(_weighted(layer, waveform, rng), params)
