@@ -32,7 +32,7 @@ test: lint
 	XLA_FLAGS="--xla_backend_optimization_level=0 $$XLA_FLAGS" $(PYTEST) -n 2 -m "not slow"
 
 test-slow: $(VENV)/.dev
-	$(PYTEST) -m slow
+	$(PYTEST) -n 2 -m slow
 
 test-all: test test-slow
 

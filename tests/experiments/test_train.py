@@ -115,6 +115,7 @@ def test_a_run_starts_from_the_weights_of_another(base, finished, source):
     assert int(state.step) == 0
 
 
+@pytest.mark.slow
 def test_eight_devices_give_the_same_losses(start, base, finished):
     start("eight", num_devices=8)
     np.testing.assert_allclose(_losses(base / "eight"), _losses(finished[0]), atol=1e-5)

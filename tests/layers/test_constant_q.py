@@ -88,6 +88,7 @@ def test_training_starts_at_the_fixed_design(layer_type, hop):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer_type", [CQT1992, CQT1992v2, CQT2010, CQT2010v2])
 def test_gradients_are_those_of_finite_differences(layer_type, x64):
     layer = layer_type(**{**SMALL, "n_bins": 9, "hop_length": 52}, trainable_kernels=True)

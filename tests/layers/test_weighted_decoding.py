@@ -75,6 +75,7 @@ def test_weighted_least_squares_against_a_dense_solver(spec, rng):
         np.testing.assert_allclose(found[clip], expected, atol=1e-3 * np.max(np.abs(expected)))
 
 
+@pytest.mark.slow
 def test_iterations_approach_the_solution_and_weights_help(rng):
     length = 400
     operators = operators_of(SPEC, length)
@@ -118,6 +119,7 @@ def test_without_iterations_it_is_the_linear_decoder_or_the_start(rng):
     np.testing.assert_array_equal(solve(target, target**2 + 1, start=start, **options), start)
 
 
+@pytest.mark.slow
 def test_a_preconditioner_changes_the_way_not_the_end(rng):
     operators = operators_of(SPEC, 60)
     shape = operators.analysis(jnp.zeros(60)).shape
@@ -136,6 +138,7 @@ def test_a_preconditioner_changes_the_way_not_the_end(rng):
     np.testing.assert_allclose(solve(50), solve(50, preconditioner=other), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_consistent_targets_and_silence_stay_as_they_are(rng):
     operators = operators_of(SPEC, 80, (2,))
     x = jnp.asarray(rng.standard_normal((2, 80)), jnp.float32).at[1].set(0.0)

@@ -53,6 +53,7 @@ def test_it_starts_as_the_linear_decoder(rng):
     assert snr_db(waveform, found) < 60
 
 
+@pytest.mark.slow
 def test_least_squares_bring_it_back_to_what_was_observed(rng):
     waveform = signal(rng, 300)
     errors = []
@@ -108,6 +109,7 @@ def test_projections_bring_magnitudes_nearer(rng):
     assert errors[0] > errors[1] > errors[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [

@@ -149,6 +149,7 @@ def test_targets_lie_in_their_cells(q_bits, rng):
     assert np.mean(np.asarray(recoded != codes)[np.asarray(half) > 1e-6]) < 1e-3
 
 
+@pytest.mark.slow
 @settings(max_examples=4)  # every length is compiled anew
 @given(length=st.integers(1, 90), batch=st.sampled_from([(), (1,), (2, 3)]))
 def test_any_length_and_any_batch_axes(length, batch):
@@ -161,6 +162,7 @@ def test_any_length_and_any_batch_axes(length, batch):
     assert np.all(np.isfinite(again))
 
 
+@pytest.mark.slow
 def test_clips_do_not_see_each_other(rng):
     waveform = signal(rng, 3, 120) * np.array([1.0, 1e-3, 0.0], np.float32)[:, None]
     model, variables = _learned(4)
@@ -190,6 +192,7 @@ def test_silence_stays_silent_with_finite_gradients(padding):
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradients))
 
 
+@pytest.mark.slow
 def test_half_precision_blocks_keep_float32_filters(rng):
     waveform = signal(rng, 2, 200)
     model = TokenCodec(SPEC, q_bits=4, compute_dtype=jnp.bfloat16, **SMALL)
@@ -208,6 +211,7 @@ def test_variables_are_sorted_into_collections(rng):
     assert set(variables["params"]) == {"refiner", "level_shift", "level_log_precision"}
 
 
+@pytest.mark.slow
 def test_scales_may_be_one_per_channel(rng):
     waveform = signal(rng, 2, 100)
     model, variables = _learned(4)
