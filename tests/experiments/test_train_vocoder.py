@@ -275,9 +275,9 @@ def test_a_run_learns_and_is_the_same_on_eight_devices(run, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_starts_from_an_exported_vocoder(run, tmp_path):
-    run(tmp_path / "one", *CHEAP, kind="convnext")
+    run(tmp_path / "one", *CHEAP)
     option = f"--config.init_from={tmp_path / 'one' / 'export'}"
-    run(tmp_path / "next", *CHEAP, option, "--config.train.num_steps=10", kind="convnext")
+    run(tmp_path / "next", *CHEAP, option, "--config.train.num_steps=10")
     first, begun = (
         next(r["loss"] for r in resilience.records(tmp_path / name) if r["kind"] == "train")
         for name in ("one", "next")
