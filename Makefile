@@ -26,10 +26,12 @@ lint: $(VENV)/.dev
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 
-# Compiling takes most of the time. The programs are the same at this level, only LLVM spends a
-# third less on them; `make test-slow` and the benchmarks run what users run.
+# Compiling takes most of the time: 31 ms for the smallest program, 18 without MLIR's fusion
+# emitters, and LLVM spends a third less at level 0. What is computed is the same;
+# `make test-slow` and the benchmarks run what users run.
+TEST_FLAGS := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
 test: lint
-	XLA_FLAGS="--xla_backend_optimization_level=0 $$XLA_FLAGS" $(PYTEST) -n 2 -m "not slow"
+	XLA_FLAGS="$(TEST_FLAGS) $$XLA_FLAGS" $(PYTEST) -n 2 -m "not slow"
 
 test-slow: $(VENV)/.dev
 	$(PYTEST) -n 2 -m slow

@@ -35,6 +35,7 @@ from isincnet_jax.evaluation.ablation import Ablation, Cell, grid
 from isincnet_jax.training.classification import wilson_interval
 from isincnet_jax.training.trees import first_difference
 
+from command_line import run_command
 from process import Stop, alone
 
 _DEFAULT = Path(__file__).parent / "configs" / "ablation.py"
@@ -196,8 +197,6 @@ def _finish(config: ml_collections.ConfigDict, results: Ablation, folder: Path) 
 
 def main() -> None:
     """Runs the config of the command line."""
-    from train_classifier import run_command
-
     run_command(ablate_filters, default=_DEFAULT, about=__doc__)
 
 

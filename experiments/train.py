@@ -16,9 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +23,15 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from isincnet_jax.data.corpus import CorpusError
 from isincnet_jax.data.pipeline import validation_clips
 from isincnet_jax.evaluation.clips import evaluate_clips
 from isincnet_jax.pretrained.folder import export_pretrained
-from isincnet_jax.training.checkpoints import CheckpointError
 from isincnet_jax.training.logs import RunLog
-from isincnet_jax.training.loop import DivergedError, fit
+from isincnet_jax.training.loop import fit
 from isincnet_jax.training.state import TrainState, model_variables
 
 import report
-from arguments import read_config
+from command_line import run_command
 from compose import (
     build_data,
     build_loop,
@@ -47,7 +42,7 @@ from compose import (
     with_weights_of,
 )
 from models import Model, build_model
-from process import Screen, Stop, connect, keep_memory, silence_threads
+from process import Stop
 
 _logger = logging.getLogger("train")
 
@@ -132,27 +127,8 @@ def _export(workdir: Path, model: Model, state: TrainState, meta: dict[str, Any]
 
 
 def main() -> None:
-    """Runs the config; errors that a user can mend are one message, without a traceback."""
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(__doc__.strip())  # noqa: T201
-        return
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # else TensorFlow announces it at length
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[Screen()], force=True)
-    logging.getLogger("jax").setLevel(logging.WARNING)
-    logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs what it raises as well
-    silence_threads()
-    keep_memory()
-    try:
-        config = read_config(sys.argv[1:])
-        connect(config.hosts)
-        sys.exit(train(config))
-    except OSError as error:
-        reason = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
-        sys.exit(f"error: {reason or error}")
-    except (CorpusError, CheckpointError, DivergedError, ImportError, ValueError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+    """Runs the config of the command line."""
+    run_command(train, about=__doc__)
 
 
 if __name__ == "__main__":

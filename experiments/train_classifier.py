@@ -20,10 +20,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
-import signal
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,19 +29,17 @@ import ml_collections
 import numpy as np
 
 from isincnet_jax.data.chunks import ChunkPlan, track_chunks
-from isincnet_jax.data.corpus import CorpusError
 from isincnet_jax.data.labelled import Labelled
 from isincnet_jax.training import parallel
-from isincnet_jax.training.checkpoints import CheckpointError
 from isincnet_jax.training.classification import Scores, make_predict, score_tracks
-from isincnet_jax.training.loop import DivergedError, fit
+from isincnet_jax.training.loop import fit
 from isincnet_jax.training.state import TrainState, create_state, model_variables
 
 import classifiers
-from arguments import read_config
 from classifiers import BandRecord, Classifier
+from command_line import run_command
 from compose import build_loop, open_run
-from process import Screen, Stop, connect, keep_memory, silence_threads
+from process import Stop
 
 _DEFAULT = Path(__file__).parent / "configs" / "classifier_genre.py"
 _logger = logging.getLogger("train")
@@ -212,53 +207,6 @@ def _by_class(classes: Sequence[str], scores: Scores) -> list[str]:
         f"  {name:<12} {hits:>4} of {total}"
         for name, hits, total in zip(classes, table.diagonal(), table.sum(axis=1), strict=True)
     ]
-
-
-def _spelled_out(arguments: Sequence[str], default: Path) -> list[str]:
-    """``--config.data=DIR`` is short for ``--config.data.path=DIR``."""
-    short, full = "--config.data", "--config.data.path"
-    known = [
-        full + argument.removeprefix(short)
-        if argument == short or argument.startswith(short + "=")
-        else argument
-        for argument in arguments
-    ]
-    return [f"--config={default}", *known]
-
-
-def run_command(
-    work: Callable[[ml_collections.ConfigDict], int], *, default: Path, about: str
-) -> None:
-    """A command: reads its config, works, ends with an exit status.
-
-    Errors that a user can mend are one message, without a traceback.
-
-    Args:
-        work: config to exit status.
-        default: file of the config if none is named.
-        about: what ``--help`` prints.
-    """
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(about.strip())  # noqa: T201
-        return
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[Screen()], force=True)
-    logging.getLogger("jax").setLevel(logging.WARNING)
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
-    silence_threads()
-    keep_memory()
-    try:
-        config = read_config(_spelled_out(sys.argv[1:], default))
-        if "hosts" in config:
-            connect(config.hosts)
-        sys.exit(work(config))
-    except OSError as error:
-        reason = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
-        sys.exit(f"error: {reason or error}")
-    except (CorpusError, CheckpointError, DivergedError, ImportError, ValueError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
 
 
 def _train(config: ml_collections.ConfigDict) -> int:

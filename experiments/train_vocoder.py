@@ -34,9 +34,9 @@ from isincnet_jax.training.state import TrainState
 from isincnet_jax.training.vocoding import generator_variables
 
 import vocoder_kinds
+from command_line import run_command
 from compose import Data, build_data, build_loop, open_run, with_weights_of
 from process import Stop
-from train_classifier import run_command
 from vocoder_kinds import Built
 from vocoder_scores import Evaluator, WholeClips
 
@@ -142,7 +142,7 @@ def _finish(
     evaluator = Evaluator(vocoder.model)
     result = {**about, "best_step": int(state.step), "splits": {}}
     for split in ("validation", "test"):
-        if getattr(data, split, None) is None:
+        if getattr(data, split) is None:
             continue
         clips = _whole_clips(config, data, split)
         found = evaluator.scores(vocoder.variables, clips)

@@ -28,24 +28,6 @@ COMMAND = Path(sys.executable).with_name("isincnet")
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Runs the console entry in this process: exit status, standard output, standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(line: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["isincnet", *shlex.split(line)])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as end:
-            status = end.code or 0
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return call
-
-
-@pytest.fixture
 def fails(run, tmp_path):
     """Runs a command that must fail with one line, and leave the folder as it was."""
 

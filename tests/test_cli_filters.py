@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 import re
-import shlex
-import sys
 
 import matplotlib.image
 import numpy as np
 import PIL.Image
 import pytest
 
-from isincnet_jax import cli, plots
+from isincnet_jax import plots
 
 NAMES = {"movement.png", "cumulative.png", "training.gif"}
 LOW = np.array([[100.0, 900.0, 3000.0], [120.0, 850.0, 3100.0], [150.0, 800.0, 3300.0]])
 HIGH = LOW + np.array([100.0, 200.0, 400.0])
 STEPS = np.array([0, 10, 40])
-
-
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Runs the console entry in this process: exit status, standard output, standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(line: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["isincnet", *shlex.split(line)])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as end:
-            status = end.code or 0
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return call
 
 
 def _write(name="bands.npz", **changes):

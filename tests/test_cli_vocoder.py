@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from isincnet_jax import cli
 from isincnet_jax.cli import vocoder_data
 from isincnet_jax.data import corpora
 from isincnet_jax.data.corpus import CorpusError
@@ -28,24 +27,6 @@ from isincnet_jax.pretrained.vocoders import export_vocoder, load_vocoder
 RATE = 8000
 FEATURES = VocoderFeatures("linear", RATE, n_fft=128, win_length=64, hop_length=16)
 GEOMETRY = "--sample-rate 8000 --n-fft 128 --win 64 --hop 16"
-
-
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Runs the console entry in this process: exit status, standard output, standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(line: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["isincnet", *shlex.split(line)])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as end:
-            status = end.code or 0
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return call
 
 
 def _tone(seconds, seed=0, level=0.3):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -13,7 +14,9 @@ from jaxtyping import Float
 from isincnet_jax.dsp import spectral_distances
 from isincnet_jax.typing import Waveform
 
-LOSSES: dict[str, Callable[..., Float[jax.Array, "..."]]] = {
+Loss = Callable[..., Float[jax.Array, "..."]]
+
+LOSSES: dict[str, Loss] = {
     "l1": spectral_distances.l1,
     "l2": spectral_distances.l2,
     "log_stft": spectral_distances.log_stft,
@@ -27,12 +30,15 @@ LOSSES: dict[str, Callable[..., Float[jax.Array, "..."]]] = {
 WeightedLoss = Callable[..., tuple[jax.Array, dict[str, jax.Array]]]
 
 
-def weighted_loss(weights: Mapping[str, float]) -> WeightedLoss:
+def weighted_loss(
+    weights: Mapping[str, float], *, known: Mapping[str, Loss] = MappingProxyType(LOSSES)
+) -> WeightedLoss:
     """The weighted sum of losses, averaged over clips.
 
     Args:
-        weights: name in :data:`LOSSES` to weight. A weight of 0 means: computed and reported,
+        weights: name in ``known`` to weight. A weight of 0 means: computed and reported,
             but not learned from.
+        known: losses by name, of :data:`LOSSES`' kind.
 
     Returns:
         A function of ``prediction`` and ``target`` [batch, time] that returns the scalar loss
@@ -42,10 +48,10 @@ def weighted_loss(weights: Mapping[str, float]) -> WeightedLoss:
         ValueError: for an unknown name, a negative weight, or nothing to learn from.
     """
     for name, weight in weights.items():
-        if name not in LOSSES:
-            near = difflib.get_close_matches(name, LOSSES, n=1)
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ValueError(f"loss {name!r} is unknown; {hint}losses: {', '.join(LOSSES)}")
+            raise ValueError(f"loss {name!r} is unknown; {hint}losses: {', '.join(known)}")
         if not weight >= 0:
             raise ValueError(f"loss {name!r} has weight {weight}; weights are 0 or positive")
     if not any(weight > 0 for weight in weights.values()):
@@ -53,7 +59,7 @@ def weighted_loss(weights: Mapping[str, float]) -> WeightedLoss:
 
     def loss(*, prediction: Waveform, target: Waveform) -> Any:
         terms = {
-            name: jnp.mean(LOSSES[name](prediction=prediction, target=target)) for name in weights
+            name: jnp.mean(known[name](prediction=prediction, target=target)) for name in weights
         }
         return sum(weights[name] * term for name, term in terms.items() if weights[name]), terms
 

@@ -58,8 +58,10 @@ def main(base, monkeypatch, capsys, worker_id):
     """Runs the command in this process: exit status and standard error."""
     import train
 
+    import command_line
+
     monkeypatch.setattr(signal, "signal", lambda number, handler: None)
-    monkeypatch.setattr(train, "silence_threads", lambda: None)
+    monkeypatch.setattr(command_line, "silence_threads", lambda: None)
     monkeypatch.setattr(logging, "basicConfig", lambda **options: None)
 
     def call(*options, name=f"bad-{worker_id}"):

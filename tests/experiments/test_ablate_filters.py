@@ -59,10 +59,10 @@ def main(tmp_path, monkeypatch, capsys):
     """Runs the command in this process: exit status or message, and what it printed."""
     import ablate_filters
 
-    import train_classifier
+    import command_line
 
     monkeypatch.setattr(signal, "signal", lambda number, handler: None)
-    monkeypatch.setattr(train_classifier, "silence_threads", lambda: None)
+    monkeypatch.setattr(command_line, "silence_threads", lambda: None)
     monkeypatch.setattr(logging, "basicConfig", lambda **options: None)
 
     def call(options=None, name="run"):

@@ -93,14 +93,13 @@ def test_the_export_reconstructs_as_evaluated(finished):
 
 @pytest.mark.parametrize("source", ["", "export"])
 def test_a_run_starts_from_the_weights_of_another(base, finished, source):
-    import train
-
     from isincnet_jax.training import trees
 
+    import arguments
     import compose
     import models
 
-    config = train.read_config(
+    config = arguments.read_config(
         [
             *resilience.command(base / "bad", *SHORT)[2:],
             f"--config.init_from={finished[0] / source}",

@@ -68,10 +68,11 @@ def run(base):
 @pytest.fixture
 def main(tmp_path, monkeypatch):
     """Runs the command in this process; the message it ends with."""
+    import command_line
     import train_classifier
 
     monkeypatch.setattr(signal, "signal", lambda number, handler: None)
-    monkeypatch.setattr(train_classifier, "silence_threads", lambda: None)
+    monkeypatch.setattr(command_line, "silence_threads", lambda: None)
     monkeypatch.setattr(logging, "basicConfig", lambda **options: None)
 
     def call(*options, **more):

@@ -90,10 +90,10 @@ def main(tmp_path, monkeypatch):
     """Runs the command in this process; the message it ends with."""
     import train_vocoder
 
-    import train_classifier
+    import command_line
 
     monkeypatch.setattr(signal, "signal", lambda number, handler: None)
-    monkeypatch.setattr(train_classifier, "silence_threads", lambda: None)
+    monkeypatch.setattr(command_line, "silence_threads", lambda: None)
     monkeypatch.setattr(logging, "basicConfig", lambda **options: None)
 
     def call(*options, **more):
