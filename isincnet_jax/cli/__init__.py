@@ -11,6 +11,7 @@ from isincnet_jax.cli import (  # noqa: F401
     pictures,
     preparation,
     reconstruction,
+    synth,
     vocoder,
 )
 from isincnet_jax.cli.common import app
