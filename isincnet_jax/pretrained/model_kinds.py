@@ -30,6 +30,7 @@ from isincnet_jax.layers.decoding import DecoderSpec
 from isincnet_jax.layers.sincnet import SincNet
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.models.autoencoder import Codec
+from isincnet_jax.models.inversynth import NUM_SAMPLES, InverSynth, TrainedInverSynth
 from isincnet_jax.models.refined_decoder import RefinedDecoder
 from isincnet_jax.models.token_codec import TokenCodec
 from isincnet_jax.models.vocoder import NETWORKS, TrainedVocoder, Vocoder
@@ -236,6 +237,14 @@ def _trained_vocoder(module: Any, variables: Any, name: str) -> TrainedVocoder:
     return TrainedVocoder(module, full_precision(variables), name)
 
 
+def _one_second(module: Any) -> tuple[jax.ShapeDtypeStruct]:
+    return (jax.ShapeDtypeStruct((1, NUM_SAMPLES), module.dtype),)
+
+
+def _trained_inversynth(module: Any, variables: Any, name: str) -> TrainedInverSynth:
+    return TrainedInverSynth(module, full_precision(variables), name)
+
+
 KINDS: tuple[ModelKind, ...] = (
     ModelKind("sincnet", SincNet, _sincnet_fields, _sincnet_of, wrap=Codec),
     ModelKind("token_codec", TokenCodec),
@@ -243,6 +252,7 @@ KINDS: tuple[ModelKind, ...] = (
     HalfModelKind(
         "vocoder", Vocoder, _vocoder_fields, _vocoder_of, inputs=_few_hops, wrap=_trained_vocoder
     ),
+    HalfModelKind("inversynth", InverSynth, inputs=_one_second, wrap=_trained_inversynth),
 )
 """Every kind."""
 

@@ -1,0 +1,252 @@
+"""How well settings of a synthesizer were estimated: ranks of the true levels, and of sounds.
+
+Scores and waveforms come in as arrays: nothing is rendered here, and no network is known. All
+computation is float64 NumPy.
+
+References:
+    O. Barkan, D. Tsiris, N. Koenigstein and O. Katz, "InverSynth: deep estimation of synthesizer
+        parameter configurations from audio signals", IEEE/ACM TASLP 27(12), 2019, section V (mean
+        percentile rank, top-k accuracy, correlations of STFT and FT).
+        https://arxiv.org/abs/1812.06349
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from isincnet_jax.dsp import fourier
+from isincnet_jax.typing import Array, Waveform
+
+TOP = (1, 2, 3, 4, 5)
+N_FFT, HOP_LENGTH = 512, 256
+_CLIPS_AT_ONCE = 64
+
+
+class Ranks(NamedTuple):
+    """Where the true levels stand among the scores, and what was chosen.
+
+    Attributes:
+        rank: float64 [clips, parameters]: how many levels score higher than the true one, and half
+            of those that score the same, so that equal scores are chance and no success.
+        distance: int64 [clips, parameters]: levels between the chosen and the true one.
+        num_levels: of each parameter.
+    """
+
+    rank: Float[np.ndarray, "clips parameters"]
+    distance: Int[np.ndarray, "clips parameters"]
+    num_levels: int
+
+
+def rank_levels(
+    scores: Float[Array, "clips parameters levels"], levels: Int[Array, "clips parameters"]
+) -> Ranks:
+    """Ranks the true levels among the scores.
+
+    Args:
+        scores: [clips, parameters, levels], logits or probabilities: only their order counts.
+        levels: the true ones.
+
+    Raises:
+        ValueError: for other shapes, no clips, levels out of range, or scores that are NaN.
+    """
+    values, truth = np.asarray(scores), np.asarray(levels)
+    if values.ndim != 3 or truth.shape != values.shape[:2] or not values.shape[0]:
+        raise ValueError(
+            f"scores {list(values.shape)}, levels {list(truth.shape)}: give [clips, parameters, "
+            "levels] and [clips, parameters], of a clip or more"
+        )
+    num_levels = values.shape[-1]
+    if truth.dtype.kind not in "iu" or truth.min() < 0 or truth.max() >= num_levels:
+        raise ValueError(f"levels must be integers, 0 to {num_levels - 1}")
+    if np.isnan(values).any():
+        raise ValueError("scores: some are NaN; nothing can be ranked")
+    own = np.take_along_axis(values, truth[..., None].astype(np.int64), axis=-1)
+    above = np.sum(values > own, axis=-1)
+    level_with = np.sum(values == own, axis=-1) - 1
+    distance = np.abs(np.argmax(values, axis=-1) - truth.astype(np.int64))
+    return Ranks(above + 0.5 * level_with, distance, num_levels)
+
+
+@dataclasses.dataclass(frozen=True)
+class ParameterScore:
+    """How well one parameter was estimated, or all of them on average.
+
+    Attributes:
+        name: of the parameter; "all" for the average.
+        top: percent of clips whose true level is among the k highest scores, k = 1 to 5.
+        mpr: mean percentile rank, ``100 (1 - mean(rank / levels))``: 100 is perfect, chance is
+            53.1 of 16 levels.
+        class_mae: mean distance of the chosen from the true level, in levels.
+    """
+
+    name: str
+    top: tuple[float, ...]
+    mpr: float
+    class_mae: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values: "name", "top1" to "top5", "mpr", "class_mae"."""
+        tops = {f"top{k}": value for k, value in zip(TOP, self.top, strict=True)}
+        return {"name": self.name, **tops, "mpr": self.mpr, "class_mae": self.class_mae}
+
+
+def score_parameters(ranks: Ranks, names: Sequence[str]) -> list[ParameterScore]:
+    """The scores of every parameter, and last those of "all", their average.
+
+    Args:
+        ranks: see :func:`rank_levels`.
+        names: of the parameters.
+
+    Raises:
+        ValueError: for another number of names.
+    """
+    if len(names) != ranks.rank.shape[1]:
+        raise ValueError(f"{len(names)} names for {ranks.rank.shape[1]} parameters")
+    columns = [(name, slice(place, place + 1)) for place, name in enumerate(names)]
+    return [
+        _score(name, ranks.rank[:, part], ranks.distance[:, part], ranks.num_levels)
+        for name, part in [*columns, ("all", slice(None))]
+    ]
+
+
+def _score(name: str, rank: np.ndarray, distance: np.ndarray, num_levels: int) -> ParameterScore:
+    return ParameterScore(
+        name,
+        # Ranks count half of the ties: equal scores of all levels are among no first five.
+        tuple(100.0 * float(np.mean(rank < k)) for k in TOP),
+        100.0 * (1.0 - float(np.mean(rank)) / num_levels),
+        float(np.mean(distance)),
+    )
+
+
+def chance_mpr(num_levels: int) -> float:
+    """The mean percentile rank of random scores: the rank is uniform from 0.
+
+    Example:
+        >>> chance_mpr(16)
+        53.125
+    """
+    return 100.0 * (1.0 - (num_levels - 1) / 2 / num_levels)
+
+
+def stft_correlations(prediction: Waveform, target: Waveform) -> Float[np.ndarray, " clips"]:
+    """Pearson's correlation of the STFT magnitudes of pairs of clips.
+
+    Magnitudes are linear, of frames of 512 samples (Hann) every 256, and all frames and bins of a
+    clip count alike. It is between -1 and 1. A clip without variation, such as silence, is 1 to
+    another such and 0 to any other.
+
+    Args:
+        prediction: [clips, time], floating.
+        target: of the same shape.
+
+    Returns:
+        float64 [clips].
+
+    Raises:
+        ValueError: for other shapes.
+    """
+    return _correlations(prediction, target, _stft_magnitudes)
+
+
+def ft_correlations(prediction: Waveform, target: Waveform) -> Float[np.ndarray, " clips"]:
+    """As :func:`stft_correlations`, of the magnitudes of the Fourier transforms of whole clips."""
+    return _correlations(prediction, target, lambda clips: np.abs(np.fft.rfft(clips)))
+
+
+def _stft_magnitudes(clips: np.ndarray) -> np.ndarray:
+    window = fourier.stft_window("hann", N_FFT, N_FFT)
+    beyond = (N_FFT - HOP_LENGTH) // 2
+    padded = np.pad(clips, ((0, 0), (beyond, beyond + max(0, HOP_LENGTH - clips.shape[1]))))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT, axis=1)[:, ::HOP_LENGTH]
+    return np.abs(np.fft.rfft(frames * window))
+
+
+def _correlations(prediction: Any, target: Any, magnitudes: Any) -> np.ndarray:
+    first, second = np.asarray(prediction), np.asarray(target)
+    if first.shape != second.shape or first.ndim != 2 or not first.size:
+        raise ValueError(
+            f"prediction {list(first.shape)}, target {list(second.shape)}: give pairs of clips, "
+            "both [clips, time]"
+        )
+    found = [
+        _pearson(*(magnitudes(part.astype(np.float64)) for part in (one, other)))
+        for one, other in (
+            (first[start : start + _CLIPS_AT_ONCE], second[start : start + _CLIPS_AT_ONCE])
+            for start in range(0, len(first), _CLIPS_AT_ONCE)
+        )
+    ]
+    return np.concatenate(found)
+
+
+def _pearson(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Row by row."""
+    rows = [values.reshape((len(values), -1)) for values in (first, second)]
+    rows = [values - values.mean(axis=1, keepdims=True) for values in rows]
+    energies = [np.sum(values**2, axis=1) for values in rows]
+    product = np.sum(rows[0] * rows[1], axis=1)
+    flat = [energy <= 1e-24 * rows[0].shape[1] for energy in energies]
+    scale = np.sqrt(np.where(flat[0] | flat[1], 1.0, energies[0] * energies[1]))
+    return np.where(flat[0] & flat[1], 1.0, np.where(flat[0] | flat[1], 0.0, product / scale))
+
+
+@dataclasses.dataclass(frozen=True)
+class SoundScore:
+    """How much rendered estimates sound like what they are estimates of.
+
+    Attributes:
+        num_clips: compared.
+        stft_mean, stft_median: of :func:`stft_correlations`, percent.
+        ft_mean, ft_median: of :func:`ft_correlations`, percent.
+    """
+
+    num_clips: int
+    stft_mean: float
+    stft_median: float
+    ft_mean: float
+    ft_median: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return dataclasses.asdict(self)
+
+
+def score_sounds(prediction: Waveform, target: Waveform) -> SoundScore:
+    """The correlations of pairs of clips, both [clips, time].
+
+    Raises:
+        ValueError: for other shapes.
+    """
+    stft = 100.0 * stft_correlations(prediction, target)
+    whole = 100.0 * ft_correlations(prediction, target)
+    return SoundScore(
+        len(stft),
+        float(np.mean(stft)),
+        float(np.median(stft)),
+        float(np.mean(whole)),
+        float(np.median(whole)),
+    )
+
+
+def score_random_pairs(clips: Waveform, *, seed: int = 0) -> SoundScore:
+    """The baseline: every clip against another one of the same set, which is a random patch.
+
+    Args:
+        clips: [clips, time] of independent random settings, 2 or more.
+        seed: of the pairs: a random cycle, so that no clip meets itself.
+
+    Raises:
+        ValueError: for fewer than 2 clips.
+    """
+    values = np.asarray(clips)
+    if values.ndim != 2 or len(values) < 2:
+        raise ValueError(f"clips {list(values.shape)}: pairs need [clips, time] of 2 clips or more")
+    order = np.random.default_rng(seed).permutation(len(values))
+    partner = np.empty(len(values), np.int64)
+    partner[order] = np.roll(order, 1)
+    return score_sounds(values[partner], values)
