@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,12 +47,14 @@ class Data(NamedTuple):
 
     Attributes:
         train, validation: corpora.
+        test: another, if there is one.
         batches: from a step on, placed on the devices.
         draw: for the step, if the corpus lives on the devices.
     """
 
     train: Corpus
     validation: Corpus
+    test: Corpus | None
     batches: Callable[[int], Iterator[Any]]
     draw: Callable[..., jax.Array] | None
 
@@ -86,7 +88,7 @@ def build_data(config: ml_collections.ConfigDict) -> Data:
     )
     pipeline.check_plan(train, plan)
     if data.loader == "device":
-        return _resident_data(train, corpora["validation"], plan, clips_per_device)
+        return _resident_data(corpora, plan, clips_per_device)
 
     def host_batches(start_step: int) -> Iterator[np.ndarray]:
         if data.loader == "numpy":
@@ -99,7 +101,7 @@ def build_data(config: ml_collections.ConfigDict) -> Data:
         placed = (parallel.shard(parallel.split_batch(batch)) for batch in host_batches(start_step))
         return prefetch(placed, size=2)
 
-    return Data(train, corpora["validation"], batches, None)
+    return Data(train, corpora["validation"], corpora.get("test"), batches, None)
 
 
 def _corpora(config: ml_collections.ConfigDict) -> dict[str, Corpus]:
@@ -120,8 +122,9 @@ def _corpora(config: ml_collections.ConfigDict) -> dict[str, Corpus]:
 
 
 def _resident_data(
-    train: Corpus, validation: Corpus, plan: pipeline.BatchPlan, clips_per_device: int
+    corpora: Mapping[str, Corpus], plan: pipeline.BatchPlan, clips_per_device: int
 ) -> Data:
+    train = corpora["train"]
     corpus = resident.resident_corpus(
         train.samples,
         starts=[track.start for track in train.tracks],
@@ -139,7 +142,7 @@ def _resident_data(
         while True:
             yield placed
 
-    return Data(train, validation, batches, draw)
+    return Data(train, corpora["validation"], corpora.get("test"), batches, draw)
 
 
 def build_optimizer(config: ml_collections.ConfigDict) -> Any:

@@ -38,11 +38,13 @@ _EXPORTS = {
     "MFCC": "isincnet_jax.layers.mel",
     "MelSpectrogram": "isincnet_jax.layers.mel",
     "MuLawCompression": "isincnet_jax.layers.compression",
+    "MagnitudeVocoder": "isincnet_jax.models.magnitude_vocoder",
     "MultiPeriodDiscriminator": "isincnet_jax.models.discriminators",
     "MultiResolutionDiscriminator": "isincnet_jax.models.discriminators",
     "NotInvertibleWarning": "isincnet_jax.layers.decoding",
     "PCEN": "isincnet_jax.layers.pcen",
     "PRESETS": "isincnet_jax.pretrained.hub",
+    "PhaseGradientVocoder": "isincnet_jax.models.phase_gradient_vocoder",
     "PitchShift": "isincnet_jax.layers.time_scale",
     "Quantizer": "isincnet_jax.layers.quantizer",
     "RefinedDecoder": "isincnet_jax.models.refined_decoder",
@@ -97,11 +99,13 @@ __all__ = [
     "InvertibleCQT",
     "LeafFrontend",
     "LogCompression",
+    "MagnitudeVocoder",
     "MelSpectrogram",
     "MuLawCompression",
     "MultiPeriodDiscriminator",
     "MultiResolutionDiscriminator",
     "NotInvertibleWarning",
+    "PhaseGradientVocoder",
     "PitchShift",
     "Quantizer",
     "RefinedDecoder",
@@ -164,6 +168,8 @@ if TYPE_CHECKING:
         VocoderDiscriminator,
     )
     from isincnet_jax.models.istft_vocoder import ISTFTNet
+    from isincnet_jax.models.magnitude_vocoder import MagnitudeVocoder
+    from isincnet_jax.models.phase_gradient_vocoder import PhaseGradientVocoder
     from isincnet_jax.models.refined_decoder import RefinedDecoder
     from isincnet_jax.models.token_codec import TokenCodec
     from isincnet_jax.pretrained.folder import export_pretrained

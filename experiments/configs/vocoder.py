@@ -5,7 +5,9 @@ r"""Vocoders: spectrogram to waveform.
 
 The argument is the network and what it sees: cnn (CNNVocoder as published, the default), cnn_mel,
 convnext (magnitudes to a spectrum), convnext_phase (the phases of given magnitudes), convnext_mel,
-convnext_bank (magnitudes of a sinc bank), istftnet or istftnet_mel. Mel spectrograms are Slaney's
+convnext_bank (magnitudes of a sinc bank), istftnet, istftnet_mel,
+magnitude_mel (magnitudes; phases are computed) or phase_gradient (differences of phase and how sure
+they are). Mel spectrograms are Slaney's
 unless ``--config.model.input=mel_htk``.
 """
 
@@ -23,6 +25,8 @@ KINDS = {
     "convnext_bank": ("convnext", "bank"),
     "istftnet": ("istftnet", "linear"),
     "istftnet_mel": ("istftnet", "mel_slaney"),
+    "magnitude_mel": ("magnitude", "mel_slaney"),
+    "phase_gradient": ("phase_gradient", "linear"),
 }
 _CROP_FRAMES = 81  # as published: 20,736 samples
 
@@ -88,8 +92,29 @@ def get_config(kind: str = "cnn") -> ml_collections.ConfigDict:
     config.model.istftnet.n_fft = 16
     config.model.istftnet.hop_length = 4
 
+    config.model.magnitude = ml_collections.ConfigDict()  # of MagnitudeVocoder
+    config.model.magnitude.width = 256
+    config.model.magnitude.num_blocks = 4
+    config.model.magnitude.expansion = 3
+    config.model.magnitude.taps = 7
+    config.model.magnitude.enter_taps = 7
+    config.model.magnitude.iterations = 8  # of fast Griffin-Lim behind it
+
+    config.model.phase_gradient = ml_collections.ConfigDict()  # of PhaseGradientVocoder
+    config.model.phase_gradient.every = 2
+    config.model.phase_gradient.width = 256
+    config.model.phase_gradient.num_blocks = 2
+    config.model.phase_gradient.patch_bins = 32
+    config.model.phase_gradient.halo_bins = 8
+    config.model.phase_gradient.past_frames = 3
+    config.model.phase_gradient.future_frames = 2
+    config.model.phase_gradient.levels = 3
+    config.model.phase_gradient.bin_trust = 0.7
+    config.model.phase_gradient.iterations = 0  # of fast Griffin-Lim behind it
+
     published = network == "cnn"
-    config.loss = ml_collections.ConfigDict()  # weights; 0: only logged, None: left out
+    # Weights; 0: only logged, None: left out. magnitude and phase_gradient have their own losses.
+    config.loss = ml_collections.ConfigDict()
     for name in ("l1", "l2", "log_stft", "spectral_convergence", "negative_snr_db", "energy"):
         config.loss[name] = config_dict.placeholder(float)
     config.loss.multi_stft = 0.0 if published else 1.0  # multi-resolution STFT

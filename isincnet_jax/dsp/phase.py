@@ -92,10 +92,13 @@ def with_magnitude(coefficients: Coefficients, magnitude: Magnitude) -> Complex[
     Coefficients below 1e-19 (float32) have no phase: they become 0, and so do their gradients.
     """
     real, imag = jnp.real(coefficients), jnp.imag(coefficients)
-    squares = real**2 + imag**2
-    has_phase = squares > jnp.finfo(squares.dtype).tiny
-    factor = magnitude * lax.rsqrt(jnp.where(has_phase, squares, 1.0))
-    factor = jnp.where(has_phase, factor, 0.0)
+    size = lax.stop_gradient(jnp.maximum(jnp.abs(real), jnp.abs(imag)))
+    has_phase = size > jnp.sqrt(jnp.finfo(size.dtype).tiny)
+    # Only the direction counts: with parts of about 1, no power of them overflows in the slopes.
+    scale = 1.0 / jnp.where(has_phase, size, 1.0)
+    real, imag = real * scale, imag * scale
+    squares = jnp.where(has_phase, real**2 + imag**2, 1.0)
+    factor = jnp.where(has_phase, magnitude * lax.rsqrt(squares), 0.0)
     return lax.complex(real * factor, imag * factor)
 
 
@@ -179,6 +182,44 @@ def griffin_lim(
     start = initial_coefficients(magnitude, phase=phase, key=key)
     operators = Operators(as_partial(analyse), as_partial(synthesise))
     counts: Any = {"num_iterations": num_iterations, "momentum": momentum}
+    return _griffin_lim(jnp.asarray(magnitude), start, operators, **counts)
+
+
+def polish(
+    waveform: Waveform,
+    magnitude: Magnitude,
+    *,
+    analyse: Callable[[Any], Any],
+    synthesise: Callable[[Any], Any],
+    num_iterations: int = 5,
+    momentum: float = 0.99,
+) -> Waveform:
+    """A few iterations of :func:`griffin_lim` that start from a waveform, such as a vocoder's.
+
+    Each is an analysis, the given magnitudes with the phases found, and a synthesis.
+
+    Args:
+        waveform: [..., time].
+        magnitude: [..., frames, bins] that it should have, not negative.
+        analyse: waveform to complex [..., frames, bins].
+        synthesise: complex [..., frames, bins] to waveform.
+        num_iterations: 0 leaves the waveform as it is.
+        momentum: see :func:`griffin_lim`.
+
+    Returns:
+        The waveform [..., time].
+
+    Raises:
+        ValueError: for a negative momentum or fewer than 0 iterations.
+    """
+    if momentum < 0:
+        raise ValueError(f"momentum={momentum} must not be negative; use 0 to 1, say 0.99")
+    check_iterations(num_iterations)
+    if num_iterations == 0:
+        return waveform
+    operators = Operators(as_partial(analyse), as_partial(synthesise))
+    start = with_magnitude(operators.analyse(waveform), magnitude)
+    counts: Any = {"num_iterations": num_iterations - 1, "momentum": momentum}
     return _griffin_lim(jnp.asarray(magnitude), start, operators, **counts)
 
 

@@ -10,9 +10,11 @@ confidence in them:
     z[t, k] = sum_j  w[t, j] p[t - 1, j] a[t, j]  prod of b[t, .] between j and k,   p = z / |z|
 
 The sum over j is a recursion along the bins, upwards with ``b`` and downwards with its conjugate,
-cut off after ``2^levels - 1`` bins and taken by doubling. The steps may be the analytic ones of a
-Gaussian window (:func:`gaussian_steps`), or what a network makes of them. Everything is
-differentiable. On speech (75 % overlap) the analytic steps reach a spectral convergence of -17 dB,
+cut off after ``2^levels - 1`` bins and taken by doubling. What comes after an onset says more about
+its phases than the silence before it: a second pass goes back through the frames, with the paths
+from the frame before as the first pass left it, and those from the frame after, ``conj(a)``. Two passes are enough; more do not settle at anything better. The steps may be the analytic
+ones of a Gaussian window (:func:`gaussian_steps`), or what a network makes of them. Everything is
+differentiable. On speech (75 % overlap) the analytic steps reach a spectral convergence of -18 dB,
 heap integration -22 dB, ten iterations of fast Griffin-Lim from random phases -16 dB.
 
 References:
@@ -110,6 +112,7 @@ def propagated_phase(
     gamma: float,
     confidence: float = 0.7,
     levels: int = 3,
+    passes: int = 2,
 ) -> Complex[jax.Array, "... frames bins"]:
     """Directions ``exp(i phase)`` of :func:`.fourier.stft` from its magnitude alone.
 
@@ -122,6 +125,7 @@ def propagated_phase(
         gamma: of the window in samples squared, see :func:`.phase_gradient.window_gamma`.
         confidence: weight of a path over one bin more, 0 to 1.
         levels: paths reach over ``2^levels - 1`` bins.
+        passes: 1 goes forward only, 2 also back.
 
     Raises:
         ValueError: for bins that are not those of ``n_fft``, an odd ``n_fft``, or a single frame.
@@ -146,6 +150,7 @@ def propagated_phase(
         directions(per_frame),
         _scaled(turns, jnp.asarray(confidence, level.dtype)),
         levels=levels,
+        passes=passes,
     )
     # Our frames count from their first sample, half a frame before their middle.
     alternating = jnp.asarray((-1.0) ** np.arange(magnitude.shape[-1]), level.dtype)
@@ -164,6 +169,7 @@ def propagate(
     along_bins: Complex[Array, "batch frames bins"],
     *,
     levels: int = 3,
+    passes: int = 2,
 ) -> Complex[jax.Array, "batch frames bins"]:
     """Directions ``exp(i phase)`` of centred frames from steps and their confidences.
 
@@ -174,40 +180,65 @@ def propagate(
         along_frames: steps from frame t - 1 to frame t; modulus 0 to 1.
         along_bins: steps from bin k - 1 to bin k; modulus 0 to 1.
         levels: paths reach over ``2^levels - 1`` bins.
+        passes: 1 goes forward only, 2 also back.
 
     Returns:
         Complex numbers of modulus 1 (0 where no path leads). A STFT whose frames count from their
         first sample has these times ``(-1)^k``.
+
+    Raises:
+        ValueError: for another number of passes.
     """
-    steps = jnp.asarray(along_bins).at[..., 0].set(0)
-    reaches = [steps]
-    for power in range(levels - 1):
-        moved = _moved(reaches[-1], 1 << power)
-        reaches.append(reaches[-1] * moved)
-    stacked = jnp.stack(reaches, axis=1)
-    lost = steps[:, 0] == 0
-    angle = jnp.angle(jnp.where(lost, jnp.ones_like(steps[:, 0]), steps[:, 0]))
+    if passes not in (1, 2):
+        raise ValueError(f"passes={passes} must be 1 or 2")
+    turns = jnp.asarray(along_bins).at[..., 0].set(0)
+    lost = turns[:, 0] == 0
+    angle = jnp.angle(jnp.where(lost, jnp.ones_like(turns[:, 0]), turns[:, 0]))
     first = directions(jnp.cumsum(angle, axis=-1))
     # Both ends of a step in time count: a loud onset says nothing about its silent past.
     loudness = jnp.maximum(level, _QUIETEST)
     weights = jnp.exp(loudness[:, 1:] + loudness[:, :-1])
+    # Frames first: [frames - 1, batch, bins], and [frames, levels, batch, bins].
+    steps = jnp.moveaxis(_scaled(jnp.asarray(along_frames)[:, 1:], weights), 1, 0)
+    reaches = jnp.moveaxis(_reaches(turns, levels), 2, 0)
 
-    def advance(before: jax.Array, inputs: tuple[jax.Array, jax.Array]) -> tuple:
+    def forward(before: jax.Array, inputs: tuple[jax.Array, jax.Array]) -> tuple:
         step, reach = inputs
-        sources = before * step
-        up = down = sources
-        for power in range(levels):
-            up = up + reach[:, power] * _moved(up, 1 << power)
-            down = down + _moved(jnp.conj(reach[:, power]) * down, -(1 << power))
-        found = _normalized(up + down - sources)
+        found = _normalized(_spread(before * step, reach))
         return found, found
 
-    inputs = (
-        jnp.moveaxis(_scaled(jnp.asarray(along_frames)[:, 1:], weights), 1, 0),
-        jnp.moveaxis(stacked[:, :, 1:], 2, 0),
-    )
-    _, rest = lax.scan(advance, first, inputs)
-    return jnp.concatenate([first[:, None], jnp.moveaxis(rest, 0, 1)], axis=1)
+    _, rest = lax.scan(forward, first, (steps, reaches[1:]))
+    found = jnp.concatenate([first[None], rest])
+    if passes == 1:
+        return jnp.moveaxis(found, 0, 1)
+
+    def back(after: jax.Array, inputs: tuple[jax.Array, jax.Array, jax.Array]) -> tuple:
+        past, step, reach = inputs
+        found = _normalized(_spread(past + after * jnp.conj(step), reach))
+        return found, found
+
+    nothing = jnp.zeros_like(first)[None]
+    past = jnp.concatenate([nothing, found[:-1] * steps])
+    following = jnp.concatenate([steps, nothing])
+    _, found = lax.scan(back, nothing[0], (past, following, reaches), reverse=True)
+    return jnp.moveaxis(found, 0, 1)
+
+
+def _reaches(turns: jax.Array, levels: int) -> jax.Array:
+    """Products of 1, 2, 4, ... steps up to each bin, [levels, batch, frames, bins]."""
+    reaches = [turns]
+    for power in range(levels - 1):
+        reaches.append(reaches[-1] * _moved(reaches[-1], 1 << power))
+    return jnp.stack(reaches)
+
+
+def _spread(sources: jax.Array, reach: jax.Array) -> jax.Array:
+    """Sums over the paths of a frame, from sources [batch, bins] and reaches [levels, ...]."""
+    up = down = sources
+    for power, turn in enumerate(reach):
+        up = up + turn * _moved(up, 1 << power)
+        down = down + _moved(jnp.conj(turn) * down, -(1 << power))
+    return up + down - sources
 
 
 def _moved(values: jax.Array, bins: int) -> jax.Array:

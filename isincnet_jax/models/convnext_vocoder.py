@@ -13,7 +13,6 @@ from jaxtyping import Complex, Float
 
 from isincnet_jax.dsp import fourier, vocoder_features
 from isincnet_jax.layers import checks
-from isincnet_jax.layers.refiner import ConvNeXtBlock, FrameNorm
 from isincnet_jax.models import vocoder_blocks as blocks
 from isincnet_jax.typing import Array, Waveform
 
@@ -207,14 +206,15 @@ class ConvNeXtVocoder(nn.Module):
         return jnp.asarray(waveform).astype(self.dtype)
 
     def _network(self, hidden: jax.Array) -> jax.Array:
-        enter = blocks.sequence_conv(self.width, self.enter_taps, dtype=self.dtype, name="enter")
-        hidden = FrameNorm(self.dtype, name="enter_norm")(enter(hidden))
-        for block in range(self.num_blocks):
-            unit = ConvNeXtBlock(
-                self.width, self.taps, self.expansion, self.dtype, name=f"block_{block}"
-            )
-            hidden = unit(hidden)
-        hidden = FrameNorm(self.dtype, name="leave_norm")(hidden)
+        hidden = blocks.convnext_trunk(
+            hidden,
+            width=self.width,
+            num_blocks=self.num_blocks,
+            taps=self.taps,
+            enter_taps=self.enter_taps,
+            expansion=self.expansion,
+            dtype=self.dtype,
+        )
         correcting = self.predict == "phase"
         start = nn.initializers.zeros if correcting else nn.initializers.normal(0.02)
         leave = nn.Dense(2 * self.spectrum_bins, kernel_init=start, dtype=self.dtype, name="leave")

@@ -20,9 +20,12 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.dsp import vocoder_features
+from isincnet_jax.models import vocoder_polish
 from isincnet_jax.models.cnn_vocoder import CNNVocoder
 from isincnet_jax.models.convnext_vocoder import ConvNeXtVocoder
 from isincnet_jax.models.istft_vocoder import ISTFTNet
+from isincnet_jax.models.magnitude_vocoder import MagnitudeVocoder
+from isincnet_jax.models.phase_gradient_vocoder import PhaseGradientVocoder
 from isincnet_jax.models.vocoder_spectrograms import CHUNK_FRAMES, VocoderFeatures, frame_windows
 from isincnet_jax.typing import Array, Waveform
 
@@ -32,6 +35,8 @@ NETWORKS: dict[str, Any] = {
     "cnn": CNNVocoder,
     "convnext": ConvNeXtVocoder,
     "istftnet": ISTFTNet,
+    "magnitude": MagnitudeVocoder,
+    "phase_gradient": PhaseGradientVocoder,
 }
 """Networks that vocoders are made of and stored by, by name.
 
@@ -157,6 +162,7 @@ class TrainedVocoder:
         *,
         length: int | None = None,
         chunk_frames: int = CHUNK_FRAMES,
+        polish: int = 0,
     ) -> Float[np.ndarray, "... time"]:
         """The waveform of a spectrogram.
 
@@ -166,24 +172,32 @@ class TrainedVocoder:
             spectrogram: linear magnitudes [..., frames, bins] of the model's features.
             length: samples, at most ``frames * hop_length``, which it is if None.
             chunk_frames: frames of a part.
+            polish: iterations of fast Griffin-Lim that follow, towards the spectrogram; only with
+                features of kind "linear". Each is an analysis and a synthesis.
 
         Returns:
             [..., length].
 
         Raises:
             TypeError: if it is not an array of real floating numbers.
-            ValueError: for other bins, no frames, NaN, negative values (decibels, say), or a
-                length that the frames do not have.
+            ValueError: for other bins, no frames, NaN, negative values (decibels, say), a length
+                that the frames do not have, or polishing towards other features.
         """
         values = np.asarray(spectrogram)
         vocoder_features.check_spectrogram(values, num_bins=self.features.num_bins)
         leading = values.shape[:-2]
         values = values.reshape((-1, *values.shape[-2:]))
-        parts = list(self.synthesize_blocks(values, length=length, chunk_frames=chunk_frames))
+        options: Any = {"length": length, "chunk_frames": chunk_frames, "polish": polish}
+        parts = list(self.synthesize_blocks(values, **options))
         return np.concatenate(parts, axis=-1).reshape((*leading, -1))
 
     def synthesize_blocks(
-        self, spectrogram: Any, *, length: int | None = None, chunk_frames: int = CHUNK_FRAMES
+        self,
+        spectrogram: Any,
+        *,
+        length: int | None = None,
+        chunk_frames: int = CHUNK_FRAMES,
+        polish: int = 0,
     ) -> Iterator[Float[np.ndarray, "batch samples"]]:
         """:meth:`synthesize` part by part, in constant memory.
 
@@ -192,6 +206,7 @@ class TrainedVocoder:
                 mapped file; checked part by part.
             length: see :meth:`synthesize`.
             chunk_frames: frames of a part.
+            polish: see :meth:`synthesize`; parts overlap by what the iterations reach.
 
         Yields:
             Consecutive samples, [batch, samples].
@@ -200,6 +215,7 @@ class TrainedVocoder:
             TypeError, ValueError: see :meth:`synthesize`.
         """
         features, hop = self.features, self.features.hop_length
+        vocoder_polish.check_polish(features, polish)
         if chunk_frames < 1:
             raise ValueError(f"chunk_frames={chunk_frames} must be at least 1")
         vocoder_features.check_shape(spectrogram.shape, num_bins=features.num_bins)
@@ -210,6 +226,24 @@ class TrainedVocoder:
                 f"length={length}: {num_frames} frames of {hop} samples have 1 to "
                 f"{num_frames * hop}"
             )
+        found = self._blocks(spectrogram, length, chunk_frames)
+        if polish:
+            found = vocoder_polish.polished_blocks(
+                found,
+                spectrogram,
+                features=features,
+                length=length,
+                num_iterations=polish,
+                chunk_frames=chunk_frames,
+            )
+        yield from found
+
+    def _blocks(
+        self, spectrogram: Any, length: int, chunk_frames: int
+    ) -> Iterator[Float[np.ndarray, "batch samples"]]:
+        """What the network makes of checked arguments, part by part."""
+        features, hop = self.features, self.features.hop_length
+        num_frames = spectrogram.shape[1]
         context = getattr(self.model.network, "context_frames", _CONTEXT_FRAMES)
         # Networks that count phases from their first frame find all bins at whole turns there.
         align = features.n_fft // math.gcd(features.n_fft, hop)

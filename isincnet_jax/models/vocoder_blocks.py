@@ -1,4 +1,4 @@
-"""Blocks that the vocoders share: transposed convolution, inverse STFT, checks of the input.
+"""Blocks that the vocoders share: ConvNeXt, transposed convolution, inverse STFT, input checks.
 
 Products run in the default precision of the accelerator unless said otherwise: these are networks,
 not transforms.
@@ -14,9 +14,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import fourier, overlap, vocoder_features
+from isincnet_jax.dsp import fourier, overlap, phase, vocoder_features
+from isincnet_jax.layers.refiner import ConvNeXtBlock, FrameNorm
 from isincnet_jax.typing import Array, Waveform
 
+_MOMENTUM = 0.99
 _xavier = nn.initializers.xavier_uniform()
 
 
@@ -24,6 +26,31 @@ def sequence_conv(width: int, taps: int, **options: Any) -> nn.Conv:
     """``nn.Conv`` over [batch, time, channels] with zeros beyond the ends and Xavier's start."""
     options = {"kernel_init": _xavier, "padding": "SAME", **options}
     return nn.Conv(width, (taps,), **options)
+
+
+def convnext_trunk(
+    hidden: Float[jax.Array, "batch frames features"],
+    *,
+    width: int,
+    num_blocks: int,
+    taps: int,
+    enter_taps: int,
+    expansion: int,
+    dtype: Any,
+) -> jax.Array:
+    """A convolution over frames, a norm, ConvNeXt blocks and a norm, as Vocos has them.
+
+    For the compact method of a module, whose submodules they become: ``enter``, ``enter_norm``,
+    ``block_0`` and so on, ``leave_norm``.
+
+    Returns:
+        [batch, frames, width].
+    """
+    enter = sequence_conv(width, enter_taps, dtype=dtype, name="enter")
+    hidden = FrameNorm(dtype, name="enter_norm")(enter(hidden))
+    for block in range(num_blocks):
+        hidden = ConvNeXtBlock(width, taps, expansion, dtype, name=f"block_{block}")(hidden)
+    return FrameNorm(dtype, name="leave_norm")(hidden)
 
 
 def transposed_convolution(
@@ -112,6 +139,48 @@ def synthesize(real: Any, imag: Any, *, length: int, **geometry: Any) -> Wavefor
     wide = jnp.float64 if real.dtype == jnp.float64 else jnp.float32
     spectrum = lax.complex(real.astype(wide), imag.astype(wide))
     return fourier.istft(spectrum, length=length, **geometry)
+
+
+def polished(
+    waveform: Waveform,
+    magnitude: Float[Array, "batch frames bins"],
+    *,
+    n_fft: int,
+    hop_length: int,
+    win_length: int | None,
+    window: str = "hann",
+    num_iterations: int,
+) -> Waveform:
+    """Fast Griffin-Lim from a waveform towards the magnitudes of its centred frames.
+
+    Args:
+        waveform: [batch, time].
+        magnitude: [batch, frames, bins], not negative. Frames that are missing are as the last
+            one; those beyond the waveform do not count.
+        n_fft: samples per frame.
+        hop_length: samples between frames.
+        win_length: samples of the window.
+        window: a name of :func:`scipy.signal.get_window`.
+        num_iterations: 0 leaves the waveform as it is.
+    """
+    length = waveform.shape[-1]
+    frames, wanted = magnitude.shape[1], 1 + length // hop_length
+    padded = jnp.pad(magnitude, ((0, 0), (0, max(wanted - frames, 0)), (0, 0)), mode="edge")
+    operators = phase.stft_operators(
+        n_fft=n_fft,
+        hop_length=hop_length,
+        win_length=win_length,
+        window=window,
+        length=length,
+        pad_mode="reflect" if length > n_fft // 2 else "constant",  # there must be samples for it
+    )
+    return phase.polish(
+        waveform,
+        padded[:, :wanted],
+        num_iterations=num_iterations,
+        momentum=_MOMENTUM,
+        **operators._asdict(),
+    )
 
 
 def network_input(

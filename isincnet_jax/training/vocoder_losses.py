@@ -8,10 +8,9 @@ References:
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -100,6 +99,20 @@ def log_mel(
     return jnp.mean(jnp.abs(levels(prediction) - levels(target)), axis=(-2, -1))
 
 
+def magnitude_distance(
+    *,
+    prediction: Float[jax.Array, "... frames bins"],
+    target: Float[jax.Array, "... frames bins"],
+) -> PerClip:
+    """Spectral convergence plus mean absolute log distance of given magnitudes, one per clip.
+
+    A resolution of :func:`.spectral_distances.multi_stft` without its STFT: for networks that
+    predict magnitudes. Values below 1e-5 count as 1e-5 in the logarithm.
+    """
+    logs = jnp.mean(jnp.abs(_log(prediction) - _log(target)), axis=(-2, -1))
+    return _convergence(prediction, target) + logs
+
+
 def _log(magnitude: jax.Array) -> jax.Array:
     return jnp.log(jnp.maximum(magnitude, _FLOOR))
 
@@ -128,24 +141,7 @@ def vocoder_loss(weights: Mapping[str, float], *, sample_rate: float) -> Weighte
     Raises:
         ValueError: for an unknown name, a negative weight, or nothing to learn from.
     """
-    known = vocoder_losses(sample_rate)
-    for name, weight in weights.items():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ValueError(f"loss {name!r} is unknown; {hint}losses: {', '.join(known)}")
-        if not weight >= 0:
-            raise ValueError(f"loss {name!r} has weight {weight}; weights are 0 or positive")
-    if not any(weight > 0 for weight in weights.values()):
-        raise ValueError("no loss has a positive weight; give one, such as multi_stft=1.0")
-
-    def loss(*, prediction: Waveform, target: Waveform) -> Any:
-        terms = {
-            name: jnp.mean(known[name](prediction=prediction, target=target)) for name in weights
-        }
-        return sum(weights[name] * term for name, term in terms.items() if weights[name]), terms
-
-    return loss
+    return losses.weighted_loss(weights, known=vocoder_losses(sample_rate))
 
 
 class ClipScores(NamedTuple):

@@ -55,18 +55,41 @@ def _dense_paths(level, frames, bins, reach):
     return found
 
 
-@pytest.mark.parametrize("levels", [1, 3])
-def test_recursion_is_the_sum_over_paths(rng, levels):
+def _dense_return(level, frames, bins, reach, forth):
+    """The second pass: paths from the frame before as it was, and from the frame after as it is."""
+    num_frames, num_bins = level.shape
+    found = forth.copy()
+    for t in reversed(range(num_frames)):
+        sources = np.zeros(num_bins, complex)
+        if t > 0:
+            sources += np.exp(level[t] + level[t - 1]) * forth[t - 1] * frames[t]
+        if t < num_frames - 1:
+            back = np.conj(frames[t + 1])
+            sources += np.exp(level[t] + level[t + 1]) * found[t + 1] * back
+        for k in range(num_bins):
+            total = 0.0
+            for j in range(max(0, k - reach), min(num_bins, k + reach + 1)):
+                path = np.prod(bins[t, j + 1 : k + 1]) * np.prod(np.conj(bins[t, k + 1 : j + 1]))
+                total += sources[j] * path
+            found[t, k] = total / abs(total)
+    return found
+
+
+@pytest.mark.parametrize(("levels", "passes"), [(1, 1), (3, 1), (2, 2)])
+def test_recursion_is_the_sum_over_paths(rng, levels, passes):
     shape = (2, 4, 11)
     level = rng.uniform(-2, 0, shape)
     steps = [
         rng.uniform(0.3, 1, shape) * np.exp(2j * np.pi * rng.uniform(size=shape)) for _ in range(2)
     ]
-    found = jax.jit(functools.partial(phase_propagation.propagate, levels=levels))(
+    found = jax.jit(functools.partial(phase_propagation.propagate, levels=levels, passes=passes))(
         jnp.asarray(level, jnp.float32), *(jnp.asarray(step, jnp.complex64) for step in steps)
     )
     for clip in range(2):
-        wanted = _dense_paths(level[clip], *(step[clip] for step in steps), 2**levels - 1)
+        own = (level[clip], *(step[clip] for step in steps), 2**levels - 1)
+        wanted = _dense_paths(*own)
+        if passes == 2:
+            wanted = _dense_return(*own, wanted)
         np.testing.assert_allclose(found[clip], wanted, atol=2e-4)
 
 
@@ -140,5 +163,9 @@ def test_gradients_are_finite(level, rng):
 def test_impossible_magnitudes_are_named():
     with pytest.raises(ValueError, match="n_fft=512, 256 bins"):
         phase_propagation.propagated_phase(jnp.ones((4, 256)), **GEOMETRY, gamma=GAMMA)
+    with pytest.raises(ValueError, match="passes=3"):
+        phase_propagation.propagated_phase(
+            jnp.ones((4, 257), jnp.float32), **GEOMETRY, gamma=GAMMA, passes=3
+        )
     with pytest.raises(ValueError, match="needs 2 frames"):
         phase_propagation.propagated_phase(jnp.ones((1, 257)), **GEOMETRY, gamma=GAMMA)

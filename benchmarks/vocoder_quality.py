@@ -1,0 +1,214 @@
+"""How close spectrogram inversion comes to recorded speech: vocoders beside iterative methods.
+
+    python benchmarks/vocoder_quality.py --data LJSPEECH_DIR [--splits DIR] [--split test]
+        [--linear MODEL] [--mel MODEL] [--write]
+
+Every clip of the split, whole, from its magnitudes at CNNVocoder's settings (22,050 Hz, n_fft
+2048, window 1024, hop 256) or from 80 Slaney mels of those. Scores: multi-resolution STFT loss
+(spectral convergence plus log magnitude, mean of three resolutions) and spectral convergence in dB,
+means over clips; and seconds of audio per second of computation, compiled, one clip after the other.
+MODEL is what ``isincnet_jax.from_pretrained`` takes. CNNVocoder's published samples: 1.44 and -5.4.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import common
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from isincnet_jax.data.corpora import build_corpora
+from isincnet_jax.data.corpus import Corpus
+from isincnet_jax.dsp import fourier, mel_inversion, phase, phase_gradient, phase_propagation
+from isincnet_jax.models import vocoder_blocks
+from isincnet_jax.models.vocoder_spectrograms import VocoderFeatures
+from isincnet_jax.pretrained.vocoders import load_vocoder
+from isincnet_jax.training import vocoder_losses
+
+LINEAR = VocoderFeatures("linear")
+MEL = VocoderFeatures("mel_slaney")
+GEOMETRY: dict[str, Any] = {
+    "n_fft": LINEAR.n_fft,
+    "hop_length": LINEAR.hop_length,
+    "win_length": LINEAR.win_length,
+}
+GAMMA = phase_gradient.window_gamma("hann", LINEAR.win_length)
+
+
+class Method(NamedTuple):
+    """A way from features [1, frames, bins] to a waveform [1, length].
+
+    Attributes:
+        features: what it is given.
+        run: features and length to waveform.
+        parameters: that were learned.
+    """
+
+    features: VocoderFeatures
+    run: Callable[[jax.Array, int], Any]
+    parameters: int = 0
+
+
+def _griffin_lim(magnitude: jax.Array, length: int, **options: Any) -> jax.Array:
+    operators = phase.stft_operators(**GEOMETRY, length=length)
+    return phase.griffin_lim(
+        magnitude, **operators._asdict(), key=jax.random.key(common.SEED), **options
+    )
+
+
+def _polished(waveform: Any, magnitude: jax.Array, iterations: int) -> Any:
+    return vocoder_blocks.polished(waveform, magnitude, **GEOMETRY, num_iterations=iterations)
+
+
+@functools.partial(jax.jit, static_argnames=("length", "iterations"))
+def _propagated(magnitude: jax.Array, *, length: int, iterations: int) -> jax.Array:
+    found = phase_propagation.propagated_phase(
+        magnitude, n_fft=LINEAR.n_fft, hop_length=LINEAR.hop_length, gamma=GAMMA
+    )
+    spectrum = jax.lax.complex(magnitude * jnp.real(found), magnitude * jnp.imag(found))
+    waveform = fourier.istft(spectrum, **GEOMETRY, length=length)
+    return _polished(waveform, magnitude, iterations)
+
+
+def _heap(magnitude: jax.Array, length: int, *, iterations: int) -> jax.Array:
+    angle = phase_gradient.phase_gradient_heap_integration(
+        magnitude,
+        n_fft=LINEAR.n_fft,
+        hop_length=LINEAR.hop_length,
+        gamma=GAMMA,
+        key=jax.random.key(common.SEED),
+    )
+    start = phase.initial_coefficients(magnitude, phase=jnp.asarray(angle, magnitude.dtype))
+    return _polished(fourier.istft(start, **GEOMETRY, length=length), magnitude, iterations)
+
+
+def _mel_inverted(mel: jax.Array, length: int, **options: Any) -> jax.Array:
+    magnitude = mel_inversion.mel_to_magnitude(mel, MEL._mel_weights())
+    return _griffin_lim(magnitude, length, **options)
+
+
+def trained(name: str | Path, iterations: int) -> Method:
+    """A stored vocoder, maybe polished."""
+    vocoder = load_vocoder(name)
+    size = sum(leaf.size for leaf in jax.tree.leaves(vocoder.variables))
+
+    @functools.partial(jax.jit, static_argnames=("length",))
+    def run(variables: Any, features: jax.Array, *, length: int) -> Any:
+        found: Any = vocoder.model.apply(variables, features, length=length, method="synthesize")
+        return _polished(found, features, iterations) if iterations else found
+
+    variables = jax.device_put(vocoder.variables)
+    return Method(
+        vocoder.features, lambda features, length: run(variables, features, length=length), size
+    )
+
+
+def methods(linear: str | None, mel: str | None) -> dict[str, Method]:
+    """All of them by name."""
+    found = {
+        "Griffin-Lim 32": Method(LINEAR, functools.partial(_griffin_lim, num_iterations=32)),
+        "Griffin-Lim 60": Method(LINEAR, functools.partial(_griffin_lim, num_iterations=60)),
+        "fast Griffin-Lim 60": Method(
+            LINEAR, functools.partial(_griffin_lim, num_iterations=60, momentum=0.99)
+        ),
+    }
+    for iterations in (0, 5):
+        behind = f" + {iterations} iterations" if iterations else ""
+        found[f"heap integration{behind}"] = Method(
+            LINEAR, functools.partial(_heap, iterations=iterations)
+        )
+        found[f"propagation, analytic{behind}"] = Method(
+            LINEAR,
+            functools.partial(
+                lambda magnitude, length, iterations: _propagated(
+                    magnitude, length=length, iterations=iterations
+                ),
+                iterations=iterations,
+            ),
+        )
+    if linear is not None:
+        for iterations in (0, 5, 10):
+            behind = f" + {iterations} iterations" if iterations else ""
+            found[f"phase-gradient vocoder{behind}"] = trained(linear, iterations)
+    found["mel inversion, Griffin-Lim 60"] = Method(
+        MEL, functools.partial(_mel_inverted, num_iterations=60)
+    )
+    found["mel inversion, fast Griffin-Lim 60"] = Method(
+        MEL, functools.partial(_mel_inverted, num_iterations=60, momentum=0.99)
+    )
+    if mel is not None:
+        found["magnitude vocoder, mel"] = trained(mel, 0)
+    return found
+
+
+def measure(method: Method, corpus: Corpus) -> dict[str, Any]:
+    """Scores and speed of a method on all clips, padded to the longest: one program."""
+    longest = int(np.max(corpus.lengths))
+    analyse = jax.jit(method.features.of)
+    score = jax.jit(
+        lambda found, clip, length: vocoder_losses.score_clips(
+            prediction=found, target=clip, lengths=length
+        )
+    )
+    scores, seconds = [], []
+    for index, length in enumerate(corpus.lengths):
+        clip = np.zeros((1, longest), np.float32)
+        clip[0, :length] = corpus.clip(index)
+        features = analyse(clip)
+        if not scores:
+            jax.block_until_ready(method.run(features, longest))  # compiles
+        start = time.perf_counter()
+        found = jax.block_until_ready(method.run(features, longest))
+        seconds.append(time.perf_counter() - start)
+        scores.append([float(part[0]) for part in score(found, clip, np.asarray([length]))])
+    multi_stft, convergence_db = np.mean(scores, axis=0)
+    return {
+        "input": method.features.kind,
+        "parameters": method.parameters,
+        "multi_stft": float(multi_stft),
+        "convergence_db": float(convergence_db),
+        "times_real_time": longest / corpus.sample_rate / float(np.median(seconds)),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="LJSpeech's folder, or any")
+    parser.add_argument("--splits", type=Path, help="train.txt, validation.txt, test.txt")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--linear", default="22khz-speech-vocoder", help="'' for none")
+    parser.add_argument("--mel", default="22khz-speech-vocoder-mel", help="'' for none")
+    parser.add_argument("--only", help="methods whose name contains this")
+    parser.add_argument("--write", action="store_true", help="write benchmarks/results")
+    args = parser.parse_args()
+    corpora = build_corpora(
+        "folder", args.data, sample_rate=LINEAR.sample_rate, loudness_db=None, splits=args.splits
+    )
+    if args.split not in corpora:
+        raise SystemExit(f"--split {args.split}: there are {', '.join(corpora)}")
+    corpus, results = corpora[args.split], {}
+    for name, method in methods(args.linear or None, args.mel or None).items():
+        if args.only is None or args.only in name:
+            results[name] = measure(method, corpus)
+            print(name, results[name], flush=True)
+    header = ["method", "from", "parameters", "multi-resolution", "convergence (dB)", "x real time"]
+    rows = [[name, *row.values()] for name, row in results.items()]
+    common.print_table(f"{len(corpus)} clips, {common.device_name()}", header, rows)
+    if args.write:
+        common.write_results(
+            "vocoder_quality",
+            common.describe_run(args, clip_count=len(corpus), methods=results),
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,349 @@
+"""A vocoder that predicts differences of phase, and how sure they are, and integrates them.
+
+What a waveform's phase is no spectrogram tells: shift it by a fraction of a period and all is the
+same. Differences of phase between neighbouring coefficients are what magnitudes determine, so that
+is what the network predicts, and :mod:`isincnet_jax.dsp.phase_propagation` makes phases of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Complex, Float
+
+from isincnet_jax.dsp import phase, phase_gradient, phase_propagation
+from isincnet_jax.layers import checks
+from isincnet_jax.models import vocoder_blocks as blocks
+from isincnet_jax.typing import Array, Waveform
+
+_QUIET = -9.0  # natural logarithm, relative to the loudest of a patch's surroundings
+_SOFT = 1e-6
+
+
+class PhaseBeliefs(NamedTuple):
+    """Von Mises distributions of phase differences of centred frames, as natural parameters.
+
+    A parameter ``eta`` says: the density of a difference d is proportional to
+    ``exp(Re(conj(eta) exp(i d)))``; its direction is the likeliest difference, its modulus how
+    sure.
+
+    Attributes:
+        per_frame: of steps from frame t - 1 to t, complex [batch, frames, bins].
+        per_bin: of steps from bin k - 1 to k, complex [batch, frames, bins].
+    """
+
+    per_frame: jax.Array
+    per_bin: jax.Array
+
+
+class PhaseGradientVocoder(nn.Module):
+    """Magnitudes of an STFT to a waveform that has them.
+
+    The analytic phase differences of a Gaussian window (Prusa et al. 2017) are corrected, and given
+    certainties, by a small network that sees patches of the log spectrogram, all with the same
+    weights but for one bias vector per patch of a frame. It is trained on the likelihood of the
+    differences (:func:`surprise`), without any recursion. The phases come from
+    :func:`.phase_propagation.propagate` at every ``every``-th bin, as many as the window needs, the
+    waveform from an inverse STFT of the given magnitudes with them, maybe after a few iterations of
+    fast Griffin-Lim. Before training it is the analytic method, all steps equally sure.
+
+    Recursion over frames makes the whole clip its context. The output's level is that of the
+    features; its sign is not determined.
+
+    Attributes:
+        num_bins: ``n_fft // 2 + 1``.
+        n_fft: samples per frame of the features.
+        hop_length: samples between frames.
+        win_length: samples of the window, at most ``n_fft // every``; ``n_fft // every`` if None.
+        window: with a gamma, see :func:`.phase_gradient.window_gamma`.
+        every: bins from phase to phase.
+        width: hidden features.
+        num_blocks: residual layers between the first and the last.
+        patch_bins: phases that are predicted at once.
+        halo_bins: more of those bins that are seen on either side.
+        past_frames: frames before that are seen.
+        future_frames: frames behind that are seen.
+        levels: paths reach over ``2^levels - 1`` bins.
+        bin_trust: 0 to 1, what certainty is multiplied with for every bin that a path goes along:
+            neighbours err alike, so that long paths are less sure than their steps.
+        iterations: of fast Griffin-Lim in the geometry of the features, at the end.
+        dtype: of features and products; parameters are float32.
+
+    Raises:
+        ValueError: for arguments out of range, or features of another shape.
+
+    References:
+        Z. Prusa, P. Balazs and P. Sondergaard, "A noniterative method for reconstruction of phase
+            from STFT magnitude", IEEE/ACM TASLP 25, 2017.
+            https://doi.org/10.1109/TASLP.2017.2678166
+        S. Takamichi, Y. Saito, N. Takamune, D. Kitamura and H. Saruwatari, "Phase reconstruction
+            from amplitude spectrograms based on von-Mises-distribution deep neural network",
+            IWAENC 2018. https://arxiv.org/abs/1807.03474
+            Departure: the differences of phase have such distributions here, and their certainty
+            is learned and used.
+        Y. Masuyama, K. Yatabe, Y. Koizumi, Y. Oikawa and N. Harada, "Phase reconstruction based on
+            recurrent phase unwrapping with deep neural networks", ICASSP 2020.
+            https://arxiv.org/abs/2002.05832
+
+    Example:
+        >>> model = PhaseGradientVocoder(num_bins=65, n_fft=128, hop_length=16, width=8)
+        >>> magnitude = jnp.ones((1, 6, 65), jnp.float32)
+        >>> jax.eval_shape(model.init_with_output, jax.random.key(0), magnitude)[0].shape
+        (1, 96)
+    """
+
+    num_bins: int = 1025
+    n_fft: int = 2048
+    hop_length: int = 256
+    win_length: int | None = None
+    window: str = "hann"
+    every: int = 2
+    width: int = 256
+    num_blocks: int = 2
+    patch_bins: int = 32
+    halo_bins: int = 8
+    past_frames: int = 3
+    future_frames: int = 2
+    levels: int = 3
+    bin_trust: float = 0.7
+    iterations: int = 0
+    dtype: Any = jnp.float32
+
+    def __post_init__(self) -> None:
+        """Checks the arguments."""
+        checks.check_positive_integers(n_fft=self.n_fft, every=self.every, levels=self.levels)
+        checks.check_positive_integers(width=self.width, patch_bins=self.patch_bins)
+        counts = {
+            name: getattr(self, name)
+            for name in ("num_blocks", "halo_bins", "past_frames", "future_frames", "iterations")
+        }
+        for name, count in counts.items():
+            if count < 0:
+                raise ValueError(f"{name}={count} must be 0 or more")
+        if not 0 <= self.bin_trust <= 1:
+            raise ValueError(f"bin_trust={self.bin_trust} must be 0 to 1")
+        if self.num_bins != self.n_fft // 2 + 1:
+            raise ValueError(
+                f"num_bins={self.num_bins}: magnitudes of n_fft={self.n_fft} are expected; use "
+                f"num_bins={self.n_fft // 2 + 1}"
+            )
+        if self.n_fft % (2 * self.every):
+            raise ValueError(
+                f"n_fft={self.n_fft}, every={self.every}: use an n_fft that is a multiple of "
+                f"{2 * self.every}"
+            )
+        if not self.hop_length * 2 <= self.window_samples <= self.phase_samples:
+            raise ValueError(
+                f"win_length={self.window_samples}: use 2 hops ({2 * self.hop_length}) to n_fft / "
+                f"every ({self.phase_samples}); every=1 allows more"
+            )
+        phase_gradient.window_gamma(self.window, self.window_samples)
+        super().__post_init__()
+
+    @property
+    def hop(self) -> int:
+        """Samples per frame."""
+        return self.hop_length
+
+    @property
+    def context_frames(self) -> None:
+        """All frames: phases are integrated from the first to the last."""
+        return None
+
+    @property
+    def phase_samples(self) -> int:
+        """Samples per frame of the inverse STFT."""
+        return self.n_fft // self.every
+
+    @property
+    def window_samples(self) -> int:
+        """Samples of the window."""
+        return self.phase_samples if self.win_length is None else self.win_length
+
+    @nn.compact
+    def beliefs(self, features: Float[Array, "batch frames bins"]) -> PhaseBeliefs:
+        """What the phase differences are believed to be; two frames or more."""
+        features = self._checked(features)
+        level = phase_propagation.relative_level(features)
+        analytic = phase_propagation.gaussian_steps(
+            level,
+            n_fft=self.n_fft,
+            hop_length=self.hop_length,
+            gamma=phase_gradient.window_gamma(self.window, self.window_samples),
+            every=self.every,
+        )
+        hidden = self._patches(level)
+        position = self.param(
+            "position", nn.initializers.zeros, (hidden.shape[-2], self.width), jnp.float32
+        )
+        hidden = nn.Dense(self.width, dtype=self.dtype, name="enter")(hidden)
+        hidden = nn.relu(hidden + position.astype(self.dtype))
+        for block in range(self.num_blocks):
+            inner = nn.Dense(self.width, dtype=self.dtype, name=f"block_{block}")
+            hidden = hidden + nn.relu(inner(hidden))
+        leave = nn.Dense(
+            4 * self.patch_bins,
+            kernel_init=nn.initializers.normal(1e-3),
+            bias_init=_first_beliefs,
+            dtype=self.dtype,
+            name="leave",
+        )
+        found = leave(hidden).reshape(*level.shape[:2], -1, 4)[:, :, : self.phase_samples // 2 + 1]
+        real_t, imag_t, real_k, imag_k = jnp.moveaxis(found, -1, 0)
+        return PhaseBeliefs(
+            lax.complex(real_t, imag_t) * phase_propagation.directions(analytic.per_frame),
+            lax.complex(real_k, imag_k) * phase_propagation.directions(analytic.per_bin),
+        )
+
+    def spectrum(
+        self,
+        features: Float[Array, "batch frames bins"],
+        beliefs: PhaseBeliefs | None = None,
+    ) -> Complex[jax.Array, "batch frames phases"]:
+        """Every ``every``-th bin of the features with its phase, as of :func:`.fourier.stft`."""
+        features = self._checked(features)
+        if beliefs is None:
+            beliefs = self.beliefs(features)
+        level = phase_propagation.relative_level(features)[..., :: self.every]
+        directions = phase_propagation.propagate(
+            level,
+            _mean_direction(beliefs.per_frame),
+            _mean_direction(beliefs.per_bin, self.bin_trust),
+            levels=self.levels,
+        )
+        # Frames of an STFT count from their first sample, half a frame before their middle.
+        alternating = jnp.asarray((-1.0) ** np.arange(level.shape[-1]), features.dtype)
+        signed = features[..., :: self.every] * alternating
+        return lax.complex(signed * jnp.real(directions), signed * jnp.imag(directions))
+
+    def __call__(
+        self,
+        features: Float[Array, "batch frames bins"],
+        *,
+        length: int | None = None,
+        train: bool = False,
+        beliefs: PhaseBeliefs | None = None,
+    ) -> Waveform:
+        """Waveform of linear magnitudes.
+
+        Args:
+            features: [batch, frames, num_bins], not negative.
+            length: samples; ``frames * hop_length`` if None. A clip of n samples has ``1 + n //
+                hop_length`` frames: give n to get as many samples.
+            train: has no effect; every vocoder takes it.
+            beliefs: of the same features, if they are there already.
+
+        Returns:
+            [batch, length], ``dtype``.
+
+        Raises:
+            ValueError: for other bins, or no frames.
+        """
+        del train
+        features = self._checked(features)
+        frames = features.shape[1]
+        length = frames * self.hop_length if length is None else length
+        if frames == 1:  # nothing to integrate; the parameters are made all the same
+            features = jnp.concatenate([features, features], axis=1)
+        found = self.spectrum(features, beliefs)[:, :frames]
+        geometry: Any = {
+            "hop_length": self.hop_length,
+            "win_length": self.window_samples,
+            "window": self.window,
+        }
+        waveform = blocks.synthesize(
+            jnp.real(found), jnp.imag(found), n_fft=self.phase_samples, length=length, **geometry
+        )
+        waveform = blocks.polished(
+            waveform,
+            features[:, :frames],
+            n_fft=self.n_fft,
+            num_iterations=self.iterations,
+            **geometry,
+        )
+        return jnp.asarray(waveform).astype(self.dtype)
+
+    def _checked(self, features: Any) -> jax.Array:
+        return blocks.network_input(
+            features, num_bins=self.num_bins, compression="none", floor=1.0, dtype=self.dtype
+        )
+
+    def _patches(self, level: jax.Array) -> jax.Array:
+        """What the network sees, [batch, frames, patches, values]: levels below the loudest."""
+        batch, frames, bins = level.shape
+        before, behind = self.past_frames, self.future_frames
+        step, halo = self.patch_bins * self.every, self.halo_bins * self.every
+        patches = -(-(self.phase_samples // 2 + 1) // self.patch_bins)
+        beyond = patches * step - bins + halo
+        padded = jnp.pad(level, ((0, 0), (before, behind), (halo, max(beyond, 0))), mode="edge")
+        seen = jnp.stack(
+            [padded[:, place : place + frames] for place in range(before + 1 + behind)], axis=2
+        )
+        # Patches overlap by their halos: their own bins and the ends of the neighbours'.
+        width = step + 2 * halo
+        parts = [seen[..., patch * step : patch * step + width] for patch in range(patches)]
+        values = jnp.stack(parts, axis=2)
+        values = values - jnp.max(values, axis=(-2, -1), keepdims=True)
+        values = 1.0 - jnp.maximum(values, _QUIET) / (_QUIET / 3.0)
+        return values.reshape(batch, frames, patches, -1)
+
+
+def _first_beliefs(key: jax.Array, shape: Any, dtype: Any) -> jax.Array:
+    """Biases that believe the analytic differences everywhere alike."""
+    del key
+    return jnp.resize(jnp.asarray([2.0, 0.0, 2.0, 0.0], dtype), shape)
+
+
+def _mean_direction(natural: jax.Array, trust: float = 1.0) -> jax.Array:
+    """``E exp(i d)`` of von Mises distributions, of modulus ``I1(k) / I0(k)``, times the trust."""
+    real, imag = jnp.real(natural), jnp.imag(natural)
+    sure = jnp.sqrt(real**2 + imag**2 + _SOFT)
+    factor = trust * jax.scipy.special.i1e(sure) / (jax.scipy.special.i0e(sure) * sure)
+    return lax.complex(real * factor, imag * factor)
+
+
+def surprise(
+    beliefs: PhaseBeliefs,
+    spectrum: Complex[Array, "batch frames phases"],
+) -> Float[jax.Array, " batch"]:
+    """How unlikely the phases of a spectrum are: the negative log likelihood of their differences.
+
+    Differences count by the geometric mean of the magnitudes' square roots at their ends; the mean
+    of a clip's steps in time plus the mean of its steps in frequency.
+
+    Args:
+        beliefs: of its magnitudes.
+        spectrum: of :func:`.fourier.stft` with the bins of the beliefs (``n_fft=phase_samples``).
+
+    Returns:
+        Nats relative to uniform phases, [batch]; below 0 where the beliefs know something.
+    """
+    alternating = jnp.asarray((-1.0) ** np.arange(spectrum.shape[-1]), jnp.real(spectrum).dtype)
+    unit = phase.with_magnitude(jnp.asarray(spectrum), alternating)
+    level = phase_propagation.relative_level(jnp.abs(spectrum))
+    weight = jnp.exp(0.25 * level)
+    along_frames = _unlikely(
+        beliefs.per_frame[:, 1:],
+        unit[:, 1:] * jnp.conj(unit[:, :-1]),
+        weight[:, 1:] * weight[:, :-1],
+    )
+    along_bins = _unlikely(
+        beliefs.per_bin[..., 1:],
+        unit[..., 1:] * jnp.conj(unit[..., :-1]),
+        weight[..., 1:] * weight[..., :-1],
+    )
+    return along_frames + along_bins
+
+
+def _unlikely(natural: jax.Array, turn: jax.Array, weight: jax.Array) -> jax.Array:
+    real, imag = jnp.real(natural), jnp.imag(natural)
+    sure = jnp.sqrt(real**2 + imag**2 + _SOFT)
+    normalizer = sure + jnp.log(jax.scipy.special.i0e(sure))
+    matched = real * jnp.real(turn) + imag * jnp.imag(turn)
+    total = jnp.sum(weight * (normalizer - matched), axis=(-2, -1))
+    return total / jnp.sum(weight, axis=(-2, -1))
