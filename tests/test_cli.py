@@ -22,6 +22,7 @@ from isincnet_jax.dsp import distances
 from isincnet_jax.layers import uniform_quantizer
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.models import archive, token_file
+from isincnet_jax.pretrained import registry
 
 RATE = 16_000
 COMMAND = Path(sys.executable).with_name("isincnet")
@@ -368,10 +369,12 @@ def test_a_hostile_checkpoint_is_refused(fails):
     assert not Path("exploded").exists()
 
 
-def test_describe_lists_the_presets(run):
+def test_describe_lists_all_names(run):
     status, out, _ = run("describe")
     assert status == 0
-    assert [line.split()[0] for line in out.splitlines()] == list(isn.PRESETS)
+    found = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert found == {name: entry.summary for name, entry in registry.REGISTRY.items()}
+    assert set(isn.PRESETS) < set(found)
 
 
 @pytest.mark.parametrize("name", list(isn.PRESETS))

@@ -144,6 +144,93 @@ def test_what_cannot_be_is_one_line(fails, corpus, tmp_path):
     assert not (tmp_path / "benchmark").exists()
 
 
+@pytest.fixture
+def vocoder(tmp_path):
+    """Stores small untrained vocoders: kind of features to folder or .zip."""
+    import jax
+    import jax.numpy as jnp
+
+    from isincnet_jax.models.istft_vocoder import ISTFTNet
+    from isincnet_jax.models.phase_gradient_vocoder import PhaseGradientVocoder
+    from isincnet_jax.models.vocoder import TrainedVocoder, Vocoder
+    from isincnet_jax.models.vocoder_spectrograms import VocoderFeatures
+    from isincnet_jax.pretrained.vocoders import export_vocoder
+
+    def store(kind, name, rate=RATE):
+        shape = {"n_fft": 256, "win_length": 128, "hop_length": 32}
+        if kind == "linear":
+            features = VocoderFeatures("linear", rate, **shape)
+            network = PhaseGradientVocoder(
+                num_bins=129, n_fft=256, hop_length=32, width=8, num_blocks=0
+            )
+        else:
+            features = VocoderFeatures(kind, rate, n_mels=20, **shape)
+            network = ISTFTNet(num_bins=20, width=8, strides=(4, 2), block_taps=(3,))
+        module = Vocoder(network, features)
+        variables = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 128)))
+        count = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        return export_vocoder(TrainedVocoder(module, variables), tmp_path / name), count
+
+    return store
+
+
+def test_an_exported_vocoder_is_a_method(run, fails, corpus, tmp_path, vocoder):
+    _, count = vocoder("linear", "mine")
+    vocoder("linear", "fast.zip", rate=2 * RATE)
+    line = "corpus --sample-rate 8000 --duration 0.5 --no-loudness --methods STFT"
+    status, _, err = run(f"{line} --out r.json --listen 0 --model mine")
+    assert status == 0, err
+    row = tables.load_results(tmp_path / "r.json")["methods"][-1]
+    assert (row["name"], row["family"], row["phase"]) == ("mine", "vocoder", "blind")
+    assert (row["parameters"], row["checkpoint"]) == (count, "mine")
+    assert row["domain"] == "129 magnitudes/frame, 250 frames/s"
+    assert row["coefficients_per_s"] == 129 * 250
+    assert row["description"] == "PhaseGradientVocoder, no random start"
+    assert row["failed"] == {}
+    assert row["scores"]["convergence_db"]["mean"] < -6
+    assert row["x_real_time"] > 0
+    fails(f"{line} --model fast.zip", "fast.zip: is for 16000 Hz; use --sample-rate 16000")
+
+
+def test_vocoders_of_the_package_are_methods_at_their_rate(
+    run, corpus, tmp_path, vocoder, monkeypatch
+):
+    from isincnet_jax.pretrained import hub, registry
+
+    entries = {}
+    for name, kind, rate in (
+        ("small-linear", "linear", RATE),
+        ("small-mel", "mel_slaney", RATE),
+        ("small-other", "linear", 2 * RATE),
+    ):
+        path, _ = vocoder(kind, f"models/{name}.zip", rate)
+        entries[name] = registry.Stored(path, "a test")
+    entries["small-gone"] = registry.Stored(tmp_path / "gone.zip", "a test")
+    monkeypatch.setattr(registry, "STORED", entries)
+    for name, entry in entries.items():
+        monkeypatch.setitem(hub.REGISTRY, name, entry)
+    methods = benchmark_methods.all_methods(
+        sample_rate=RATE, length=RATE // 2, wanted=["vocoder"], models=["small-mel"]
+    )
+    assert [method.name for method in methods] == [
+        "small-linear",
+        "small-linear + 5 iterations",
+        "small-mel",
+    ]
+    assert methods[-1].domain == "20 mel_slaney magnitudes/frame, 250 frames/s"
+    for method in methods:
+        assert (method.family, method.phase) == ("vocoder", "blind")
+        assert method.parameters > 0
+        json.dumps(dict(method.settings))
+    line = "corpus --sample-rate 8000 --duration 0.5 --no-loudness --methods small-linear*"
+    status, _, err = run(f"{line} --out r.json --listen 0 --metrics convergence_db")
+    assert status == 0, err
+    plain, polished = tables.load_results(tmp_path / "r.json")["methods"]
+    scores = [row["scores"]["convergence_db"]["mean"] for row in (plain, polished)]
+    assert scores[1] < scores[0]
+
+
 def test_methods_at_a_rate_are_described():
     methods = benchmark_methods.all_methods(sample_rate=16_000, length=16_000)
     by_name = {method.name: method for method in methods}

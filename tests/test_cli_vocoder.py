@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import isincnet_jax
 from isincnet_jax.cli import vocoder_data
 from isincnet_jax.data import corpora
 from isincnet_jax.data.corpus import CorpusError
@@ -146,6 +148,26 @@ def test_what_spectrogram_writes_synthesize_reads(run, tmp_path, model):
     np.testing.assert_allclose(parts, found, atol=1e-5)
 
 
+def test_polishing_brings_the_magnitudes_nearer(run, tmp_path, model):
+    vocoder, clip = load_vocoder(model), _tone(1.0)
+    soundfile.write(tmp_path / "a.wav", clip, RATE, "FLOAT")
+    assert run("vocoder spectrogram -i a.wav -o a.npz --model model")[0] == 0
+    line = "vocoder synthesize --model model --spec a.npz --chunk 200"
+    wanted, distances = vocoder.spectrogram(clip), []
+    for count in (0, 4):
+        status, _, err = run(f"{line} --out b{count}.wav --polish {count}")
+        assert status == 0, err
+        found, _ = soundfile.read(tmp_path / f"b{count}.wav", dtype="float32")
+        distances.append(np.linalg.norm(vocoder.spectrogram(found) - wanted))
+    assert distances[1] < 0.7 * distances[0]
+    np.testing.assert_allclose(
+        found, vocoder.synthesize(wanted, length=RATE, polish=4), atol=1e-4 * np.max(np.abs(found))
+    )
+    status, _, err = run(f"{line} --out c.wav --polish -1")
+    assert status == 1
+    assert "error: polish=-1 must be 0 or more" in err
+
+
 def test_levels_are_kept(run, tmp_path, model):
     """CNNVocoder's synthesis scaled everything to one peak."""
     levels = []
@@ -237,11 +259,12 @@ def test_training_says_what_it_misses(monkeypatch, tmp_path):
     package = tmp_path / "isincnet_jax"
     package.mkdir()
     monkeypatch.setattr(vocoder_data.isincnet_jax, "__file__", str(package / "__init__.py"))
-    with pytest.raises(ImportError, match="training scripts are not installed"):
+    with pytest.raises(ImportError, match=r"scripts are missing: .*_experiments; install"):
         vocoder_data.experiments_folder()
-    (package / "experiments").mkdir()
-    (package / "experiments" / "train_vocoder.py").touch()
-    assert vocoder_data.experiments_folder() == package / "experiments"
+    for folder in (tmp_path / "experiments", package / "_experiments"):  # a checkout's, a wheel's
+        folder.mkdir()
+        (folder / "train_vocoder.py").touch()
+        assert vocoder_data.experiments_folder() == folder
 
 
 def test_lists_that_are_none(tmp_path):
@@ -255,8 +278,12 @@ def test_lists_that_are_none(tmp_path):
 
 @pytest.mark.slow
 def test_from_a_folder_to_sound(tmp_path):
-    """All four commands as processes, in order."""
+    """All four commands as processes, in order, from a folder like an installed wheel's."""
     _ljspeech(tmp_path / "lj")
+    package, unused = Path(isincnet_jax.__file__).parent, shutil.ignore_patterns("__pycache__")
+    shutil.copytree(package, tmp_path / "site" / "isincnet_jax", ignore=unused)
+    scripts = tmp_path / "site" / "isincnet_jax" / "_experiments"
+    shutil.copytree(package.parent / "experiments", scripts, ignore=unused)
     small = {
         "data.crop_s": 0.256,
         "model.n_fft": 128,
@@ -269,6 +296,7 @@ def test_from_a_folder_to_sound(tmp_path):
     }
     fields = " ".join(f"--config.{name}={value}" for name, value in small.items())
     environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+    environment["PYTHONPATH"] = str(tmp_path / "site")
 
     def isincnet(line, status=0):
         command = [sys.executable, "-m", "isincnet_jax.cli", *shlex.split(line)]
@@ -286,9 +314,10 @@ def test_from_a_folder_to_sound(tmp_path):
     assert "the compiled step takes" in done.stderr
     assert "multi-resolution STFT loss" in done.stdout
     isincnet("vocoder spectrogram -i lj/wavs/LJ001-0001.wav -o a.npz --model run/export")
-    isincnet("vocoder synthesize --model run/export --spec a.npz --out a.wav")
+    isincnet("vocoder synthesize --model run/export --spec a.npz --out a.wav --polish 2")
     found, rate = soundfile.read(tmp_path / "a.wav")
     assert (len(found), rate) == (8800, RATE)
     assert np.std(found) > 0.01
     failed = isincnet("vocoder train index --kind wavenet", status=1)
     assert "vocoder:wavenet is unknown" in failed.stderr
+    assert str(scripts) in failed.stderr

@@ -31,7 +31,9 @@ def test_notebook_runs_and_draws(path):
     assert not [out for out in outputs if out.output_type == "error"]
 
 
-@pytest.mark.parametrize("name", ["quickstart", "sincconv_step_by_step", "filter_shapes"])
+@pytest.mark.parametrize(
+    "name", ["quickstart", "sincconv_step_by_step", "filter_shapes", "vocoder"]
+)
 def test_the_notebook_is_there(name):
     assert name in [path.stem for path in NOTEBOOKS]
 

@@ -16,8 +16,10 @@ from typing import Any
 
 from isincnet_jax.cli import benchmark_banks as banks
 from isincnet_jax.cli import benchmark_baselines as baselines
+from isincnet_jax.cli import benchmark_vocoders as vocoders
 from isincnet_jax.cli import benchmark_weights as weights
 from isincnet_jax.evaluation.methods import Method
+from isincnet_jax.pretrained.registry import REGISTRY
 
 
 def all_methods(
@@ -36,7 +38,7 @@ def all_methods(
         length: samples of the clips.
         wanted: names, families or patterns (``"Opus *"``) of built-in methods; all if empty.
         reference: a folder of iSincNet's .ckpt files.
-        models: exported models.
+        models: exported models: codecs and vocoders.
         functions: of users, ``"module:function"``.
 
     Raises:
@@ -48,13 +50,16 @@ def all_methods(
         *([] if reference is None else _reference(reference, sample_rate)),
         *baselines.transform_methods(sample_rate=sample_rate, length=length),
         *baselines.phase_methods(sample_rate=sample_rate, length=length),
+        *vocoders.shipped_methods(sample_rate=sample_rate),
         *baselines.codec_methods(sample_rate=sample_rate),
     ]
     if importlib.util.find_spec("constriction") is None:
         built_in = [method for method in built_in if " step " not in method.name]
     own = [weights.exported_method(path, sample_rate=sample_rate) for path in models]
     own += [user_method(text, sample_rate=sample_rate) for text in functions]
-    return [*choose(built_in, wanted), *own]
+    # A name of the registry that is asked for is the built-in method of that name.
+    chosen = [one for one in choose(built_in, wanted) if one.name not in {*models} & {*REGISTRY}]
+    return [*chosen, *own]
 
 
 def _reference(folder: Path, sample_rate: int) -> Iterator[Method]:

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from isincnet_jax.cli import benchmark_vocoders
 from isincnet_jax.cli.benchmark_banks import companded, geometry, round_trip
 from isincnet_jax.evaluation.methods import Method
 
@@ -54,40 +55,54 @@ def reference_methods(folder: Path, *, sample_rate: int) -> Iterator[Method]:
 
 
 def exported_method(path: str, *, sample_rate: int) -> Method:
-    """Any exported model that reconstructs, or a checkpoint of the reference.
+    """Any exported codec or vocoder, or a checkpoint of the reference.
 
     Raises:
         ValueError: for another rate, or a model that takes no waveform.
     """
     from isincnet_jax.models.autoencoder import Codec
+    from isincnet_jax.models.vocoder import TrainedVocoder
     from isincnet_jax.pretrained import hub, reference
 
     model: Any = (
         reference.load_reference(path) if path.endswith(".ckpt") else hub.from_pretrained(path)
     )
     module = model.model
-    spec = getattr(module, "spec", None)
+    is_vocoder = isinstance(model, TrainedVocoder)
+    spec = module.features if is_vocoder else getattr(module, "spec", None)
     if spec is None:
-        raise ValueError(f"--model {path}: a {type(module).__name__} has no bank; give a codec")
+        raise ValueError(
+            f"--model {path}: a {type(module).__name__} has no bank; give a codec or a vocoder"
+        )
     if spec.sample_rate != sample_rate:
         raise ValueError(
             f"--model {path}: is for {spec.sample_rate} Hz; use --sample-rate {spec.sample_rate}"
+        )
+    name = Path(path).stem if Path(path).exists() else path
+    digest = array_digest(jax.tree_util.tree_leaves(model.variables))
+    if is_vocoder:
+        return benchmark_vocoders.vocoder_method(
+            module,
+            benchmark_vocoders.resynthesis(model),
+            name=name,
+            parameters=count_parameters(model.variables),
+            checkpoint=Path(path).name,
+            digest=digest,
         )
     run = round_trip(model)
     if not isinstance(model, Codec):
         run = functools.partial(jax.jit(module.apply), model.variables)
     q_bits = getattr(module, "q_bits", None)
     raw = None if q_bits is None else q_bits * spec.num_channels * spec.frame_rate_hz / 1e3
-    leaves = jax.tree_util.tree_leaves(model.variables)
     return Method(
-        Path(path).stem if Path(path).exists() else path,
+        name,
         "tokens" if q_bits is not None else "exported",
         run,
         f"{type(module).__name__}" + ("" if q_bits is None else f", {q_bits} bits, raw"),
         parameters=count_parameters(model.variables),
         checkpoint=Path(path).name,
         kbit_per_s=raw,
-        settings={"sha256": array_digest(leaves), "model": repr(module)},
+        settings={"sha256": digest, "model": repr(module)},
         **geometry(spec),
     )
 

@@ -32,11 +32,18 @@ def describe(
     ] = None,
 ) -> None:
     """Print a model's geometry, frame bounds, exactness, delay and rates; without MODEL, list."""
-    from isincnet_jax.pretrained import hub
+    from isincnet_jax.pretrained import hub, registry, stored
 
     if model is None:
-        for name, preset in hub.PRESETS.items():
-            say(f"{name:22s} {preset.summary}")
+        width = max(map(len, hub.REGISTRY))
+        for name, entry in hub.REGISTRY.items():
+            say(f"{name:{width}s} {entry.summary}")
+        return
+    entry = hub.REGISTRY.get(model)
+    if isinstance(entry, registry.Stored):
+        found = stored.read_model(hub.shipped_file(model, entry))
+        for label, value in [("model", model), ("summary", entry.summary), *found.describe()]:
+            say(f"{label:22s} {value}")
         return
     codec = token_files.load_described(model)
     if codec is None:

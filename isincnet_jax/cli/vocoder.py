@@ -84,8 +84,8 @@ def train(
 ) -> None:
     """Train a vocoder, or go on with a run; --config.field=value changes any other setting.
 
-    The run's export/ is the model for `synthesize`. What the settings are: experiments/configs/
-    vocoder.py.
+    The run's export/ is the model for `synthesize`. What the settings are: configs/vocoder.py in
+    experiments/ of a checkout, in isincnet_jax/_experiments/ of an installed package.
     """
     from isincnet_jax.cli import vocoder_data
 
@@ -192,21 +192,25 @@ def synthesize(
     ],
     *,
     chunk: Annotated[int, typer.Option("--chunk", help="Frames at once.")] = 1024,
+    polish: Annotated[
+        int, typer.Option("--polish", help="Iterations of fast Griffin-Lim behind it, say 5.")
+    ] = 0,
 ) -> None:
     """Write the waveform of a spectrogram, at its level, in constant memory."""
     import time
 
     from isincnet_jax.data import audio_writing
-    from isincnet_jax.models import spectrogram_file
+    from isincnet_jax.models import spectrogram_file, vocoder_polish
     from isincnet_jax.pretrained.vocoders import load_vocoder
 
     begin = time.perf_counter()
     vocoder = load_vocoder(model)
+    vocoder_polish.check_polish(vocoder.features, polish)
     found = spectrogram_file.read_spectrogram(spec)
     _check_facts(spec, found.features, vocoder.features, model)
     with _named(spec):
         parts = vocoder.synthesize_blocks(
-            found.spectrogram[None], length=found.length, chunk_frames=chunk
+            found.spectrogram[None], length=found.length, chunk_frames=chunk, polish=polish
         )
         levels = _Levels(parts)
         written = audio_writing.write_blocks(

@@ -203,17 +203,17 @@ def data_fields(source: str | Path) -> dict[str, Any]:
 
 
 def experiments_folder() -> Path:
-    """Where the training scripts are: beside the package, or in it if it was installed.
+    """Where the training scripts are: in an installed package, or beside that of a checkout.
 
     Raises:
         ImportError: if they are in neither place.
     """
     package = Path(isincnet_jax.__file__).resolve().parent
-    for folder in (package / "experiments", package.parent / "experiments"):
+    for folder in (package / "_experiments", package.parent / "experiments"):
         if (folder / "train_vocoder.py").is_file():
             return folder
     raise ImportError(
-        "the training scripts are not installed; use a checkout of the repository (pip install -e)"
+        f"the training scripts are missing: {package / '_experiments'}; install isincnet_jax again"
     )
 
 

@@ -32,7 +32,8 @@ class Method:
 
     Attributes:
         name: unique.
-        family: "linear inverse", "phase retrieval", "tokens", "lossy codec", "reference", "user".
+        family: "linear inverse", "phase retrieval", "vocoder", "tokens", "lossy codec",
+            "reference", "user".
         reconstruct: float32 waveform [batch, time] to a waveform of that shape, or to
             :class:`Coded`; gets NumPy arrays.
         description: one line.

@@ -22,7 +22,7 @@ from isincnet_jax.layers.sincnet import SincNet
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.models.autoencoder import Codec, build_codec
 from isincnet_jax.pretrained import addresses, download, stored
-from isincnet_jax.pretrained.registry import PRESETS, REGISTRY, Preset, Weights
+from isincnet_jax.pretrained.registry import PRESETS, REGISTRY, Preset, Stored, Weights
 
 _logger = logging.getLogger(__name__)
 _FORMAT = 1
@@ -40,8 +40,8 @@ def from_pretrained(
 
     What ``name`` means is decided in this order:
 
-    1. a name of the registry: a key of :data:`PRESETS` is solved here, without a network; the
-       name of published weights is downloaded once;
+    1. a name of the registry: a key of :data:`PRESETS` is solved here, without a network; a
+       trained model of the package is read from it; published weights are downloaded once;
     2. what starts with ``https://`` (or ``http://``, for this machine only) is the address of a
        .zip that :func:`isincnet_jax.pretrained.folder.export_pretrained` wrote, downloaded once
        and verified;
@@ -58,12 +58,14 @@ def from_pretrained(
             behind it.
 
     Returns:
-        A frozen pytree with ``encode`` and ``decode``; its name finds it again.
+        A frozen pytree with ``encode`` and ``decode``, or what the model's kind is used by, such
+        as a :class:`isincnet_jax.models.vocoder.TrainedVocoder`; its name finds it again.
 
     Raises:
         ValueError: for an unknown name, an address without digest or a sha256 without address.
         isincnet_jax.pretrained.members.ModelFileError: if files are damaged or of another
             version (a ValueError).
+        FileNotFoundError: if this installation lacks the file of a model of the package.
         isincnet_jax.pretrained.download.DownloadError: if an address cannot be fetched or has
             another digest (an OSError).
     """
@@ -76,6 +78,8 @@ def from_pretrained(
         return _solve(entry, jnp.float32 if dtype is None else dtype, precision, cache, name)
     if isinstance(entry, Weights):
         path = download.fetch(entry.url, sha256=entry.sha256, cache_dir=cache)
+    elif isinstance(entry, Stored):
+        path = shipped_file(name, entry)
     elif addresses.is_address(name):
         address = addresses.parse_address(name, sha256=sha256)
         path = download.fetch(address.url, sha256=address.sha256, cache_dir=cache)
@@ -91,6 +95,20 @@ def from_pretrained(
 
     return stored.read_model(path).restore(
         dtype=dtype, precision=precision, name=name, prepare=prepare
+    )
+
+
+def shipped_file(name: str, entry: Stored) -> Path:
+    """The file of a model that comes with the package.
+
+    Raises:
+        FileNotFoundError: if this installation lacks it.
+    """
+    if entry.path.is_file():
+        return entry.path
+    raise FileNotFoundError(
+        f"{name}: {entry.path} is missing, which comes with the package; install isincnet_jax "
+        "again, or give the export folder of a model of yours"
     )
 
 

@@ -4,9 +4,12 @@ The file is ``{"format": 1, "models": {name: entry}}``; an entry is one of::
 
     {"kind": "solved", "summary": ..., "spec": {...}, "decoder": {...}, "projections": [...]}
     {"kind": "weights", "summary": ..., "url": "https://...zip", "sha256": "64 hex digits"}
+    {"kind": "stored", "summary": ..., "file": "models/....zip"}
 
 ``spec`` and ``decoder`` hold fields of :class:`FilterbankSpec` and :class:`DecoderSpec`; those left
-out have their defaults. ``decoder`` and ``projections`` may be left out.
+out have their defaults. ``decoder`` and ``projections`` may be left out. ``file`` lies below the
+registry's folder, that is, in the package, and is written by
+:func:`isincnet_jax.pretrained.folder.export_pretrained`.
 """
 
 from __future__ import annotations
@@ -15,8 +18,8 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeAlias
 
 from isincnet_jax.layers import projection
 from isincnet_jax.layers.decoding import DecoderSpec
@@ -50,7 +53,18 @@ class Weights:
     summary: str
 
 
-def read_registry(path: str | Path) -> dict[str, Preset | Weights]:
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """A named model that comes with the package: its .zip and one line on what it is for."""
+
+    path: Path
+    summary: str
+
+
+Entry: TypeAlias = Preset | Weights | Stored
+
+
+def read_registry(path: str | Path) -> dict[str, Entry]:
     """Reads a registry.
 
     Raises:
@@ -63,7 +77,8 @@ def read_registry(path: str | Path) -> dict[str, Preset | Weights]:
         _check_fields(content, "the registry", required={"format": int, "models": dict})
         if content["format"] != _FORMAT:
             raise ValueError(f"format={content['format']}: this version reads {_FORMAT}")
-        return {name: _entry(name, entry) for name, entry in content["models"].items()}
+        models = content["models"].items()
+        return {name: _entry(name, entry, folder=path.parent) for name, entry in models}
     except (ValueError, TypeError) as error:
         raise RegistryError(f"{path}: {error}") from error
 
@@ -96,7 +111,7 @@ def _check_fields(
             raise TypeError(f"{place}: {name}={value!r} must be of type {wanted.__name__}")
 
 
-def _entry(name: str, values: Any) -> Preset | Weights:
+def _entry(name: str, values: Any, *, folder: Path) -> Entry:
     place = f"models[{name!r}]"
     if not _NAME.fullmatch(name):
         raise ValueError(f"{place}: a name is made of lower-case letters, digits, '.', '_' and '-'")
@@ -111,9 +126,20 @@ def _entry(name: str, values: Any) -> Preset | Weights:
             _check_fields(values, "entry", required={**common, "url": str, "sha256": str})
             address = addresses.parse_address(values["url"], sha256=values["sha256"])
             return Weights(address.url, address.sha256, values["summary"])
+        if kind == "stored":
+            _check_fields(values, "entry", required={**common, "file": str})
+            return Stored(folder / _member(values["file"]), values["summary"])
     except (ValueError, TypeError) as error:
         raise ValueError(f"{place}: {error}") from error
-    raise ValueError(f"{place}: kind={kind!r} is unknown; use 'solved' or 'weights'")
+    raise ValueError(f"{place}: kind={kind!r} is unknown; use 'solved', 'weights' or 'stored'")
+
+
+def _member(file: str) -> str:
+    """A file below the registry's folder."""
+    path = PurePosixPath(file)
+    if path.is_absolute() or ".." in path.parts or "\\" in file or path.suffix != ".zip":
+        raise ValueError(f"file={file!r} must be a .zip below the registry's folder, models/a.zip")
+    return file
 
 
 def _check_known(values: Mapping[str, Any], place: str, known: Iterable[str]) -> None:
@@ -144,10 +170,15 @@ def _fields_of(owner: Any, values: dict[str, Any], place: str) -> dict[str, Any]
     return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
 
 
-REGISTRY: dict[str, Preset | Weights] = read_registry(Path(__file__).with_name("registry.json"))
+REGISTRY: dict[str, Entry] = read_registry(Path(__file__).with_name("registry.json"))
 """All names."""
 
 PRESETS: dict[str, Preset] = {
     name: entry for name, entry in REGISTRY.items() if isinstance(entry, Preset)
 }
 """The solved presets of :func:`isincnet_jax.from_pretrained`."""
+
+STORED: dict[str, Stored] = {
+    name: entry for name, entry in REGISTRY.items() if isinstance(entry, Stored)
+}
+"""The trained models that come with the package."""

@@ -83,6 +83,17 @@ class StoredModel:
         except Exception as error:  # fields of another's making can be wrong in any way
             raise self._error(f"fields of no {self.kind.name}: {error!r}") from error
 
+    def describe(self) -> list[tuple[str, str]]:
+        """What there is to say about it without building it: pairs of a label and a text."""
+        learned = [array for name, array in self.values.items() if name.startswith("params/")]
+        plain = {name: one for name, one in self.card.items() if isinstance(one, str | int | float)}
+        lines = [
+            ("kind", self.kind.name),
+            ("parameters", f"{sum(array.size for array in learned):,}"),
+            ("stored", f"{sum(array.nbytes for array in learned) / 1e6:.2f} MB, {self.path.name}"),
+        ]
+        return [*lines, *((name, _in_words(one)) for name, one in {**self.fields, **plain}.items())]
+
     def restore(
         self,
         *,
@@ -145,6 +156,12 @@ class StoredModel:
 
     def _error(self, reason: str) -> ModelFileError:
         return ModelFileError(f"{self.path}: {members.MODEL}: {reason}")
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={one}" for name, one in value.items())
+    return str(value)
 
 
 def _is_covered(old: Any, new: Any) -> bool:

@@ -256,13 +256,18 @@ def weights(**changes):
     return {name: value for name, value in {**entry, **changes}.items() if value is not None}
 
 
+def shipped(**changes):
+    entry = {"kind": "stored", "summary": "a test", "file": "models/m.zip"}
+    return {name: value for name, value in {**entry, **changes}.items() if value is not None}
+
+
 def registry_file(tmp_path, entry, name="name"):
     path = tmp_path / "registry.json"
     path.write_text(json.dumps({"format": 1, "models": {name: entry}}))
     return path
 
 
-def test_registry_reads_both_kinds(tmp_path):
+def test_registry_reads_every_kind(tmp_path):
     entry = solved(
         spec={"sample_rate": 8000, "hop_length": 8, "num_bins": 17, "causal": False},
         decoder={"kind": "wiener", "noise_variance": [0.1, 0.2]},
@@ -280,10 +285,14 @@ def test_registry_reads_both_kinds(tmp_path):
     assert registry.read_registry(path) == {
         "name": registry.Weights("https://example.org/m.zip", "a" * 64, "a test")
     }
+    path = registry_file(tmp_path, shipped())
+    assert registry.read_registry(path) == {
+        "name": registry.Stored(tmp_path / "models" / "m.zip", "a test")
+    }
 
 
 ENTRIES = {
-    "unknown kind": ({"kind": "magic"}, "kind='magic' is unknown; use 'solved' or 'weights'"),
+    "unknown kind": ({"kind": "magic"}, "kind='magic' is unknown; use 'solved', 'weights' or"),
     "no object": (7, "kind=None is unknown"),
     "unknown field": (solved(more=1), "unknown field 'more'; fields are kind, summary, spec"),
     "missing field": (solved(summary=None), "field 'summary' is missing"),
@@ -299,6 +308,11 @@ ENTRIES = {
     "no digest": (weights(sha256=None), "field 'sha256' is missing"),
     "short digest": (weights(sha256="abc"), "must be 64 hexadecimal digits"),
     "plain http": (weights(url="http://example.org/m.zip"), "only https is fetched"),
+    "no file": (shipped(file=None), "field 'file' is missing"),
+    "other file": (shipped(file="m.ckpt"), "file='m.ckpt' must be a .zip below the registry's"),
+    "file above": (shipped(file="../m.zip"), "must be a .zip below"),
+    "file elsewhere": (shipped(file="/m.zip"), "must be a .zip below"),
+    "file of Windows": (shipped(file="a\\m.zip"), "must be a .zip below"),
 }
 
 

@@ -1,0 +1,108 @@
+"""Trained models that come with the package, by name."""
+
+from __future__ import annotations
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import isincnet_jax as isn
+from isincnet_jax.models.phase_gradient_vocoder import PhaseGradientVocoder
+from isincnet_jax.models.vocoder import TrainedVocoder, Vocoder
+from isincnet_jax.models.vocoder_spectrograms import VocoderFeatures
+from isincnet_jax.pretrained import hub, registry, stored
+from isincnet_jax.pretrained.members import ModelFileError
+from isincnet_jax.pretrained.vocoders import export_vocoder, load_vocoder
+
+LARGEST = 8_000_000
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """A registry with one small vocoder, and one whose file is missing."""
+    features = VocoderFeatures("linear", 8000, n_fft=128, win_length=64, hop_length=16)
+    network = PhaseGradientVocoder(num_bins=65, n_fft=128, hop_length=16, width=8, num_blocks=0)
+    module = Vocoder(network, features)
+    variables = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 64)))
+    (tmp_path / "models").mkdir()
+    trained = TrainedVocoder(module, variables)
+    export_vocoder(trained, tmp_path / "models" / "small.zip", card={"note": "made by hand"})
+    models = {
+        name: {"kind": "stored", "summary": "a test", "file": f"models/{name}.zip"}
+        for name in ("small", "gone")
+    }
+    (tmp_path / "registry.json").write_text(json.dumps({"format": 1, "models": models}))
+    for name, entry in registry.read_registry(tmp_path / "registry.json").items():
+        monkeypatch.setitem(hub.REGISTRY, name, entry)
+    return trained
+
+
+def test_a_model_of_the_package_is_loaded_by_name(shipped, rng):
+    loaded = isn.from_pretrained("small")
+    assert isinstance(loaded, TrainedVocoder)
+    assert loaded.name == "small"
+    assert loaded.model.clone(precision=None) == shipped.model.clone(precision=None)
+    clip = rng.uniform(-0.5, 0.5, 400).astype(np.float32)
+    magnitude = load_vocoder("small").spectrogram(clip)
+    found, wanted = (one.synthesize(magnitude, length=400) for one in (loaded, shipped))
+    assert found.shape == (400,)
+    np.testing.assert_allclose(found, wanted, atol=0.02)  # float16 on disk
+
+
+def test_a_missing_file_is_named(shipped, run):
+    with pytest.raises(FileNotFoundError, match=r"gone: .*gone\.zip is missing, .* install"):
+        isn.from_pretrained("gone")
+    status, _, err = run("vocoder spectrogram -i a.wav -o a.npz --model gone")
+    assert status == 1
+    assert "gone.zip is missing, which comes with the package" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_damaged_file_is_named(shipped):
+    path = hub.REGISTRY["small"].path
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ModelFileError, match=r"small\.zip"):
+        isn.from_pretrained("small")
+
+
+def test_other_arguments_and_names(shipped):
+    with pytest.raises(ValueError, match="belongs to an address; 'small' is none"):
+        isn.from_pretrained("small", sha256="a" * 64)
+    with pytest.raises(ValueError, match="did you mean 'small'"):
+        isn.from_pretrained("smal")
+
+
+def test_names_are_listed_with_what_they_are_for(run):
+    status, out, _ = run("describe")
+    assert status == 0
+    for name, entry in registry.STORED.items():
+        assert f"{name} " in out
+        assert entry.summary in out
+
+
+def test_a_model_of_the_package_is_described(shipped, run):
+    status, out, err = run("describe small")
+    assert status == 0, err
+    found = dict(line.split(maxsplit=1) for line in out.splitlines())
+    count = sum(leaf.size for leaf in jax.tree.leaves(shipped.variables["params"]))
+    assert (found["model"], found["summary"], found["kind"]) == ("small", "a test", "vocoder")
+    assert found["parameters"] == f"{count:,}"
+    assert found["network"].startswith("kind=phase_gradient, num_bins=65")
+    assert "sample_rate=8000" in found["features"]
+    assert found["note"] == "made by hand"
+    assert "is missing" in run("describe gone")[2]
+
+
+@pytest.mark.parametrize("name", registry.STORED)
+def test_models_of_the_package_are_small_and_intact(name):
+    path = registry.STORED[name].path
+    if not path.is_file():
+        pytest.skip(f"{path.name} is not there yet")
+    assert path.stat().st_size < LARGEST
+    found = stored.read_model(path)
+    module = found.build_module()
+    stored.check_template(found.values, found.kind.template(module))
+    assert found.card, "says nothing of its training"
