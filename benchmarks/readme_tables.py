@@ -17,6 +17,7 @@ from typing import Any
 import readme_filters
 import readme_spectrograms
 import readme_training
+import readme_vocoders
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
@@ -157,6 +158,7 @@ def main() -> None:
     layers = readme_spectrograms.render(load("spectrograms"), load("invertible"))
     updated = replace(updated, "spectrograms", layers)
     updated = replace(updated, "filters", readme_filters.render(load("filters")))
+    updated = replace(updated, "vocoders", readme_vocoders.render(load("vocoder_quality")))
     if options.check:
         sys.exit(0 if updated == text else "README.md: the measured tables are out of date")
     README.write_text(updated)

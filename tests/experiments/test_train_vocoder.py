@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 import resilience
+import scipy.signal
 
 import isincnet_jax as isn
 from isincnet_jax.training.checkpoints import Checkpoints
@@ -38,6 +39,9 @@ TINY = {
     "model.istftnet.width": 8,
     "model.istftnet.strides": "(4,)",
     "model.istftnet.block_taps": "(3,)",
+    "model.magnitude.width": 8,
+    "model.magnitude.num_blocks": 1,
+    "model.phase_gradient.width": 8,
     "loss.log_mel": "None",  # 8 kHz has empty filters of 80 mels
     "adversary.periods": "(2,)",
     "adversary.period_widths": "(4,4)",
@@ -118,6 +122,8 @@ def main(tmp_path, monkeypatch):
         ("loss.reference=0.0", r"no loss has a positive weight"),
         ("loss.reference=None loss.l1=-1.0", r"loss 'l1' has weight -1\.0"),
         ("optimizer.accumulate=2", r"optimizer\.accumulate=2: .* use 1"),
+        ("model.kind=magnitude adversary.enabled=True", r"judge waveforms; magnitude"),
+        ("model.kind=phase_gradient adversary.enabled=True", r"judge waveforms; phase_gradient"),
         ("evaluation.max_clips=0", r"evaluation\.max_clips=0"),
         ("adversary.enabled=True adversary.kind=wasserstein", r"kind='wasserstein' is unknown"),
         ("model.convnext.widht=4", r"did you mean --config\.model\.convnext\.width\?"),
@@ -172,6 +178,8 @@ def _full_size(kind):
         ("convnext_bank", "bank", None),
         ("istftnet", "linear", None),
         ("istftnet_mel", "mel_slaney", 13.3),
+        ("magnitude_mel", "mel_slaney", 2.077),
+        ("phase_gradient", "linear", 0.317),
     ],
 )
 def test_every_config_makes_a_vocoder(kind, shown, millions):
@@ -181,6 +189,46 @@ def test_every_config_makes_a_vocoder(kind, shown, millions):
         assert count == pytest.approx(millions * 1e6, rel=5e-3)
     elif kind.startswith("convnext"):
         assert 2 * count < 8e6 + 2e5  # float16 on disk
+
+
+def test_magnitudes_are_learned_from_the_clips_own(tmp_path, rng):
+    import vocoder_kinds
+
+    built = vocoder_kinds.build_vocoder(_config(tmp_path, kind="magnitude_mel"))
+    clip = np.asarray(rng.standard_normal((2, 1024)) * 0.1, np.float32)
+    run = jax.jit(lambda clip: built.generate(built.variables, clip, jax.random.key(0))[0])
+    score = jax.jit(lambda found, clip: built.loss(prediction=found, target=clip))
+    estimate = run(clip)
+    window = scipy.signal.get_window("hann", 64)
+    frames = np.lib.stride_tricks.sliding_window_view(
+        np.pad(clip, ((0, 0), (32, 32)), mode="reflect"), 64, axis=1
+    )[:, ::16]
+    magnitude = np.abs(np.fft.rfft(frames * window, 128)).astype(np.float32)
+    total, terms = score(estimate, clip)
+    assert list(terms) == ["magnitude"]
+    logs = np.abs(np.log(np.maximum(estimate, 1e-5)) - np.log(np.maximum(magnitude, 1e-5)))
+    errors = np.linalg.norm((estimate - magnitude).reshape(2, -1), axis=1)
+    errors /= np.linalg.norm(magnitude.reshape(2, -1), axis=1)
+    np.testing.assert_allclose(total, np.mean(logs.mean((1, 2)) + errors), rtol=1e-3)
+    right, _ = score(magnitude, clip)
+    assert float(right) < 1e-3
+
+
+def test_phases_are_learned_from_the_clips_own(tmp_path, rng):
+    import vocoder_kinds
+
+    built = vocoder_kinds.build_vocoder(_config(tmp_path, kind="phase_gradient"))
+    time = np.arange(1024) / 8000
+    clips = [0.3 * np.sin(2 * np.pi * 900 * time), 0.1 * rng.standard_normal(1024)]
+    clip = np.asarray(clips, np.float32)
+    surprised = jax.jit(lambda clip: built.generate(built.variables, clip, jax.random.key(0))[0])(
+        clip
+    )
+    # Likelier than uniform phases, untrained: they are those of the magnitudes' own clips.
+    assert np.all(np.asarray(surprised) < -0.3)
+    total, terms = jax.jit(lambda said: built.loss(prediction=said, target=clip))(surprised)
+    np.testing.assert_allclose(total, np.mean(surprised), rtol=1e-5)
+    assert list(terms) == ["surprise"]
 
 
 @pytest.mark.slow
@@ -211,7 +259,17 @@ def test_a_step_in_this_process_uses_all_devices(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "kind", ["cnn_mel", "convnext", "convnext_mel", "convnext_bank", "istftnet", "istftnet_mel"]
+    "kind",
+    [
+        "cnn_mel",
+        "convnext",
+        "convnext_mel",
+        "convnext_bank",
+        "istftnet",
+        "istftnet_mel",
+        "magnitude_mel",
+        "phase_gradient",
+    ],
 )
 def test_every_kind_trains(run, tmp_path, kind):
     done = run(tmp_path / "run", kind=kind)
