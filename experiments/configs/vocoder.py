@@ -5,10 +5,21 @@ r"""Vocoders: spectrogram to waveform.
 
 The argument is the network and what it sees: cnn (CNNVocoder as published, the default), cnn_mel,
 convnext (magnitudes to a spectrum), convnext_phase (the phases of given magnitudes), convnext_mel,
-convnext_bank (magnitudes of a sinc bank), istftnet, istftnet_mel,
-magnitude_mel (magnitudes; phases are computed) or phase_gradient (differences of phase and how sure
-they are). Mel spectrograms are Slaney's
-unless ``--config.model.input=mel_htk``.
+convnext_bank (magnitudes of a sinc bank), istftnet, istftnet_mel, magnitude_mel (magnitudes; phases
+are computed) or phase_gradient (differences of phase and how sure they are). Mel spectrograms are
+Slaney's unless ``--config.model.input=mel_htk``.
+
+The shipped models, scores on whole held-out clips (multi-resolution STFT loss, spectral
+convergence), each trained on one core of an Intel(R) Xeon(R) Processor beside other work:
+
+- 22khz-speech-vocoder: :phase_gradient --config.data=LJSPEECH_CLIPS
+  --config.data.splits=experiments/splits/ljspeech_mini. 3,000 steps, 33 min (20 min of processor
+  time). Validation 0.428, -23.0 dB; test 0.420, -23.5 dB. Before training 0.605, -18.3 dB. It was
+  still improving, by 0.001 in the last 300 steps. Trained through the recursion, on the
+  multi-resolution loss with a tenth of the surprise (rate 1e-3), it became worse: 0.70 after 200
+  steps. A prototype with future_frames=1, width=192 and one pass of propagation ended at 0.58.
+- 22khz-speech-vocoder-mel: :magnitude_mel with the same data. 3,000 steps, 15 min. Validation
+  0.941, -12.0 dB; test 0.939, -12.1 dB (mel inversion and Griffin-Lim 60: 0.967, -11.1 dB).
 """
 
 from __future__ import annotations
@@ -167,4 +178,11 @@ def get_config(kind: str = "cnn") -> ml_collections.ConfigDict:
     config.hosts.coordinator = ""  # "address:port" of host 0, or "auto" on known clusters
     config.hosts.count = 1
     config.hosts.index = 0
+    if network in ("magnitude", "phase_gradient"):  # learned in minutes, as shipped
+        config.data.batch_size = 16
+        config.train.num_steps = 3000
+        config.train.evaluate_every = config.train.save_every = 300
+    if network == "phase_gradient":
+        config.data.crop_s = 0.6
+        config.optimizer.learning_rate = 2e-3
     return config.lock()  # no new fields: a misspelt one is an error

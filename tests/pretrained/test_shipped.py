@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import soundfile
 
 import isincnet_jax as isn
 from isincnet_jax.models.phase_gradient_vocoder import PhaseGradientVocoder
@@ -16,6 +17,7 @@ from isincnet_jax.models.vocoder_spectrograms import VocoderFeatures
 from isincnet_jax.pretrained import hub, registry, stored
 from isincnet_jax.pretrained.members import ModelFileError
 from isincnet_jax.pretrained.vocoders import export_vocoder, load_vocoder
+from isincnet_jax.training import vocoder_losses
 
 LARGEST = 8_000_000
 
@@ -99,10 +101,38 @@ def test_a_model_of_the_package_is_described(shipped, run):
 @pytest.mark.parametrize("name", registry.STORED)
 def test_models_of_the_package_are_small_and_intact(name):
     path = registry.STORED[name].path
-    if not path.is_file():
-        pytest.skip(f"{path.name} is not there yet")
     assert path.stat().st_size < LARGEST
     found = stored.read_model(path)
     module = found.build_module()
     stored.check_template(found.values, found.kind.template(module))
     assert found.card, "says nothing of its training"
+    assert "/" not in str(found.card.get("duration", "")), "names a place"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "multi_stft", "convergence_db"),
+    [("22khz-speech-vocoder", 0.5, -18.0), ("22khz-speech-vocoder-mel", 1.1, -10.0)],
+)
+def test_speech_that_was_held_out_is_as_good_as_said(shared, name, multi_stft, convergence_db):
+    clip, rate = soundfile.read(
+        shared / "audio/ljspeech_mini/wavs/wavs__LJ050-0212.wav", dtype="float32"
+    )
+    vocoder = isn.from_pretrained(name)
+    assert vocoder.sample_rate == rate
+    spectrogram = vocoder.spectrogram(clip)
+
+    def scores(found):
+        lengths = jnp.asarray([len(clip)])
+        parts = vocoder_losses.score_clips(
+            prediction=jnp.asarray(found)[None], target=jnp.asarray(clip)[None], lengths=lengths
+        )
+        return [float(part[0]) for part in parts]
+
+    found = scores(vocoder.synthesize(spectrogram, length=len(clip)))
+    assert found[0] < multi_stft
+    assert found[1] < convergence_db
+    if vocoder.features.kind == "linear":
+        polished = scores(vocoder.synthesize(spectrogram, length=len(clip), polish=5))
+        assert polished[0] < 0.42
+        assert polished[1] < found[1] - 2
