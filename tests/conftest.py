@@ -53,6 +53,20 @@ def shared():
     return SHARED
 
 
+_MUCH_MEMORY = 3 << 30
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _bounded_memory():
+    """Thousands of compiled programs stay in memory, gigabytes of them, unless they are dropped."""
+    yield
+    status = Path("/proc/self/statm")
+    if status.exists():
+        resident = int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        if resident > _MUCH_MEMORY:
+            jax.clear_caches()
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(20260)

@@ -38,7 +38,9 @@ def test_the_notebook_is_there(name):
     assert name in [path.stem for path in NOTEBOOKS]
 
 
-@pytest.mark.parametrize("name", ["sincconv_step_by_step", "filter_shapes", "spectrograms"])
+@pytest.mark.parametrize(
+    "name", ["sincconv_step_by_step", "filter_shapes", "spectrograms", "inversynth"]
+)
 def test_the_package_is_installed_as_in_the_quick_start(name):
     nbformat = pytest.importorskip("nbformat")
 

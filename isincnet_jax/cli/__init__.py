@@ -12,6 +12,7 @@ from isincnet_jax.cli import (  # noqa: F401
     preparation,
     reconstruction,
     synth,
+    synth_match,
     vocoder,
 )
 from isincnet_jax.cli.common import app

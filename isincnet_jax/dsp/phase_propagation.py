@@ -12,8 +12,9 @@ confidence in them:
 The sum over j is a recursion along the bins, upwards with ``b`` and downwards with its conjugate,
 cut off after ``2^levels - 1`` bins and taken by doubling. What comes after an onset says more about
 its phases than the silence before it: a second pass goes back through the frames, with the paths
-from the frame before as the first pass left it, and those from the frame after, ``conj(a)``. Two passes are enough; more do not settle at anything better. The steps may be the analytic
-ones of a Gaussian window (:func:`gaussian_steps`), or what a network makes of them. Everything is
+from the frame before as the first pass left it, and those from the frame after, ``conj(a)``. Two
+passes are enough; more do not settle at anything better. The steps may be the analytic ones of a
+Gaussian window (:func:`gaussian_steps`), or what a network makes of them. Everything is
 differentiable. On speech (75 % overlap) the analytic steps reach a spectral convergence of -18 dB,
 heap integration -22 dB, ten iterations of fast Griffin-Lim from random phases -16 dB.
 

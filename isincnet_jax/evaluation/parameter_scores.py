@@ -25,6 +25,7 @@ from isincnet_jax.typing import Array, Waveform
 TOP = (1, 2, 3, 4, 5)
 N_FFT, HOP_LENGTH = 512, 256
 _CLIPS_AT_ONCE = 64
+_FAINTEST = 1e-8
 
 
 class Ranks(NamedTuple):
@@ -134,16 +135,21 @@ def chance_mpr(num_levels: int) -> float:
     return 100.0 * (1.0 - (num_levels - 1) / 2 / num_levels)
 
 
-def stft_correlations(prediction: Waveform, target: Waveform) -> Float[np.ndarray, " clips"]:
+def stft_correlations(
+    prediction: Waveform, target: Waveform, *, logarithmic: bool = True
+) -> Float[np.ndarray, " clips"]:
     """Pearson's correlation of the STFT magnitudes of pairs of clips.
 
-    Magnitudes are linear, of frames of 512 samples (Hann) every 256, and all frames and bins of a
-    clip count alike. It is between -1 and 1. A clip without variation, such as silence, is 1 to
-    another such and 0 to any other.
+    Of frames of 512 samples (Hann) every 256; all frames and bins of a clip count alike. It is
+    between -1 and 1. A clip without variation, such as silence, is 1 to another such and 0 to any
+    other. The paper does not say which magnitudes it means: logarithms as its networks see them, at
+    least 1e-8, correlate by 0.304 for random settings, which is what others found; linear ones by
+    0.21, and they count little but the loudest partials.
 
     Args:
         prediction: [clips, time], floating.
         target: of the same shape.
+        logarithmic: of logarithms, or of the magnitudes themselves.
 
     Returns:
         float64 [clips].
@@ -151,12 +157,16 @@ def stft_correlations(prediction: Waveform, target: Waveform) -> Float[np.ndarra
     Raises:
         ValueError: for other shapes.
     """
-    return _correlations(prediction, target, _stft_magnitudes)
+    return _correlations(prediction, target, _log_magnitudes if logarithmic else _stft_magnitudes)
 
 
 def ft_correlations(prediction: Waveform, target: Waveform) -> Float[np.ndarray, " clips"]:
-    """As :func:`stft_correlations`, of the magnitudes of the Fourier transforms of whole clips."""
+    """As :func:`stft_correlations`, of linear magnitudes of Fourier transforms of whole clips."""
     return _correlations(prediction, target, lambda clips: np.abs(np.fft.rfft(clips)))
+
+
+def _log_magnitudes(clips: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(_stft_magnitudes(clips), _FAINTEST))
 
 
 def _stft_magnitudes(clips: np.ndarray) -> np.ndarray:
@@ -202,12 +212,15 @@ class SoundScore:
     Attributes:
         num_clips: compared.
         stft_mean, stft_median: of :func:`stft_correlations`, percent.
+        linear_mean, linear_median: the same of linear magnitudes.
         ft_mean, ft_median: of :func:`ft_correlations`, percent.
     """
 
     num_clips: int
     stft_mean: float
     stft_median: float
+    linear_mean: float
+    linear_median: float
     ft_mean: float
     ft_median: float
 
@@ -223,14 +236,10 @@ def score_sounds(prediction: Waveform, target: Waveform) -> SoundScore:
         ValueError: for other shapes.
     """
     stft = 100.0 * stft_correlations(prediction, target)
+    linear = 100.0 * stft_correlations(prediction, target, logarithmic=False)
     whole = 100.0 * ft_correlations(prediction, target)
-    return SoundScore(
-        len(stft),
-        float(np.mean(stft)),
-        float(np.median(stft)),
-        float(np.mean(whole)),
-        float(np.median(whole)),
-    )
+    found = [float(part(one)) for one in (stft, linear, whole) for part in (np.mean, np.median)]
+    return SoundScore(len(stft), *found)
 
 
 def score_random_pairs(clips: Waveform, *, seed: int = 0) -> SoundScore:

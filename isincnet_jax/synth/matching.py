@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import jax
-import jax.core
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import lax
 from jaxtyping import Float
 
@@ -26,22 +25,28 @@ RESOLUTIONS = ((256, 128), (1024, 256), (2048, 512))
 FLOOR = 1e-3
 """-60 dB re the loudest cell of the target: what lies below counts little."""
 
+_MEMORY, _LONG_MEMORY, _TINY = 0.9, 0.99, 1e-8  # of Adam
 _SILENCE = 1e-5  # magnitude, where a sine of amplitude 1 has 1: a target below is silent
 NUM_STEPS = 60
 NUM_SWEEPS = 2
-
-_DESCENDED = ("amplitude", "attack", "decay", "sustain", "release", "cutoff", "resonance")
-# Large effects first: what gates and filters everything, then what each oscillator plays.
-_SEARCHED = ("gate", "cutoff", "release", "carrier", "modulation", "modulator", "amplitude")
-_SEARCHED_LAST = ("attack", "sustain", "decay", "resonance")
 
 _LOW = np.array([parameter.low for parameter in PARAMETERS])
 _HIGH = np.array([parameter.high for parameter in PARAMETERS])
 _LEVELS = np.stack([parameter.levels for parameter in PARAMETERS])
 
 
-def _places(kinds: tuple[str, ...]) -> list[int]:
-    return [place for kind in kinds for place, name in enumerate(NAMES) if name.startswith(kind)]
+def _places(*kinds: str) -> np.ndarray:
+    return np.array(
+        [place for kind in kinds for place, name in enumerate(NAMES) if name.startswith(kind)]
+    )
+
+
+_DESCENDED = _places("amplitude", "attack", "decay", "sustain", "release", "cutoff", "resonance")
+# What gates and filters everything, then what the oscillators play, then the rest.
+_SEARCHED = _places(
+    *("gate", "cutoff", "release", "carrier", "modulation", "modulator", "amplitude"),
+    *("attack", "sustain", "decay", "resonance"),
+)
 
 
 class Refined(NamedTuple):
@@ -128,19 +133,20 @@ def refine(
 ) -> Refined:
     """Improves estimates of the parameters of sounds, and keeps the best ever seen of each.
 
-    Sweeps and descents alternate. A sweep goes through the parameters, renders all 16 levels of
-    each, and takes the best of them if it is better than the value at hand: the distance has many
-    minima over carriers, modulators, deviations and the gate. A descent is ``num_steps /
-    num_sweeps`` steps of Adam on amplitudes, envelope, cut-off and resonance, each scaled to 0..1
-    and kept there; all others are held.
+    Descents and sweeps alternate, with a descent first and last. A descent is ``num_steps /
+    (num_sweeps + 1)`` steps of Adam on amplitudes, envelope, cut-off and resonance, each scaled to
+    0..1 and kept there; all others are held. A sweep goes through all parameters, renders the 16
+    levels of each, and takes the best of them if it is better than the value at hand: the distance
+    has many minima over carriers, modulators, deviations and the gate.
 
-    Clips do not depend on each other. Compiled once per shape and setting.
+    Clips do not depend on each other. Compiled once per shape, whatever the numbers of
+    steps and sweeps.
 
     Args:
         values: floating [..., 23], the estimates.
         target: [..., time], the sounds, with the same leading axes.
         num_steps: of the descents together; 0: only sweeps.
-        num_sweeps: through the parameters; 0: one descent only.
+        num_sweeps: through the parameters; 0: one descent and no search.
         learning_rate: of the first step of a descent, as a part of a parameter's range; it falls
             to a tenth along a cosine.
         sample_rate: Hz.
@@ -152,6 +158,13 @@ def refine(
     Raises:
         ValueError: for shapes that do not belong together, numbers below 0 or a learning rate that
             is not positive, and what :func:`.render.render` refuses.
+
+    References:
+        D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015,
+            algorithm 1. https://arxiv.org/abs/1412.6980
+        O. Barkan, S. Shvartzman, N. Uzrad, M. Laufer, A. Elharar and N. Koenigstein,
+            "InverSynth II: sound matching via self-supervised synthesizer-proxy and
+            inference-time finetuning", ISMIR 2023 (finetuning of each estimate).
     """
     if values.ndim < 1 or values.shape[-1] != NUM_PARAMETERS:
         raise ValueError(f"values: shape {list(values.shape)}; the last axis is {NUM_PARAMETERS}")
@@ -165,28 +178,46 @@ def refine(
     if not learning_rate > 0:
         raise ValueError(f"learning_rate={learning_rate} must be positive")
     start = jnp.asarray(values)
-    plan = _Plan(
-        int(num_steps), int(num_sweeps), float(learning_rate), float(sample_rate), note_off
-    )
     flat = jnp.reshape(start, (-1, NUM_PARAMETERS))
     sounds = jnp.reshape(jnp.asarray(target, start.dtype), (len(flat), -1))
-    found = _refine(flat, sounds, plan)
+    schedule = _Schedule(
+        jnp.asarray(num_steps, jnp.int32),
+        jnp.asarray(num_sweeps, jnp.int32),
+        jnp.asarray(learning_rate, start.dtype),
+    )
+    found = _refine(flat, sounds, schedule, float(sample_rate), note_off)
     lead = start.shape[:-1]
     return Refined(*(jnp.reshape(part, (*lead, *part.shape[1:])) for part in found))
 
 
-class _Plan(NamedTuple):
-    num_steps: int
-    num_sweeps: int
-    learning_rate: float
-    sample_rate: float
-    note_off: float | None
+class _Schedule(NamedTuple):
+    num_steps: jax.Array
+    num_sweeps: jax.Array
+    learning_rate: jax.Array
 
 
-@functools.partial(jax.jit, static_argnames="plan")
-def _refine(values: jax.Array, target: jax.Array, plan: _Plan) -> Refined:
+_Best: TypeAlias = tuple[jax.Array, jax.Array]  # values and their distance
+_Distance: TypeAlias = Callable[[jax.Array], jax.Array]
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _refine(
+    values: jax.Array,
+    target: jax.Array,
+    schedule: _Schedule,
+    sample_rate: float,
+    note_off: float | None,
+) -> Refined:
     def one(pair: tuple[jax.Array, jax.Array]) -> Refined:
-        return _refine_one(*pair, plan)
+        wanted = _spectra(pair[1])
+
+        def distance(some: jax.Array) -> jax.Array:
+            sound = render(
+                some, num_samples=target.shape[-1], sample_rate=sample_rate, note_off=note_off
+            )
+            return _distance(sound, wanted)
+
+        return _refine_one(pair[0], distance, schedule)
 
     # On CPUs one clip after the other: its candidates fill the caches.
     return lax.platform_dependent(
@@ -194,76 +225,58 @@ def _refine(values: jax.Array, target: jax.Array, plan: _Plan) -> Refined:
     )
 
 
-def _refine_one(values: jax.Array, target: jax.Array, plan: _Plan) -> Refined:
-    """[23] and [time]."""
-    wanted = _spectra(target)
-
-    def distance(some: jax.Array) -> jax.Array:
-        sound = render(
-            some,
-            num_samples=target.shape[-1],
-            sample_rate=plan.sample_rate,
-            note_off=plan.note_off,
-        )
-        return _distance(sound, wanted)
-
+def _refine_one(values: jax.Array, distance: _Distance, schedule: _Schedule) -> Refined:
+    num_descents = schedule.num_sweeps + 1
     before = distance(values)
-    best = (values, before)
-    descents = plan.num_sweeps + 1
-    for number in range(descents):
-        if number:
-            best = _sweep(best, distance)
-        steps = plan.num_steps * (number + 1) // descents - plan.num_steps * number // descents
-        if steps:
-            best = _descend(best, distance, steps, plan.learning_rate)
+
+    def descend_again(number: jax.Array, best: _Best) -> _Best:
+        best = lax.cond(number > 0, lambda best: _sweep(best, distance), lambda best: best, best)
+        done = schedule.num_steps * number // num_descents
+        steps = schedule.num_steps * (number + 1) // num_descents - done
+        return _descend(best, distance, steps, schedule.learning_rate)
+
+    best = lax.fori_loop(0, num_descents, descend_again, (values, before))
     return Refined(*best, before)
 
 
-_Best = tuple[jax.Array, jax.Array]
-
-
-def _sweep(best: _Best, distance: functools.partial) -> _Best:
-    order = np.array(_places((*_SEARCHED, *_SEARCHED_LAST)))
+def _sweep(best: _Best, distance: _Distance) -> _Best:
     levels = jnp.asarray(_LEVELS, best[0].dtype)
 
     def search(best: _Best, place: jax.Array) -> tuple[_Best, None]:
-        values, least = best
-        column = jnp.arange(NUM_PARAMETERS) == place
-        candidates = jnp.where(column, levels[place][:, None], values)
+        values, _ = best
+        own = jnp.arange(NUM_PARAMETERS) == place
+        candidates = jnp.where(own, levels[place][:, None], values)
         distances = distance(candidates)
         chosen = jnp.argmin(distances)
-        better = distances[chosen] < least
-        return (
-            jnp.where(better, candidates[chosen], values),
-            jnp.where(better, distances[chosen], least),
-        ), None
+        return _better(best, (candidates[chosen], distances[chosen])), None
 
-    return lax.scan(search, best, order)[0]
+    return lax.scan(search, best, jnp.asarray(_SEARCHED))[0]
 
 
-def _descend(best: _Best, distance, steps: int, learning_rate: float) -> _Best:
-    dtype = best[0].dtype
-    low, span = jnp.asarray(_LOW, dtype), jnp.asarray(_HIGH - _LOW, dtype)
-    free = np.array(_places(_DESCENDED))
+def _descend(best: _Best, distance: _Distance, steps: jax.Array, learning_rate: jax.Array) -> _Best:
     held = best[0]
-    optimizer = optax.adam(
-        optax.cosine_decay_schedule(learning_rate, steps, alpha=0.1), b1=0.9, b2=0.99
-    )
+    low, span = (jnp.asarray(table[_DESCENDED], held.dtype) for table in (_LOW, _HIGH - _LOW))
 
     def values_of(scaled: jax.Array) -> jax.Array:
-        return held.at[free].set(low[free] + span[free] * scaled)
+        return held.at[_DESCENDED].set(low + span * scaled)
 
-    def step(carry, _):
-        scaled, state, best = carry
-        distance_of, gradient = jax.value_and_grad(lambda some: distance(values_of(some)))(scaled)
-        best = _better(best, (values_of(scaled), distance_of))
-        updates, state = optimizer.update(gradient, state)
-        return (jnp.clip(scaled + updates, 0.0, 1.0), state, best), None
+    def step(number: jax.Array, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        scaled, mean, square, *best = carry
+        found, gradient = jax.value_and_grad(lambda some: distance(values_of(some)))(scaled)
+        mean = _MEMORY * mean + (1.0 - _MEMORY) * gradient
+        square = _LONG_MEMORY * square + (1.0 - _LONG_MEMORY) * gradient**2
+        place = number.astype(held.dtype)
+        seen, long_seen = (1.0 - decay ** (place + 1.0) for decay in (_MEMORY, _LONG_MEMORY))
+        direction = (mean / seen) / (jnp.sqrt(square / long_seen) + _TINY)
+        turn = np.pi * place / jnp.maximum(steps, 1).astype(held.dtype)
+        rate = learning_rate * (0.55 + 0.45 * jnp.cos(turn))
+        best = _better((best[0], best[1]), (values_of(scaled), found))
+        return jnp.clip(scaled - rate * direction, 0.0, 1.0), mean, square, *best
 
-    scaled = (held[free] - low[free]) / span[free]
-    carry, _ = lax.scan(step, (scaled, optimizer.init(scaled), best), length=steps)
-    scaled, _, best = carry
-    return _better(best, (values_of(scaled), distance(values_of(scaled))))
+    scaled = (held[_DESCENDED] - low) / span
+    nothing = jnp.zeros_like(scaled)
+    scaled, _, _, *found = lax.fori_loop(0, steps, step, (scaled, nothing, nothing, *best))
+    return _better((found[0], found[1]), (values_of(scaled), distance(values_of(scaled))))
 
 
 def _better(best: _Best, other: _Best) -> _Best:

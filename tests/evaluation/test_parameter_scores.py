@@ -74,10 +74,13 @@ def test_correlations_are_pearsons_of_magnitudes(rng):
     first, second = rng.standard_normal((2, 70, 1024)).astype(np.float32)
     second[3] = 0.5 * first[3]  # another level only
     stft = scoring.stft_correlations(first, second)
+    linear = scoring.stft_correlations(first, second, logarithmic=False)
     whole = scoring.ft_correlations(first, second)
     for clip in (0, 3, 69):
         one, other = first[clip].astype(np.float64), second[clip].astype(np.float64)
-        np.testing.assert_allclose(stft[clip], pearson(magnitudes(one), magnitudes(other)))
+        np.testing.assert_allclose(linear[clip], pearson(magnitudes(one), magnitudes(other)))
+        logs = [np.log(np.maximum(magnitudes(part), 1e-8)) for part in (one, other)]
+        np.testing.assert_allclose(stft[clip], pearson(*logs))
         expected = pearson(np.abs(np.fft.rfft(one)), np.abs(np.fft.rfft(other)))
         np.testing.assert_allclose(whole[clip], expected)
     np.testing.assert_allclose([stft[3], whole[3]], 1.0)
@@ -85,9 +88,12 @@ def test_correlations_are_pearsons_of_magnitudes(rng):
     assert score.num_clips == 70
     np.testing.assert_allclose(score.stft_mean, 100 * np.mean(stft))
     np.testing.assert_allclose(score.stft_median, 100 * np.median(stft))
+    np.testing.assert_allclose(score.linear_mean, 100 * np.mean(linear))
+    np.testing.assert_allclose(score.linear_median, 100 * np.median(linear))
     np.testing.assert_allclose(score.ft_mean, 100 * np.mean(whole))
     np.testing.assert_allclose(score.ft_median, 100 * np.median(whole))
-    assert set(score.as_dict()) == {"num_clips", "stft_mean", "stft_median", "ft_mean", "ft_median"}
+    kinds = [f"{kind}_{part}" for kind in ("stft", "linear", "ft") for part in ("mean", "median")]
+    assert list(score.as_dict()) == ["num_clips", *kinds]
 
 
 def test_silence_correlates_with_silence_only(rng):
@@ -104,7 +110,7 @@ def test_random_patches_are_pairs_of_different_clips(rng):
     assert scoring.score_sounds(clips, clips).stft_mean > 99.9
     found = scoring.score_random_pairs(clips, seed=4)
     assert found.num_clips == 8
-    assert found.stft_mean < 30
+    assert found.linear_mean < 30
     assert found == scoring.score_random_pairs(clips, seed=4)
     assert found != scoring.score_random_pairs(clips, seed=5)
 
