@@ -3,12 +3,11 @@
     python benchmarks/vocoder_quality.py --data LJSPEECH_DIR [--splits DIR] [--split test]
         [--linear MODEL] [--mel MODEL] [--write]
 
-Every clip of the split, whole, from its magnitudes at CNNVocoder's settings (22,050 Hz, n_fft
-2048, window 1024, hop 256) or from 80 Slaney mels of those. Scores: multi-resolution STFT loss
-(spectral convergence plus log magnitude, mean of three resolutions) and spectral convergence in dB,
-means over clips; and seconds of audio per second of computation, compiled, one clip after the
-other. MODEL is what ``isincnet_jax.from_pretrained`` takes. CNNVocoder's published samples: 1.44 and
--5.4.
+Every clip of the split, whole, from its magnitudes at CNNVocoder's settings (22,050 Hz, n_fft 2048,
+window 1024, hop 256) or from 80 Slaney mels of those. Scores: multi-resolution STFT loss (spectral
+convergence plus log magnitude, mean of three resolutions) and spectral convergence in dB, means
+over clips; and seconds of audio per second of computation, compiled, one clip after the other.
+MODEL is what ``isincnet_jax.from_pretrained`` takes. CNNVocoder's published samples: 1.44 and -5.4.
 """
 
 from __future__ import annotations

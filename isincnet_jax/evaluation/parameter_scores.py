@@ -142,9 +142,9 @@ def stft_correlations(
 
     Of frames of 512 samples (Hann) every 256; all frames and bins of a clip count alike. It is
     between -1 and 1. A clip without variation, such as silence, is 1 to another such and 0 to any
-    other. The paper does not say which magnitudes it means: logarithms as its networks see them, at
-    least 1e-8, correlate by 0.304 for random settings, which is what others found; linear ones by
-    0.21, and they count little but the loudest partials.
+    other. The paper does not say which magnitudes it means. Logarithms, as its networks see them,
+    of at least 1e-8 correlate by 0.26 for random settings, and by 0.93 for a network that names a
+    quarter of the levels; linear ones by 0.20 and 0.59: they count little but the loudest partials.
 
     Args:
         prediction: [clips, time], floating.
