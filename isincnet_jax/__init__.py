@@ -29,6 +29,7 @@ _EXPORTS = {
     "GaussianPooling": "isincnet_jax.layers.pooling",
     "GriffinLim": "isincnet_jax.layers.griffin_lim",
     "ISTFTNet": "isincnet_jax.models.istft_vocoder",
+    "InverSynth": "isincnet_jax.models.inversynth",
     "InverseGammatone": "isincnet_jax.layers.inverse_mel",
     "InverseMel": "isincnet_jax.layers.inverse_mel",
     "InverseSTFT": "isincnet_jax.layers.inverse_stft",
@@ -62,10 +63,15 @@ _EXPORTS = {
     "check_spectrogram": "isincnet_jax.dsp.vocoder_features",
     "demo_waveform": "isincnet_jax.data.demo",
     "export_pretrained": "isincnet_jax.pretrained.folder",
+    "export_program": "isincnet_jax.pretrained.exporting",
     "frame_bounds": "isincnet_jax.layers.design",
     "from_pretrained": "isincnet_jax.pretrained.hub",
+    "load_inversynth": "isincnet_jax.pretrained.inversynth",
     "load_reference": "isincnet_jax.pretrained.reference",
+    "low_latency_codec": "isincnet_jax.models.low_latency",
     "spectrogram_features": "isincnet_jax.dsp.vocoder_features",
+    "stream_decoder": "isincnet_jax.models.streaming",
+    "stream_encoder": "isincnet_jax.models.streaming",
     "suggest_invertible": "isincnet_jax.layers.design",
     "with_exact_decoder": "isincnet_jax.layers.learned_inverse",
 }
@@ -93,6 +99,7 @@ __all__ = [
     "GaussianPooling",
     "GriffinLim",
     "ISTFTNet",
+    "InverSynth",
     "InverseGammatone",
     "InverseMel",
     "InverseSTFT",
@@ -122,10 +129,15 @@ __all__ = [
     "check_spectrogram",
     "demo_waveform",
     "export_pretrained",
+    "export_program",
     "frame_bounds",
     "from_pretrained",
+    "load_inversynth",
     "load_reference",
+    "low_latency_codec",
     "spectrogram_features",
+    "stream_decoder",
+    "stream_encoder",
     "suggest_invertible",
     "with_exact_decoder",
 ]
@@ -167,13 +179,18 @@ if TYPE_CHECKING:
         MultiResolutionDiscriminator,
         VocoderDiscriminator,
     )
+    from isincnet_jax.models.inversynth import InverSynth
     from isincnet_jax.models.istft_vocoder import ISTFTNet
+    from isincnet_jax.models.low_latency import low_latency_codec
     from isincnet_jax.models.magnitude_vocoder import MagnitudeVocoder
     from isincnet_jax.models.phase_gradient_vocoder import PhaseGradientVocoder
     from isincnet_jax.models.refined_decoder import RefinedDecoder
+    from isincnet_jax.models.streaming import stream_decoder, stream_encoder
     from isincnet_jax.models.token_codec import TokenCodec
+    from isincnet_jax.pretrained.exporting import export_program
     from isincnet_jax.pretrained.folder import export_pretrained
     from isincnet_jax.pretrained.hub import PRESETS, from_pretrained
+    from isincnet_jax.pretrained.inversynth import load_inversynth
     from isincnet_jax.pretrained.reference import load_reference
 
 

@@ -8,9 +8,11 @@ import sys
 from isincnet_jax.cli import (  # noqa: F401
     archives,
     benchmark,
+    export,
     pictures,
     preparation,
     reconstruction,
+    streaming,
     synth,
     synth_match,
     vocoder,

@@ -235,8 +235,8 @@ def _refine_one(values: jax.Array, distance: _Distance, schedule: _Schedule) -> 
         steps = schedule.num_steps * (number + 1) // num_descents - done
         return _descend(best, distance, steps, schedule.learning_rate)
 
-    best = lax.fori_loop(0, num_descents, descend_again, (values, before))
-    return Refined(*best, before)
+    found, least = lax.fori_loop(0, num_descents, descend_again, (values, before))
+    return Refined(found, least, before)
 
 
 def _sweep(best: _Best, distance: _Distance) -> _Best:

@@ -144,7 +144,7 @@ def test_measured_figures_stand_beside_the_published_ones(page):
     assert rows["Random patches"][:4] == ["53.12", "6.25", "5.31", "30.38"]
     assert rows["its estimates of 7 sounds"][3] == "77.12"
     assert rows["the same, refined"][3] == "93.38"
-    assert rows["C6XL (published)"] == ["77.90", "51.00", "2.27", "92.04", "95.61", "–", "–"]
+    assert rows["C6XL (published)"] == ["77.90", "51.00", "2.27", "92.04", "95.61", *["–"] * 4]
     assert rows["C3 (published)"][0] == "76.51"
     assert len(rows) == 5 + len(inversynth_published.NETWORKS)
 

@@ -1,0 +1,158 @@
+"""``isincnet stream``: from one file to another in chunks, as a real-time program would."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from isincnet_jax.cli.common import (
+    DEFAULT_MODEL,
+    InputFile,
+    ModelOption,
+    app,
+    load_model,
+    open_input,
+    say,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from isincnet_jax.models.autoencoder import Codec
+    from isincnet_jax.models.streaming import StreamDecoder, StreamEncoder
+
+
+@app.command()
+def stream(
+    source: InputFile,
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Audio file to write.")],
+    model: ModelOption = DEFAULT_MODEL,
+    chunk_ms: Annotated[
+        float, typer.Option("--chunk-ms", help="Duration of a chunk in milliseconds.")
+    ] = 10.0,
+    low_latency: Annotated[
+        bool,
+        typer.Option(
+            "--low-latency", help="Solve the decoder of the model's bank that waits least."
+        ),
+    ] = False,
+) -> None:
+    """Encode and decode IN chunk by chunk, write OUT, and print the time that chunks took.
+
+    Chunks are processed one after the other, as they would come from a microphone; the worst time
+    must stay below a chunk's duration. OUT is aligned with IN: the latency is stated, not heard.
+    """
+    import jax
+
+    from isincnet_jax.data import audio_writing
+    from isincnet_jax.models.low_latency import low_latency_codec
+    from isincnet_jax.models.streaming import stream_decoder, stream_encoder
+
+    # On a CPU, steps run in this thread: handing them to another one takes longer than they do.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    codec = load_model(model)
+    size = round(chunk_ms * 1e-3 * codec.spec.sample_rate)
+    if size < 1:
+        raise ValueError(f"--chunk-ms {chunk_ms:g}: less than one sample; use 1 or more")
+    if low_latency:
+        codec = low_latency_codec(codec.spec, name=f"{codec.name}, low latency")
+    encoder, decoder = stream_encoder(codec), stream_decoder(codec)
+    info, read = open_input(source, codec)
+    _compile(encoder, decoder, size, info.num_channels)
+    times = _Times()
+    length = audio_writing.write_blocks(
+        target,
+        times.converse(encoder, decoder, _rechunked(read(), size)),
+        sample_rate=codec.spec.sample_rate,
+        num_channels=info.num_channels,
+        subtype=audio_writing.output_subtype(target, info.subtype),
+    )
+    _report(codec, decoder, encoder, size)
+    times.report(size / codec.spec.sample_rate)
+    say(f"wrote   {target}: {length / codec.spec.sample_rate:.2f} s")
+
+
+def _rechunked(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """Blocks [time, audio channels] as chunks [audio channels, size], the last one shorter."""
+    import numpy as np
+
+    rest: np.ndarray | None = None
+    for block in blocks:
+        rest = block if rest is None else np.concatenate([rest, block])
+        whole = len(rest) // size * size
+        for start in range(0, whole, size):
+            yield np.ascontiguousarray(rest[start : start + size].T)
+        rest = rest[whole:]
+    if rest is not None and len(rest):
+        yield np.ascontiguousarray(rest.T)
+
+
+def _compile(encoder: StreamEncoder, decoder: StreamDecoder, size: int, channels: int) -> None:
+    """Runs the steps that chunks of this size will need, before any time is taken."""
+    import numpy as np
+
+    from isincnet_jax.models.stream_chunks import LARGEST_STEP
+
+    most = min(-(-size // encoder.spec.hop_length) + 1, LARGEST_STEP)
+    blocks = 1
+    while blocks <= most:
+        silence = np.zeros((channels, blocks * encoder.spec.hop_length), np.float32)
+        _, frames = encoder.advance(encoder.init(channels).context, silence)  # type: ignore[arg-type]
+        np.asarray(decoder.advance(decoder.init(channels).history, frames)[1])
+        blocks *= 2
+
+
+class _Times:
+    """Measures what every chunk takes."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def converse(
+        self, encoder: StreamEncoder, decoder: StreamDecoder, chunks: Iterator[np.ndarray]
+    ) -> Iterator[np.ndarray]:
+        """Yields [time, audio channels], what came out during each chunk, and the rest."""
+        state = back = None
+        length = 0
+        for chunk in chunks:
+            if state is None or back is None:
+                state, back = encoder.init(len(chunk)), decoder.init(len(chunk))
+            begin = time.perf_counter()
+            state, frames = encoder.step(state, chunk)
+            back, samples = decoder.step(back, frames)
+            self.seconds.append(time.perf_counter() - begin)
+            length += chunk.shape[-1]
+            yield samples.T
+        if state is not None and back is not None and length:
+            yield decoder.finish(back, encoder.finish(state), length=length).T
+
+    def report(self, duration_s: float) -> None:
+        """Prints the worst and the median time against the chunk's duration."""
+        import statistics
+
+        if not self.seconds:
+            return
+        worst, median = max(self.seconds), statistics.median(self.seconds)
+        late = sum(second > duration_s for second in self.seconds)
+        say(
+            f"chunks  {len(self.seconds)} of {1e3 * duration_s:g} ms: worst "
+            f"{1e3 * worst:.3f} ms ({duration_s / worst:.0f} x real time), median "
+            f"{1e3 * median:.3f} ms ({duration_s / median:.0f} x real time)"
+        )
+        say(f"late    {late} of {len(self.seconds)} chunks took longer than they last")
+
+
+def _report(codec: Codec, decoder: StreamDecoder, encoder: StreamEncoder, size: int) -> None:
+    rate = codec.spec.sample_rate
+    say(
+        f"model   {codec.name}: {codec.spec.num_channels} channels, "
+        f"{codec.spec.frame_rate_hz:g} frames/s"
+    )
+    say(
+        f"latency {decoder.total_latency} samples ({1e3 * decoder.total_latency / rate:.2f} ms): "
+        f"encoder {encoder.latency}, decoder {decoder.latency}; a chunk adds up to its own {size}"
+    )

@@ -1,0 +1,61 @@
+"""What both directions of a stream share: axes, chunks and the sizes of steps."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import jax.numpy as jnp
+import numpy as np
+
+LARGEST_STEP = 64
+"""Blocks of one hop in the largest compiled step."""
+
+NUM_COMPILED_SHAPES = LARGEST_STEP.bit_length()
+"""Steps of 1, 2, 4, ... 64 blocks: all that is compiled per direction and batch."""
+
+Batch: TypeAlias = int | tuple[int, ...]
+
+
+def axes_of(batch: Batch) -> tuple[int, ...]:
+    """The leading axes that ``init`` was told.
+
+    Raises:
+        ValueError: for sizes below 1.
+    """
+    shape = (batch,) if isinstance(batch, (int, np.integer)) else tuple(batch)
+    if not all(isinstance(size, (int, np.integer)) and size >= 1 for size in shape):
+        raise ValueError(f"batch={batch!r}: give (), a number of streams or several, each >= 1")
+    return tuple(int(size) for size in shape)
+
+
+def checked(
+    values: Any, batch: tuple[int, ...], dtype: Any, what: str, channels: int | None = None
+) -> np.ndarray:
+    """The values on the host in the stream's dtype, of the stream's axes.
+
+    Raises:
+        TypeError: unless they are floating.
+        ValueError: for other axes.
+    """
+    array = np.asarray(values)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(
+            f"{what}.dtype={array.dtype}: a stream takes floating values; scale integer samples "
+            "first, e.g. pcm16 / 32768.0, and decode codes with their quantizer"
+        )
+    inner = () if channels is None else (channels,)
+    axes = len(batch) + 1 + len(inner)
+    fits = array.ndim == axes and array.shape[: len(batch)] == batch
+    if not fits or (channels is not None and array.shape[-1] != channels):
+        wanted = ", ".join(map(str, [*batch, "any number", *inner]))
+        raise ValueError(f"{what}.shape={array.shape}: this stream takes [{wanted}]")
+    return array.astype(dtype, copy=False)
+
+
+def joined_on_host(parts: list[Any], *, axis: int, empty: tuple[int, ...], like: Any) -> np.ndarray:
+    """Device arrays put end to end on the host, where that compiles nothing."""
+    if not parts:
+        return np.zeros(empty, like.dtype)
+    if len(parts) == 1:
+        return np.asarray(parts[0])
+    return np.concatenate([np.asarray(part) for part in parts], axis=axis)

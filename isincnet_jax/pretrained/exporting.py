@@ -1,0 +1,229 @@
+"""Codecs as StableHLO programs that run without this package, through :mod:`jax.export`.
+
+A program holds its weights and takes any batch and any length. Symbolic shapes rule out what a
+codec's methods do for speed (phases of frames, folded transforms), so programs are the direct sums
+over blocks of one hop, :func:`.framing.correlate_blocks` and :func:`.framing.synthesize_frames`:
+equal to the codec up to the order of float32 sums.
+
+Beside the program stands a description, plain JSON values: what goes in and out, with names,
+shapes, dtypes, and what shapes must obey. Running one needs jax alone::
+
+    program = jax.export.deserialize(open("encode.stablehlo", "rb").read())
+    spectrogram = program.call(waveform)
+
+References:
+    JAX documentation, "Exporting and serializing staged-out computations" and "Shape
+        polymorphism", https://docs.jax.dev/en/latest/export/index.html
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+import isincnet_jax
+from isincnet_jax.dsp import framing
+from isincnet_jax.layers import decoding, design
+from isincnet_jax.layers.edges import EdgePlan, edge_plan
+from isincnet_jax.layers.spec import FilterbankSpec
+from isincnet_jax.layers.synthesis import apply_synthesis
+from isincnet_jax.models import stream_weights
+from isincnet_jax.models.autoencoder import Codec
+
+FORMAT = 1
+"""Of the description."""
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+Part: TypeAlias = Literal["encode", "decode", "round-trip"]
+
+
+class Program(NamedTuple):
+    """An exported part of a codec.
+
+    Attributes:
+        data: the program, for ``jax.export.deserialize``.
+        description: what goes in and out, plain JSON values.
+    """
+
+    data: bytes
+    description: dict[str, Any]
+
+
+def export_program(
+    codec: Codec, *, part: Part = "round-trip", platforms: Sequence[str] = ("cpu", "cuda", "tpu")
+) -> Program:
+    """Exports a part of a codec with symbolic batch and time.
+
+    * "encode": waveform [batch, time] to spectrogram [batch, frames, channels].
+    * "decode": spectrogram to the longest waveform that has so many frames; cut it to the clip.
+    * "round-trip": waveform to waveform of the same length.
+
+    Reflection needs clips longer than the filters reach, and its solved edges ask for clips of
+    several times that, whole hops long: the description's ``constraints`` state it, and the program
+    refuses other shapes.
+
+    Args:
+        codec: any, trained ones included; of projections and quantizers it knows nothing.
+        part: as above.
+        platforms: of "cpu", "cuda", "rocm" and "tpu", those that the program is to run on.
+
+    Raises:
+        ValueError: for an unknown part or platform, or a decoder that computes in another dtype.
+    """
+    if part not in get_args(Part):
+        raise ValueError(f"part={part!r} is unknown; use {', '.join(get_args(Part))}")
+    unknown = [name for name in platforms if name not in PLATFORMS]
+    if unknown or not platforms:
+        raise ValueError(f"platforms={tuple(platforms)!r}: use some of {', '.join(PLATFORMS)}")
+    operators = _Operators(codec)
+    spec, dtype = codec.spec, np.dtype(codec.model.dtype)
+    function: Callable[[Any], Any]
+    if part == "decode":
+        function, least = operators.decode, _least_frames(spec, operators.edges)
+        time, constraints = "frames", [f"frames >= {least}"]
+    else:
+        function = operators.encode if part == "encode" else operators.round_trip
+        time, constraints = _time_axis(spec, operators.edges if part != "encode" else None)
+    names = ["batch", time] + ([str(spec.num_channels)] if part == "decode" else [])
+    shape = jax.export.symbolic_shape(", ".join(names), constraints=["batch >= 1", *constraints])
+    exported = jax.export.export(jax.jit(function), platforms=tuple(platforms))(
+        jax.ShapeDtypeStruct(shape, dtype)
+    )
+    inward = "spectrogram" if part == "decode" else "waveform"
+    outward = "spectrogram" if part == "encode" else "waveform"
+    description = {
+        "format": FORMAT,
+        "library": f"isincnet_jax {isincnet_jax.__version__}",
+        "jax": jax.__version__,
+        "model": codec.name,
+        "part": part,
+        "platforms": list(exported.platforms),
+        "calling_convention_version": exported.calling_convention_version,
+        "sample_rate": spec.sample_rate,
+        "hop_length": spec.hop_length,
+        "spec": spec.to_dict(),
+        "first_frame": design.frame_grid(spec, 1).first,
+        "inputs": [_described(inward, exported.in_avals[0])],
+        "outputs": [_described(outward, exported.out_avals[0])],
+        "constraints": ["batch >= 1", *constraints],
+    }
+    return Program(bytes(exported.serialize()), description)
+
+
+def write_program(path: str | Path, program: Program) -> Path:
+    """Writes a program and, as ``<path>.json``, its description, whose path is returned.
+
+    Raises:
+        OSError: if they cannot be written.
+    """
+    path = Path(path)
+    beside = path.with_name(path.name + ".json")
+    path.write_bytes(program.data)
+    beside.write_text(json.dumps(program.description, indent=1, allow_nan=False) + "\n")
+    return beside
+
+
+def _described(name: str, array: Any) -> dict[str, Any]:
+    sizes = [int(n) if isinstance(n, (int, np.integer)) else str(n) for n in array.shape]
+    return {"name": name, "shape": sizes, "dtype": str(array.dtype)}
+
+
+def _time_axis(spec: FilterbankSpec, edges: EdgePlan | None) -> tuple[str, list[str]]:
+    """The input's time axis and what it must obey."""
+    if edges is not None:
+        return f"{spec.hop_length}*blocks", [f"blocks >= {_least_frames(spec, edges)}"]
+    bank = design.design_bank(spec)
+    least = max(bank.lead, bank.trail) + 1 if spec.padding == "reflect" else 1
+    return "time", [f"time >= {least}"]
+
+
+def _least_frames(spec: FilterbankSpec, edges: EdgePlan | None) -> int:
+    """Frames of the shortest clip: one of a sample, or one whose edges have frames of their own."""
+    if edges is not None:
+        sides = [edge.num_frames for edge in (edges.left, edges.right) if edge is not None]
+        return 2 * max(sides, default=1)
+    bank = design.design_bank(spec)
+    if spec.padding == "reflect":
+        return 1
+    return bank.trail // spec.hop_length + -(-(bank.lead + 1) // spec.hop_length)
+
+
+class _Operators:
+    """A codec's analysis and synthesis as functions of arrays of symbolic shape."""
+
+    def __init__(self, codec: Codec) -> None:
+        settings = stream_weights.settings(codec)
+        self.spec, self.precision = codec.spec, settings.precision
+        weights = stream_weights.synthesis_kernels(codec)
+        self.analysis = jnp.asarray(stream_weights.analysis_kernels(codec), settings.dtype)
+        self.synthesis = jnp.asarray(weights.values, settings.dtype)
+        self.lead = weights.lead
+        self.edges = _edges_of_whole_hops(codec)
+
+    def encode(self, waveform: Any) -> Any:
+        taps, hop = self.analysis.shape[1], self.spec.hop_length
+        lead, trail = taps // 2, taps - 1 - taps // 2
+        grid = design.frame_grid(self.spec, waveform.shape[-1])
+        if self.spec.padding == "reflect":
+            padded = self._reflected(waveform, grid.num_frames)
+        else:
+            padded = framing.pad_for_frames(
+                waveform, grid=grid, hop_length=hop, lead=lead, trail=trail, padding="zeros"
+            )
+        return framing.correlate_blocks(
+            padded, self.analysis, hop_length=hop, precision=self.precision
+        )
+
+    def _reflected(self, waveform: Any, num_frames: Any) -> Any:
+        """The signal from the first frame's first tap to the last frame's last tap.
+
+        Only the samples that the bank's non-zero taps reach are reflected: clips may be that short.
+        """
+        bank, taps = design.design_bank(self.spec), self.analysis.shape[1]
+        length, hop = waveform.shape[-1], self.spec.hop_length
+        before = lax.rev(lax.slice_in_dim(waveform, 1, bank.lead + 1, axis=-1), [1])
+        after = lax.rev(
+            lax.slice_in_dim(waveform, length - 1 - bank.trail, length - 1, axis=-1), [1]
+        )
+        whole = jnp.concatenate([before, waveform, after], axis=-1)
+        needed = (num_frames - 1) * hop + bank.lead + bank.trail + 1
+        whole = lax.slice_in_dim(whole, 0, needed, axis=-1)
+        zero = jnp.zeros((), waveform.dtype)
+        around = (taps // 2 - bank.lead, taps - 1 - taps // 2 - bank.trail, 0)
+        return lax.pad(whole, zero, [(0, 0, 0), around])
+
+    def decode(self, spectrogram: Any, length: Any = None) -> Any:
+        if length is None:
+            length = design.longest_length(self.spec, spectrogram.shape[-2])
+        return apply_synthesis(
+            spectrogram,
+            self.synthesis,
+            spec=self.spec,
+            lead=self.lead,
+            length=length,
+            edges=self.edges,
+            precision=self.precision,
+        )
+
+    def round_trip(self, waveform: Any) -> Any:
+        return self.decode(self.encode(waveform), waveform.shape[-1])
+
+
+def _edges_of_whole_hops(codec: Codec) -> EdgePlan | None:
+    """The edge decoders of reflected clips that are a whole number of hops long."""
+    if not stream_weights.has_solved_edges(codec):
+        return None
+    model, spec = codec.model, codec.spec
+    solved = decoding.design_decoder(spec, model.decoder)
+    noise = float(np.mean(model.decoder.noise_variance)) if solved.is_wiener else 0.0
+    reach = solved.taps + 2 * design.design_bank(spec).kernels.shape[1]
+    blocks = 4 * -(-reach // spec.hop_length) + 4  # far more than a clip that is solved as a whole
+    return edge_plan(spec, solved, blocks * spec.hop_length, noise_variance=noise)

@@ -1,0 +1,78 @@
+"""``isincnet stream`` and ``isincnet export``: what they print and what they leave behind."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import jax.export
+import numpy as np
+import pytest
+import soundfile
+
+import isincnet_jax as isn
+
+RATE = 8000
+
+
+@pytest.fixture
+def model(tmp_path, run):
+    """A small codec's folder, in the working folder of ``run``."""
+    spec = isn.FilterbankSpec(
+        sample_rate=RATE, hop_length=16, num_bins=17, shape="none", causal=True
+    )
+    isn.export_pretrained(isn.build_codec(isn.SincNet(spec)), tmp_path / "small")
+    return "small"
+
+
+def _noise(length: int, num_channels: int) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-0.5, 0.5, (length, num_channels)).astype(np.float32)
+
+
+def _figure(out: str, pattern: str) -> float:
+    return float(re.search(pattern, out)[1])
+
+
+def test_a_file_streams_to_another(run, model):
+    noise = _noise(RATE, 2)
+    soundfile.write("in.wav", noise, RATE, subtype="FLOAT")
+    status, out, err = run(f"stream in.wav out.wav --model {model} --chunk-ms 10")
+    assert (status, err) == (0, "")
+    found, rate = soundfile.read("out.wav", dtype="float32", always_2d=True)
+    assert rate == RATE
+    assert found.shape == noise.shape
+    np.testing.assert_allclose(found, noise, atol=2e-6)
+    assert "latency 31 samples (3.88 ms): encoder 0, decoder 31" in out
+    assert "chunks  100 of 10 ms" in out
+    worst = _figure(out, r"worst ([\d.]+) ms")
+    assert 0 < _figure(out, r"median ([\d.]+) ms") <= worst
+    assert re.search(r"late +\d+ of 100", out)
+
+    status, out, _ = run(f"stream in.wav low.wav --model {model} --chunk-ms 3.3 --low-latency")
+    assert status == 0
+    assert "latency 15 samples (1.88 ms)" in out
+    found = soundfile.read("low.wav", dtype="float32", always_2d=True)[0]
+    np.testing.assert_allclose(found, noise, atol=2e-6)
+
+
+def test_a_chunk_of_no_samples_is_refused(run, model):
+    soundfile.write("in.wav", _noise(100, 1), RATE)
+    status, _, err = run(f"stream in.wav out.wav --model {model} --chunk-ms 0.01")
+    assert status == 1
+    assert "less than one sample" in err
+
+
+def test_export_writes_a_program_and_its_description(run, model):
+    status, out, err = run(f"export {model} out.stablehlo --part encode --platforms cpu")
+    assert (status, err) == (0, "")
+    assert "input   waveform [batch, time] float32" in out
+    assert "output  spectrogram [batch, floordiv(" in out
+    with open("out.stablehlo.json") as file:
+        description = json.load(file)
+    assert description["sample_rate"] == RATE
+    with open("out.stablehlo", "rb") as file:
+        program = jax.export.deserialize(file.read())
+    waveform = _noise(500, 1).T
+    wanted = np.asarray(isn.from_pretrained(model).encode(waveform))
+    np.testing.assert_allclose(np.asarray(program.call(waveform)), wanted, atol=2e-6)
+    assert run(f"export {model} other.stablehlo --part everything")[0] == 1
