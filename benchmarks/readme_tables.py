@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import readme_filters
+import readme_inversynth
 import readme_spectrograms
 import readme_training
 import readme_vocoders
@@ -159,6 +160,7 @@ def main() -> None:
     updated = replace(updated, "spectrograms", layers)
     updated = replace(updated, "filters", readme_filters.render(load("filters")))
     updated = replace(updated, "vocoders", readme_vocoders.render(load("vocoder_quality")))
+    updated = replace(updated, "inversynth", readme_inversynth.render(load("inversynth")))
     if options.check:
         sys.exit(0 if updated == text else "README.md: the measured tables are out of date")
     README.write_text(updated)

@@ -20,6 +20,10 @@ convergence), each trained on one core of an Intel(R) Xeon(R) Processor beside o
   steps. A prototype with future_frames=1, width=192 and one pass of propagation ended at 0.58.
 - 22khz-speech-vocoder-mel: :magnitude_mel with the same data. 3,000 steps, 15 min. Validation
   0.941, -12.0 dB; test 0.939, -12.1 dB (mel inversion and Griffin-Lim 60: 0.967, -11.1 dB).
+- 22khz-music-vocoder: :phase_gradient --config.data=GTZAN_MINI
+  --config.data.splits=experiments/splits/gtzan_mini --config.init_from=THE_SPEECH_MODEL
+  --config.optimizer.learning_rate=1e-3 --config.train.num_steps=1200. 14 min. Validation (20 clips,
+  5 s each): 0.473, -18.8 dB.
 """
 
 from __future__ import annotations
