@@ -8,12 +8,16 @@ the default). Sounds are made on the device unless ``--config.data.source=disk``
 is ``--config.loss.kind=sigmoid --config.data.batch_size=16 --config.optimizer.schedule=constant
 --config.train.epochs=100``.
 
-The shipped model:
+The shipped model, 16khz-inversynth:
 
-- command: (to be filled in)
-- device, duration: (to be filled in)
-- test sounds, MPR, class MAE: (to be filled in)
-- correlation of STFT, mean and median, and of random patches: (to be filled in)
+- command: python experiments/train_inversynth.py --config=experiments/configs/inversynth.py:mixer
+  --config.train.num_steps=10000 --config.train.evaluate_every=1000 --config.train.save_every=500
+- device, duration: one core of an Intel(R) Xeon(R) Processor, 78 min beside other work. Begun with
+  16,000 steps in view and changed to 10,000 at step 5,497, which shortened the cosine.
+- validation sounds, MPR after 1,000 to 10,000 steps: 69.3, 72.0, 73.8, 75.0, 75.6, 77.0, 77.9,
+  78.4, 78.6, 78.7.
+- 5,000 test sounds: MPR 78.7, top-1 35.5 %, class MAE 2.73; 5,000 others: 78.8, 35.4 %, 2.72.
+- correlation of log STFT, mean and median: 94.2 %, 98.4 %; of random patches 25.9 %, 18.5 %.
 
 How the recipe was chosen, on two cores that others used as well: softmax, 32,000 new sounds, rate
 1e-3 with a cosine, batches of 64, 2,000 held-out sounds. MPR, and processor time of forward and

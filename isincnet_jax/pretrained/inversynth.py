@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 
 from isincnet_jax.models.inversynth import TrainedInverSynth
-from isincnet_jax.pretrained import folder, hub, model_kinds
-
-
-@dataclasses.dataclass(frozen=True)
-class _Stored:
-    """What :func:`.folder.export_pretrained` takes."""
-
-    model: Any
-    variables: Any
+from isincnet_jax.pretrained import folder, hub
 
 
 def export_inversynth(
@@ -43,8 +34,7 @@ def export_inversynth(
             ValueError also for weights beyond the range of float16.
     """
     model = trained.model.clone(dtype=jnp.float32)
-    stored = _Stored(model, model_kinds.half_precision(trained.variables))
-    return folder.export_pretrained(stored, path, overwrite=overwrite, card=card)
+    return folder.export_half(model, trained.variables, path, overwrite=overwrite, card=card)
 
 
 def load_inversynth(name: str | Path, *, dtype: Any = None) -> TrainedInverSynth:

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 
 from isincnet_jax.models.vocoder import TrainedVocoder, Vocoder
-from isincnet_jax.pretrained import folder, hub, model_kinds
-
-
-@dataclasses.dataclass(frozen=True)
-class _Stored:
-    """What :func:`.folder.export_pretrained` takes."""
-
-    model: Any
-    variables: Any
+from isincnet_jax.pretrained import folder, hub
 
 
 def export_vocoder(
@@ -47,8 +38,7 @@ def export_vocoder(
         network = network.clone(axis_name=None)
     network = network.clone(dtype=jnp.float32)
     model = vocoder.model.clone(network=network, dtype=jnp.float32)
-    stored = _Stored(model, model_kinds.half_precision(vocoder.variables))
-    return folder.export_pretrained(stored, path, overwrite=overwrite, card=card)
+    return folder.export_half(model, vocoder.variables, path, overwrite=overwrite, card=card)
 
 
 def load_vocoder(name: str | Path, *, dtype: Any = None) -> TrainedVocoder:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -54,22 +56,49 @@ def finished(base, start):
 
 
 @pytest.fixture
-def main(base, monkeypatch, capsys, worker_id):
-    """Runs the command in this process: exit status and standard error."""
-    import train
+def script(base):
+    """Runs an experiment in a process of its own; no output may have a traceback."""
 
+    def call(name, arguments, *, num_devices=1):
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "experiments" / name), *arguments],
+            env=resilience.environment(base, num_devices=num_devices),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        output = done.stdout + done.stderr
+        assert "Traceback" not in output, output
+        assert done.returncode == 0, output
+        return done
+
+    return call
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Runs an experiment's main in this process: what it ends with, a message or a status."""
     import command_line
 
     monkeypatch.setattr(signal, "signal", lambda number, handler: None)
     monkeypatch.setattr(command_line, "silence_threads", lambda: None)
     monkeypatch.setattr(logging, "basicConfig", lambda **options: None)
 
-    def call(*options, name=f"bad-{worker_id}"):
-        arguments = resilience.command(base / name, *SHORT, *options)[2:]
-        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    def call(name, arguments):
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
         with pytest.raises(SystemExit) as ended:
-            train.main()
-        code = ended.value.code
+            importlib.import_module(name).main()
+        return ended.value.code
+
+    return call
+
+
+@pytest.fixture
+def main(base, in_process, capsys, worker_id):
+    """Runs the command in this process: exit status and standard error."""
+
+    def call(*options, name=f"bad-{worker_id}"):
+        code = in_process("train", resilience.command(base / name, *SHORT, *options)[2:])
         return (1, code) if isinstance(code, str) else (code or 0, capsys.readouterr().err)
 
     call.folder = base / f"bad-{worker_id}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 import signal
 import subprocess
@@ -55,22 +54,12 @@ def _results(folder):
 
 
 @pytest.fixture
-def main(tmp_path, monkeypatch, capsys):
+def main(in_process, tmp_path, capsys):
     """Runs the command in this process: exit status or message, and what it printed."""
-    import ablate_filters
-
-    import command_line
-
-    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
-    monkeypatch.setattr(command_line, "silence_threads", lambda: None)
-    monkeypatch.setattr(logging, "basicConfig", lambda **options: None)
 
     def call(options=None, name="run"):
         arguments = _arguments(tmp_path / name, {str(k): v for k, v in (options or {}).items()})
-        monkeypatch.setattr(sys, "argv", ["ablate_filters.py", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            ablate_filters.main()
-        return ended.value.code, capsys.readouterr().out
+        return in_process("ablate_filters", arguments), capsys.readouterr().out
 
     return call
 

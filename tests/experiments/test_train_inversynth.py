@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 import shutil
-import signal
 import subprocess
 import sys
 
@@ -47,44 +45,24 @@ def _config(folder, *options, **more):
 
 
 @pytest.fixture
-def run(base):
-    """Runs the command in a process of its own; no output may have a traceback."""
-    script = str(CONFIG.parents[1] / "train_inversynth.py")
+def run(script):
+    """Runs the command in a process of its own."""
 
     def call(folder, *options, num_devices=1, **more):
-        done = subprocess.run(
-            [sys.executable, script, *_arguments(folder, *options, **more)],
-            env=resilience.environment(base, num_devices=num_devices),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        output = done.stdout + done.stderr
-        assert "Traceback" not in output, output
-        assert done.returncode == 0, output
-        return done
+        arguments = _arguments(folder, *options, **more)
+        return script("train_inversynth.py", arguments, num_devices=num_devices)
 
     return call
 
 
 @pytest.fixture
-def main(tmp_path, monkeypatch):
-    """Runs the command in this process; the message it ends with."""
-    import train_inversynth
-
-    import command_line
-
-    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
-    monkeypatch.setattr(command_line, "silence_threads", lambda: None)
-    monkeypatch.setattr(logging, "basicConfig", lambda **options: None)
+def main(in_process, tmp_path):
+    """Runs the command in this process; the message it ends with, before anything is written."""
 
     def call(*options, **more):
-        arguments = _arguments(tmp_path / "run", *options, **more)
-        monkeypatch.setattr(sys, "argv", ["train_inversynth.py", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            train_inversynth.main()
+        message = in_process("train_inversynth", _arguments(tmp_path / "run", *options, **more))
         assert not (tmp_path / "run" / "log.jsonl").exists()
-        return str(ended.value.code)
+        return str(message)
 
     return call
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 import shutil
 import signal
@@ -69,44 +68,24 @@ def _config(folder, *options, **more):
 
 
 @pytest.fixture
-def run(base):
-    """Runs the command in a process of its own; no output may have a traceback."""
-    script = str(CONFIGS.parent / "train_vocoder.py")
+def run(script):
+    """Runs the command in a process of its own."""
 
     def call(folder, *options, num_devices=1, **more):
-        done = subprocess.run(
-            [sys.executable, script, *_arguments(folder, *options, **more)],
-            env=resilience.environment(base, num_devices=num_devices),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        output = done.stdout + done.stderr
-        assert "Traceback" not in output, output
-        assert done.returncode == 0, output
-        return done
+        arguments = _arguments(folder, *options, **more)
+        return script("train_vocoder.py", arguments, num_devices=num_devices)
 
     return call
 
 
 @pytest.fixture
-def main(tmp_path, monkeypatch):
-    """Runs the command in this process; the message it ends with."""
-    import train_vocoder
-
-    import command_line
-
-    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
-    monkeypatch.setattr(command_line, "silence_threads", lambda: None)
-    monkeypatch.setattr(logging, "basicConfig", lambda **options: None)
+def main(in_process, tmp_path):
+    """Runs the command in this process; the message it ends with, before anything is written."""
 
     def call(*options, **more):
-        arguments = _arguments(tmp_path / "run", *options, **more)
-        monkeypatch.setattr(sys, "argv", ["train_vocoder.py", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            train_vocoder.main()
+        message = in_process("train_vocoder", _arguments(tmp_path / "run", *options, **more))
         assert not (tmp_path / "run" / "log.jsonl").exists()
-        return str(ended.value.code)
+        return str(message)
 
     return call
 
