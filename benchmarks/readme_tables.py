@@ -17,6 +17,7 @@ from typing import Any
 import readme_filters
 import readme_inversynth
 import readme_spectrograms
+import readme_streaming
 import readme_training
 import readme_vocoders
 
@@ -161,6 +162,7 @@ def main() -> None:
     updated = replace(updated, "filters", readme_filters.render(load("filters")))
     updated = replace(updated, "vocoders", readme_vocoders.render(load("vocoder_quality")))
     updated = replace(updated, "inversynth", readme_inversynth.render(load("inversynth")))
+    updated = replace(updated, "streaming", readme_streaming.render(load("streaming")))
     if options.check:
         sys.exit(0 if updated == text else "README.md: the measured tables are out of date")
     README.write_text(updated)
