@@ -14,10 +14,12 @@ def score_table(result: Mapping[str, Any]) -> list[str]:
     lines = [
         f"**Settings from sounds**, {result['num_clips']} fresh sounds: mean percentile rank "
         "(chance 53.1), top-1 accuracy in %, mean error in levels (of 16), and the correlation of "
-        "log STFT magnitudes of original and rendered estimate in %.",
+        "STFT magnitudes of original and rendered estimate in %, of their logarithms and of "
+        "themselves. The paper does not say which it means.",
         "",
-        "| network | MPR | top-1 | error | correlation, mean | median |",
-        "|---|---|---|---|---|---|",
+        "| network | MPR | top-1 | error | log: mean | median | linear: mean | median "
+        "| published: mean | median |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
 
     def row(name: str, *values: float | None) -> str:
@@ -26,15 +28,18 @@ def score_table(result: Mapping[str, Any]) -> list[str]:
 
     sounds, random = result["sounds"], result["random"]
     ranks = (total["mpr"], total["top1"], total["class_mae"])
+    columns = ("stft_mean", "stft_median", "linear_mean", "linear_median")
+    nothing = (None, None)
     lines.append(
-        row(f"**ours** (`{result['model']}`)", *ranks, sounds["stft_mean"], sounds["stft_median"])
+        row(f"**ours** (`{result['model']}`)", *ranks, *(sounds[key] for key in columns), *nothing)
     )
-    lines.append(row("random patches", *[None] * 3, random["stft_mean"], random["stft_median"]))
+    lines.append(row("random patches", *[None] * 3, *(random[key] for key in columns), *nothing))
     for other in inversynth_published.NETWORKS[:5]:
         lines.append(
             row(
                 f"{other.name}, published",
                 *(other.mpr, other.top1, other.class_mae),
+                *(*nothing, *nothing),
                 *(other.stft_mean, other.stft_median),
             )
         )
@@ -58,8 +63,10 @@ def refinement_text(result: Mapping[str, Any]) -> list[str]:
 def render(result: Mapping[str, Any]) -> str:
     """The whole section."""
     origin = (
-        f"`python experiments/evaluate_inversynth.py {result['model']} --out DIR`, "
-        f"{result['device']}, jax {result['versions']['jax']}. The published networks learned "
+        f"`python experiments/evaluate_inversynth.py {result['model']} --out DIR` (its result.json "
+        f"is benchmarks/results/inversynth.json), seed {result['seed']}, commit "
+        f"{result['commit'][:8]}, {result['date'][:10]}, {result['device']}, jax "
+        f"{result['versions']['jax']}. The published networks learned "
         "from the paper's own synthesizer, whose filter, envelope and note-off it leaves open."
     )
     return "\n\n".join(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -31,12 +32,14 @@ class Data(NamedTuple):
         draw: for the step, where sounds are made in it.
         held_out: (split, clips wanted, clips of a batch) to batches of waveforms [clips, time] and
             levels [clips, 23], the same whenever it is called.
+        identity: what a checkpoint must have been made with to go on.
     """
 
     clips_per_epoch: int
     batches: Callable[[int], Iterator[Any]]
     draw: Callable[..., Sounds] | None
     held_out: Callable[[Split, int, int], Iterator[tuple[np.ndarray, np.ndarray]]]
+    identity: dict[str, Any]
 
 
 def sounds_of_levels(levels: Any) -> jax.Array:
@@ -59,6 +62,16 @@ def build_data(config: ml_collections.ConfigDict) -> Data:
     if source not in SOURCES:
         raise ValueError(f"data.source={source!r} is unknown; use {' or '.join(SOURCES)}")
     parallel.check_batch(config.data.batch_size)
+    counts = {
+        "data.clips_per_epoch": config.data.clips_per_epoch,
+        **{
+            f"evaluation.{name}": config.evaluation[name]
+            for name in ("validation_clips", "test_clips", "batch_size")
+        },
+    }
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name}={count} must be at least 1")
     return _stream(config) if source == "stream" else _disk(config)
 
 
@@ -85,7 +98,7 @@ def _stream(config: ml_collections.ConfigDict) -> Data:
             few = min(size, count - number * size)
             yield np.asarray(_render_levels(levels))[:few], np.asarray(levels)[:few]
 
-    return Data(config.data.clips_per_epoch, batches, draw, held_out)
+    return Data(config.data.clips_per_epoch, batches, draw, held_out, {})
 
 
 def _disk(config: ml_collections.ConfigDict) -> Data:
@@ -121,7 +134,10 @@ def _disk(config: ml_collections.ConfigDict) -> Data:
         for start in range(0, len(chosen), size):
             yield read(chosen[start : start + size])
 
-    return Data(len(indices["train"]), batches, None, held_out)
+    # Sounds would change sides if there were others, or if they were divided otherwise.
+    digest = hashlib.sha256(np.ascontiguousarray(corpus.levels).tobytes()).hexdigest()
+    identity = {"sounds": digest, "held_out": config.data.held_out}
+    return Data(len(indices["train"]), batches, None, held_out, identity)
 
 
 def split_indices(count: int, held_out: float) -> dict[Split, np.ndarray]:
@@ -130,7 +146,7 @@ def split_indices(count: int, held_out: float) -> dict[Split, np.ndarray]:
     Raises:
         ValueError: for a share that leaves a split without sounds.
     """
-    each = round(count * held_out)
+    each = round(count * held_out) if 0 < held_out < 1 else 0
     if each < 1 or count - 2 * each < 1:
         raise ValueError(
             f"data.held_out={held_out} of {count} sounds leaves a split empty; use 0.1, or "

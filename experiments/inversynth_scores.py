@@ -25,11 +25,13 @@ class Outcome(NamedTuple):
         parameters: of each, and last of all.
         sounds: correlations of rendered estimates; None if nothing was rendered.
         random: the same of random patches.
+        num_clips: scored.
     """
 
     parameters: list[ParameterScore]
     sounds: SoundScore | None = None
     random: SoundScore | None = None
+    num_clips: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values."""
@@ -81,12 +83,13 @@ class Evaluator:
         ranks = parameter_scores.rank_levels(np.concatenate(scores), np.concatenate(truth))
         parameters = parameter_scores.score_parameters(ranks, NAMES)
         if not render:
-            return Outcome(parameters)
+            return Outcome(parameters, num_clips=len(ranks.rank))
         prediction, target = (np.concatenate(part) for part in zip(*pairs, strict=True))
         return Outcome(
             parameters,
             parameter_scores.score_sounds(prediction, target),
             parameter_scores.score_random_pairs(target) if len(target) > 1 else None,
+            num_clips=len(ranks.rank),
         )
 
     def _padded(self, function: Any, clips: np.ndarray, variables: Any) -> np.ndarray:

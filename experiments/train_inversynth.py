@@ -29,6 +29,7 @@ import jax.numpy as jnp
 import ml_collections
 
 from isincnet_jax.dsp.inversynth_features import NUM_SAMPLES, SAMPLE_RATE
+from isincnet_jax.evaluation import tables
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.models.inversynth import InverSynth, TrainedInverSynth
 from isincnet_jax.pretrained import model_kinds
@@ -71,7 +72,7 @@ def train_inversynth(config: ml_collections.ConfigDict) -> int:
         checkpoints, log, state, meta = open_run(
             config,
             create_state(variables, optimizer, key=jax.random.key(config.seed)),
-            identity={"kind": kind.name, **kind.plain_fields(module)},
+            identity={"kind": kind.name, **kind.plain_fields(module), **data.identity},
             stack=stack,
             start=lambda state: (
                 with_weights_of(config.init_from, state) if config.init_from else state
@@ -200,10 +201,10 @@ def _finish(
     result = {
         **about,
         "best_step": int(state.step),
-        "test_clips": config.evaluation.test_clips,
+        "test_clips": outcome.num_clips,
         "test": outcome.as_dict(),
     }
-    (workdir / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+    tables.write_text(workdir / "result.json", json.dumps(result, indent=1) + "\n")
     print("\n".join(outcome.lines()))  # noqa: T201
     _logger.info("exported step %d: isincnet_jax.from_pretrained(%r)", int(state.step), str(export))
 

@@ -6,7 +6,9 @@ r"""InverSynth: from a sound to the settings of the synthesizer that made it.
 The argument is the network: C1, C2, C3, C4, C5, C6, C6XL, CE2E, CE2E_2D, or mixer (ours, and
 the default). Sounds are made on the device unless ``--config.data.source=disk``. The paper's recipe
 is ``--config.loss.kind=sigmoid --config.data.batch_size=16 --config.optimizer.schedule=constant
---config.train.epochs=100``.
+--config.optimizer.warmup_steps=0 --config.optimizer.weight_decay=0
+--config.optimizer.clip_norm=1e9 --config.train.epochs=100``, but that no run stops early: the
+checkpoint of the best validation MPR is exported.
 
 The shipped model, 16khz-inversynth:
 

@@ -52,7 +52,7 @@ def generate(
         typer.Option(
             "--regenerate-samples",
             "--regenerate_samples",
-            help="Draw parameters anew and render all, replacing what is there.",
+            help="Draw parameters again and render all; the same --seed draws the same.",
         ),
     ] = False,
     regenerate_audio: Annotated[
@@ -86,7 +86,7 @@ def generate(
         waves=wavefile_directory,
         regenerate_samples=regenerate_samples,
         regenerate_audio=regenerate_audio,
-        progress=_say_progress,
+        progress=_Progress(),
     )
     parameters = "drawn" if done.new_samples else "as they were"
     say(f"parameters: {num_examples} sounds, {parameters}: {done.files.labels}")
@@ -95,6 +95,13 @@ def generate(
         say(f"peak {done.peak:.2f} is beyond full scale (32-bit float files keep it); --normalise")
 
 
-def _say_progress(done: int, total: int, batch: int = 64) -> None:
-    if done < total and done // _REPORTED > (done - batch) // _REPORTED:
-        say(f"{done} of {total} sounds")
+class _Progress:
+    """Says how many sounds there are, every so many."""
+
+    def __init__(self) -> None:
+        self._said = 0
+
+    def __call__(self, done: int, total: int) -> None:
+        if done < total and done // _REPORTED > self._said:
+            self._said = done // _REPORTED
+            say(f"{done} of {total} sounds")

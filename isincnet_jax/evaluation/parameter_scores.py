@@ -34,11 +34,13 @@ class Ranks(NamedTuple):
     Attributes:
         rank: float64 [clips, parameters]: how many levels score higher than the true one, and half
             of those that score the same, so that equal scores are chance and no success.
+        ties: int64 [clips, parameters]: other levels that score the same as the true one.
         distance: int64 [clips, parameters]: levels between the chosen and the true one.
         num_levels: of each parameter.
     """
 
     rank: Float[np.ndarray, "clips parameters"]
+    ties: Int[np.ndarray, "clips parameters"]
     distance: Int[np.ndarray, "clips parameters"]
     num_levels: int
 
@@ -70,7 +72,7 @@ def rank_levels(
     above = np.sum(values > own, axis=-1)
     level_with = np.sum(values == own, axis=-1) - 1
     distance = np.abs(np.argmax(values, axis=-1) - truth.astype(np.int64))
-    return Ranks(above + 0.5 * level_with, distance, num_levels)
+    return Ranks(above + 0.5 * level_with, level_with, distance, num_levels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +81,8 @@ class ParameterScore:
 
     Attributes:
         name: of the parameter; "all" for the average.
-        top: percent of clips whose true level is among the k highest scores, k = 1 to 5.
+        top: percent of clips whose true level is among the k highest scores, k = 1 to 5; among
+            equal scores by chance.
         mpr: mean percentile rank, ``100 (1 - mean(rank / levels))``: 100 is perfect, chance is
             53.1 of 16 levels.
         class_mae: mean distance of the chosen from the true level, in levels.
@@ -110,18 +113,19 @@ def score_parameters(ranks: Ranks, names: Sequence[str]) -> list[ParameterScore]
         raise ValueError(f"{len(names)} names for {ranks.rank.shape[1]} parameters")
     columns = [(name, slice(place, place + 1)) for place, name in enumerate(names)]
     return [
-        _score(name, ranks.rank[:, part], ranks.distance[:, part], ranks.num_levels)
+        _score(name, Ranks(*(one[:, part] for one in ranks[:3]), ranks.num_levels))
         for name, part in [*columns, ("all", slice(None))]
     ]
 
 
-def _score(name: str, rank: np.ndarray, distance: np.ndarray, num_levels: int) -> ParameterScore:
+def _score(name: str, ranks: Ranks) -> ParameterScore:
+    above = ranks.rank - 0.5 * ranks.ties
+    shares = [np.clip((k - above) / (ranks.ties + 1), 0.0, 1.0) for k in TOP]
     return ParameterScore(
         name,
-        # Ranks count half of the ties: equal scores of all levels are among no first five.
-        tuple(100.0 * float(np.mean(rank < k)) for k in TOP),
-        100.0 * (1.0 - float(np.mean(rank)) / num_levels),
-        float(np.mean(distance)),
+        tuple(100.0 * float(np.mean(share)) for share in shares),
+        100.0 * (1.0 - float(np.mean(ranks.rank)) / ranks.num_levels),
+        float(np.mean(ranks.distance)),
     )
 
 
@@ -172,7 +176,9 @@ def _log_magnitudes(clips: np.ndarray) -> np.ndarray:
 def _stft_magnitudes(clips: np.ndarray) -> np.ndarray:
     window = fourier.stft_window("hann", N_FFT, N_FFT)
     beyond = (N_FFT - HOP_LENGTH) // 2
-    padded = np.pad(clips, ((0, 0), (beyond, beyond + max(0, HOP_LENGTH - clips.shape[1]))))
+    # Frames reach behind the last sample.
+    missing = max(HOP_LENGTH, -(-clips.shape[1] // HOP_LENGTH) * HOP_LENGTH) - clips.shape[1]
+    padded = np.pad(clips, ((0, 0), (beyond, beyond + missing)))
     frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT, axis=1)[:, ::HOP_LENGTH]
     return np.abs(np.fft.rfft(frames * window))
 
@@ -184,6 +190,8 @@ def _correlations(prediction: Any, target: Any, magnitudes: Any) -> np.ndarray:
             f"prediction {list(first.shape)}, target {list(second.shape)}: give pairs of clips, "
             "both [clips, time]"
         )
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        raise ValueError("prediction or target: some samples are not finite; nothing correlates")
     found = [
         _pearson(*(magnitudes(part.astype(np.float64)) for part in (one, other)))
         for one, other in (

@@ -152,7 +152,8 @@ class InverSynth(nn.Module):
         precision: of the products on accelerators.
 
     Raises:
-        ValueError: for an unknown network, ``learnable_filters`` without a bank, or sizes below 1.
+        ValueError: for an unknown network, ``learnable_filters`` without a bank, a bank of another
+            sample rate, another dtype than float32 and float64, or sizes below 1.
 
     References:
         See :mod:`.inversynth`, the module's docstring.
@@ -181,6 +182,16 @@ class InverSynth(nn.Module):
         if self.learnable_filters and self.spec is None:
             raise ValueError(
                 "learnable_filters=True: there is no bank; give the spec of one, or use False"
+            )
+        if self.spec is not None and self.spec.sample_rate != inversynth_features.SAMPLE_RATE:
+            raise ValueError(
+                f"spec.sample_rate={self.spec.sample_rate}: sounds have "
+                f"{inversynth_features.SAMPLE_RATE} Hz; use that"
+            )
+        if jnp.dtype(self.dtype) not in (jnp.float32, jnp.float64):
+            raise ValueError(
+                f"dtype={jnp.dtype(self.dtype).name}: use float32 or float64; Fourier transforms "
+                "have no other"
             )
         if self.num_parameters < 1 or self.num_levels < 2:
             raise ValueError(

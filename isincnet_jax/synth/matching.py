@@ -13,7 +13,13 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.dsp import fourier
-from isincnet_jax.synth.parameters import NAMES, NUM_PARAMETERS, PARAMETERS, ParameterValues
+from isincnet_jax.synth.parameters import (
+    NAMES,
+    NUM_PARAMETERS,
+    PARAMETERS,
+    ParameterValues,
+    validate,
+)
 from isincnet_jax.synth.render import SAMPLE_RATE, render
 from isincnet_jax.typing import Waveform
 
@@ -157,7 +163,8 @@ def refine(
 
     Raises:
         ValueError: for shapes that do not belong together, numbers below 0 or a learning rate that
-            is not positive, and what :func:`.render.render` refuses.
+            is not positive, values out of range (unless they are traced), a target that is not
+            finite, and what :func:`.render.render` refuses.
 
     References:
         D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015,
@@ -177,6 +184,10 @@ def refine(
         raise ValueError(f"num_steps={num_steps}, num_sweeps={num_sweeps}: use 0 or more")
     if not learning_rate > 0:
         raise ValueError(f"learning_rate={learning_rate} must be positive")
+    if not isinstance(values, jax.core.Tracer):
+        validate(values)
+    if not isinstance(target, jax.core.Tracer) and not np.isfinite(np.asarray(target)).all():
+        raise ValueError("target: some samples are not finite; there is nothing to come nearer to")
     start = jnp.asarray(values)
     flat = jnp.reshape(start, (-1, NUM_PARAMETERS))
     sounds = jnp.reshape(jnp.asarray(target, start.dtype), (len(flat), -1))

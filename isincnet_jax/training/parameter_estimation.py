@@ -106,7 +106,8 @@ def estimation_loss(
 def batch_metrics(scores: Scores, levels: Levels) -> Metrics:
     """Scalars of a batch: "accuracy", "mpr" (mean percentile rank), "class_mae".
 
-    They are those of :mod:`isincnet_jax.evaluation.parameter_scores` over all parameters.
+    They are those of :mod:`isincnet_jax.evaluation.parameter_scores` over all parameters, but that
+    the first of equal scores is the choice. NaN if some scores are.
     """
     scores, levels = jnp.asarray(scores), jnp.asarray(levels)
     own = jnp.take_along_axis(scores, levels[..., None], axis=-1)
@@ -115,11 +116,13 @@ def batch_metrics(scores: Scores, levels: Levels) -> Metrics:
     rank = above + 0.5 * level_with
     chosen = jnp.argmax(scores, axis=-1)
     distance = jnp.abs(chosen - levels).astype(scores.dtype)
-    return {
+    found = {
         "accuracy": jnp.mean((chosen == levels).astype(scores.dtype)),
         "mpr": 100.0 * (1.0 - jnp.mean(rank) / scores.shape[-1]),
         "class_mae": jnp.mean(distance),
     }
+    unranked = jnp.isnan(scores).any()
+    return {name: jnp.where(unranked, jnp.nan, value) for name, value in found.items()}
 
 
 def stream_key(seed: int | jax.Array, split: Split) -> jax.Array:

@@ -56,7 +56,12 @@ def test_equal_scores_are_chance_and_no_success(rng):
     ranks = scoring.rank_levels(np.zeros((10, 2, 16)), rng.integers(0, 16, (10, 2)))
     total = scoring.score_parameters(ranks, ["a", "b"])[-1]
     assert total.mpr == scoring.chance_mpr(16)
-    assert total.top == (0.0,) * 5
+    np.testing.assert_allclose(total.top, [100 * k / 16 for k in range(1, 6)])
+
+
+def test_of_two_equal_scores_one_is_first():
+    ranks = scoring.rank_levels(np.array([[[1.0, 1.0, 0.0, 0.0]]]), np.array([[1]]))
+    assert scoring.score_parameters(ranks, ["a"])[0].top[:3] == (50.0, 100.0, 100.0)
 
 
 def pearson(first, second):
@@ -94,6 +99,13 @@ def test_correlations_are_pearsons_of_magnitudes(rng):
     np.testing.assert_allclose(score.ft_median, 100 * np.median(whole))
     kinds = [f"{kind}_{part}" for kind in ("stft", "linear", "ft") for part in ("mean", "median")]
     assert list(score.as_dict()) == ["num_clips", *kinds]
+
+
+def test_the_end_of_a_clip_counts(rng):
+    first = rng.standard_normal((1, 700))
+    second = first.copy()
+    second[:, 690:] = 0.0
+    assert scoring.stft_correlations(first, second)[0] < 1 - 1e-6
 
 
 def test_silence_correlates_with_silence_only(rng):
@@ -137,5 +149,7 @@ def test_what_cannot_be_compared_is_refused(rng):
         scoring.score_parameters(ranks, ["a", "b"])
     with pytest.raises(ValueError, match="pairs of clips"):
         scoring.stft_correlations(np.zeros((2, 8)), np.zeros((2, 9)))
+    with pytest.raises(ValueError, match="not finite"):
+        scoring.score_sounds(np.full((2, 8), np.nan), np.zeros((2, 8)))
     with pytest.raises(ValueError, match="2 clips or more"):
         scoring.score_random_pairs(np.zeros((1, 8)))

@@ -211,3 +211,15 @@ def test_settings_that_make_no_network_are_refused(fields, message):
 def test_other_lengths_and_integers_are_refused(clip, error, message):
     with pytest.raises(error, match=message):
         InverSynth("C1").init(jax.random.key(0), clip)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"spec": FilterbankSpec(sample_rate=44_100, hop_length=256, num_bins=64)}, "16384 Hz"),
+        ({"dtype": jnp.bfloat16}, "dtype=bfloat16: use float32 or float64"),
+    ],
+)
+def test_other_rates_and_dtypes_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        InverSynth("C3", **options)

@@ -155,3 +155,12 @@ def test_shapes_must_belong_together(case):
         _refine(values, target[:1])
     with pytest.raises(ValueError, match="the last axis is 23"):
         _refine(values[:, :5], target)
+
+
+def test_values_and_targets_that_cannot_be_are_refused():
+    values = np.asarray(values_from_levels(np.full(23, 3)))
+    silence = np.zeros(2048, np.float32)
+    with pytest.raises(ValueError, match="attack"):
+        matching.refine(np.where(np.arange(23) == NAMES.index("attack"), -5.0, values), silence)
+    with pytest.raises(ValueError, match="not finite"):
+        matching.refine(values, np.full(2048, np.nan, np.float32))

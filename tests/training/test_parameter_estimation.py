@@ -182,3 +182,9 @@ def test_what_cannot_be_trained_is_refused():
         parameter_estimation.make_estimation_step(Tiny().apply, optimizer=None, loss="mse")
     with pytest.raises(ValueError, match=r"smoothing=1.0"):
         parameter_estimation.make_estimation_step(Tiny().apply, optimizer=None, smoothing=1.0)
+
+
+def test_nan_scores_have_no_metrics():
+    scores = jnp.full((2, 3, 4), jnp.nan)
+    found = jax.jit(parameter_estimation.batch_metrics)(scores, jnp.zeros((2, 3), jnp.int32))
+    assert all(np.isnan(value) for value in found.values())
