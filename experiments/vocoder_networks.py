@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from isincnet_jax.dsp import fourier
+from isincnet_jax.dsp import fourier, phase_beliefs
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.models.cnn_vocoder import CNNVocoder
 from isincnet_jax.models.convnext_vocoder import ConvNeXtVocoder
 from isincnet_jax.models.istft_vocoder import ISTFTNet
 from isincnet_jax.models.magnitude_vocoder import MagnitudeVocoder
-from isincnet_jax.models.phase_gradient_vocoder import PhaseGradientVocoder, surprise
+from isincnet_jax.models.phase_gradient_vocoder import PhaseGradientVocoder
 from isincnet_jax.models.vocoder import InputScale, Vocoder
 from isincnet_jax.models.vocoder_spectrograms import VocoderFeatures
 from isincnet_jax.training import step as train_step
@@ -118,7 +118,7 @@ def _phase_gradient(config: ml_collections.ConfigDict) -> Parts:
             hop_length=network.hop_length,
             win_length=network.window_samples,
         )
-        return surprise(beliefs, spectrum)
+        return phase_beliefs.surprise(beliefs, spectrum)
 
     def loss(*, prediction: jax.Array, target: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         del target  # the surprise has seen it
@@ -185,66 +185,6 @@ KINDS: dict[str, Callable[[ml_collections.ConfigDict], Parts]] = {
     "phase_gradient": _phase_gradient,
 }
 """Kinds of networks, ``config.model.kind``."""
-
-
-class Told(NamedTuple):
-    """What a phase-gradient vocoder says while it learns.
-
-    Attributes:
-        waveform: [batch, time].
-        surprise: at the phases that there were, [batch].
-    """
-
-    waveform: jax.Array
-    surprise: jax.Array
-
-
-def _phase_gradient(config: ml_collections.ConfigDict) -> Parts:
-    if config.adversary.enabled:
-        raise ValueError(
-            "adversary.enabled=True: discriminators judge waveforms alone; phase_gradient learns "
-            "from phases too, train it without"
-        )
-    features, model = config_features(config), config.model
-    network = PhaseGradientVocoder(
-        num_bins=features.num_bins,
-        n_fft=model.n_fft,
-        win_length=model.win_length,
-        hop_length=model.hop_length,
-        **_attributes(model.phase_gradient),
-    )
-    spectral, weight = config_loss(config), config.surprise_weight
-
-    def loss(*, prediction: Told, target: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
-        total, terms = spectral(prediction=prediction.waveform, target=target)
-        unlikely = jnp.mean(prediction.surprise)
-        return total + weight * unlikely, {**terms, "surprise": unlikely}
-
-    return Parts(network, features, loss, generate=_told)
-
-
-def _told(module: Vocoder) -> vocoding.Generate:
-    network = module.network
-
-    def generate(variables: Any, waveform: jax.Array, key: jax.Array) -> tuple[Told, Any]:
-        del key
-
-        def both(vocoder: Vocoder, waveform: jax.Array) -> Told:
-            magnitude = vocoder.analyse(waveform)
-            beliefs = vocoder.network.beliefs(magnitude)
-            found = vocoder.network(magnitude, length=waveform.shape[-1], beliefs=beliefs)
-            spectrum = fourier.stft(
-                waveform,
-                n_fft=network.phase_samples,
-                hop_length=network.hop_length,
-                win_length=network.window_samples,
-            )
-            return Told(found, surprise(beliefs, spectrum))
-
-        told: Any = module.apply(variables, waveform, method=both)
-        return told, {}
-
-    return generate
 
 
 def _attributes(fields: ml_collections.ConfigDict) -> dict[str, Any]:

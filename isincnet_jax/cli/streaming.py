@@ -59,6 +59,7 @@ def stream(
     if size < 1:
         raise ValueError(f"--chunk-ms {chunk_ms:g}: less than one sample; use 1 or more")
     if low_latency:
+        _check_designed(codec, model)
         codec = low_latency_codec(codec.spec, name=f"{codec.name}, low latency")
     encoder, decoder = stream_encoder(codec), stream_decoder(codec)
     info, read = open_input(source, codec)
@@ -74,6 +75,24 @@ def stream(
     _report(codec, decoder, encoder, size)
     times.report(size / codec.spec.sample_rate)
     say(f"wrote   {target}: {length / codec.spec.sample_rate:.2f} s")
+
+
+def _check_designed(codec: Codec, model: str) -> None:
+    """Refuses learned filters: the decoder of lowest latency is solved for those of the spec."""
+    import numpy as np
+
+    from isincnet_jax.layers import design
+    from isincnet_jax.models import stream_weights
+
+    found = np.asarray(stream_weights.analysis_kernels(codec))
+    wanted = design.design_bank(codec.spec).kernels
+    if found.shape != wanted.shape or np.max(np.abs(found - wanted)) > 1e-5 * np.max(
+        np.abs(wanted)
+    ):
+        raise ValueError(
+            f"--low-latency: the filters of {model} were learned, and no decoder of low latency is "
+            "solved for such; leave it out"
+        )
 
 
 def _rechunked(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
@@ -97,7 +116,8 @@ def _compile(encoder: StreamEncoder, decoder: StreamDecoder, size: int, channels
 
     from isincnet_jax.models.stream_chunks import LARGEST_STEP
 
-    most = min(-(-size // encoder.spec.hop_length) + 1, LARGEST_STEP)
+    # The first frames may wait for as long as the latency, and then all come at once.
+    most = min(-(-(size + encoder.latency) // encoder.spec.hop_length) + 1, LARGEST_STEP)
     blocks = 1
     while blocks <= most:
         silence = np.zeros((channels, blocks * encoder.spec.hop_length), np.float32)
@@ -131,17 +151,17 @@ class _Times:
             yield decoder.finish(back, encoder.finish(state), length=length).T
 
     def report(self, duration_s: float) -> None:
-        """Prints the worst and the median time against the chunk's duration."""
+        """Prints the worst and the mean time against the chunk's duration."""
         import statistics
 
         if not self.seconds:
             return
-        worst, median = max(self.seconds), statistics.median(self.seconds)
+        worst, mean = max(self.seconds), statistics.fmean(self.seconds)
         late = sum(second > duration_s for second in self.seconds)
         say(
             f"chunks  {len(self.seconds)} of {1e3 * duration_s:g} ms: worst "
-            f"{1e3 * worst:.3f} ms ({duration_s / worst:.0f} x real time), median "
-            f"{1e3 * median:.3f} ms ({duration_s / median:.0f} x real time)"
+            f"{1e3 * worst:.3f} ms ({duration_s / worst:.0f} x real time), mean "
+            f"{1e3 * mean:.3f} ms ({duration_s / mean:.0f} x real time)"
         )
         say(f"late    {late} of {len(self.seconds)} chunks took longer than they last")
 

@@ -112,10 +112,13 @@ def score_parameters(ranks: Ranks, names: Sequence[str]) -> list[ParameterScore]
     if len(names) != ranks.rank.shape[1]:
         raise ValueError(f"{len(names)} names for {ranks.rank.shape[1]} parameters")
     columns = [(name, slice(place, place + 1)) for place, name in enumerate(names)]
-    return [
-        _score(name, Ranks(*(one[:, part] for one in ranks[:3]), ranks.num_levels))
-        for name, part in [*columns, ("all", slice(None))]
-    ]
+    return [_score(name, _part_of(ranks, part)) for name, part in [*columns, ("all", slice(None))]]
+
+
+def _part_of(ranks: Ranks, part: slice) -> Ranks:
+    return ranks._replace(
+        rank=ranks.rank[:, part], ties=ranks.ties[:, part], distance=ranks.distance[:, part]
+    )
 
 
 def _score(name: str, ranks: Ranks) -> ParameterScore:

@@ -132,6 +132,19 @@ class ConvNeXtVocoder(nn.Module):
         return self.n_fft // 2 + 1
 
     @property
+    def stft(self) -> dict[str, Any] | None:
+        """What the features have to be, if their magnitudes are kept."""
+        if self.predict != "phase":
+            return None
+        win_length = self.n_fft if self.win_length is None else self.win_length
+        return {
+            "kind": "linear",
+            "n_fft": self.n_fft,
+            "win_length": win_length,
+            "window": self.window,
+        }
+
+    @property
     def hop(self) -> int:
         """Samples per frame."""
         return self.hop_length

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from isincnet_jax.dsp import streaming
 from isincnet_jax.dsp.decoders import SynthesisKernels
-from isincnet_jax.layers import decoding, design
+from isincnet_jax.layers import checks, decoding, design
 from isincnet_jax.layers.analysis import COLLECTION
 from isincnet_jax.layers.decoding import DecoderSpec
 from isincnet_jax.layers.sincnet import SincNet
@@ -37,7 +37,8 @@ def low_latency_codec(
             most. If None, that of frames that end with the samples, ``hop_length - 1``, or the
             samples that frames look ahead if they are more. Less is possible for banks that look
             ahead, at the price of noise gain.
-        num_frames: frame taps of the decoder; as many as exactness takes, up to 16, if None.
+        num_frames: frame taps of the decoder, taken as they are, exact or not; as many as exactness
+            takes, up to 16, if None.
         name: of the codec.
 
     Raises:
@@ -51,6 +52,8 @@ def low_latency_codec(
         >>> stream_decoder(low_latency_codec(spec)).total_latency
         7
     """
+    if num_frames is not None:
+        checks.check_positive_integers(num_frames=num_frames)
     if spec.padding != "zeros":
         raise ValueError(f"padding={spec.padding!r}: a stream's decoder needs padding='zeros'")
     hop, trail = spec.hop_length, design.design_bank(spec).trail
@@ -75,7 +78,7 @@ def _solve(spec: FilterbankSpec, lead: int, num_frames: int | None) -> Synthesis
     center = bank.kernels.shape[1] // 2
     kernels = bank.kernels[:, center - min(reach, center) :][:, : 2 * reach + 1]
     least = max(1, -(-(lead - bank.lead) // hop) + 1)  # to see a block at all
-    counts = [num_frames] if num_frames else [n for n in _TRIED_FRAMES if n >= least]
+    counts = [num_frames] if num_frames is not None else [n for n in _TRIED_FRAMES if n >= least]
     best: SynthesisKernels | None = None
     for count in counts or [least]:
         found = streaming.least_latency_decoder(

@@ -14,8 +14,6 @@ from isincnet_jax.layers import checks
 from isincnet_jax.models import vocoder_blocks as blocks
 from isincnet_jax.typing import Array, Waveform
 
-_LARGEST = 1e3
-
 
 class MagnitudeVocoder(nn.Module):
     """Mel (or other) magnitudes to those of an STFT by ConvNeXt blocks, then phases by propagation.
@@ -87,6 +85,8 @@ class MagnitudeVocoder(nn.Module):
             raise ValueError(f"taps={self.taps}, enter_taps={self.enter_taps} must be odd")
         if self.iterations < 0:
             raise ValueError(f"iterations={self.iterations} must be 0 or more")
+        if jnp.dtype(self.dtype) not in (jnp.float32, jnp.float64):
+            raise ValueError(f"dtype={jnp.dtype(self.dtype).name}: phases need float32 or float64")
         super().__post_init__()
 
     @property
@@ -103,7 +103,7 @@ class MagnitudeVocoder(nn.Module):
     def magnitude(
         self, features: Float[Array, "batch frames bins"]
     ) -> Float[jax.Array, "batch frames stft_bins"]:
-        """Magnitudes of the STFT, [batch, frames, n_fft // 2 + 1]."""
+        """Magnitudes of the STFT, [batch, frames, n_fft // 2 + 1], at most ``win_length``."""
         shown = blocks.network_input(
             features,
             num_bins=self.num_bins,
@@ -128,7 +128,9 @@ class MagnitudeVocoder(nn.Module):
         learned = nn.Dense(
             outputs, kernel_init=nn.initializers.normal(0.02), dtype=self.dtype, name="leave"
         )(hidden)
-        return blocks.bounded_exp(direct + learned, _LARGEST)
+        # A sum of a window's samples is more than any waveform of full scale has.
+        largest = float(self.n_fft if self.win_length is None else self.win_length)
+        return blocks.bounded_exp(direct + learned, largest)
 
     def __call__(
         self,

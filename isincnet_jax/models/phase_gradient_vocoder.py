@@ -7,7 +7,7 @@ is what the network predicts, and :mod:`isincnet_jax.dsp.phase_propagation` make
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -16,29 +16,13 @@ import numpy as np
 from jax import lax
 from jaxtyping import Complex, Float
 
-from isincnet_jax.dsp import phase, phase_gradient, phase_propagation
+from isincnet_jax.dsp import phase_beliefs, phase_gradient, phase_propagation
+from isincnet_jax.dsp.phase_beliefs import PhaseBeliefs
 from isincnet_jax.layers import checks
 from isincnet_jax.models import vocoder_blocks as blocks
 from isincnet_jax.typing import Array, Waveform
 
 _QUIET = -9.0  # natural logarithm, relative to the loudest of a patch's surroundings
-_SOFT = 1e-6
-
-
-class PhaseBeliefs(NamedTuple):
-    """Von Mises distributions of phase differences of centred frames, as natural parameters.
-
-    A parameter ``eta`` says: the density of a difference d is proportional to
-    ``exp(Re(conj(eta) exp(i d)))``; its direction is the likeliest difference, its modulus how
-    sure.
-
-    Attributes:
-        per_frame: of steps from frame t - 1 to t, complex [batch, frames, bins].
-        per_bin: of steps from bin k - 1 to k, complex [batch, frames, bins].
-    """
-
-    per_frame: jax.Array
-    per_bin: jax.Array
 
 
 class PhaseGradientVocoder(nn.Module):
@@ -47,7 +31,7 @@ class PhaseGradientVocoder(nn.Module):
     The analytic phase differences of a Gaussian window (Prusa et al. 2017) are corrected, and given
     certainties, by a small network that sees patches of the log spectrogram, all with the same
     weights but for one bias vector per patch of a frame. It is trained on the likelihood of the
-    differences (:func:`surprise`), without any recursion. The phases come from
+    differences (:func:`.phase_beliefs.surprise`), without any recursion. The phases come from
     :func:`.phase_propagation.propagate` at every ``every``-th bin, as many as the window needs, the
     waveform from an inverse STFT of the given magnitudes with them, maybe after a few iterations of
     fast Griffin-Lim. Before training it is the analytic method, all steps equally sure.
@@ -118,13 +102,16 @@ class PhaseGradientVocoder(nn.Module):
         """Checks the arguments."""
         checks.check_positive_integers(n_fft=self.n_fft, every=self.every, levels=self.levels)
         checks.check_positive_integers(width=self.width, patch_bins=self.patch_bins)
+        checks.check_positive_integers(hop_length=self.hop_length)
         counts = {
             name: getattr(self, name)
             for name in ("num_blocks", "halo_bins", "past_frames", "future_frames", "iterations")
         }
         for name, count in counts.items():
-            if count < 0:
-                raise ValueError(f"{name}={count} must be 0 or more")
+            if not isinstance(count, int) or count < 0:
+                raise ValueError(f"{name}={count} must be an integer, 0 or more")
+        if jnp.dtype(self.dtype) not in (jnp.float32, jnp.float64):
+            raise ValueError(f"dtype={jnp.dtype(self.dtype).name}: phases need float32 or float64")
         if not 0 <= self.bin_trust <= 1:
             raise ValueError(f"bin_trust={self.bin_trust} must be 0 to 1")
         if self.num_bins != self.n_fft // 2 + 1:
@@ -154,6 +141,16 @@ class PhaseGradientVocoder(nn.Module):
     def context_frames(self) -> None:
         """All frames: phases are integrated from the first to the last."""
         return None
+
+    @property
+    def stft(self) -> dict[str, Any]:
+        """What the features have to be."""
+        return {
+            "kind": "linear",
+            "n_fft": self.n_fft,
+            "win_length": self.window_samples,
+            "window": self.window,
+        }
 
     @property
     def phase_samples(self) -> int:
@@ -212,8 +209,8 @@ class PhaseGradientVocoder(nn.Module):
         level = phase_propagation.relative_level(features)[..., :: self.every]
         directions = phase_propagation.propagate(
             level,
-            _mean_direction(beliefs.per_frame),
-            _mean_direction(beliefs.per_bin, self.bin_trust),
+            phase_beliefs.mean_direction(beliefs.per_frame),
+            phase_beliefs.mean_direction(beliefs.per_bin, self.bin_trust),
             levels=self.levels,
         )
         # Frames of an STFT count from their first sample, half a frame before their middle.
@@ -297,53 +294,3 @@ def _first_beliefs(key: jax.Array, shape: Any, dtype: Any) -> jax.Array:
     """Biases that believe the analytic differences everywhere alike."""
     del key
     return jnp.resize(jnp.asarray([2.0, 0.0, 2.0, 0.0], dtype), shape)
-
-
-def _mean_direction(natural: jax.Array, trust: float = 1.0) -> jax.Array:
-    """``E exp(i d)`` of von Mises distributions, of modulus ``I1(k) / I0(k)``, times the trust."""
-    real, imag = jnp.real(natural), jnp.imag(natural)
-    sure = jnp.sqrt(real**2 + imag**2 + _SOFT)
-    factor = trust * jax.scipy.special.i1e(sure) / (jax.scipy.special.i0e(sure) * sure)
-    return lax.complex(real * factor, imag * factor)
-
-
-def surprise(
-    beliefs: PhaseBeliefs,
-    spectrum: Complex[Array, "batch frames phases"],
-) -> Float[jax.Array, " batch"]:
-    """How unlikely the phases of a spectrum are: the negative log likelihood of their differences.
-
-    Differences count by the geometric mean of the magnitudes' square roots at their ends; the mean
-    of a clip's steps in time plus the mean of its steps in frequency.
-
-    Args:
-        beliefs: of its magnitudes.
-        spectrum: of :func:`.fourier.stft` with the bins of the beliefs (``n_fft=phase_samples``).
-
-    Returns:
-        Nats relative to uniform phases, [batch]; below 0 where the beliefs know something.
-    """
-    alternating = jnp.asarray((-1.0) ** np.arange(spectrum.shape[-1]), jnp.real(spectrum).dtype)
-    unit = phase.with_magnitude(jnp.asarray(spectrum), alternating)
-    level = phase_propagation.relative_level(jnp.abs(spectrum))
-    weight = jnp.exp(0.25 * level)
-    along_frames = _unlikely(
-        beliefs.per_frame[:, 1:],
-        unit[:, 1:] * jnp.conj(unit[:, :-1]),
-        weight[:, 1:] * weight[:, :-1],
-    )
-    along_bins = _unlikely(
-        beliefs.per_bin[..., 1:],
-        unit[..., 1:] * jnp.conj(unit[..., :-1]),
-        weight[..., 1:] * weight[..., :-1],
-    )
-    return along_frames + along_bins
-
-
-def _unlikely(natural: jax.Array, turn: jax.Array, weight: jax.Array) -> jax.Array:
-    real, imag = jnp.real(natural), jnp.imag(natural)
-    sure = jnp.sqrt(real**2 + imag**2 + _SOFT)
-    normalizer = sure + jnp.log(jax.scipy.special.i0e(sure))
-    matched = real * jnp.real(turn) + imag * jnp.imag(turn)
-    total = jnp.sum(weight * (normalizer - matched), axis=(-2, -1))
-    return total / jnp.sum(weight, axis=(-2, -1))

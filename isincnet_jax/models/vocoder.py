@@ -94,7 +94,26 @@ class Vocoder(nn.Module):
                     f"network.{name}={found}: the features and the vocoder have {wanted}; "
                     "make the network with that"
                 )
+        self._check_geometry()
         super().__post_init__()
+
+    def _check_geometry(self) -> None:
+        """Refuses features of another STFT than a network that counts on one."""
+        wanted = getattr(self.network, "stft", None)
+        if wanted is None:
+            return
+        features = self.features
+        found = {"kind": features.kind, "n_fft": features.n_fft, "window": "hann"}
+        found["win_length"] = features.win_length
+        differing = {
+            name: (found[name], value) for name, value in wanted.items() if found[name] != value
+        }
+        if differing:
+            listed = ", ".join(
+                f"{name}={one!r} (the network has {other!r})"
+                for name, (one, other) in differing.items()
+            )
+            raise ValueError(f"features of {listed}: make both for the same STFT")
 
     def analyse(self, waveform: Waveform) -> Float[jax.Array, "... frames bins"]:
         """The spectrogram of a waveform [..., time]; needs no variables."""

@@ -65,7 +65,7 @@ def polished_blocks(
     """
     hop, context = features.hop_length, polish_context(features, num_iterations)
     ahead = iter(blocks)
-    held, first = np.zeros((spectrogram.shape[0], 0), np.float32), 0
+    held, first = next(ahead), 0
     for window in frame_windows(spectrogram.shape[1], chunk=chunk_frames, context=context):
         start, stop = window.start * hop, min(window.stop * hop, length)
         if start >= stop:

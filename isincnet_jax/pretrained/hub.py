@@ -48,7 +48,8 @@ def from_pretrained(
     3. an existing folder or .zip written by it.
 
     Args:
-        name: the name, path or address; ``./16khz-linear`` is a folder in spite of its name.
+        name: the name, path or address; the text ``./16khz-linear``, and any ``Path``,
+            is a folder in spite of its name.
         dtype: float32, or float64 with ``jax_enable_x64``. If None, float32 for presets and the
             stored one for files, whose floating variables are cast to any other.
         precision: of products on accelerators.
@@ -69,9 +70,9 @@ def from_pretrained(
         isincnet_jax.pretrained.download.DownloadError: if an address cannot be fetched or has
             another digest (an OSError).
     """
-    name = os.fspath(name)
     cache = cache_directory(cache_dir)
-    entry = REGISTRY.get(name)
+    entry = REGISTRY.get(name) if isinstance(name, str) else None
+    name = os.fspath(name)
     if sha256 is not None and (entry is not None or not addresses.is_address(name)):
         raise ValueError(f"sha256={sha256!r} belongs to an address; {name!r} is none: leave it out")
     if isinstance(entry, Preset):

@@ -14,7 +14,8 @@ import scipy.stats
 
 from isincnet_jax.data.demo import demo_waveform
 from isincnet_jax.dsp import fourier, phase_gradient, phase_propagation
-from isincnet_jax.models.phase_gradient_vocoder import PhaseBeliefs, PhaseGradientVocoder, surprise
+from isincnet_jax.dsp.phase_beliefs import PhaseBeliefs, mean_direction, surprise
+from isincnet_jax.models.phase_gradient_vocoder import PhaseGradientVocoder
 from isincnet_jax.models.vocoder import TrainedVocoder, Vocoder
 from isincnet_jax.models.vocoder_spectrograms import VocoderFeatures
 from isincnet_jax.pretrained.vocoders import export_vocoder, load_vocoder
@@ -106,13 +107,11 @@ def test_surprise_is_the_von_mises_likelihood_of_scipy(rng):
 
 
 def test_certainties_are_mean_directions():
-    from isincnet_jax.models.phase_gradient_vocoder import _mean_direction
-
     sure = np.array([1e-2, 0.5, 3.0, 80.0])
     natural = jnp.asarray(sure * np.exp(0.7j), jnp.complex64)
     wanted = scipy.special.i1e(sure) / scipy.special.i0e(sure) * np.exp(0.7j)
-    np.testing.assert_allclose(_mean_direction(natural), wanted, rtol=1e-3)
-    np.testing.assert_allclose(_mean_direction(natural, 0.5), wanted / 2, rtol=1e-3)
+    np.testing.assert_allclose(mean_direction(natural), wanted, rtol=1e-3)
+    np.testing.assert_allclose(mean_direction(natural, 0.5), wanted / 2, rtol=1e-3)
 
 
 def test_untrained_it_inverts_music_and_iterations_help():
@@ -188,6 +187,9 @@ def test_a_single_frame_has_a_waveform():
         ({"window": "tukey"}, "window='tukey'"),
         ({"iterations": -1}, "iterations=-1"),
         ({"patch_bins": 0}, "patch_bins"),
+        ({"hop_length": 0}, "hop_length"),
+        ({"num_blocks": 1.5}, "num_blocks=1.5"),
+        ({"dtype": jnp.bfloat16}, "dtype=bfloat16"),
     ],
 )
 def test_impossible_attributes_are_named(options, message):
@@ -216,3 +218,13 @@ def test_stored_and_loaded_it_sounds_the_same(tmp_path):
     )
     # Phases are propagated over all frames: parts are not joined, however few are asked for.
     np.testing.assert_array_equal(loaded.synthesize(magnitude, length=TIME, chunk_frames=7), found)
+
+
+@pytest.mark.parametrize("options", [{"win_length": 256}, {"n_fft": 512}])
+def test_features_of_another_stft_are_refused(options):
+    geometry = {"n_fft": 256, "win_length": 128, **options}
+    bins = geometry["n_fft"] // 2 + 1
+    features = VocoderFeatures("linear", 8000, hop_length=32, **geometry)
+    network = SMALL(num_bins=bins, n_fft=2 * (bins - 1)) if "n_fft" not in options else SMALL()
+    with pytest.raises(ValueError, match=r"win_length=256|num_bins=129"):
+        Vocoder(network, features)
