@@ -60,7 +60,20 @@ def refinement_text(result: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def render(result: Mapping[str, Any]) -> str:
+def step_text(steps: Mapping[str, Any]) -> list[str]:
+    """Time of training steps."""
+    listed = ", ".join(
+        f"{row['network']} {row['wall_ms_per_sound']:.1f} ({row['memory_mib']:.0f} MiB)"
+        for row in steps["rows"]
+    )
+    return [
+        f"A training step of 64 sounds (drawn, rendered, learned from), ms a sound and memory of "
+        f"the program: {listed}. `{steps['command']}`, commit {steps['commit'][:8]}, "
+        f"{steps['date'][:10]}, {steps['device']}; no accelerator was measured."
+    ]
+
+
+def render(result: Mapping[str, Any], steps: Mapping[str, Any]) -> str:
     """The whole section."""
     origin = (
         f"`python experiments/evaluate_inversynth.py {result['model']} --out DIR` (its result.json "
@@ -70,5 +83,6 @@ def render(result: Mapping[str, Any]) -> str:
         "from the paper's own synthesizer, whose filter, envelope and note-off it leaves open."
     )
     return "\n\n".join(
-        "\n".join(lines) for lines in (score_table(result), refinement_text(result), [origin])
+        "\n".join(lines)
+        for lines in (score_table(result), refinement_text(result), [origin], step_text(steps))
     )

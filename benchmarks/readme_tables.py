@@ -161,7 +161,11 @@ def main() -> None:
     updated = replace(updated, "spectrograms", layers)
     updated = replace(updated, "filters", readme_filters.render(load("filters")))
     updated = replace(updated, "vocoders", readme_vocoders.render(load("vocoder_quality")))
-    updated = replace(updated, "inversynth", readme_inversynth.render(load("inversynth")))
+    updated = replace(
+        updated,
+        "inversynth",
+        readme_inversynth.render(*map(load, ("inversynth", "inversynth_steps"))),
+    )
     updated = replace(updated, "streaming", readme_streaming.render(load("streaming")))
     if options.check:
         sys.exit(0 if updated == text else "README.md: the measured tables are out of date")
