@@ -21,6 +21,26 @@ def timed(operation: Operation, burst: int) -> tuple[float, float]:
     return (time.perf_counter() - start) / burst, (time.process_time() - used) / burst
 
 
+def median_times(operation: Operation, calls: int) -> tuple[float, float]:
+    """Median seconds and processor seconds per call, after two calls to settle.
+
+    Args:
+        operation: complete when it returns.
+        calls: that are timed.
+    """
+    operation()
+    operation()
+    wall, processor = zip(*(timed_once(operation) for _ in range(calls)), strict=True)
+    return statistics.median(wall), statistics.median(processor)
+
+
+def timed_once(operation: Operation) -> tuple[float, float]:
+    """Seconds and processor seconds of one call."""
+    start, used = time.perf_counter(), time.process_time()
+    operation()
+    return time.perf_counter() - start, time.process_time() - used
+
+
 def compare(
     ours: Operation, peer: Operation, *, pairs: int, audio_s: float, burst: int | None = None
 ) -> dict[str, float]:

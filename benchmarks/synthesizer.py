@@ -19,7 +19,6 @@ import argparse
 import concurrent.futures
 import functools
 import multiprocessing
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -28,6 +27,7 @@ import common
 import jax
 import jax.numpy as jnp
 import numpy as np
+import paired
 import scipy.signal
 
 from isincnet_jax.synth.parameters import values_from_levels
@@ -41,19 +41,6 @@ WAVES = (
     functools.partial(scipy.signal.sawtooth, width=0.5),
     scipy.signal.square,
 )
-
-
-def timed(operation: Callable[[], Any], calls: int) -> tuple[float, float]:
-    """Median seconds and processor seconds per call, after two to settle."""
-    jax.block_until_ready(operation())
-    jax.block_until_ready(operation())
-    wall, processor = [], []
-    for _ in range(calls):
-        start, used = time.perf_counter(), time.process_time()
-        jax.block_until_ready(operation())
-        wall.append(time.perf_counter() - start)
-        processor.append(time.process_time() - used)
-    return statistics.median(wall), statistics.median(processor)
 
 
 def random_values(batch: int) -> jax.Array:
@@ -129,7 +116,8 @@ def two_processes(batch: int, calls: int) -> dict[str, Any]:
 
 
 def measure(name: str, make: Callable[[int], Callable[[], Any]], batch: int, calls: int) -> dict:
-    wall, processor = timed(make(batch), calls)
+    operation = make(batch)
+    wall, processor = paired.median_times(lambda: jax.block_until_ready(operation()), calls)
     return {
         "operation": name,
         "batch": batch,

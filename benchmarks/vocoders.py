@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +26,7 @@ import common
 import jax
 import jax.numpy as jnp
 import numpy as np
+import paired
 from jax import lax
 
 from isincnet_jax.dsp import upsampling
@@ -58,19 +58,6 @@ def random_variables(model: Any, features: jax.Array) -> Any:
     )
 
 
-def timed(operation: Callable[[], Any], calls: int) -> tuple[float, float]:
-    """Median seconds and processor seconds per call, after two to settle."""
-    jax.block_until_ready(operation())
-    jax.block_until_ready(operation())
-    wall, processor = [], []
-    for _ in range(calls):
-        start, used = time.perf_counter(), time.process_time()
-        jax.block_until_ready(operation())
-        wall.append(time.perf_counter() - start)
-        processor.append(time.process_time() - used)
-    return statistics.median(wall), statistics.median(processor)
-
-
 def measure(name: str, *, seconds: float, calls: int) -> dict[str, Any]:
     model = MODELS[name]
     frames = 1 + int(seconds * RATE) // HOP
@@ -81,7 +68,9 @@ def measure(name: str, *, seconds: float, calls: int) -> dict[str, Any]:
     start = time.perf_counter()
     run = jax.jit(model.apply).lower(variables, features).compile()
     compiled = time.perf_counter() - start
-    wall, processor = timed(lambda: run(variables, features), calls)
+    wall, processor = paired.median_times(
+        lambda: jax.block_until_ready(run(variables, features)), calls
+    )
     audio = frames * HOP / RATE
     size = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
     return {
@@ -119,6 +108,10 @@ def two_polyphase_convolutions(sequence: jax.Array, kernel: jax.Array) -> jax.Ar
     return convolve(sequence, both).reshape(sequence.shape[0], -1, kernel.shape[2])
 
 
+def _complete(function: Callable[..., Any], *arguments: Any) -> None:
+    jax.block_until_ready(function(*arguments))
+
+
 def measure_upsampling(*, seconds: float, calls: int) -> list[list[Any]]:
     rng = np.random.default_rng(common.SEED)
     widths = (2050, *CNNVocoder().widths)
@@ -129,8 +122,8 @@ def measure_upsampling(*, seconds: float, calls: int) -> list[list[Any]]:
         kernel = jnp.asarray(rng.standard_normal((3, inputs, outputs)), jnp.float32)
         row: list[Any] = [f"{inputs} -> {outputs}", time_steps]
         for way in ways:
-            run = functools.partial(jax.jit(way), sequence, kernel)
-            row.append(1e3 * timed(run, calls)[1])
+            run = functools.partial(_complete, jax.jit(way), sequence, kernel)
+            row.append(1e3 * paired.median_times(run, calls)[1])
         rows.append(row)
         time_steps *= 2
     return rows

@@ -199,6 +199,16 @@ def with_weights_of(folder: str, state: train_state.TrainState) -> train_state.T
     return state.replace(params=params)  # type: ignore[attr-defined]
 
 
+def best_state(checkpoints: Checkpoints, state: train_state.TrainState) -> train_state.TrainState:
+    """The state of the best checkpoint; the last one if none has been evaluated."""
+    checkpoints.wait()
+    best = checkpoints.best_step
+    if best is None:
+        return state
+    restored = checkpoints.restore(state, step=best)
+    return state if restored is None else restored.state
+
+
 def git_commit() -> str:
     """The commit of the code, with "+" if there are changes; "unknown" outside a checkout."""
 

@@ -35,14 +35,14 @@ from isincnet_jax.models.inversynth import InverSynth, TrainedInverSynth
 from isincnet_jax.pretrained import model_kinds
 from isincnet_jax.pretrained.inversynth import export_inversynth, load_inversynth
 from isincnet_jax.training import parallel
-from isincnet_jax.training.checkpoints import CheckpointError, Checkpoints
+from isincnet_jax.training.checkpoints import CheckpointError
 from isincnet_jax.training.compiled import CompiledStep
 from isincnet_jax.training.loop import fit
 from isincnet_jax.training.parameter_estimation import make_estimation_step
 from isincnet_jax.training.state import TrainState, create_state, model_variables
 
 from command_line import run_command
-from compose import build_loop, build_optimizer, open_run, with_weights_of
+from compose import best_state, build_loop, build_optimizer, open_run, with_weights_of
 from inversynth_data import Data, build_data
 from inversynth_scores import Evaluator
 from process import Stop
@@ -100,7 +100,7 @@ def train_inversynth(config: ml_collections.ConfigDict) -> int:
             return stop.status
         if log is not None:
             memory = None if step.memory is None else step.memory._asdict()
-            best = _best(checkpoints, state)
+            best = best_state(checkpoints, state)
             _finish(config, module, best, data, {**meta, "memory": memory})
     return 0
 
@@ -173,16 +173,6 @@ def build_step(
 def _held_out(config: ml_collections.ConfigDict, data: Data, split: Any) -> Any:
     fields = config.evaluation
     return data.held_out(split, fields[f"{split}_clips"], fields.batch_size)
-
-
-def _best(checkpoints: Checkpoints, state: TrainState) -> TrainState:
-    """The state of the best checkpoint; the last one if none has been evaluated."""
-    checkpoints.wait()
-    best = checkpoints.best_step
-    if best is None:
-        return state
-    restored = checkpoints.restore(state, step=best)
-    return state if restored is None else restored.state
 
 
 def _finish(

@@ -27,7 +27,6 @@ import ml_collections
 from isincnet_jax.models.vocoder import TrainedVocoder
 from isincnet_jax.pretrained.vocoders import export_vocoder, load_vocoder
 from isincnet_jax.training import parallel
-from isincnet_jax.training.checkpoints import Checkpoints
 from isincnet_jax.training.logs import RunLog
 from isincnet_jax.training.loop import fit
 from isincnet_jax.training.state import TrainState
@@ -35,7 +34,7 @@ from isincnet_jax.training.vocoding import generator_variables
 
 import vocoder_kinds
 from command_line import run_command
-from compose import Data, build_data, build_loop, open_run, with_weights_of
+from compose import Data, best_state, build_data, build_loop, open_run, with_weights_of
 from process import Stop
 from vocoder_kinds import Built
 from vocoder_scores import Evaluator, WholeClips
@@ -89,7 +88,7 @@ def train_vocoder(config: ml_collections.ConfigDict) -> int:
             return stop.status
         if log is not None:
             memory = None if step.memory is None else step.memory._asdict()
-            _finish(config, built, _best(checkpoints, state), data, {**meta, "memory": memory})
+            _finish(config, built, best_state(checkpoints, state), data, {**meta, "memory": memory})
     return 0
 
 
@@ -115,16 +114,6 @@ def _evaluation(built: Built, clips: WholeClips, log: RunLog | None) -> Any:
         return evaluator.scores(variables, clips)
 
     return evaluate
-
-
-def _best(checkpoints: Checkpoints, state: TrainState) -> TrainState:
-    """The state of the best checkpoint; the last one if none has been evaluated."""
-    checkpoints.wait()
-    best = checkpoints.best_step
-    if best is None:
-        return state
-    restored = checkpoints.restore(state, step=best)
-    return state if restored is None else restored.state
 
 
 def _finish(

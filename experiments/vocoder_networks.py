@@ -96,18 +96,23 @@ def _istftnet(config: ml_collections.ConfigDict) -> Parts:
     return Parts(network, features, config_loss(config))
 
 
-def _phase_gradient(config: ml_collections.ConfigDict) -> Parts:
+def _geometry(
+    config: ml_collections.ConfigDict, features: VocoderFeatures, *, learns: str
+) -> dict[str, int]:
+    """Bins and STFT of a network that learns something else than waveforms."""
+    model = config.model
     if config.adversary.enabled:
         raise ValueError(
-            "adversary.enabled=True: discriminators judge waveforms; phase_gradient learns phases"
+            f"adversary.enabled=True: discriminators judge waveforms; {model.kind} learns {learns}"
         )
-    features, model = config_features(config), config.model
+    stft = {name: model[name] for name in ("n_fft", "win_length", "hop_length")}
+    return {"num_bins": features.num_bins, **stft}
+
+
+def _phase_gradient(config: ml_collections.ConfigDict) -> Parts:
+    features = config_features(config)
     network = PhaseGradientVocoder(
-        num_bins=features.num_bins,
-        n_fft=model.n_fft,
-        win_length=model.win_length,
-        hop_length=model.hop_length,
-        **_attributes(model.phase_gradient),
+        **_geometry(config, features, learns="phases"), **_attributes(config.model.phase_gradient)
     )
 
     def unlikely(vocoder: Vocoder, waveform: jax.Array) -> jax.Array:
@@ -142,17 +147,9 @@ def _learns(method: Callable[[Vocoder, jax.Array], jax.Array]) -> Any:
 
 
 def _magnitude(config: ml_collections.ConfigDict) -> Parts:
-    if config.adversary.enabled:
-        raise ValueError(
-            "adversary.enabled=True: discriminators judge waveforms; magnitude learns magnitudes"
-        )
-    features, model = config_features(config), config.model
+    features = config_features(config)
     network = MagnitudeVocoder(
-        num_bins=features.num_bins,
-        n_fft=model.n_fft,
-        win_length=model.win_length,
-        hop_length=model.hop_length,
-        **_attributes(model.magnitude),
+        **_geometry(config, features, learns="magnitudes"), **_attributes(config.model.magnitude)
     )
 
     def magnitudes(waveform: jax.Array) -> jax.Array:

@@ -95,9 +95,15 @@ class ConvNeXtVocoder(nn.Module):
 
     def __post_init__(self) -> None:
         """Checks the arguments."""
-        checks.check_positive_integers(num_bins=self.num_bins, width=self.width, n_fft=self.n_fft)
-        checks.check_positive_integers(num_blocks=self.num_blocks, expansion=self.expansion)
-        checks.check_positive_integers(hop_length=self.hop_length, taps=self.taps)
+        checks.check_positive_integers(num_bins=self.num_bins, n_fft=self.n_fft)
+        checks.check_positive_integers(hop_length=self.hop_length)
+        blocks.check_trunk(
+            width=self.width,
+            num_blocks=self.num_blocks,
+            expansion=self.expansion,
+            taps=self.taps,
+            enter_taps=self.enter_taps,
+        )
         vocoder_features.check_compression(self.compression, self.floor)
         win_length = fourier.checked_win_length(self.win_length, self.n_fft)
         fourier.stft_window(self.window, win_length, self.n_fft)
@@ -106,8 +112,6 @@ class ConvNeXtVocoder(nn.Module):
                 f"hop_length={self.hop_length} is more than half of the window of {win_length} "
                 f"samples: the inverse would have gaps; use at most {win_length // 2}"
             )
-        if self.taps % 2 == 0 or self.enter_taps < 1 or self.enter_taps % 2 == 0:
-            raise ValueError(f"taps={self.taps}, enter_taps={self.enter_taps} must be odd")
         self._check_prediction()
         super().__post_init__()
 

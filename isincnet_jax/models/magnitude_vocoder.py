@@ -70,9 +70,15 @@ class MagnitudeVocoder(nn.Module):
 
     def __post_init__(self) -> None:
         """Checks the arguments."""
-        checks.check_positive_integers(num_bins=self.num_bins, width=self.width, n_fft=self.n_fft)
-        checks.check_positive_integers(num_blocks=self.num_blocks, expansion=self.expansion)
-        checks.check_positive_integers(hop_length=self.hop_length, taps=self.taps)
+        checks.check_positive_integers(num_bins=self.num_bins, n_fft=self.n_fft)
+        checks.check_positive_integers(hop_length=self.hop_length)
+        blocks.check_trunk(
+            width=self.width,
+            num_blocks=self.num_blocks,
+            expansion=self.expansion,
+            taps=self.taps,
+            enter_taps=self.enter_taps,
+        )
         vocoder_features.check_compression("log", self.floor)
         win_length = fourier.checked_win_length(self.win_length, self.n_fft)
         phase_gradient.window_gamma(self.window, win_length)
@@ -81,12 +87,9 @@ class MagnitudeVocoder(nn.Module):
                 f"n_fft={self.n_fft}, win_length={win_length}, hop_length={self.hop_length}: use "
                 "an even n_fft and a hop of at most half the window"
             )
-        if self.taps % 2 == 0 or self.enter_taps < 1 or self.enter_taps % 2 == 0:
-            raise ValueError(f"taps={self.taps}, enter_taps={self.enter_taps} must be odd")
         if self.iterations < 0:
             raise ValueError(f"iterations={self.iterations} must be 0 or more")
-        if jnp.dtype(self.dtype) not in (jnp.float32, jnp.float64):
-            raise ValueError(f"dtype={jnp.dtype(self.dtype).name}: phases need float32 or float64")
+        blocks.check_wide(self.dtype)
         super().__post_init__()
 
     @property

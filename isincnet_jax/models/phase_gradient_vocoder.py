@@ -110,8 +110,7 @@ class PhaseGradientVocoder(nn.Module):
         for name, count in counts.items():
             if not isinstance(count, int) or count < 0:
                 raise ValueError(f"{name}={count} must be an integer, 0 or more")
-        if jnp.dtype(self.dtype) not in (jnp.float32, jnp.float64):
-            raise ValueError(f"dtype={jnp.dtype(self.dtype).name}: phases need float32 or float64")
+        blocks.check_wide(self.dtype)
         if not 0 <= self.bin_trust <= 1:
             raise ValueError(f"bin_trust={self.bin_trust} must be 0 to 1")
         if self.num_bins != self.n_fft // 2 + 1:
@@ -200,12 +199,10 @@ class PhaseGradientVocoder(nn.Module):
     def spectrum(
         self,
         features: Float[Array, "batch frames bins"],
-        beliefs: PhaseBeliefs | None = None,
     ) -> Complex[jax.Array, "batch frames phases"]:
         """Every ``every``-th bin of the features with its phase, as of :func:`.fourier.stft`."""
         features = self._checked(features)
-        if beliefs is None:
-            beliefs = self.beliefs(features)
+        beliefs = self.beliefs(features)
         level = phase_propagation.relative_level(features)[..., :: self.every]
         directions = phase_propagation.propagate(
             level,
@@ -224,7 +221,6 @@ class PhaseGradientVocoder(nn.Module):
         *,
         length: int | None = None,
         train: bool = False,
-        beliefs: PhaseBeliefs | None = None,
     ) -> Waveform:
         """Waveform of linear magnitudes.
 
@@ -233,7 +229,6 @@ class PhaseGradientVocoder(nn.Module):
             length: samples; ``frames * hop_length`` if None. A clip of n samples has ``1 + n //
                 hop_length`` frames: give n to get as many samples.
             train: has no effect; every vocoder takes it.
-            beliefs: of the same features, if they are there already.
 
         Returns:
             [batch, length], ``dtype``.
@@ -247,7 +242,7 @@ class PhaseGradientVocoder(nn.Module):
         length = frames * self.hop_length if length is None else length
         if frames == 1:  # nothing to integrate; the parameters are made all the same
             features = jnp.concatenate([features, features], axis=1)
-        found = self.spectrum(features, beliefs)[:, :frames]
+        found = self.spectrum(features)[:, :frames]
         geometry: Any = {
             "hop_length": self.hop_length,
             "win_length": self.window_samples,

@@ -15,6 +15,7 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.dsp import fourier, overlap, phase, vocoder_features
+from isincnet_jax.layers import checks
 from isincnet_jax.layers.refiner import ConvNeXtBlock, FrameNorm
 from isincnet_jax.typing import Array, Waveform
 
@@ -26,6 +27,20 @@ def sequence_conv(width: int, taps: int, **options: Any) -> nn.Conv:
     """``nn.Conv`` over [batch, time, channels] with zeros beyond the ends and Xavier's start."""
     options = {"kernel_init": _xavier, "padding": "SAME", **options}
     return nn.Conv(width, (taps,), **options)
+
+
+def check_trunk(*, width: int, num_blocks: int, expansion: int, taps: int, enter_taps: int) -> None:
+    """Raises a ValueError for numbers that :func:`convnext_trunk` cannot have."""
+    checks.check_positive_integers(width=width, num_blocks=num_blocks, expansion=expansion)
+    checks.check_positive_integers(taps=taps)
+    if taps % 2 == 0 or enter_taps < 1 or enter_taps % 2 == 0:
+        raise ValueError(f"taps={taps}, enter_taps={enter_taps} must be odd")
+
+
+def check_wide(dtype: Any) -> None:
+    """Raises a ValueError unless a dtype has the precision that phases need."""
+    if jnp.dtype(dtype) not in (jnp.float32, jnp.float64):
+        raise ValueError(f"dtype={jnp.dtype(dtype).name}: phases need float32 or float64")
 
 
 def convnext_trunk(
