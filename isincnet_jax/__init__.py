@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 _EXPORTS = {
     "Analysis": "isincnet_jax.layers.analysis",
+    "BucketedCodec": "isincnet_jax.models.bucketing",
     "CFP": "isincnet_jax.layers.cfp",
     "CNNVocoder": "isincnet_jax.models.cnn_vocoder",
     "CQT": "isincnet_jax.layers.constant_q",
@@ -59,6 +60,7 @@ _EXPORTS = {
     "UpsampleConv": "isincnet_jax.layers.upsampling",
     "VQT": "isincnet_jax.layers.constant_q",
     "VocoderDiscriminator": "isincnet_jax.models.discriminators",
+    "bucket_length": "isincnet_jax.models.bucketing",
     "build_codec": "isincnet_jax.models.autoencoder",
     "check_spectrogram": "isincnet_jax.dsp.vocoder_features",
     "demo_waveform": "isincnet_jax.data.demo",
@@ -87,6 +89,7 @@ __all__ = [
     "STFT",
     "VQT",
     "Analysis",
+    "BucketedCodec",
     "CNNVocoder",
     "CQT1992v2",
     "CQT2010v2",
@@ -125,6 +128,7 @@ __all__ = [
     "UpsampleConv",
     "VocoderDiscriminator",
     "__version__",
+    "bucket_length",
     "build_codec",
     "check_spectrogram",
     "demo_waveform",
@@ -172,6 +176,7 @@ if TYPE_CHECKING:
     from isincnet_jax.layers.time_scale import PitchShift, TimeStretch
     from isincnet_jax.layers.upsampling import UpsampleConv
     from isincnet_jax.models.autoencoder import Codec, build_codec
+    from isincnet_jax.models.bucketing import BucketedCodec, bucket_length
     from isincnet_jax.models.cnn_vocoder import CNNVocoder
     from isincnet_jax.models.convnext_vocoder import ConvNeXtVocoder
     from isincnet_jax.models.discriminators import (

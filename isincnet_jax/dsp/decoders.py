@@ -114,32 +114,41 @@ def _first_frame(kernels: np.ndarray, hop_length: int, num_frames: int) -> int:
 
 
 def _block_system(
-    kernels: np.ndarray, hop_length: int, num_frames: int
+    kernels: np.ndarray, hop_length: int, num_frames: int, lead: int | None
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """A, E and the first frame for the block of samples [0, hop)."""
-    first = _first_frame(kernels, hop_length, num_frames)
+    """A, E and the lead, for the samples [-lead, hop - lead) around the newest of the frames."""
     matrix = analysis_matrix(kernels, hop_length=hop_length, num_frames=num_frames)
-    start = kernels.shape[1] // 2 - first * hop_length
-    seen = matrix.shape[1]
-    if start < 0 or start + hop_length > seen:
+    newest = kernels.shape[1] // 2 + (num_frames - 1) * hop_length
+    seen = range(matrix.shape[1])
+    frames_given, nearest = f"num_frames={num_frames}", "use more frames"
+    if lead is None:
+        first = _first_frame(kernels, hop_length, num_frames)
+        lead = (first + num_frames - 1) * hop_length
+    else:
+        columns = np.flatnonzero(np.any(matrix != 0.0, axis=0))
+        seen = range(int(columns[0]), int(columns[-1]) + 1)
+        frames_given += f" with lead={lead}"
+        least, most = newest + hop_length - 1 - seen[-1], newest - seen[0]
+        nearest = f"use lead={least} to {most}" if least <= most else nearest
+    start = newest - lead
+    if start not in seen or start + hop_length - 1 not in seen:
         raise ValueError(
-            f"num_frames={num_frames} do not span a block of hop_length={hop_length} samples; "
-            "use more frames"
+            f"{frames_given} do not span a block of hop_length={hop_length} samples; {nearest}"
         )
-    target = np.zeros((hop_length, seen))
+    target = np.zeros((hop_length, matrix.shape[1]))
     target[np.arange(hop_length), start + np.arange(hop_length)] = 1.0
-    return matrix, target, first
+    return matrix, target, lead
 
 
 def _as_kernels(
-    solution: np.ndarray, *, hop_length: int, num_frames: int, first: int, residual: float
+    solution: np.ndarray, *, hop_length: int, num_frames: int, lead: int, residual: float
 ) -> SynthesisKernels:
-    """Reorders W [hop, frames * channels] into kernels [channels, frames * hop]."""
+    """Reorders W [hop, frames * channels] into kernels [channels, whole hops]."""
     blocks = solution.reshape(hop_length, num_frames, -1)
     kernels = blocks[:, ::-1, :].transpose(2, 1, 0).reshape(blocks.shape[2], -1)
-    lead = (first + num_frames - 1) * hop_length
     gain = float(np.sqrt(np.sum(solution**2) / hop_length))
-    return SynthesisKernels(np.ascontiguousarray(kernels), lead, residual, gain)
+    aligned = aligned_to_hops(np.ascontiguousarray(kernels), lead=lead, hop_length=hop_length)
+    return aligned._replace(residual=residual, noise_gain=gain)
 
 
 def least_squares_decoder(
@@ -147,6 +156,7 @@ def least_squares_decoder(
     *,
     hop_length: int,
     num_frames: int,
+    lead: int | None = None,
     regularization: float = 1e-11,
     refinements: int = 12,
 ) -> SynthesisKernels:
@@ -156,23 +166,26 @@ def least_squares_decoder(
         kernels: analysis channels [channels, taps], centred at ``taps // 2``.
         hop_length: samples between frames.
         num_frames: frames that contribute to each block of output (J).
+        lead: samples that the newest of them emits before its own position: the block is
+            [-lead, hop - lead) around it. Small is early, at the price of noise gain. If None, the
+            frames lie evenly around the block.
         regularization: relative to the mean channel energy. The dial between exactness (small)
             and noise gain (large); with ``refinements=0`` the plain Tikhonov solution.
         refinements: see :func:`solve_left_inverse`.
 
     Returns:
-        Kernels of ``num_frames * hop`` taps. The residual tells whether the bank can be
-        inverted with so few frames.
+        Kernels of ``num_frames * hop`` taps, and zeros at their ends where ``lead`` is no whole
+        number of hops. The residual tells whether the bank can be inverted with so few frames.
 
     Raises:
         ValueError: if the frames do not span a block.
     """
-    matrix, target, first = _block_system(kernels, hop_length, num_frames)
+    matrix, target, lead = _block_system(kernels, hop_length, num_frames, lead)
     solution, residual = solve_left_inverse(
         matrix, target, regularization=regularization, refinements=refinements
     )
     return _as_kernels(
-        solution, hop_length=hop_length, num_frames=num_frames, first=first, residual=residual
+        solution, hop_length=hop_length, num_frames=num_frames, lead=lead, residual=residual
     )
 
 
@@ -181,6 +194,7 @@ def wiener_decoder(
     *,
     hop_length: int,
     num_frames: int,
+    lead: int | None = None,
     autocovariance: Float[np.ndarray, " lags"] | None = None,
     noise_variance: float | Float[np.ndarray, " channels"] = 1e-8,
 ) -> SynthesisKernels:
@@ -193,19 +207,20 @@ def wiener_decoder(
         kernels: analysis channels [channels, taps].
         hop_length: samples between frames.
         num_frames: frames that contribute to each block.
+        lead: see :func:`least_squares_decoder`.
         autocovariance: of the signal, lags 0, 1, ... (missing lags count as 0); white noise of
             variance 1 if None.
         noise_variance: of the coefficients, one number or one per channel, in the unit of
             ``autocovariance`` times the kernels'.
 
     Returns:
-        Kernels of ``num_frames * hop`` taps; ``residual`` is the root mean squared error of
+        Kernels as of :func:`least_squares_decoder`; ``residual`` is the root mean squared error of
         the decoder on such a signal, relative to its level, without the noise.
 
     Raises:
         ValueError: if the frames do not span a block.
     """
-    matrix, target, first = _block_system(kernels, hop_length, num_frames)
+    matrix, target, lead = _block_system(kernels, hop_length, num_frames, lead)
     lags = np.zeros(matrix.shape[1])
     given = np.asarray([1.0] if autocovariance is None else autocovariance, np.float64)
     count = min(len(given), len(lags))
@@ -222,7 +237,7 @@ def wiener_decoder(
     power = np.mean(np.einsum("ij,jk,ik->i", error, covariance, error, optimize=True))
     residual = float(np.sqrt(max(power, 0.0) / lags[0])) if lags[0] > 0 else 0.0
     return _as_kernels(
-        solution, hop_length=hop_length, num_frames=num_frames, first=first, residual=residual
+        solution, hop_length=hop_length, num_frames=num_frames, lead=lead, residual=residual
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import framing, kernels, shapes, uniform
+from isincnet_jax.dsp import framing, kernels, shapes, uniform_analysis
 from isincnet_jax.layers import design
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.typing import Spectrogram, Waveform
@@ -71,9 +71,8 @@ def apply_analysis(
     """Applies a spec's filters, by the cheapest exact way that the spec allows.
 
     Uniform banks are given by their window and go through folded DFTs
-    (:mod:`isincnet_jax.dsp.uniform`), all others through a strided convolution. (Splitting the
-    frames of other symmetric banks into even and odd parts halves the products but was measured
-    slower than the convolution, which needs no copy of the frames.)
+    (:mod:`isincnet_jax.dsp.uniform_analysis`), all others through a strided convolution: the rule
+    and what else was measured stand in :mod:`.algorithms`.
 
     Args:
         waveform: [..., time].
@@ -88,7 +87,7 @@ def apply_analysis(
     grid = design.frame_grid(spec, waveform.shape[-1])
     if filters.ndim == 1:
         bank = design.design_bank(spec)
-        return uniform.uniform_analysis(
+        return uniform_analysis.uniform_analysis(
             waveform,
             filters,
             num_bins=spec.num_bins,

@@ -23,6 +23,8 @@ _LONGEST_DUAL_FRAMES = 32
 
 DecoderKind = Literal["auto", "least_squares", "dual", "wiener", "free"]
 
+_POSITIONED = ("least_squares", "wiener")
+
 
 class NotInvertibleWarning(UserWarning):
     """A bank loses part of the signal; the best linear decoder is used instead."""
@@ -38,7 +40,13 @@ class DecoderSpec:
             "least_squares" (exact or an error), "dual" (canonical dual, cut), "wiener", or "free"
             (zeros, for weights that are loaded or learned from nothing).
         num_frames: frame taps; chosen if None.
-        first_frame: for "free", the first of those frames, relative to the block they emit.
+        first_frame: the first of those frames, relative to the block of ``hop_length`` samples
+            that they emit. "free" needs it; "least_squares" and "wiener" take it together with
+            ``num_frames``, and then solve those frames as they are, exact or not
+            (:attr:`SolvedDecoder.residual` tells), instead of frames evenly around the block.
+        lead: for "least_squares" and "wiener", in place of ``first_frame`` and finer: samples that
+            a frame emits before its own position, at most. Streams wait ``lead`` and what frames
+            look ahead.
         regularization: of the least squares, relative; larger lowers the noise gain of an
             ill-conditioned bank and the exactness with it.
         autocovariance: of the signal, for "wiener"; white noise if empty.
@@ -51,6 +59,7 @@ class DecoderSpec:
     regularization: float = 1e-11
     autocovariance: tuple[float, ...] = ()
     noise_variance: float | tuple[float, ...] = 1e-8
+    lead: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(DecoderKind):
@@ -60,6 +69,27 @@ class DecoderSpec:
             raise ValueError(f"num_frames={self.num_frames} must be at least 1")
         if self.kind == "free" and (self.num_frames is None or self.first_frame is None):
             raise ValueError("decoder kind='free' needs num_frames and first_frame")
+        self._check_position()
+
+    def _check_position(self) -> None:
+        given = [f"{n}={v}" for n in ("first_frame", "lead") if (v := getattr(self, n)) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{', '.join(given)}: both place the frames; give one of them")
+        if self.kind == "free" or not given:
+            return
+        if self.kind not in _POSITIONED:
+            raise ValueError(
+                f"{given[0]}: decoder kind={self.kind!r} places its frames itself; leave it out, "
+                f"or use kind={' or '.join(map(repr, _POSITIONED))}"
+            )
+        if self.num_frames is None:
+            raise ValueError(f"{given[0]} needs num_frames, the number of frames that it places")
+
+    def settled_lead(self, hop_length: int) -> int | None:
+        """``lead``, or what ``first_frame`` makes of it; None if neither is given."""
+        if self.first_frame is None:
+            return self.lead
+        return (self.first_frame + (self.num_frames or 1) - 1) * hop_length
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -128,7 +158,7 @@ def design_decoder(spec: FilterbankSpec, decoder: DecoderSpec | None = None) -> 
 def _design_decoder(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
     if decoder.kind == "free":
         return _free(spec, decoder)
-    if decoder.kind == "wiener":
+    if decoder.kind == "wiener" or decoder.settled_lead(spec.hop_length) is not None:
         return _solve(spec, decoder)
     if decoder.kind == "auto":
         if spec.tight:
@@ -153,9 +183,8 @@ def _solve(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
 
 def _free(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
     """Zeros in the shape that loaded or learned weights have."""
-    num_frames, first_frame = decoder.num_frames or 1, decoder.first_frame or 0
-    zeros = np.zeros((spec.num_channels, num_frames * spec.hop_length))
-    lead = (first_frame + num_frames - 1) * spec.hop_length
+    zeros = np.zeros((spec.num_channels, (decoder.num_frames or 1) * spec.hop_length))
+    lead = decoder.settled_lead(spec.hop_length) or 0
     return SolvedDecoder(design.read_only(zeros), lead, float("nan"), float("nan"), "free weights")
 
 
@@ -264,6 +293,7 @@ def solve_kernels(
             kernels,
             hop_length=hop_length,
             num_frames=count,
+            lead=decoder.settled_lead(hop_length),
             regularization=decoder.regularization,
         )
         if best is None or found.residual < best.residual:
@@ -287,6 +317,7 @@ def _wiener(
         kernels,
         hop_length=hop_length,
         num_frames=decoder.num_frames or 2 * -(-reach // (2 * hop_length)) + 4,
+        lead=decoder.settled_lead(hop_length),
         autocovariance=np.asarray(decoder.autocovariance) if decoder.autocovariance else None,
         noise_variance=noise,
     )

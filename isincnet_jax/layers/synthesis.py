@@ -12,7 +12,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import framing, uniform
+from isincnet_jax.dsp import framing, uniform_synthesis
 from isincnet_jax.layers import decoding, design
 from isincnet_jax.layers.analysis import COLLECTION
 from isincnet_jax.layers.decoding import DecoderSpec
@@ -48,7 +48,7 @@ def apply_synthesis(
     if edges is not None and edges.whole:
         return _solve_edge(spectrogram, edges.right, precision)
     synthesize = (
-        functools.partial(uniform.uniform_synthesis, num_bins=spec.num_bins)
+        functools.partial(uniform_synthesis.uniform_synthesis, num_bins=spec.num_bins)
         if weights.ndim == 1
         else framing.synthesize_frames
     )

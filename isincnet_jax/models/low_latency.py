@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import jax.numpy as jnp
-
-from isincnet_jax.dsp import streaming
-from isincnet_jax.dsp.decoders import SynthesisKernels
 from isincnet_jax.layers import checks, decoding, design
-from isincnet_jax.layers.analysis import COLLECTION
 from isincnet_jax.layers.decoding import DecoderSpec
 from isincnet_jax.layers.sincnet import SincNet
 from isincnet_jax.layers.spec import FilterbankSpec
@@ -24,12 +19,15 @@ def low_latency_codec(
     num_frames: int | None = None,
     name: str = "low latency",
 ) -> Codec:
-    """A codec with an exact decoder of low latency, solved in float64.
+    """A codec with an exact decoder of low latency, solved from the spec like any other.
 
     The decoders of other codecs use frames on both sides of the samples that they put out, for
     the least noise gain. This one uses the frames that end soonest. Of a causal bank, whose frames
     weigh their newest samples most, that costs next to no noise gain: 16 kHz, hop 125, complex, 128
-    bins need 124 samples (7.8 ms) instead of 249, with a noise gain of 14.5 instead of 14.2.
+    bins need 124 samples (7.8 ms) instead of 249, with a noise gain of 14.4 instead of 14.2.
+
+    It is a least-squares decoder with a ``lead``, see :class:`.decoding.DecoderSpec`; any SincNet
+    takes such a one.
 
     Args:
         spec: the bank, causal for the least latency; zero padding.
@@ -63,36 +61,28 @@ def low_latency_codec(
             f"total_latency={latency}: the sample after a frame's position waits for the next "
             f"frame; use total_latency >= hop_length - 1 = {hop - 1}"
         )
-    solved = _solve(spec, latency - trail, num_frames)
-    frames = solved.kernels.shape[1] // hop
-    decoder = DecoderSpec("free", num_frames=frames, first_frame=solved.lead // hop - frames + 1)
-    codec = build_codec(SincNet(spec, decoder), name=name)
-    filters = {**codec.variables[COLLECTION]}
-    filters["synthesis"] = {"synthesis": jnp.asarray(solved.kernels, codec.model.dtype)}
-    return Codec(codec.model, {**codec.variables, COLLECTION: filters}, name)
+    decoder = _find_decoder(spec, latency - trail, num_frames)
+    return build_codec(SincNet(spec, decoder), name=name)
 
 
-def _solve(spec: FilterbankSpec, lead: int, num_frames: int | None) -> SynthesisKernels:
-    bank, hop = design.design_bank(spec), spec.hop_length
-    reach = max(bank.lead, bank.trail)
-    center = bank.kernels.shape[1] // 2
-    kernels = bank.kernels[:, center - min(reach, center) :][:, : 2 * reach + 1]
-    least = max(1, -(-(lead - bank.lead) // hop) + 1)  # to see a block at all
-    counts = [num_frames] if num_frames is not None else [n for n in _TRIED_FRAMES if n >= least]
-    best: SynthesisKernels | None = None
-    for count in counts or [least]:
-        found = streaming.least_latency_decoder(
-            kernels, hop_length=hop, lead=lead, num_frames=count
-        )
-        if best is None or found.residual < best.residual:
-            best = found
-        if found.residual <= _SOLVED_RESIDUAL:
+def _find_decoder(spec: FilterbankSpec, lead: int, num_frames: int | None) -> DecoderSpec:
+    """The decoder of so little lead with the fewest frames that are exact, or with those given."""
+    bank = design.design_bank(spec)
+    if num_frames is not None:
+        return DecoderSpec("least_squares", num_frames=num_frames, lead=lead)
+    least = max(1, -(-(lead - bank.lead) // spec.hop_length) + 1)  # to see a block at all
+    found: list[tuple[float, DecoderSpec]] = []
+    for count in [n for n in _TRIED_FRAMES if n >= least] or [least]:
+        decoder = DecoderSpec("least_squares", num_frames=count, lead=lead)
+        residual = decoding.design_decoder(spec, decoder).residual
+        found.append((residual, decoder))
+        if residual <= _SOLVED_RESIDUAL:
             break
-    assert best is not None
-    if num_frames is None and not best.residual <= decoding.EXACT_RESIDUAL:
+    residual, decoder = min(found, key=lambda pair: pair[0])
+    if not residual <= decoding.EXACT_RESIDUAL:
         raise ValueError(
-            f"total_latency={lead + bank.trail}: the best decoder found errs by "
-            f"{best.residual:.1e} of the signal; use a larger total_latency or more bins, or name "
-            "num_frames to take what they give"
+            f"total_latency={lead + bank.trail}: the best decoder found errs by {residual:.1e} of "
+            "the signal; use a larger total_latency or more bins, or name num_frames to take what "
+            "they give"
         )
-    return best
+    return decoder

@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isincnet_jax.dsp import decoders, framing, kernels, uniform
+from isincnet_jax.dsp import (
+    decoders,
+    framing,
+    kernels,
+    uniform,
+    uniform_analysis,
+    uniform_synthesis,
+)
 
 
 def dense_analysis(window, *, num_bins):
@@ -39,7 +46,7 @@ def direct_analysis(waveform, window, *, num_bins, hop_length, grid, padding):
     return coefficients
 
 
-@settings(max_examples=12)
+@settings(max_examples=24)
 @given(
     hop_length=st.integers(2, 9),
     num_bins=st.integers(2, 9),
@@ -47,10 +54,11 @@ def direct_analysis(waveform, window, *, num_bins, hop_length, grid, padding):
     causal=st.booleans(),
     padding=st.sampled_from(["zeros", "reflect"]),
     length=st.integers(1, 40),
+    method=st.sampled_from([None, *uniform.METHODS]),
     seed=st.integers(0, 99),
 )
 def test_analysis_is_the_direct_sum(
-    x64, hop_length, num_bins, half_taps, causal, padding, length, seed
+    x64, hop_length, num_bins, half_taps, causal, padding, length, method, seed
 ):
     rng = np.random.default_rng(seed)
     window = rng.uniform(0.1, 1.0, 2 * half_taps + 1)
@@ -63,13 +71,14 @@ def test_analysis_is_the_direct_sum(
     waveform = rng.standard_normal(length)
     analyse = jax.jit(
         functools.partial(
-            uniform.uniform_analysis,
+            uniform_analysis.uniform_analysis,
             num_bins=num_bins,
             hop_length=hop_length,
             grid=grid,
             lead=lead,
             trail=trail,
             padding=padding,
+            method=method,
         )
     )
     found = analyse(jnp.asarray(waveform), jnp.asarray(window))
@@ -89,7 +98,7 @@ def direct_synthesis(spectrogram, bank, *, hop_length, lead, first_frame, length
     return output
 
 
-@settings(max_examples=16)
+@settings(max_examples=32)
 @given(
     hop_length=st.integers(1, 7),
     num_bins=st.integers(2, 9),
@@ -98,10 +107,11 @@ def direct_synthesis(spectrogram, bank, *, hop_length, lead, first_frame, length
     first_frame=st.integers(-4, 1),
     num_frames=st.integers(1, 8),
     length=st.integers(1, 40),
+    method=st.sampled_from([None, *uniform.METHODS]),
     seed=st.integers(0, 99),
 )
 def test_synthesis_is_the_direct_sum(
-    x64, hop_length, num_bins, before, after, first_frame, num_frames, length, seed
+    x64, hop_length, num_bins, before, after, first_frame, num_frames, length, method, seed
 ):
     rng = np.random.default_rng(seed)
     dual = rng.standard_normal((before + after) * hop_length)
@@ -112,9 +122,11 @@ def test_synthesis_is_the_direct_sum(
         "first_frame": first_frame,
         "length": length,
     }
-    found = jax.jit(functools.partial(uniform.uniform_synthesis, num_bins=num_bins, **options))(
-        jnp.asarray(spectrogram), jnp.asarray(dual)
-    )
+    found = jax.jit(
+        functools.partial(
+            uniform_synthesis.uniform_synthesis, num_bins=num_bins, method=method, **options
+        )
+    )(jnp.asarray(spectrogram), jnp.asarray(dual))
     # The inverse DFT without 1 / N: bins 0 and N / 2 once, the others with their mirror images.
     offset = np.arange(len(dual)) - before * hop_length
     phase = 2 * np.pi * np.outer(np.arange(num_bins), offset) / (2 * (num_bins - 1))
@@ -135,7 +147,7 @@ def test_leading_axes_are_kept(leading, rng):
     window = np.hanning(11)[1:-1].astype(np.float32)
     grid = framing.frame_grid(20, hop_length=4, lead=4, trail=4, padding="zeros")
     waveform = rng.standard_normal((*leading, 20)).astype(np.float32)
-    spectrogram = uniform.uniform_analysis(
+    spectrogram = uniform_analysis.uniform_analysis(
         jnp.asarray(waveform),
         jnp.asarray(window),
         num_bins=5,
@@ -146,7 +158,7 @@ def test_leading_axes_are_kept(leading, rng):
         padding="zeros",
     )
     assert spectrogram.shape == (*leading, grid.num_frames, 10)
-    again = uniform.uniform_synthesis(
+    again = uniform_synthesis.uniform_synthesis(
         spectrogram,
         jnp.ones(8, jnp.float32),
         num_bins=5,
@@ -221,7 +233,7 @@ def test_dual_that_reaches_no_sample_of_some_residue_is_reported():
 
 def test_dual_of_broken_hops_is_refused():
     with pytest.raises(ValueError, match="must be multiples of hop_length=4"):
-        uniform.uniform_synthesis(
+        uniform_synthesis.uniform_synthesis(
             jnp.zeros((3, 10)),
             jnp.zeros(9),
             num_bins=5,
