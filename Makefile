@@ -42,6 +42,8 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/exactness.py
 	$(BIN)/python benchmarks/tokens.py
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/operations.py
+	$(BIN)/python benchmarks/hour.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/resilience.py --kills 20
 	$(BIN)/python benchmarks/phase.py

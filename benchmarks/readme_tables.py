@@ -16,6 +16,7 @@ from typing import Any
 
 import readme_filters
 import readme_inversynth
+import readme_operations
 import readme_spectrograms
 import readme_streaming
 import readme_training
@@ -167,6 +168,8 @@ def main() -> None:
         readme_inversynth.render(*map(load, ("inversynth", "inversynth_steps"))),
     )
     updated = replace(updated, "streaming", readme_streaming.render(load("streaming")))
+    speed = readme_operations.render(load("operations"), load("hour"))
+    updated = replace(updated, "operations", speed)
     if options.check:
         sys.exit(0 if updated == text else "README.md: the measured tables are out of date")
     README.write_text(updated)

@@ -14,17 +14,15 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 from typing import Any
-
-# Before PyTorch's OpenMP is loaded: its idle threads would spin on the cores of the other side.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import common
 import jax
 import jax.numpy as jnp
 import numpy as np
 from paired import Operation, compare
+from program import Program
+from torch_peers import torch_device
 
 from isincnet_jax.dsp import sinc_bands
 from isincnet_jax.layers.sinc_conv import SincConv
@@ -38,14 +36,7 @@ def torch_peer(waveform: np.ndarray, stride: int) -> Operation:
     """SincConv_fast's forward pass: filters from the two parameters, then the convolution."""
     import torch
 
-    on_gpu = jax.default_backend() != "cpu"
-    if on_gpu and not torch.cuda.is_available():
-        raise SystemExit("PyTorch has no accelerator where JAX has one")
-    device = "cuda" if on_gpu else "cpu"
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-    if not on_gpu:
-        torch.set_num_threads(min(2, os.cpu_count() or 1))
+    device = torch_device()
     low_hz, band_hz = sinc_bands.initial_parameters(
         FILTERS, scale="mel_htk", low_hz=30, high_hz=RATE / 2 - 100
     )
@@ -67,19 +58,18 @@ def torch_peer(waveform: np.ndarray, stride: int) -> Operation:
             middle = 2 * (high - low)
             filters = torch.cat([left, middle, torch.flip(left, dims=[1])], dim=1) / middle
             frames = torch.nn.functional.conv1d(clips, filters[:, None], stride=stride)
-        if on_gpu:
+        if device == "cuda":
             torch.cuda.synchronize()
         return frames
 
     return run
 
 
-def our_layer(waveform: np.ndarray, stride: int) -> Operation:
+def our_layer(waveform: np.ndarray, stride: int) -> Program:
     layer = SincConv(num_filters=FILTERS, kernel_size=TAPS, sample_rate=RATE, stride=stride)
     clips = jax.device_put(waveform)
     variables = layer.init(jax.random.key(common.SEED), jnp.zeros((1, TAPS), jnp.float32))
-    apply = jax.jit(layer.apply)
-    return lambda: jax.block_until_ready(apply(variables, clips))
+    return Program(layer.apply, variables, clips)
 
 
 def check_equal(ours: Operation, peer: Operation) -> float:

@@ -7,20 +7,18 @@ import contextlib
 import importlib
 import importlib.util
 import io
-import os
 import pkgutil
 from collections.abc import Callable
 from multiprocessing.pool import ThreadPool
 from typing import Any, NamedTuple
-
-# Before PyTorch's OpenMP is loaded: its idle threads would spin on the cores of the other side.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.signal
 from paired import Operation
+from program import Program
+from torch_peers import torch_device
 
 Builder = Callable[[], Operation]
 
@@ -60,27 +58,27 @@ def layer(module: str, name: str, **options: Any) -> Any:
     raise ImportError(f"no layer {name} in isincnet_jax.layers")
 
 
-def run_ours(model: Any, *inputs: Any, method: str | None = None, **keywords: Any) -> Operation:
+def run_ours(model: Any, *inputs: Any, method: str | None = None, **keywords: Any) -> Program:
     """The jitted layer with its variables as inputs, as a user would call it."""
     variables = model.init(jax.random.key(0), *inputs, method=method, **keywords)
-    apply = jax.jit(lambda v, *args: model.apply(v, *args, method=method, **keywords))
-    return lambda: jax.block_until_ready(apply(variables, *inputs))
+    return Program(
+        lambda v, *args: model.apply(v, *args, method=method, **keywords), variables, *inputs
+    )
 
 
-def train_ours(model: Any, waveform: jax.Array) -> Operation:
+def train_ours(model: Any, waveform: jax.Array) -> Program:
     """Loss and gradient with respect to all parameters; there must be some."""
     variables = model.init(jax.random.key(0), waveform[:1])
     if not jax.tree.leaves(variables.get("params", {})):
         raise ValueError(f"{type(model).__name__} has nothing to train")
 
-    @jax.jit
     def step(params: Any, x: jax.Array) -> Any:
         def loss(params: Any) -> jax.Array:
             return jnp.mean(jnp.abs(model.apply({**variables, "params": params}, x)) ** 2)
 
         return jax.value_and_grad(loss)(params)
 
-    return lambda: jax.block_until_ready(step(variables["params"], waveform))
+    return Program(step, variables["params"], waveform)
 
 
 class Peers:
@@ -99,10 +97,9 @@ class Peers:
 
     @property
     def torch(self) -> Any:
-        """PyTorch on all cores."""
+        """PyTorch."""
         import torch
 
-        torch.set_num_threads(os.cpu_count() or 1)
         return torch
 
     @property
@@ -114,8 +111,25 @@ class Peers:
         return importlib.import_module("nnAudio.features")
 
     def tensor(self, array: Any) -> Any:
-        """A PyTorch copy of an array."""
+        """A PyTorch copy of an array, on the processor."""
         return self.torch.from_numpy(np.array(array))
+
+    def placed(self, array: Any) -> Any:
+        """A PyTorch copy of an array, on the device that JAX uses."""
+        return self.tensor(array).to(torch_device())
+
+    def finished(self, run: Operation) -> Operation:
+        """The operation without gradients, complete when it returns."""
+        on_gpu = torch_device() == "cuda"
+
+        def operation() -> Any:
+            with self.torch.no_grad():
+                result = run()
+            if on_gpu:
+                self.torch.cuda.synchronize()
+            return result
+
+        return operation
 
     def refuse_slow(self, name: str) -> None:
         """Raises for the layer of nnAudio whose design takes minutes, unless it was asked for."""
@@ -133,13 +147,9 @@ class Peers:
         def build() -> Operation:
             self.refuse_slow(name)
             model = self.quiet(lambda: getattr(self.nnaudio, name)(**options))
-            values = self.tensor(self.clips if inputs is None else inputs())
-
-            def operation() -> Any:
-                with self.torch.no_grad():
-                    return model(values, **(call or {}))
-
-            return operation
+            model = model.to(torch_device())
+            values = self.placed(self.clips if inputs is None else inputs())
+            return self.finished(lambda: model(values, **(call or {})))
 
         return build
 
@@ -148,15 +158,16 @@ class Peers:
 
         def build() -> Operation:
             model = self.quiet(lambda: getattr(self.nnaudio, name)(**options))
+            model = model.to(torch_device())
             if not any(p.requires_grad for p in model.parameters()):
                 raise ValueError(f"nnAudio's {name} has nothing to train")
-            values = self.tensor(self.clips)
+            values = self.placed(self.clips)
 
             def operation() -> Any:
                 model.zero_grad(set_to_none=True)
                 loss = (model(values) ** 2).mean()
                 loss.backward()
-                return loss
+                return loss.item()  # waits for an accelerator
 
             return operation
 

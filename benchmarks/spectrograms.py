@@ -62,8 +62,9 @@ from spectrogram_peers import (
 
 
 def make_rows(clips: np.ndarray) -> dict[str, Row]:
-    """All comparisons by name."""
+    """All comparisons by name, on clips [batch, time] at 22.05 kHz."""
     on_device = jax.device_put(clips)
+    length = clips.shape[-1]
     peers = Peers(clips)
     geometry = {"n_fft": N_FFT, "hop_length": HOP}
     options = {"sample_rate": RATE, **geometry}
@@ -87,36 +88,34 @@ def make_rows(clips: np.ndarray) -> dict[str, Row]:
         return jnp.asarray(make().swapaxes(-1, -2))
 
     def torch_stft() -> Operation:
-        torch, values = peers.torch, peers.tensor(clips)
-        window = torch.hann_window(N_FFT)
-        return lambda: torch.stft(
-            values, N_FFT, HOP, window=window, pad_mode="reflect", return_complex=True
+        torch, values = peers.torch, peers.placed(clips)
+        window = peers.placed(torch.hann_window(N_FFT))
+        return peers.finished(
+            lambda: torch.stft(
+                values, N_FFT, HOP, window=window, pad_mode="reflect", return_complex=True
+            )
         )
 
     def torch_magnitude() -> Operation:
         complex_stft = torch_stft()
-        return lambda: complex_stft().abs()
+        return peers.finished(lambda: complex_stft().abs())
 
     def torch_mel() -> Operation:
-        torch, magnitudes = peers.torch, torch_magnitude()
+        magnitudes = torch_magnitude()
         weights = importlib.import_module("librosa").filters.mel(sr=RATE, n_fft=N_FFT, n_mels=128)
-        filters = torch.from_numpy(weights)
-        return lambda: filters @ magnitudes() ** 2
+        filters = peers.placed(weights)
+        return peers.finished(lambda: filters @ magnitudes() ** 2)
 
     def torch_istft() -> Operation:
-        torch, values = peers.torch, peers.tensor(spectrum())
-        window = torch.hann_window(N_FFT)
-        return lambda: torch.istft(values, N_FFT, HOP, window=window, length=LENGTH)
+        torch, values = peers.torch, peers.placed(spectrum())
+        window = peers.placed(torch.hann_window(N_FFT))
+        return peers.finished(lambda: torch.istft(values, N_FFT, HOP, window=window, length=length))
 
     def their_inverse() -> Operation:
         model = peers.quiet(lambda: peers.nnaudio.iSTFT(**theirs, verbose=False))
-        values = peers.torch.view_as_real(peers.tensor(spectrum())).contiguous()
-
-        def operation() -> Any:
-            with peers.torch.no_grad():
-                return model(values, onesided=True, length=LENGTH)
-
-        return operation
+        values = peers.torch.view_as_real(peers.placed(spectrum())).contiguous()
+        model = model.to(values.device)
+        return peers.finished(lambda: model(values, onesided=True, length=length))
 
     quiet = {"verbose": False}
     band = {"freq_scale": "log", "fmin": 50.0, "fmax": 6000.0}
@@ -148,11 +147,11 @@ def make_rows(clips: np.ndarray) -> dict[str, Row]:
             lambda: run_ours(
                 layer("inverse_stft", "InverseSTFT", **geometry),
                 frames_first(spectrum),
-                length=LENGTH,
+                length=length,
             ),
             {
                 **peers.librosa(
-                    lambda m, x: m.istft(x, hop_length=HOP, length=LENGTH), inputs=spectrum
+                    lambda m, x: m.istft(x, hop_length=HOP, length=length), inputs=spectrum
                 ),
                 "torch": torch_istft,
                 "nnAudio": their_inverse,
@@ -203,7 +202,7 @@ def make_rows(clips: np.ndarray) -> dict[str, Row]:
             lambda: run_ours(
                 layer("griffin_lim", "GriffinLim", **geometry, n_iter=32),
                 frames_first(magnitude),
-                length=LENGTH,
+                length=length,
             ),
             {
                 **peers.librosa(
@@ -251,7 +250,7 @@ def make_rows(clips: np.ndarray) -> dict[str, Row]:
         {
             **peers.librosa(
                 lambda m, x: m.icqt(
-                    x, sr=RATE, hop_length=HOP, fmin=FMIN, bins_per_octave=12, length=LENGTH
+                    x, sr=RATE, hop_length=HOP, fmin=FMIN, bins_per_octave=12, length=length
                 ),
                 inputs=lambda: importlib.import_module("librosa").cqt(clips, **THEIR_CQT),
             ),
@@ -287,23 +286,18 @@ def _librosax_cqt(peers: Peers) -> Builder:
 def _our_inverse_cqt(waveform: jax.Array) -> Operation:
     model = layer("invertible_cqt", "InvertibleCQT", **INVERTIBLE)
     coefficients = run_ours(model, waveform)()
-    decode = jax.jit(lambda c: model.apply({}, c, length=LENGTH, method="decode"))
+    decode = jax.jit(lambda c: model.apply({}, c, length=waveform.shape[-1], method="decode"))
     return lambda: jax.block_until_ready(decode(coefficients))
 
 
 def _nnaudio2_inverse(peers: Peers, clips: np.ndarray) -> Operation:
     features = importlib.import_module("nnAudio2.features.cqt")
     options = {**THEIR_CQT, "verbose": False}
+    values = peers.placed(clips)
     forward = peers.quiet(lambda: features.CQT1992v2(**options, output_format="Complex"))
-    inverse = peers.quiet(lambda: features.iCQT(**options))
-    with peers.torch.no_grad():
-        coefficients = forward(peers.tensor(clips))
-
-    def operation() -> Any:
-        with peers.torch.no_grad():
-            return inverse(coefficients, length=LENGTH)
-
-    return operation
+    inverse = peers.quiet(lambda: features.iCQT(**options)).to(values.device)
+    coefficients = peers.finished(lambda: forward.to(values.device)(values))()
+    return peers.finished(lambda: inverse(coefficients, length=clips.shape[-1]))
 
 
 def run_speed(

@@ -7,12 +7,11 @@ A B, ...), each with two calls to settle and a burst of eight; idle OpenMP threa
 spinning, so that neither side steals the other's cores. Printed are both medians and the median
 of the ratios pair by pair, peer over ours: above 1 we are faster.
 
-The PyTorch peers have the geometry of the reference and its two operations: for encoding, reflect
-padding and one ``F.conv1d`` with 501 taps and stride 125, with
-256 stacked real kernels (the kindest form) or with complex64 kernels (what the reference
-stores); for decoding, ``Conv1d`` over three frames. Our decoder reads four frames (the causal
-one 20) and is exact; the reference's three are not. The mel preset has three times the
-reference's bins: beside the reference geometry it also meets a convolution with its own kernels.
+The PyTorch peers have the geometry of the reference and its two operations (``torch_peers.py``):
+501 taps at stride 125, 256 stacked real kernels or complex64 ones, a decoder of three frames. Our
+decoder reads four frames (the causal one 20) and is exact; the reference's three are not. The mel
+preset has three times the reference's bins: beside the reference geometry it also meets a
+convolution with its own kernels.
 """
 
 from __future__ import annotations
@@ -25,15 +24,13 @@ import sys
 import tempfile
 from typing import Any
 
-# Before PyTorch's OpenMP is loaded: its idle threads would spin on the cores of the other side.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 import common
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from paired import Operation, compare, timed
+from paired import Operation, compare
+from roofline import product_gflops
+from torch_peers import TorchPeers, stacked
 
 import isincnet_jax as isn
 from isincnet_jax.dsp import framing
@@ -61,79 +58,6 @@ assert np.max(np.abs(decoded - clip)) < 1e-4
 end = time.perf_counter()
 print(ready - start, end - ready, end - start)
 """
-
-
-class TorchPeers:
-    """The reference's operations in PyTorch, on the device that JAX uses."""
-
-    def __init__(self, waveform: np.ndarray) -> None:
-        import torch
-
-        self.torch = torch
-        on_cpu = jax.default_backend() == "cpu"
-        if not on_cpu and not torch.cuda.is_available():
-            raise ImportError("PyTorch has no accelerator where JAX has one")
-        self.device = "cpu" if on_cpu else "cuda"
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
-        torch.set_num_threads(min(2, os.cpu_count() or 1) if on_cpu else torch.get_num_threads())
-        torch.manual_seed(common.SEED)
-        self.waveform = self._tensor(waveform)[:, None, :]
-
-    def _tensor(self, array: np.ndarray) -> Any:
-        return self.torch.from_numpy(np.array(array)).to(self.device)
-
-    def _finished(self, run: Operation) -> Operation:
-        def operation() -> Any:
-            with self.torch.no_grad():
-                result = run()
-            if self.device == "cuda":
-                self.torch.cuda.synchronize()
-            return result
-
-        return operation
-
-    def _padded(self, taps: int) -> Any:
-        half = taps // 2
-        return self.torch.nn.functional.pad(self.waveform, (half, half), mode="reflect")
-
-    def encode_real(self, kernels: np.ndarray, hop_length: int) -> Operation:
-        """One convolution with stacked real kernels [channels, taps]."""
-        weight = self._tensor(kernels.astype(np.float32))[:, None, :]
-        convolve = self.torch.nn.functional.conv1d
-        return self._finished(
-            lambda: convolve(self._padded(kernels.shape[1]), weight, stride=hop_length)
-        )
-
-    def encode_complex(self, kernels: np.ndarray, hop_length: int) -> Operation:
-        """A complex convolution, then the real part stacked on the imaginary one."""
-        weight = self._tensor(kernels.astype(np.complex64))[:, None, :]
-        convolve = self.torch.nn.functional.conv1d
-
-        def run() -> Any:
-            padded = self._padded(kernels.shape[1]).to(self.torch.complex64)
-            frames = convolve(padded, weight, stride=hop_length)
-            return self.torch.cat([frames.real, frames.imag], dim=1)
-
-        return self._finished(run)
-
-    def decode(self, channels: int, hop_length: int) -> Operation:
-        """A convolution over three frames and a reshape to blocks of ``hop_length`` samples."""
-        layer = self.torch.nn.Conv1d(channels, hop_length, 3, padding=1, bias=False)
-        layer = layer.to(self.device)
-        frames = self.torch.randn(BATCH, channels, LENGTH // hop_length, device=self.device)
-
-        def run() -> Any:
-            return layer(frames).transpose(1, 2).reshape(BATCH, -1)
-
-        return self._finished(run)
-
-
-def stacked(spec: isn.FilterbankSpec) -> np.ndarray:
-    """The real channels of a bank, [channels, taps]."""
-    kernels = spec.design_kernels()
-    parts = [kernels.real, kernels.imag] if spec.component == "complex" else [kernels.real]
-    return np.concatenate(parts)
 
 
 def xla_encode(spec: isn.FilterbankSpec, waveform: jax.Array) -> Operation:
@@ -221,18 +145,6 @@ def run_comparisons(pairs: int) -> tuple[list[dict[str, Any]], list[str]]:
     return rows, skipped
 
 
-def matrix_ceiling(size: int = 2048, rounds: int = 15) -> float:
-    """GFLOP/s of a float32 matrix product at full precision."""
-    left, right = jax.random.normal(jax.random.key(common.SEED), (2, size, size))
-    product = jax.jit(lambda a, b: jnp.dot(a, b, precision=lax.Precision.HIGHEST))
-
-    def run() -> Any:
-        return jax.block_until_ready(product(left, right))
-
-    run()
-    return 2e-9 * size**3 / statistics.median(timed(run, BURST)[0] for _ in range(rounds))
-
-
 def _fresh(code: str, cache: str) -> list[float]:
     environment = {**os.environ, "ISINCNET_CACHE_DIR": cache}
     done = subprocess.run(
@@ -273,9 +185,9 @@ def main() -> None:
     args = parser.parse_args()
     load_before = common.load_average()
     startup = {} if args.skip_startup else startup_times()
-    ceiling_before = matrix_ceiling()
+    ceiling_before = product_gflops()
     rows, skipped = run_comparisons(args.pairs)
-    ceiling = (ceiling_before, matrix_ceiling())
+    ceiling = (ceiling_before, product_gflops())
     common.print_table(
         f"{BATCH} x {DURATION_S} s at {RATE} Hz, float32, {args.pairs} pairs; ratio = peer / ours",
         ["", "", "peer", "ours ms", "peer ms", "ratio", "quartiles", "ours x real time", "peer"],

@@ -16,7 +16,6 @@ The pipelines are timed alone, reading the crops of gtzan_mini (synthetic music 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 import tempfile
@@ -25,13 +24,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-# Before PyTorch's OpenMP is loaded: its idle threads would spin on the cores of the other side.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 import common
 import jax
 import jax.numpy as jnp
 import numpy as np
+from torch_peers import torch_device
 
 import isincnet_jax as isn
 from isincnet_jax.data import corpora, pipeline
@@ -46,15 +43,16 @@ from isincnet_jax.training.augmentation import AugmentationSpec
 BATCH, RATE, CROP_S = 8, 16_000, 5
 LENGTH = RATE * CROP_S
 SPEC = isn.FilterbankSpec(shape="none")
+DECODER_FRAMES = 3
 AUGMENTATION = AugmentationSpec(reversal=0.5, polarity=0.5, silent_items=1)
 WEIGHTS = {"l1": 1.0, "l2": 1.0, "log_stft": 1.0, "energy": 0.0}
 
 Steps = Callable[[Iterator[np.ndarray], int], None]
 
 
-def our_steps(*, spec: isn.FilterbankSpec = SPEC, draw: Any = None, placed: Any = None) -> Steps:
-    """A function that trains for some steps, waiting for the last."""
-    decoder = isn.DecoderSpec("free", num_frames=3, first_frame=-1)
+def our_step(spec: isn.FilterbankSpec = SPEC, *, draw: Any = None) -> tuple[Any, Any]:
+    """The compiled step over all devices, and the state it starts from, one copy per device."""
+    decoder = isn.DecoderSpec("free", num_frames=DECODER_FRAMES, first_frame=-1)
     model = isn.SincNet(spec, decoder, learnable_decoder=True)
     optimizer = optimizers.make_optimizer(optimizers.OptimizerSpec(weight_decay=1e-4))
     variables = model.init(jax.random.key(common.SEED), jnp.zeros((1, spec.hop_length)))
@@ -69,7 +67,13 @@ def our_steps(*, spec: isn.FilterbankSpec = SPEC, draw: Any = None, placed: Any 
             draw=draw,
         )
     )
-    held = {"state": parallel.replicate(state)}
+    return step, parallel.replicate(state)
+
+
+def our_steps(*, spec: isn.FilterbankSpec = SPEC, draw: Any = None, placed: Any = None) -> Steps:
+    """A function that trains for some steps, waiting for the last."""
+    step, state = our_step(spec, draw=draw)
+    held = {"state": state}
 
     def run(batches: Iterator[np.ndarray], count: int) -> None:
         metrics = {}
@@ -87,18 +91,22 @@ def torch_steps(*, complex_kernels: bool = False) -> Steps | None:
     """The same in PyTorch, or None without it."""
     try:
         import torch
-    except ImportError:
-        print("skipped the peer: PyTorch is not installed")
+
+        device = torch_device()
+    except ImportError as error:
+        print(f"skipped the peer: {error}")
         return None
-    torch.set_num_threads(os.cpu_count() or 1)
     torch.manual_seed(common.SEED)
     functional = torch.nn.functional
-    kernels = torch.from_numpy(np.array(design.design_bank(SPEC).kernels, np.float32))[:, None]
+    kernels = torch.from_numpy(np.array(design.design_bank(SPEC).kernels, np.float32))[:, None].to(
+        device
+    )
     stored = torch.complex(kernels[: SPEC.num_bins], kernels[SPEC.num_bins :])
     half, hop = SPEC.taps // 2, SPEC.hop_length
-    decoder = torch.nn.Conv1d(SPEC.num_channels, hop, 3, padding=1, bias=False)
+    decoder = torch.nn.Conv1d(SPEC.num_channels, hop, DECODER_FRAMES, padding=1, bias=False)
+    decoder = decoder.to(device)
     optimizer = torch.optim.AdamW(decoder.parameters(), lr=1e-3, weight_decay=1e-4)
-    window = torch.hann_window(1001)
+    window = torch.hann_window(1001, device=device)
 
     def reconstruct(clips: Any) -> Any:
         padded = functional.pad(clips[:, None], (half, half), mode="reflect")
@@ -116,15 +124,15 @@ def torch_steps(*, complex_kernels: bool = False) -> Steps | None:
         return torch.log1p(spectrum.abs())
 
     def augment(clips: Any) -> Any:
-        flips = torch.rand(len(clips)) < 0.5
+        flips = torch.rand(len(clips), device=device) < 0.5
         clips = torch.where(flips[:, None], clips.flip(1), clips)
-        clips = clips * (1 - 2 * (torch.rand(len(clips), 1) < 0.5).float())
+        clips = clips * (1 - 2 * (torch.rand(len(clips), 1, device=device) < 0.5).float())
         clips[0] = 0
         return clips
 
     def run(batches: Iterator[np.ndarray], count: int) -> None:
         for _ in range(count):
-            clips = augment(torch.from_numpy(next(batches)))
+            clips = augment(torch.from_numpy(next(batches)).to(device))
             decoded = reconstruct(clips)
             loss = functional.l1_loss(decoded, clips) + functional.mse_loss(decoded, clips)
             loss = loss + functional.l1_loss(log_magnitude(decoded), log_magnitude(clips))

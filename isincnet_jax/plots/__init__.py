@@ -11,9 +11,11 @@ from isincnet_jax.plots.cumulative import plot_cumulative_response
 from isincnet_jax.plots.drawing import pixels
 from isincnet_jax.plots.filterbank import plot_filterbank
 from isincnet_jax.plots.movement import plot_filter_movement
+from isincnet_jax.plots.roofline import MeasuredOperation, plot_roofline
 from isincnet_jax.plots.spectrograms import plot_magnitude, plot_spectrogram
 
 __all__ = [
+    "MeasuredOperation",
     "animate_filters",
     "band_kernels",
     "pixels",
@@ -21,5 +23,6 @@ __all__ = [
     "plot_filter_movement",
     "plot_filterbank",
     "plot_magnitude",
+    "plot_roofline",
     "plot_spectrogram",
 ]
