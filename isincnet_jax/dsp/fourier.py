@@ -13,7 +13,7 @@ import scipy.signal
 from jax import lax
 from jaxtyping import Complex, Float
 
-from isincnet_jax.dsp import centering, formats, framing, overlap
+from isincnet_jax.dsp import centering, formats, frame_mapping, overlap
 from isincnet_jax.typing import Array, Waveform
 
 _BLOCK_SAMPLES = 1 << 20
@@ -91,7 +91,7 @@ def windowed_frames(
 ) -> Float[jax.Array, "... frames n_fft"]:
     """All frames of a padded signal, multiplied by the window; whole arrays in memory."""
     (n_fft,) = taper.shape
-    (frames,) = framing.map_frames(
+    (frames,) = frame_mapping.map_frames(
         lambda rows: (rows * taper,),
         padded,
         num_frames=(padded.shape[-1] - n_fft) // hop_length + 1,

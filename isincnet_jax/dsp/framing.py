@@ -12,7 +12,6 @@ kernels ``g`` is the adjoint of such a one, ``y[m] = sum_t sum_c S[t, c] g_c[m -
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -23,7 +22,6 @@ from jaxtyping import Float
 
 from isincnet_jax.typing import Array, Padding
 
-_MOST_SLICES = 32
 _LONGEST_STRIDED = 1 << 24
 
 
@@ -87,8 +85,19 @@ def pad_for_frames(
     lead: int,
     trail: int,
     padding: Padding,
+    least: int = 0,
 ) -> Float[Array, "... padded"]:
     """Extends a waveform so that its sample 0 becomes the first sample of its first frame.
+
+    Args:
+        waveform: [..., time].
+        grid: the frames.
+        hop_length: samples between frames.
+        lead: samples that a frame reaches before its position.
+        trail: samples that it reaches after it.
+        padding: how the waveform continues.
+        least: smallest length of the result with "zeros", see
+            :func:`.frame_mapping.mapped_length`.
 
     Returns:
         [..., (num_frames - 1) hop + lead + trail + 1]; samples beyond the last frame's reach
@@ -98,8 +107,8 @@ def pad_for_frames(
     length = waveform.shape[-1]
     left = lead - grid.first * hop_length
     total = (grid.num_frames - 1) * hop_length + lead + trail + 1
-    right = total - left - length
     if padding == "zeros":
+        right = max(total, least) - left - length
         # Not lax.pad, which compares every index with the ends and is slower to read, too.
         before, after = (
             jnp.zeros((*waveform.shape[:-1], max(count, 0)), waveform.dtype)
@@ -107,6 +116,7 @@ def pad_for_frames(
         )
         kept = waveform[..., max(-left, 0) : length + min(right, 0)]
         return jnp.concatenate([before, kept, after], axis=-1)
+    right = total - left - length
     index = np.arange(length)
     source = np.pad(index, (left, max(right, 0)), mode="reflect" if length > 1 else "edge")
     return jnp.concatenate(
@@ -183,55 +193,6 @@ def correlate_blocks(
     blocks = jnp.reshape(whole, (-1, rows, hop_length))
     frames = _convolve(blocks, by_block, stride=1, precision=precision)
     return frames.reshape((*padded.shape[:-1], *frames.shape[1:]))
-
-
-def map_frames(
-    function: Callable[[Array], tuple[Array, ...]],
-    padded: Float[Array, "... padded"],
-    *,
-    num_frames: int,
-    taps: int,
-    hop_length: int,
-) -> tuple[Array, ...]:
-    """Applies a function to overlapping frames, without a gather.
-
-    Frames that lie a whole number of frame lengths apart tile the signal, so all frames with
-    the same index modulo ``ceil(taps / hop)`` are one reshaped slice. The function runs on
-    each slice, where compilers turn it into one loop over contiguous memory; the results are
-    interleaved. Frames that overlap more than 32-fold are gathered instead.
-
-    Args:
-        function: frames [..., n, taps] to arrays [..., n, any]; acts on each frame alone.
-        padded: the signal; frame t starts at sample ``t * hop_length``.
-        num_frames: frames.
-        taps: samples per frame.
-        hop_length: samples between frames.
-
-    Returns:
-        The function's arrays for all frames, [..., num_frames, any].
-    """
-    *batch, length = padded.shape
-    phases = -(-taps // hop_length)
-    if phases > _MOST_SLICES:
-        index = np.arange(num_frames)[:, None] * hop_length + np.arange(taps)
-        return function(jnp.take(padded, jnp.asarray(index), axis=-1, mode="clip"))
-    per_phase = -(-num_frames // phases)
-    row = phases * hop_length
-    needed = (phases - 1) * hop_length + per_phase * row
-    keep = [(0, 0)] * len(batch)
-    extended = jnp.pad(padded, [*keep, (0, max(needed - length, 0))])
-    # The barriers keep the padding out of the loops over frames, and those out of the products.
-    extended = lax.optimization_barrier(extended)
-    results = []
-    for phase in range(phases):
-        start = phase * hop_length
-        rows = extended[..., start : start + per_phase * row]
-        results.append(function(rows.reshape((*batch, per_phase, row))[..., :taps]))
-    stacked = [
-        jnp.stack(parts, axis=-2).reshape((*batch, per_phase * phases, -1))[..., :num_frames, :]
-        for parts in zip(*results, strict=True)
-    ]
-    return tuple(lax.optimization_barrier(stacked))
 
 
 def rows_for_blocks(

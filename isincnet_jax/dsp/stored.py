@@ -16,9 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 
-def with_stored(
-    function: Callable[..., Any], *arrays: Any, witness: jax.Array | Any, only_cpu: bool = False
-) -> Any:
+def with_stored(function: Callable[..., Any], *arrays: Any, witness: jax.Array | Any) -> Any:
     """``function(*arrays)``, with the arrays in memory before the function's loops begin.
 
     On CPUs the function is the branch of a conditional that is always taken; elsewhere it follows
@@ -29,7 +27,6 @@ def with_stored(
         *arrays: its arguments.
         witness: a finite number [] that the compiler does not know, say a filter's first tap. The
             result is NaN where it is infinite or NaN.
-        only_cpu: no barrier elsewhere.
     """
 
     def conditional(witness: jax.Array, *arrays: jax.Array) -> Any:
@@ -40,6 +37,7 @@ def with_stored(
         return lax.cond(jnp.abs(witness) < jnp.inf, function, undefined, *arrays)
 
     def plain(witness: jax.Array, *arrays: jax.Array) -> Any:
-        return function(*(arrays if only_cpu else lax.optimization_barrier(arrays)))
+        del witness
+        return function(*lax.optimization_barrier(arrays))
 
     return lax.platform_dependent(witness, *arrays, cpu=conditional, default=plain)

@@ -21,7 +21,6 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import decoders
 from isincnet_jax.typing import Array
 
 
@@ -177,48 +176,3 @@ def reflection_after(signal: Float[np.ndarray, "... time"], count: int) -> Any:
     """The ``count`` samples after a signal that is reflected at its last sample."""
     length = signal.shape[-1]
     return signal[..., length - 1 - count : length - 1][..., ::-1]
-
-
-def least_latency_decoder(
-    kernels: Float[np.ndarray, "channels taps"],
-    *,
-    hop_length: int,
-    lead: int,
-    num_frames: int,
-    regularization: float = 1e-11,
-) -> decoders.SynthesisKernels:
-    """The least-squares decoder whose kernels reach ``lead`` samples before their frame, no more.
-
-    The samples ``[-lead, hop - lead)`` around the newest frame are solved from that frame and the
-    ``num_frames - 1`` before it, see :mod:`.decoders`.
-
-    Args:
-        kernels: analysis channels [channels, taps], centred at ``taps // 2``.
-        hop_length: samples between frames.
-        lead: at least ``hop_length - 1`` less the samples that the kernels reach ahead.
-        num_frames: frames that contribute to each sample at most.
-        regularization: see :func:`.decoders.solve_left_inverse`.
-
-    Returns:
-        Kernels whose ends are zeros where whole hops ask for more taps; the residual tells
-        whether so few frames invert the bank.
-
-    Raises:
-        ValueError: if some sample is in none of the frames.
-    """
-    matrix = decoders.analysis_matrix(kernels, hop_length=hop_length, num_frames=num_frames)
-    # Sample 0 is the position of the newest frame, the last of the matrix.
-    start = kernels.shape[1] // 2 + (num_frames - 1) * hop_length - lead
-    seen = np.flatnonzero(np.any(matrix != 0.0, axis=0))
-    if start < seen[0] or start + hop_length - 1 > seen[-1]:
-        raise ValueError(
-            f"lead={lead}, num_frames={num_frames}: these frames do not see all of a block of "
-            f"hop_length={hop_length} samples; use a larger lead or more frames"
-        )
-    target = np.zeros((hop_length, matrix.shape[1]))
-    target[np.arange(hop_length), start + np.arange(hop_length)] = 1.0
-    solution, _ = decoders.solve_left_inverse(matrix, target, regularization=regularization)
-    blocks = solution.reshape(hop_length, num_frames, -1)[:, ::-1]
-    found = blocks.transpose(2, 1, 0).reshape(blocks.shape[2], -1)
-    aligned = decoders.aligned_to_hops(found, lead=lead, hop_length=hop_length)
-    return decoders.measured(aligned, kernels, hop_length=hop_length)

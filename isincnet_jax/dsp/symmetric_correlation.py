@@ -101,7 +101,9 @@ def correlate(
         return _convolve(clips, filters, hop_length, dilation, precision)
 
     def folded(clips: jax.Array, filters: jax.Array) -> jax.Array:
-        return _correlate_folded(clips, filters, hop_length, symmetry, precision)
+        return correlate_folded(
+            clips, filters, hop_length=hop_length, symmetry=symmetry, precision=precision
+        )
 
     short, long = hop_length <= _LONGEST_STACKED_HOP, 2 * hop_length > taps
     large = taps >= _FEWEST_TAPS and channels >= _FEWEST_CHANNELS
@@ -126,17 +128,30 @@ def _convolve(
     )
 
 
-def _correlate_folded(
-    clips: jax.Array, kernels: jax.Array, hop: int, symmetry: Symmetry, precision: Any
-) -> jax.Array:
-    """Frames [clips, frames, channels] by folded products, block by block if there are many."""
+def correlate_folded(
+    clips: Float[jax.Array, "clips padded"],
+    kernels: Float[jax.Array, "channels taps"],
+    *,
+    hop_length: int,
+    symmetry: Symmetry,
+    precision: lax.PrecisionLike = lax.Precision.HIGHEST,
+) -> Float[jax.Array, "clips frames channels"]:
+    """:func:`correlate` by folded products wherever it runs, block by block if they are many.
+
+    Args:
+        clips: [clips, padded].
+        kernels: [channels, taps].
+        hop_length: samples between frames.
+        symmetry: "even" or "even_odd", as there.
+        precision: of the products on accelerators.
+    """
     channels, taps = kernels.shape
-    count = (clips.shape[-1] - taps) // hop + 1
-    group = _group(hop, taps)
+    count = (clips.shape[-1] - taps) // hop_length + 1
+    group = _group(hop_length, taps)
     rows = max(_BLOCK_VALUES // (-(-group.frames // 2) * channels), 1)
     if group.frames == 1 or count <= rows * group.frames:
-        return _fold_at_once(clips, kernels, hop, symmetry, precision)
-    return _fold_in_blocks(clips, kernels, hop, symmetry, precision)
+        return _fold_at_once(clips, kernels, hop_length, symmetry, precision)
+    return _fold_in_blocks(clips, kernels, hop_length, symmetry, precision)
 
 
 def _rows_of(signal: jax.Array, *, step: int, width: int, count: int) -> jax.Array:

@@ -17,52 +17,43 @@ from __future__ import annotations
 import functools
 from typing import Literal, TypeAlias
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from isincnet_jax.dsp.decoders import SynthesisKernels
-from isincnet_jax.typing import Array
 
 Method: TypeAlias = Literal["folded", "mirrored", "fft"]
 """How the DFT of a frame is computed. "folded": its even and its odd part times a cosine and a sine
 matrix, ``2 num_bins^2`` products. "mirrored": these once more split, by the mirror image of the
-frequencies, ``num_bins^2``. "fft": a fast transform."""
+frequencies, ``num_bins^2``; for synthesis only. "fft": a fast transform."""
 
-METHODS: tuple[Method, ...] = ("folded", "mirrored", "fft")
-
-_FEWEST_MIRRORED = 256
 _FEWEST_TRANSFORMED = 257
+_HARDEST_PERIOD = 100
 
 
 def choose_method(num_bins: int, *, operation: Literal["analysis", "synthesis"]) -> Method:
     """The fastest way on CPUs, as measured by ``benchmarks/algorithms.py``.
 
     A fast transform takes time in proportion to N times the sum of the prime factors of N =
-    2 (num_bins - 1).
+    2 (num_bins - 1), but to 100 N at most, since large primes are transformed as convolutions.
 
-    * Analysis: "fft" if that is at most ``num_bins^2``, the products of "mirrored". Else
-      "mirrored" from 256 bins on, where half the products outweigh one more pass over the frames,
-      and "folded" below.
-    * Synthesis: "fft" from 257 bins on if that is at most ``num_bins^2 / 2``, else "mirrored",
-      since synthesis passes over its coefficients anyway.
+    * Analysis: "fft" if that is at most ``num_bins^2``, else "folded".
+    * Synthesis: "fft" from 257 bins on if that is at most ``num_bins^2 / 4``, else "mirrored",
+      since synthesis passes over its coefficients anyway. (An analysis so split was no faster than
+      "folded" below 256 bins, by one more pass over the frames, and slower than "fft" above.)
 
     Example:
-        >>> [choose_method(bins, operation="analysis") for bins in (128, 257, 510)]
-        ['folded', 'fft', 'mirrored']
-        >>> [choose_method(bins, operation="synthesis") for bins in (128, 257, 510)]
+        >>> [choose_method(bins, operation="analysis") for bins in (128, 257, 512)]
+        ['folded', 'fft', 'fft']
+        >>> [choose_method(bins, operation="synthesis") for bins in (128, 257, 512)]
         ['mirrored', 'fft', 'mirrored']
     """
     period = 2 * (num_bins - 1)
-    transform = period * _sum_of_factors(period)
-    mirrored = products_per_frame(num_bins, "mirrored")
-    if operation == "synthesis":
-        fast = num_bins >= _FEWEST_TRANSFORMED and 2 * transform <= mirrored
-        return "fft" if fast else "mirrored"
-    if transform <= mirrored:
-        return "fft"
-    return "mirrored" if num_bins >= _FEWEST_MIRRORED else "folded"
+    transform = period * min(_sum_of_factors(period), _HARDEST_PERIOD)
+    if operation == "analysis":
+        return "fft" if transform <= num_bins**2 else "folded"
+    fast = num_bins >= _FEWEST_TRANSFORMED and 4 * transform <= num_bins**2
+    return "fft" if fast else "mirrored"
 
 
 def _sum_of_factors(number: int) -> int:
@@ -162,13 +153,3 @@ def dft_matrices(num_bins: int, first: int, last: int) -> tuple[np.ndarray, np.n
     sine = np.sin(turns)
     sine[2 * phase % period == 0] = 0.0
     return np.cos(turns), sine
-
-
-def interleave(even: Array, odd: Array, size: int) -> jax.Array:
-    """``size`` values [..., size] of which every second is from [..., n] and [..., n or n - 1]."""
-    missing = even.shape[-1] - odd.shape[-1]
-    if missing:
-        odd = jnp.pad(odd, [(0, 0)] * (odd.ndim - 1) + [(0, missing)])
-    # Compilers turn a last axis of two into one store of both, where a stack is two strided ones.
-    pairs = jnp.where(np.array([True, False]), even[..., None], odd[..., None])
-    return jnp.reshape(pairs, (*even.shape[:-1], -1))[..., :size]

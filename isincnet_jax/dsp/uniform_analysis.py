@@ -1,17 +1,14 @@
 """Analysis with a uniform bank: the windowed frame, folded modulo N, and its DFT.
 
 The folded frame is split into its even and its odd part, which meet a cosine and a sine matrix of
-half the size: eight times less arithmetic than the direct sum for a window of 2 N taps. Mirroring
-time once more around N / 4, ``m -> N / 2 - m``, changes the sign of every second frequency, so
-that sums and differences of a part and its mirror image meet matrices of a quarter of the size.
-Where N has small factors, an FFT takes their place.
+half the size: eight times less arithmetic than the direct sum for a window of 2 N taps. For many
+bins, and where N has small factors, an FFT takes their place.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +16,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import framing, uniform
-from isincnet_jax.dsp.stored import with_stored
+from isincnet_jax.dsp import frame_mapping, framing, uniform
 from isincnet_jax.typing import Array
 
 
@@ -34,7 +30,7 @@ def uniform_analysis(
     lead: int,
     trail: int,
     padding: framing.Padding,
-    method: uniform.Method | None = None,
+    method: Literal["folded", "fft"] | None = None,
     precision: lax.PrecisionLike = lax.Precision.HIGHEST,
 ) -> Float[Array, "... frames channels"]:
     """Analysis with a uniform bank.
@@ -50,8 +46,7 @@ def uniform_analysis(
         lead: samples that the non-zero taps reach before a frame's position.
         trail: samples that they reach after it.
         padding: how the waveform continues beyond its ends.
-        method: of the DFT; if None that of :func:`.uniform.choose_method`, with "folded" for
-            "mirrored" on accelerators, where a pass over the frames costs more than products.
+        method: "folded" or "fft"; if None as :func:`.uniform.choose_method` says.
         precision: of the matrix products on accelerators.
     """
     chosen = method or uniform.choose_method(num_bins, operation="analysis")
@@ -67,26 +62,32 @@ def uniform_analysis(
         weights = _centred(window, reach)
         fold = _splitting(weights, shifts, reach, num_bins)
     padded = framing.pad_for_frames(
-        waveform, grid=grid, hop_length=hop_length, lead=reach, trail=reach, padding=padding
+        waveform,
+        grid=grid,
+        hop_length=hop_length,
+        lead=reach,
+        trail=reach,
+        padding=padding,
+        least=frame_mapping.mapped_length(
+            grid.num_frames, taps=2 * reach + 1, hop_length=hop_length
+        ),
     )
-    parts: Any = framing.map_frames(
+    parts: Any = frame_mapping.map_frames(
         fold,
         padded,
         num_frames=grid.num_frames,
-        taps=weights.shape[0],
+        taps=2 * reach + 1,
         hop_length=hop_length,
     )
     if chosen == "fft":
         spectrum = jnp.fft.rfft(parts[0])
         return jnp.concatenate([jnp.real(spectrum), -jnp.imag(spectrum)], axis=-1)
-    witness = weights[reach]
-    folded = functools.partial(_two_products, num_bins=num_bins, precision=precision)
-    mirrored = functools.partial(_four_products, num_bins=num_bins, precision=precision)
-    if chosen == "folded":
-        return folded(*parts, witness=witness)
-    if method == "mirrored":
-        return mirrored(*parts, witness=witness)
-    return lax.platform_dependent(*parts, witness, cpu=mirrored, default=folded)
+    matrices = uniform.dft_matrices(num_bins, 0, last)
+    products = [
+        jnp.matmul(part, jnp.asarray(matrix, part.dtype), precision=precision)
+        for part, matrix in zip(parts, matrices, strict=True)
+    ]
+    return jnp.concatenate(products, axis=-1)
 
 
 def _centred(window: Array, reach: int) -> jax.Array:
@@ -145,44 +146,3 @@ def _total(parts: list[Array]) -> Array:
     for part in parts[1:]:
         total = total + part
     return total
-
-
-def _two_products(
-    even: Any, odd: Any, witness: Any, *, num_bins: int, precision: lax.PrecisionLike
-) -> jax.Array:
-    """Cosines of the even part, then sines of the odd one."""
-    del witness
-    matrices = uniform.dft_matrices(num_bins, 0, num_bins - 1)
-    parts = [
-        jnp.matmul(part, jnp.asarray(matrix, part.dtype), precision=precision)
-        for part, matrix in zip((even, odd), matrices, strict=True)
-    ]
-    return jnp.concatenate(parts, axis=-1)
-
-
-def _four_products(
-    even: Any, odd: Any, witness: Any, *, num_bins: int, precision: lax.PrecisionLike
-) -> jax.Array:
-    """Sums and differences with the mirror image ``m -> N / 2 - m``, each for every second bin."""
-    half = -(-num_bins // 2)
-
-    def mirror(even: Array, odd: Array) -> tuple[Array, ...]:
-        even_back, odd_back = jnp.flip(even, axis=-1), jnp.flip(odd, axis=-1)
-        pairs = (even + even_back, even - even_back, odd - odd_back, odd + odd_back)
-        return tuple(pair[..., :half] for pair in pairs)
-
-    rows = [jnp.reshape(part, (-1, num_bins)) for part in (even, odd)]
-    parts = with_stored(mirror, *rows, witness=witness)
-    cosine, sine = (np.array(m) for m in uniform.dft_matrices(num_bins, 0, half - 1))
-    if num_bins % 2:  # the middle is its own mirror image
-        cosine[-1] *= 0.5
-        sine[-1] *= 0.5
-    matrices = (cosine[:, 0::2], cosine[:, 1::2], sine[:, 0::2], sine[:, 1::2])
-    products = [
-        jnp.matmul(part, jnp.asarray(matrix, part.dtype), precision=precision)
-        for part, matrix in zip(parts, matrices, strict=True)
-    ]
-    halves = [
-        uniform.interleave(products[first], products[first + 1], num_bins) for first in (0, 2)
-    ]
-    return jnp.reshape(jnp.concatenate(halves, axis=-1), (*even.shape[:-1], 2 * num_bins))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from isincnet_jax.layers import decoding, design
+from isincnet_jax.layers import algorithms, decoding, design
 from isincnet_jax.models.autoencoder import Codec
 
 
@@ -45,6 +45,7 @@ def describe(codec: Codec) -> list[tuple[str, str]]:
             f"{bounds.lower:.6g} to {bounds.upper:.6g}, condition number {bounds.condition:.4g}",
         ),
         ("decoder", f"{solved.method}, {solved.taps // spec.hop_length} frame taps"),
+        ("algorithms", _algorithms(codec)),
         ("exactness", _exactness(solved)),
         (
             "noise gain",
@@ -61,6 +62,18 @@ def describe(codec: Codec) -> list[tuple[str, str]]:
     if codec.model.projections:
         lines.append(("projections", ", ".join(codec.model.projections)))
     return lines
+
+
+def _algorithms(codec: Codec) -> str:
+    model = codec.model
+    analysis = algorithms.analysis_algorithm(codec.spec, learned=bool(model.learnable_filters))
+    synthesis = algorithms.synthesis_algorithm(
+        codec.spec, model.decoder, learned=model.learnable_decoder
+    )
+    return (
+        f"{analysis.name}, {analysis.products_per_frame} products a frame; {synthesis.name}, "
+        f"{synthesis.products_per_frame}"
+    )
 
 
 def _exactness(solved: decoding.SolvedDecoder) -> str:

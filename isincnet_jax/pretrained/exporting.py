@@ -170,14 +170,17 @@ class _Operators:
 
     def encode(self, waveform: Any) -> Any:
         taps, hop = self.analysis.shape[1], self.spec.hop_length
-        lead, trail = taps // 2, taps - 1 - taps // 2
+        lead = taps // 2
         grid = design.frame_grid(self.spec, waveform.shape[-1])
         if self.spec.padding == "reflect":
             padded = self._reflected(waveform, grid.num_frames)
         else:
-            padded = framing.pad_for_frames(
-                waveform, grid=grid, hop_length=hop, lead=lead, trail=trail, padding="zeros"
-            )
+            # As framing.pad_for_frames, which compares lengths and so needs to know them.
+            before = lead - grid.first * hop
+            total = (grid.num_frames - 1) * hop + taps
+            zero = jnp.zeros((), waveform.dtype)
+            around = (before, total - before - waveform.shape[-1], 0)
+            padded = lax.pad(waveform, zero, [(0, 0, 0), around])
         return framing.correlate_blocks(
             padded, self.analysis, hop_length=hop, precision=self.precision
         )

@@ -246,29 +246,6 @@ def test_synthesis_kernels_must_be_whole_hops_long(taps, lead):
         framing.block_steps(taps, lead=lead, hop_length=4)
 
 
-# The second geometry overlaps 40-fold, beyond the slices that are unrolled.
-@pytest.mark.parametrize(
-    ("hop_length", "taps", "num_frames"), [(4, 11, 7), (1, 40, 9), (5, 3, 4), (3, 9, 1)]
-)
-def test_map_frames_applies_the_function_to_every_frame(rng, hop_length, taps, num_frames):
-    length = (num_frames - 1) * hop_length + taps
-    padded = rng.standard_normal((2, length)).astype(np.float32)
-    weights = jnp.asarray(rng.standard_normal((taps, 3)), jnp.float32)
-
-    def function(frames):
-        return frames * jnp.float32(2.0), jnp.matmul(frames, weights, precision="highest")
-
-    doubled, projected = framing.map_frames(
-        function, jnp.asarray(padded), num_frames=num_frames, taps=taps, hop_length=hop_length
-    )
-    frames = np.stack(
-        [padded[:, t * hop_length : t * hop_length + taps] for t in range(num_frames)], axis=1
-    )
-    np.testing.assert_array_equal(doubled, 2 * frames)
-    # A float32 sum of 40 products of unit size, in an order of the compiler's choice.
-    np.testing.assert_allclose(projected, frames @ np.asarray(weights), atol=2e-5)
-
-
 @pytest.mark.parametrize(
     ("hop_length", "taps", "length"), [(4, 9, 40), (4, 8, 41), (5, 3, 17), (1, 6, 6), (3, 7, 9)]
 )

@@ -54,7 +54,7 @@ def direct_analysis(waveform, window, *, num_bins, hop_length, grid, padding):
     causal=st.booleans(),
     padding=st.sampled_from(["zeros", "reflect"]),
     length=st.integers(1, 40),
-    method=st.sampled_from([None, *uniform.METHODS]),
+    method=st.sampled_from([None, "folded", "fft"]),
     seed=st.integers(0, 99),
 )
 def test_analysis_is_the_direct_sum(
@@ -107,7 +107,7 @@ def direct_synthesis(spectrogram, bank, *, hop_length, lead, first_frame, length
     first_frame=st.integers(-4, 1),
     num_frames=st.integers(1, 8),
     length=st.integers(1, 40),
-    method=st.sampled_from([None, *uniform.METHODS]),
+    method=st.sampled_from([None, "folded", "mirrored", "fft"]),
     seed=st.integers(0, 99),
 )
 def test_synthesis_is_the_direct_sum(
