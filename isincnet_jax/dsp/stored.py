@@ -16,28 +16,26 @@ import jax.numpy as jnp
 from jax import lax
 
 
-def with_stored(function: Callable[..., Any], *arrays: Any, witness: jax.Array | Any) -> Any:
+def with_stored(function: Callable[..., Any], *arrays: Any) -> Any:
     """``function(*arrays)``, with the arrays in memory before the function's loops begin.
 
-    On CPUs the function is the branch of a conditional that is always taken; elsewhere it follows
-    an optimization barrier. Differentiable; under ``vmap`` the witness should not be batched.
+    On CPUs the function is the branch of a conditional that is always taken, on a truth that stands
+    behind an optimization barrier and is thus unknown while conditionals are simplified. Elsewhere
+    the arrays follow such a barrier. Differentiable, and batched by ``vmap``, like the function.
 
     Args:
-        function: pure; floating arrays to an array or a pytree of them.
+        function: pure; arrays to a floating array or a pytree of them.
         *arrays: its arguments.
-        witness: a finite number [] that the compiler does not know, say a filter's first tap. The
-            result is NaN where it is infinite or NaN.
     """
 
-    def conditional(witness: jax.Array, *arrays: jax.Array) -> Any:
-        def undefined(*arrays: jax.Array) -> Any:
+    def conditional(*arrays: jax.Array) -> Any:
+        def never(*arrays: jax.Array) -> Any:
             shapes = jax.eval_shape(function, *arrays)
             return jax.tree.map(lambda like: jnp.full(like.shape, jnp.nan, like.dtype), shapes)
 
-        return lax.cond(jnp.abs(witness) < jnp.inf, function, undefined, *arrays)
+        return lax.cond(lax.optimization_barrier(jnp.bool_(True)), function, never, *arrays)
 
-    def plain(witness: jax.Array, *arrays: jax.Array) -> Any:
-        del witness
+    def plain(*arrays: jax.Array) -> Any:
         return function(*lax.optimization_barrier(arrays))
 
-    return lax.platform_dependent(witness, *arrays, cpu=conditional, default=plain)
+    return lax.platform_dependent(*arrays, cpu=conditional, default=plain)

@@ -179,7 +179,7 @@ def _mirrored(
     def cut(total: Array) -> jax.Array:
         return jnp.reshape(total, (*total.shape[:-2], 2 * pairs))[..., :hop]
 
-    return with_stored(cut, total, witness=windows[0, 0])
+    return with_stored(cut, total)
 
 
 def _mirrored_offsets(
@@ -187,19 +187,21 @@ def _mirrored_offsets(
 ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
     """Even and odd parts of the inverse DFT, each at offsets low, low + 2 .. and between them."""
     half = -(-num_bins // 2)
-    # In two dimensions, so that no loop over them has to divide its index.
-    flat = jnp.reshape(rows, (-1, 2 * num_bins))
-    cosine, sine = flat[:, :num_bins], flat[:, num_bins:]
-    cosine_back, sine_back = jnp.flip(cosine, axis=-1), jnp.flip(sine, axis=-1)
-    parts = [
-        part[:, :half]
-        for part in (
+
+    def mirror(rows: Array) -> list[Array]:
+        # In two dimensions, so that no loop has to divide its index.
+        flat = jnp.reshape(rows, (-1, 2 * num_bins))
+        cosine, sine = flat[:, :num_bins], flat[:, num_bins:]
+        cosine_back, sine_back = jnp.flip(cosine, axis=-1), jnp.flip(sine, axis=-1)
+        pairs = (
             cosine + cosine_back,
             cosine - cosine_back,
             sine - sine_back,
             sine + sine_back,
         )
-    ]
+        return [pair[:, :half] for pair in pairs]
+
+    parts = with_stored(mirror, rows)
     cosines, sines = (matrix[:, :half].T for matrix in _weighted_matrices(num_bins, low, high))
     if num_bins % 2:  # the middle bin is its own mirror image
         middle = np.ones((half, 1))
@@ -228,10 +230,10 @@ def _transformed(rows: Array, windows: Array, blocks: _Blocks, *, num_bins: int)
         turns = -(-(start + hop) // period)
         repeated = jnp.concatenate([place] * turns, axis=-1) if turns > 1 else place
         total = total + repeated[..., start : start + hop] * window
-    return _in_time(total, witness=windows[0, 0])
+    return _in_time(total)
 
 
-def _in_time(blocks: Array, witness: jax.Array) -> jax.Array:
+def _in_time(blocks: Array) -> jax.Array:
     """Blocks [..., number, hop] as [..., number hop], in a loop of their own.
 
     Flattened in the loop of an overlap-add, every sample would be looked up by a division.
@@ -240,7 +242,7 @@ def _in_time(blocks: Array, witness: jax.Array) -> jax.Array:
     def flatten(blocks: Array) -> jax.Array:
         return jnp.reshape(blocks, (*blocks.shape[:-2], -1))
 
-    return with_stored(flatten, blocks, witness=witness)
+    return with_stored(flatten, blocks)
 
 
 def _stretches(blocks: _Blocks, num_bins: int) -> tuple[list[_Stretch], int, int]:
