@@ -1,41 +1,46 @@
-"""``isincnet encode`` and ``decode``: coefficients and codes in files."""
+"""``isincnet encode`` and ``decode``: coefficients and codes in files, one or a whole corpus."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from isincnet_jax.cli import token_files
+from isincnet_jax.cli import corpus_decoder, corpus_encoder, corpus_folders, token_files
 from isincnet_jax.cli.common import (
     DEFAULT_MODEL,
     BitsOption,
-    InputFile,
     ModelOption,
     ScalesOption,
     app,
-    fitted_quantizer,
     load_model,
-    open_input,
     say,
 )
 
-if TYPE_CHECKING:
-    import numpy as np
+_CODED = (corpus_encoder.ARCHIVE_SUFFIX, token_files.SUFFIX)
 
-    from isincnet_jax.layers.quantizer import Quantizer
-    from isincnet_jax.models.archive import Header
-    from isincnet_jax.models.autoencoder import Codec
-    from isincnet_jax.models.token_header import TokenHeader
+JobsOption = Annotated[
+    int | None,
+    typer.Option("--jobs", help="Of a folder: files at a time; one per core unless told."),
+]
+FormatOption = Annotated[
+    str | None, typer.Option("--format", help="Of a folder: suffix of the files to write.")
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Of a folder: make everything anew.")
+]
 
 
 @app.command()
 def encode(
-    source: InputFile,
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="File to write: .npz, or .isn.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="Audio file of any format and rate, or a folder.")
+    ],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUT", help="File to write: .npz, or .isn; or a folder.")
+    ],
     *,
     model: ModelOption = DEFAULT_MODEL,
     q_bits: BitsOption = None,
@@ -50,147 +55,119 @@ def encode(
         float | None,
         typer.Option("--snr", help="Uniform codes of so many dB (.isn; 25 unless told)."),
     ] = None,
+    jobs: JobsOption = None,
+    suffix: FormatOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
-    """Encode IN into coefficients (float32), codes (--q-bits), or entropy-coded codes (.isn)."""
-    if entropy or target.suffix == token_files.SUFFIX:
-        token_files.check_options(target, q_bits, step, snr)
-    elif step is not None or snr is not None:
-        raise ValueError(f"{target}: --step and --snr make entropy-coded files; name it .isn")
-    elif target.suffix != ".npz":
-        fix = target.with_suffix(".npz").name
-        raise ValueError(f"{target}: archives end in .npz; use {fix}")
-    codec = load_model(model)
-    info, read = open_input(source, codec)
-    if target.suffix == ".npz":
-        quantizer = fitted_quantizer(codec, read, q_bits, scales)
-        counted = _Counter(read())
-        _write_archive(target, codec, info, counted, quantizer=quantizer, model=model)
-        return
-    chosen = token_files.choose_quantizer(
-        codec, read, q_bits=q_bits, step=step, snr_db=snr, scales=scales
-    )
-    counted = _Counter(read())
-    token_files.write_tokens(target, codec, info, counted, quantizer=chosen, model=model)
+    """Encode IN into coefficients (float32), codes (--q-bits), or entropy-coded codes (.isn).
 
-
-def _write_archive(
-    target: Path,
-    codec: Codec,
-    info: Any,
-    counted: _Counter,
-    *,
-    quantizer: Quantizer | None,
-    model: str,
-) -> None:
-    """Encodes a recording into an .npz archive."""
-    import numpy as np
-
-    from isincnet_jax.data import audio_writing
-    from isincnet_jax.models import archive, blocks
-
-    rows = blocks.encode_blocks(codec, counted)
-    with audio_writing.replacing(target) as temporary:
-        num_frames = archive.write_archive(
-            temporary,
-            rows if quantizer is None else blocks.quantize_rows(rows, quantizer),
-            make_header=lambda: archive.Header(
-                spec=codec.spec,
-                model=model,
-                length=counted.rows,
-                original_length=info.num_samples,
-                original_rate=info.sample_rate,
-                q_bits=quantizer.q_bits if quantizer else 0,
-                mu=quantizer.mu if quantizer else 0.0,
-                code=quantizer.code if quantizer else "symmetric",
-            ),
-            scales=None if quantizer is None else np.asarray(quantizer.scale),
+    If IN is a folder, all audio files below it are encoded into the folder OUT, several at a
+    time; the same command goes on with a run that was interrupted.
+    """
+    options = corpus_encoder.EncodeOptions(model, q_bits, scales, step, snr)
+    if source.is_dir():
+        is_coded = entropy or step is not None or snr is not None
+        suffix = suffix or (token_files.SUFFIX if is_coded else corpus_encoder.ARCHIVE_SUFFIX)
+        _check_folder(source, target, suffix)
+        if is_coded and suffix != token_files.SUFFIX:
+            raise ValueError(
+                f"--format {suffix}: --entropy, --step and --snr make entropy-coded files; use "
+                f"--format {token_files.SUFFIX}"
+            )
+        options.check(target / f"*{suffix}")
+        codec = load_model(model)
+        options.check_with(codec, suffix)
+        encoder = corpus_encoder.FileEncoder(options, codec)
+        is_parallel = suffix == corpus_encoder.ARCHIVE_SUFFIX  # deflating leaves the interpreter
+        corpus_folders.run_folder(
+            source,
+            target,
+            suffix=suffix,
+            make_work=(lambda: encoder)
+            if is_parallel
+            else functools.partial(corpus_encoder.make_encoder, options),
+            kind="threads" if is_parallel else "processes",
+            configuration=options.configuration(codec, suffix),
+            num_jobs=jobs,
+            overwrite=overwrite,
+            verb="encoded",
         )
-    kind = "float32 coefficients" if quantizer is None else f"{quantizer.q_bits}-bit codes"
-    say(
-        f"wrote {target}: {num_frames} frames x {info.num_channels} audio channels x "
-        f"{codec.spec.num_channels} {kind}, {target.stat().st_size} bytes"
-    )
-
-
-class _Counter:
-    """An iterator over arrays that counts the rows that went by."""
-
-    def __init__(self, blocks: Iterator[np.ndarray]) -> None:
-        self._blocks = blocks
-        self.rows = 0
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        for block in self._blocks:
-            self.rows += len(block)
-            yield block
+        return
+    _check_file(source, jobs, suffix, overwrite)
+    options.check(target, entropy=entropy)
+    corpus_encoder.FileEncoder(options, load_model(model), say=say)(source, target)
 
 
 @app.command()
 def decode(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="File of `isincnet encode`.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="Audio file to write.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="File of `isincnet encode`, or a folder of them.")
+    ],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Audio file to write; or a folder.")
+    ],
+    *,
     model: Annotated[
         str | None, typer.Option("--model", help="Insist on this model instead of the archive's.")
     ] = None,
     model_rate: Annotated[
         bool, typer.Option("--model-rate", help="Keep the model's rate; do not resample back.")
     ] = False,
+    jobs: JobsOption = None,
+    suffix: FormatOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
-    """Decode a file; the result has the original's rate and length unless told otherwise."""
-    from isincnet_jax.data import audio_files, audio_writing
-    from isincnet_jax.models import archive, blocks, token_file
+    """Decode a file; the result has the original's rate and length unless told otherwise.
 
-    is_coded = source.suffix == token_files.SUFFIX
-    with token_file.TokenReader(source) if is_coded else archive.ArchiveReader(source) as reader:
-        header = reader.header
-        codec = _codec_of(header, model, source)
-        quantizer = reader.quantizer()
-        rows = reader.rows()
-        num_channels, rows = _peek_channels(rows)
-        if quantizer is not None:
-            rows = blocks.dequantize_rows(rows, quantizer)  # type: ignore[arg-type]
-        samples = blocks.decode_blocks(codec, rows, length=header.length)
-        rate = header.spec.sample_rate if model_rate else header.original_rate
-        length = header.length if model_rate else header.original_length
-        if rate != header.spec.sample_rate:
-            say(f"{source.name}: resampled from {header.spec.sample_rate} Hz back to {rate} Hz")
-        resampled = audio_files.resample_blocks(
-            samples, source_rate=header.spec.sample_rate, target_rate=rate
-        )
-        written = audio_writing.write_blocks(
+    If IN is a folder, all encoded files below it are decoded into the folder OUT, several at a
+    time; the same command goes on with a run that was interrupted.
+    """
+    from isincnet_jax.data import audio_writing
+
+    options = corpus_decoder.DecodeOptions(model, model_rate)
+    if source.is_dir():
+        suffix = suffix or ".wav"
+        if not suffix.startswith("."):
+            raise ValueError(f"--format {suffix}: a suffix begins with a point; use .{suffix}")
+        audio_writing.output_subtype(target / f"*{suffix}", "PCM_24")
+        corpus_folders.run_folder(
+            source,
             target,
-            blocks.exactly(resampled, length),
-            sample_rate=rate,
-            num_channels=num_channels,
-            subtype="FLOAT" if quantizer is None else "PCM_24",
+            suffixes=_CODED,
+            suffix=suffix,
+            make_work=functools.partial(corpus_decoder.make_decoder, options),
+            kind="processes"
+            if corpus_folders.has_suffix(source, token_files.SUFFIX)
+            else "threads",
+            configuration={
+                "work": "decode",
+                "suffix": suffix,
+                "model": model,
+                "model_rate": model_rate,
+            },
+            num_jobs=jobs,
+            overwrite=overwrite,
+            verb="decoded",
         )
-    say(f"wrote {target}: {written / rate:.2f} s, {num_channels} channels, {rate} Hz")
+        return
+    _check_file(source, jobs, suffix, overwrite)
+    corpus_decoder.FileDecoder(options, say=say)(source, target)
 
 
-def _peek_channels(rows: Iterator[np.ndarray]) -> tuple[int, Iterator[np.ndarray]]:
-    """The audio channels of the first chunk, and the sequence with it."""
-    first = next(rows)  # an archive has rows, or its reader says that it is damaged
-    return first.shape[1], itertools.chain([first], rows)
-
-
-def _codec_of(header: Header | TokenHeader, model: str | None, source: Path) -> Codec:
-    """The codec that made an archive: by name if that still has the same bank, else by spec."""
-    from isincnet_jax.layers.sincnet import SincNet
-    from isincnet_jax.models.autoencoder import build_codec
-    from isincnet_jax.pretrained import hub
-
-    name = header.model
-    if model is not None:
-        codec = load_model(model)
-        if codec.spec == header.spec:
-            return codec
+def _check_folder(source: Path, target: Path, suffix: str) -> None:
+    if target.suffix in _CODED and not target.is_dir():
         raise ValueError(
-            f"{source}: was encoded with another bank ({header.model}, {header.spec.digest()}) "
-            f"than {model} ({codec.spec.digest()}); leave --model out"
+            f"{source}: a directory, but {target} names a single file; give a folder to write to"
         )
-    if name in hub.REGISTRY or "://" in name or Path(name).exists():
-        codec = load_model(name)
-        if codec.spec == header.spec:
-            return codec
-    say(f"{source.name}: no {header.model!r} with its bank here; decoding by the bank's inverse")
-    return build_codec(SincNet(header.spec), name=f"bank {header.spec.digest()}")
+    if suffix not in _CODED:
+        raise ValueError(f"--format {suffix}: use {' or '.join(_CODED)}")
+
+
+def _check_file(source: Path, jobs: int | None, suffix: str | None, overwrite: bool) -> None:
+    for option, given in (
+        ("--jobs", jobs is not None),
+        ("--format", suffix is not None),
+        ("--overwrite", overwrite),
+    ):
+        if given:
+            raise ValueError(f"{option}: for folders; {source} is none, leave it out")

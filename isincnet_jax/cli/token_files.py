@@ -136,8 +136,8 @@ def _snr_db(codec: Codec, read: Any, quantizer: UniformQuantizer) -> float:
 
 def write_tokens(
     target: Path, codec: Codec, info: Any, counted: Any, *, quantizer: TokenQuantizer, model: str
-) -> None:
-    """Encodes a recording into an entropy-coded file and tells its size."""
+) -> str:
+    """Encodes a recording into an entropy-coded file; returns what there is to say about it."""
     import numpy as np
 
     from isincnet_jax.data import audio_writing
@@ -165,7 +165,7 @@ def write_tokens(
         )
     kind = f"step {quantizer.step:.4g}" if is_uniform else f"{quantizer.q_bits}-bit codes"
     rate = 8e-3 * written.num_bytes * codec.spec.sample_rate / counted.rows
-    say(
+    return (
         f"wrote {target}: {written.num_frames} frames x {info.num_channels} audio channels x "
         f"{codec.spec.num_channels} codes, {kind}, {written.num_bytes} bytes, {rate:.1f} kbit/s"
     )

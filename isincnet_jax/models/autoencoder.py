@@ -117,4 +117,4 @@ def build_codec(model: SincNet, *, key: jax.Array | None = None, name: str = "cu
     """
     key = jax.random.key(0) if key is None else key
     shape = jax.ShapeDtypeStruct((1, model.spec.hop_length), model.dtype)
-    return Codec(model, model.init(key, jnp.zeros(shape.shape, shape.dtype)), name)
+    return Codec(model, jax.jit(model.init)(key, jnp.zeros(shape.shape, shape.dtype)), name)

@@ -4,6 +4,10 @@ A block is processed together with the context on both sides that its result dep
 reach of the filters for the frames of a block, and that of the synthesis kernels on top for its
 samples. What the missing neighbours spoil lies in the context and is cut away, so that blocks
 put end to end equal the result of the whole signal at once.
+
+Programs are compiled for few shapes, whatever the lengths of the signals: blocks are filled up
+with zeros to one of a handful of sizes, and what the zeros made is cut away. Only decoding the
+end of a reflect-padded clip needs its exact length.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -19,6 +24,8 @@ from isincnet_jax.layers.quantizer import Quantizer
 from isincnet_jax.models.autoencoder import Codec
 
 _BLOCK_FRAMES = 2048
+_FEWEST_FRAMES = 128
+_PIECE_FRAMES = 1024
 
 
 class Segment(NamedTuple):
@@ -72,6 +79,51 @@ def margin_frames(codec: Codec) -> int:
     return 2 * -(-taps // codec.spec.hop_length) + 8
 
 
+class _Sizes(NamedTuple):
+    """How a signal is cut, in frames.
+
+    Attributes:
+        margin: context on either side.
+        size: of a block without context.
+        most: of the largest segment, with what is filled up.
+    """
+
+    margin: int
+    size: int
+    most: int
+
+    def filled(self, num_frames: int) -> int:
+        """The smallest of ``most``, ``most / 2``, ``most / 4``, ... that holds ``num_frames``."""
+        found = self.most
+        while found > num_frames and -(-found // 2) >= max(num_frames, self.margin, _FEWEST_FRAMES):
+            found = -(-found // 2)
+        return max(found, num_frames)
+
+
+def _sizes(codec: Codec, block_frames: int) -> _Sizes:
+    margin = margin_frames(codec)
+    size = max(block_frames, margin)
+    return _Sizes(margin, size, size + 4 * margin)
+
+
+def _fill_up(rows: np.ndarray, size: int) -> np.ndarray:
+    """Rows with zeros behind them."""
+    if len(rows) == size:
+        return rows
+    return np.concatenate([rows, np.zeros((size - len(rows), *rows.shape[1:]), rows.dtype)])
+
+
+def _filled_samples(codec: Codec, segment: Segment, sizes: _Sizes) -> np.ndarray:
+    """The samples of a segment, reflected as the bank reflects them and filled up with zeros."""
+    spec, samples = codec.spec, segment.rows
+    if spec.padding == "reflect" and segment.is_last:
+        beyond = design.design_bank(spec).kernels.shape[1] + spec.hop_length
+        mode = "reflect" if len(samples) > 1 else "edge"
+        samples = np.pad(samples, ((0, beyond), (0, 0)), mode=mode)
+    num_hops = sizes.filled(-(-len(samples) // spec.hop_length))
+    return np.ascontiguousarray(_fill_up(samples, num_hops * spec.hop_length).T)
+
+
 def encode_blocks(
     codec: Codec, blocks: Iterable[np.ndarray], *, block_frames: int = _BLOCK_FRAMES
 ) -> Iterator[np.ndarray]:
@@ -87,14 +139,13 @@ def encode_blocks(
         ``codec.encode`` of the whole signal.
     """
     hop = codec.spec.hop_length
-    margin = margin_frames(codec)
-    size = max(block_frames, margin)
-    for segment in overlapped_segments(blocks, size=size * hop, margin=margin * hop):
-        frames = np.asarray(codec.encode(np.ascontiguousarray(segment.rows.T)))
-        first = design.frame_grid(codec.spec, segment.rows.shape[0]).first
+    sizes = _sizes(codec, block_frames)
+    for segment in overlapped_segments(blocks, size=sizes.size * hop, margin=sizes.margin * hop):
+        frames = np.asarray(codec.encode(_filled_samples(codec, segment, sizes)))
+        first, num_frames = design.frame_grid(codec.spec, len(segment.rows))
         # Frame i of the segment lies at (first + i) hops from its start.
         begin = 0 if segment.start == 0 and segment.skip == 0 else segment.skip // hop - first
-        end = None if segment.is_last else (segment.skip + segment.keep) // hop - first
+        end = num_frames if segment.is_last else (segment.skip + segment.keep) // hop - first
         yield frames[:, begin:end].transpose(1, 0, 2)
 
 
@@ -120,28 +171,25 @@ def decode_blocks(
         ValueError: if the number of frames does not fit ``length``.
     """
     hop = codec.spec.hop_length
-    margin = margin_frames(codec)
-    size = max(block_frames, margin)
+    sizes = _sizes(codec, block_frames)
     total = design.frame_grid(codec.spec, length)
     seen = 0
-    for segment in overlapped_segments(chunks, size=size, margin=margin):
+    for segment in overlapped_segments(chunks, size=sizes.size, margin=sizes.margin):
         seen = segment.start + len(segment.rows)
         if seen > total.num_frames or (segment.is_last and seen != total.num_frames):
             raise ValueError(
                 f"length={length} has {total.num_frames} frames, but {seen} or more were given"
             )
-        spectrogram = np.ascontiguousarray(segment.rows.transpose(1, 0, 2))
         # The segment as a clip of its own: its first frame becomes the first frame of a clip.
-        origin = segment.start * hop
-        clip = (
-            length - origin
-            if segment.is_last
-            else design.longest_length(codec.spec, len(segment.rows))
-        )
+        left = length - segment.start * hop
+        rows, clip = segment.rows, left
+        if codec.spec.padding == "zeros" or not segment.is_last:
+            rows = _fill_up(rows, sizes.filled(len(rows)))
+            clip = design.longest_length(codec.spec, len(rows))
+        spectrogram = np.ascontiguousarray(rows.transpose(1, 0, 2))
         samples = np.asarray(codec.decode(spectrogram, length=clip)).T
-        begin = segment.skip * hop if segment.skip else 0
-        end = None if segment.is_last else (segment.skip + segment.keep) * hop
-        yield samples[begin:end]
+        end = left if segment.is_last else (segment.skip + segment.keep) * hop
+        yield samples[segment.skip * hop : end]
 
 
 class Reconstruction(NamedTuple):
@@ -170,16 +218,26 @@ def reconstruct_blocks(
         Blocks of the signal with their reconstruction, in order.
     """
     hop = codec.spec.hop_length
-    margin = margin_frames(codec)
-    size = max(block_frames, margin)
-    for segment in overlapped_segments(blocks, size=size * hop, margin=margin * hop):
+    sizes = _sizes(codec, block_frames)
+    for segment in overlapped_segments(blocks, size=sizes.size * hop, margin=sizes.margin * hop):
         waveform = np.ascontiguousarray(segment.rows.T)
+        if codec.spec.padding == "zeros" or not segment.is_last:
+            waveform = _filled_samples(codec, segment, sizes)
         spectrogram = codec.encode(waveform)
         if quantizer is not None:
             spectrogram = quantizer.decode(quantizer.encode(spectrogram))
+            # Not every code gives 0 for 0, but the frames behind the end are not there.
+            num_frames = design.frame_grid(codec.spec, len(segment.rows)).num_frames
+            spectrogram = _without_frames_from(spectrogram, num_frames)
         decoded = np.asarray(codec.decode(spectrogram, length=waveform.shape[1])).T
         kept = slice(segment.skip, segment.skip + segment.keep)
         yield Reconstruction(segment.rows[kept], decoded[kept])
+
+
+@jax.jit
+def _without_frames_from(spectrogram: jax.Array, num_frames: int) -> jax.Array:
+    kept = jnp.arange(spectrogram.shape[-2])[:, None] < num_frames
+    return jnp.where(kept, spectrogram, jnp.zeros((), spectrogram.dtype))
 
 
 def fit_quantizer(
@@ -198,25 +256,34 @@ def fit_quantizer(
     for frames in encode_blocks(codec, blocks, block_frames=block_frames):
         if not len(frames):
             continue
-        scale = np.asarray(quantizer.fit(frames.transpose(1, 0, 2)).scale)
-        largest = scale if largest is None else np.maximum(largest, scale)
+        peak = np.max(np.abs(frames), axis=0)[:, None, :]
+        largest = peak if largest is None else np.maximum(largest, peak)
     if largest is None:
         return quantizer
-    return quantizer.replace(scale=largest)  # type: ignore[attr-defined]
+    scale = np.asarray(quantizer.fit(jnp.asarray(largest)).scale)
+    return quantizer.replace(scale=scale)  # type: ignore[attr-defined]
+
+
+def _pieces(rows: Iterable[np.ndarray]) -> Iterator[tuple[jax.Array, int]]:
+    """Rows as [audio channels, frames, channels] of one size, and how many frames count."""
+    for chunk in rows:
+        for start in range(0, len(chunk), _PIECE_FRAMES):
+            piece = chunk[start : start + _PIECE_FRAMES]
+            filled = _fill_up(piece, _PIECE_FRAMES)
+            yield jnp.asarray(filled.transpose(1, 0, 2)), len(piece)
 
 
 def quantize_rows(rows: Iterable[np.ndarray], quantizer: Quantizer) -> Iterator[np.ndarray]:
     """Codes of rows [frames, audio channels, channels], in the smallest unsigned type."""
-    for chunk in rows:
-        codes = np.asarray(quantizer.encode(jnp.asarray(chunk.transpose(1, 0, 2))))
+    for piece, count in _pieces(rows):
+        codes = np.asarray(quantizer.encode(piece))[:, :count]
         yield codes.transpose(1, 0, 2).astype(quantizer.storage_dtype)
 
 
 def dequantize_rows(rows: Iterable[np.ndarray], quantizer: Quantizer) -> Iterator[np.ndarray]:
     """The inverse of :func:`quantize_rows`, float32."""
-    for chunk in rows:
-        codes = jnp.asarray(chunk.transpose(1, 0, 2).astype(np.int32))
-        yield np.asarray(quantizer.decode(codes)).transpose(1, 0, 2)
+    for piece, count in _pieces(chunk.astype(np.int32) for chunk in rows):
+        yield np.asarray(quantizer.decode(piece))[:, :count].transpose(1, 0, 2)
 
 
 def exactly(blocks: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:

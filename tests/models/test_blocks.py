@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import isincnet_jax as isn
@@ -106,6 +106,50 @@ def test_reconstructing_in_blocks(kind, data, length):
     np.testing.assert_allclose(prediction, whole, atol=1e-5)
     if kind == "zeros":
         np.testing.assert_allclose(prediction, waveform, atol=1e-5)
+
+
+class _Offset:
+    """A code for which 0 is not 0, as iSincNet's is."""
+
+    def encode(self, spectrogram):
+        return spectrogram
+
+    def decode(self, codes):
+        return codes + np.float32(0.1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=6)
+@given(length=st.integers(1, 6000), block_frames=st.sampled_from([1, 60, 100, 200, 2048]))
+@example(length=1, block_frames=2048)
+@example(length=2, block_frames=60)
+@example(length=2 * 16 * 128 + 1, block_frames=60)
+def test_any_length_in_blocks_of_any_size(kind, length, block_frames):
+    """Blocks are filled up with zeros to few sizes, of which nothing may be left."""
+    codec = _codec(kind)
+    waveform = _noise(length, 1)
+    rows = np.concatenate(list(blocks.encode_blocks(codec, [waveform], block_frames=block_frames)))
+    whole = codec.encode(waveform.T)
+    assert rows.shape[0] == whole.shape[1] == codec.num_frames(length)
+    np.testing.assert_allclose(rows.transpose(1, 0, 2), whole, atol=1e-6)
+    again = np.concatenate(
+        list(blocks.decode_blocks(codec, [rows], length=length, block_frames=block_frames))
+    )
+    np.testing.assert_allclose(again.T, codec.decode(whole, length=length), atol=1e-5)
+    pairs = blocks.reconstruct_blocks(
+        codec, [waveform], quantizer=_Offset(), block_frames=block_frames
+    )
+    found = np.concatenate([pair.prediction for pair in pairs])
+    offset = np.asarray(whole) + np.float32(0.1)
+    np.testing.assert_allclose(found.T, codec.decode(offset, length=length), atol=1e-4)
+
+
+def test_segments_are_filled_up_to_few_sizes():
+    sizes = blocks._sizes(_codec("zeros"), 2048)
+    filled = [sizes.filled(count) for count in range(1, sizes.most + 1)]
+    assert all(size >= count for count, size in enumerate(filled, 1))
+    assert len(set(filled)) <= 6
+    assert max(size / count for count, size in enumerate(filled, 1) if count > 150) <= 2.02
 
 
 def test_several_blocks_are_made():

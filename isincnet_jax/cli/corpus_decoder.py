@@ -1,0 +1,126 @@
+"""What ``isincnet decode`` does with one file, alone or as one of a corpus."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from isincnet_jax.cli import token_files
+from isincnet_jax.cli.common import load_model
+from isincnet_jax.cli.corpus_encoder import silent
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from isincnet_jax.models.archive import Header
+    from isincnet_jax.models.autoencoder import Codec
+    from isincnet_jax.models.token_header import TokenHeader
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodeOptions:
+    """How files are decoded.
+
+    Attributes:
+        model: insisted on; None for the one that each file names.
+        model_rate: keep the model's rate.
+    """
+
+    model: str | None = None
+    model_rate: bool = False
+
+
+class FileDecoder:
+    """Decodes one file after the other.
+
+    Args:
+        options: what to make.
+        say: gets lines about each file.
+    """
+
+    def __init__(self, options: DecodeOptions, *, say: Callable[[str], None] = silent) -> None:
+        self.options = options
+        self._say = say
+        self._load = functools.lru_cache(maxsize=4)(load_model)  # files mostly name the same one
+
+    def __call__(self, source: Path, target: Path) -> float:
+        """Decodes an archive or token file into an audio file, whole or not at all.
+
+        Returns:
+            Seconds of audio.
+
+        Raises:
+            ValueError: if the file is damaged, or the audio cannot be written.
+        """
+        from isincnet_jax.data import audio_files, audio_writing
+        from isincnet_jax.models import archive, blocks, token_file
+
+        is_coded = source.suffix == token_files.SUFFIX
+        opened = token_file.TokenReader(source) if is_coded else archive.ArchiveReader(source)
+        with opened as reader:
+            header = reader.header
+            codec = self._codec_of(header, source)
+            quantizer = reader.quantizer()
+            rows = reader.rows()
+            num_channels, rows = _peek_channels(rows)
+            if quantizer is not None:
+                rows = blocks.dequantize_rows(rows, quantizer)  # type: ignore[arg-type]
+            samples = blocks.decode_blocks(codec, rows, length=header.length)
+            at_model_rate = self.options.model_rate
+            rate = header.spec.sample_rate if at_model_rate else header.original_rate
+            length = header.length if at_model_rate else header.original_length
+            if rate != header.spec.sample_rate:
+                self._say(
+                    f"{source.name}: resampled from {header.spec.sample_rate} Hz back to {rate} Hz"
+                )
+            resampled = audio_files.resample_blocks(
+                samples, source_rate=header.spec.sample_rate, target_rate=rate
+            )
+            written = audio_writing.write_blocks(
+                target,
+                blocks.exactly(resampled, length),
+                sample_rate=rate,
+                num_channels=num_channels,
+                subtype="FLOAT" if quantizer is None else "PCM_24",
+            )
+        self._say(f"wrote {target}: {written / rate:.2f} s, {num_channels} channels, {rate} Hz")
+        return written / rate
+
+    def _codec_of(self, header: Header | TokenHeader, source: Path) -> Codec:
+        """The codec that made a file: by name if that still has the same bank, else by spec."""
+        from isincnet_jax.layers.sincnet import SincNet
+        from isincnet_jax.models.autoencoder import build_codec
+        from isincnet_jax.pretrained import hub
+
+        name, model = header.model, self.options.model
+        if model is not None:
+            codec = self._load(model)
+            if codec.spec == header.spec:
+                return codec
+            raise ValueError(
+                f"{source}: was encoded with another bank ({header.model}, {header.spec.digest()}) "
+                f"than {model} ({codec.spec.digest()}); leave --model out"
+            )
+        if name in hub.REGISTRY or "://" in name or Path(name).exists():
+            codec = self._load(name)
+            if codec.spec == header.spec:
+                return codec
+        self._say(
+            f"{source.name}: no {header.model!r} with its bank here; decoding by the bank's inverse"
+        )
+        return build_codec(SincNet(header.spec), name=f"bank {header.spec.digest()}")
+
+
+def make_decoder(options: DecodeOptions) -> FileDecoder:
+    """A :class:`FileDecoder`; for workers, in other processes too."""
+    return FileDecoder(options)
+
+
+def _peek_channels(rows: Iterator[np.ndarray]) -> tuple[int, Iterator[np.ndarray]]:
+    """The audio channels of the first chunk, and the sequence with it."""
+    first = next(rows)  # an archive has rows, or its reader says that it is damaged
+    return first.shape[1], itertools.chain([first], rows)
