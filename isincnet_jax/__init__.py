@@ -24,7 +24,7 @@ _EXPORTS = {
     "Chroma": "isincnet_jax.layers.chroma",
     "Codec": "isincnet_jax.models.autoencoder",
     "ConvNeXtVocoder": "isincnet_jax.models.convnext_vocoder",
-    "DecoderSpec": "isincnet_jax.layers.decoding",
+    "DecoderSpec": "isincnet_jax.layers.decoder_spec",
     "FilterbankSpec": "isincnet_jax.layers.spec",
     "Gammatonegram": "isincnet_jax.layers.gammatone",
     "GaussianPooling": "isincnet_jax.layers.pooling",
@@ -154,7 +154,8 @@ if TYPE_CHECKING:
     from isincnet_jax.layers.chroma import Chroma
     from isincnet_jax.layers.compression import LogCompression, MuLawCompression
     from isincnet_jax.layers.constant_q import CQT, CQT1992, VQT, CQT1992v2
-    from isincnet_jax.layers.decoding import DecoderSpec, NotInvertibleWarning
+    from isincnet_jax.layers.decoder_spec import DecoderSpec
+    from isincnet_jax.layers.decoding import NotInvertibleWarning
     from isincnet_jax.layers.design import frame_bounds, suggest_invertible
     from isincnet_jax.layers.gammatone import Gammatonegram
     from isincnet_jax.layers.griffin_lim import GriffinLim

@@ -56,7 +56,9 @@ def map_frames(
         rows = extended[..., start : start + per_phase * row]
         results.append(function(rows.reshape((*batch, per_phase, row))[..., :taps]))
     stacked = [
-        jnp.stack(parts, axis=-2).reshape((*batch, per_phase * phases, -1))[..., :num_frames, :]
+        jnp.stack(parts, axis=-2).reshape((*batch, per_phase * phases, parts[0].shape[-1]))[
+            ..., :num_frames, :
+        ]
         for parts in zip(*results, strict=True)
     ]
     return tuple(lax.optimization_barrier(stacked))

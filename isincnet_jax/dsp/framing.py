@@ -272,4 +272,5 @@ def synthesize_frames(
     by_step = jnp.transpose(kernels.reshape(channels, len(steps), hop_length), (1, 0, 2))
     flat = jnp.reshape(rows, (-1, *rows.shape[-2:]))
     blocks = _convolve(flat, jnp.flip(by_step, axis=0), stride=1, precision=precision)
-    return blocks.reshape((*spectrogram.shape[:-2], -1))[..., :length]
+    samples = blocks.shape[-2] * hop_length
+    return blocks.reshape((*spectrogram.shape[:-2], samples))[..., :length]

@@ -25,13 +25,18 @@ def with_stored(function: Callable[..., Any], *arrays: Any) -> Any:
 
     Args:
         function: pure; arrays to a floating array or a pytree of them.
-        *arrays: its arguments.
+        *arrays: its arguments, real.
     """
 
     def conditional(*arrays: jax.Array) -> Any:
         def never(*arrays: jax.Array) -> Any:
-            shapes = jax.eval_shape(function, *arrays)
-            return jax.tree.map(lambda like: jnp.full(like.shape, jnp.nan, like.dtype), shapes)
+            # NaN, and tied to the arrays: under shard_map both branches vary over the same axes.
+            firsts = [jnp.sum(jnp.ravel(array)[:1]).astype(jnp.float32) for array in arrays]
+            tie = jnp.sum(jnp.stack(firsts))
+            return jax.tree.map(
+                lambda like: jnp.full(like.shape, jnp.nan, like.dtype) + tie.astype(like.dtype),
+                jax.eval_shape(function, *arrays),
+            )
 
         return lax.cond(lax.optimization_barrier(jnp.bool_(True)), function, never, *arrays)
 

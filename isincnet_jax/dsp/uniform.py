@@ -15,8 +15,10 @@ References:
 from __future__ import annotations
 
 import functools
-from typing import Literal, TypeAlias
+import math
+from typing import Any, Literal, TypeAlias
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -29,9 +31,12 @@ frequencies, ``num_bins^2``; for synthesis only. "fft": a fast transform."""
 
 _FEWEST_TRANSFORMED = 257
 _HARDEST_PERIOD = 100
+_FLOAT_BITS = 32
 
 
-def choose_method(num_bins: int, *, operation: Literal["analysis", "synthesis"]) -> Method:
+def choose_method(
+    num_bins: int, *, operation: Literal["analysis", "synthesis"], dtype: Any = np.float32
+) -> Method:
     """The fastest way on CPUs, as measured by ``benchmarks/algorithms.py``.
 
     A fast transform takes time in proportion to N times the sum of the prime factors of N =
@@ -42,6 +47,10 @@ def choose_method(num_bins: int, *, operation: Literal["analysis", "synthesis"])
       since synthesis passes over its coefficients anyway. (An analysis so split was no faster than
       "folded" below 256 bins, by one more pass over the frames, and slower than "fft" above.)
 
+    Numbers narrower than float32 have no FFT. XLA does not partition FFTs: where ``jax.jit`` is to
+    split a sharded batch by itself, it gathers the batch on every device; map such banks over the
+    devices by ``jax.shard_map`` or ``jax.pmap``.
+
     Example:
         >>> [choose_method(bins, operation="analysis") for bins in (128, 257, 512)]
         ['folded', 'fft', 'fft']
@@ -49,7 +58,9 @@ def choose_method(num_bins: int, *, operation: Literal["analysis", "synthesis"])
         ['mirrored', 'fft', 'mirrored']
     """
     period = 2 * (num_bins - 1)
-    transform = period * min(_sum_of_factors(period), _HARDEST_PERIOD)
+    transform: float = period * min(_sum_of_factors(period), _HARDEST_PERIOD)
+    if jnp.finfo(dtype).bits < _FLOAT_BITS:
+        transform = math.inf
     if operation == "analysis":
         return "fft" if transform <= num_bins**2 else "folded"
     fast = num_bins >= _FEWEST_TRANSFORMED and 4 * transform <= num_bins**2
@@ -153,3 +164,10 @@ def dft_matrices(num_bins: int, first: int, last: int) -> tuple[np.ndarray, np.n
     sine = np.sin(turns)
     sine[2 * phase % period == 0] = 0.0
     return np.cos(turns), sine
+
+
+def inverse_dft_matrices(num_bins: int, first: int, last: int) -> list[np.ndarray]:
+    """:func:`dft_matrices` of the inverse without 1 / N: inner bins count twice."""
+    weight = np.full(num_bins, 2.0)
+    weight[[0, -1]] = 1.0
+    return [matrix * weight for matrix in dft_matrices(num_bins, first, last)]

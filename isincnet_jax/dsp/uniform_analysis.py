@@ -49,7 +49,7 @@ def uniform_analysis(
         method: "folded" or "fft"; if None as :func:`.uniform.choose_method` says.
         precision: of the matrix products on accelerators.
     """
-    chosen = method or uniform.choose_method(num_bins, operation="analysis")
+    chosen = method or uniform.choose_method(num_bins, operation="analysis", dtype=waveform.dtype)
     last, period = num_bins - 1, 2 * (num_bins - 1)
     if chosen == "fft":
         starts = range((-lead // period) * period, trail + 1, period)

@@ -10,6 +10,7 @@ factors, an FFT takes their place.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -101,7 +102,7 @@ def uniform_synthesis(
     def mirrored(rows: Array, windows: Array) -> jax.Array:
         return _mirrored(rows, windows, blocks, num_bins=num_bins, precision=precision)
 
-    chosen = method or uniform.choose_method(num_bins, operation="synthesis")
+    chosen = method or uniform.choose_method(num_bins, operation="synthesis", dtype=rows.dtype)
     if chosen == "fft":
         found = _transformed(rows, windows, blocks, num_bins=num_bins)
     elif method == "mirrored":
@@ -110,7 +111,8 @@ def uniform_synthesis(
         found = lax.platform_dependent(rows, windows, cpu=mirrored, default=folded)
     else:
         found = folded(rows, windows)
-    return jnp.reshape(found, (*spectrogram.shape[:-2], -1))[..., :length]
+    samples = blocks.number * hop_length
+    return jnp.reshape(found, (*spectrogram.shape[:-2], samples))[..., :length]
 
 
 def _folded(
@@ -125,7 +127,7 @@ def _folded(
     hop = blocks.hop_length
     stretches, low, high = _stretches(blocks, num_bins)
     halves = lax.optimization_barrier((rows[..., :num_bins], rows[..., num_bins:]))
-    matrices = [matrix.T for matrix in _weighted_matrices(num_bins, low, high)]
+    matrices = [matrix.T for matrix in uniform.inverse_dft_matrices(num_bins, low, high)]
     even, odd = lax.optimization_barrier(_products(halves, matrices, precision))
     total = jnp.zeros((*rows.shape[:-2], blocks.number, hop), rows.dtype)
     for step, window, stretch in zip(blocks.steps, windows, stretches, strict=True):
@@ -190,7 +192,7 @@ def _mirrored_offsets(
 
     def mirror(rows: Array) -> list[Array]:
         # In two dimensions, so that no loop has to divide its index.
-        flat = jnp.reshape(rows, (-1, 2 * num_bins))
+        flat = jnp.reshape(rows, (math.prod(rows.shape[:-1]), 2 * num_bins))
         cosine, sine = flat[:, :num_bins], flat[:, num_bins:]
         cosine_back, sine_back = jnp.flip(cosine, axis=-1), jnp.flip(sine, axis=-1)
         pairs = (
@@ -202,7 +204,9 @@ def _mirrored_offsets(
         return [pair[:, :half] for pair in pairs]
 
     parts = with_stored(mirror, rows)
-    cosines, sines = (matrix[:, :half].T for matrix in _weighted_matrices(num_bins, low, high))
+    cosines, sines = (
+        matrix[:, :half].T for matrix in uniform.inverse_dft_matrices(num_bins, low, high)
+    )
     if num_bins % 2:  # the middle bin is its own mirror image
         middle = np.ones((half, 1))
         middle[-1] = 0.5
@@ -210,7 +214,7 @@ def _mirrored_offsets(
     matrices = [cosines[:, 0::2], cosines[:, 1::2], sines[:, 0::2], sines[:, 1::2]]
     few = rows.shape[-2] <= _FEW_FRAMES
     found = [
-        jnp.reshape(product, (*rows.shape[:-1], -1))
+        jnp.reshape(product, (*rows.shape[:-1], product.shape[-1]))
         for product in _products(parts, matrices, precision, few=few)
     ]
     return (found[0], found[1]), (found[2], found[3])
@@ -240,7 +244,8 @@ def _in_time(blocks: Array) -> jax.Array:
     """
 
     def flatten(blocks: Array) -> jax.Array:
-        return jnp.reshape(blocks, (*blocks.shape[:-2], -1))
+        number, hop = blocks.shape[-2:]
+        return jnp.reshape(blocks, (*blocks.shape[:-2], number * hop))
 
     return with_stored(flatten, blocks)
 
@@ -271,13 +276,6 @@ def _best_stretch(offset: int, size: int, num_bins: int) -> _Stretch:
     )
 
 
-def _weighted_matrices(num_bins: int, low: int, high: int) -> list[np.ndarray]:
-    """Matrices of the inverse DFT without 1 / N, [offsets, bins]: inner bins count twice."""
-    weight = np.full(num_bins, 2.0)
-    weight[[0, -1]] = 1.0
-    return [matrix * weight for matrix in uniform.dft_matrices(num_bins, low, high)]
-
-
 def _products(
     parts: Sequence[Any],
     matrices: Sequence[np.ndarray],
@@ -288,7 +286,8 @@ def _products(
     """Products of rows [..., rows, bins] and matrices [bins, offsets].
 
     A clip of a sample or two turns into sums of equal terms, whose rounding errors all point the
-    same way (116 dB for 256 bins). Sums over few frames are therefore taken in groups of bins.
+    same way: 128 dB at worst for 256 bins. Sums over few frames are therefore taken in groups of
+    bins, for 136 dB.
     """
     few = parts[0].shape[-2] <= _FEW_FRAMES if few is None else few
     num_bins = matrices[0].shape[0]

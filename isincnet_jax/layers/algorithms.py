@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple
 
 from isincnet_jax.dsp import uniform
 from isincnet_jax.layers import decoding
-from isincnet_jax.layers.decoding import DecoderSpec
+from isincnet_jax.layers.decoder_spec import DecoderSpec
 from isincnet_jax.layers.spec import FilterbankSpec
 
 Name = Literal[

@@ -13,7 +13,8 @@ import numpy as np
 from isincnet_jax.dsp import frames
 from isincnet_jax.layers import decoding, design
 from isincnet_jax.layers.analysis import COLLECTION
-from isincnet_jax.layers.decoding import DecoderSpec, NotInvertibleWarning, SolvedDecoder
+from isincnet_jax.layers.decoder_spec import DecoderSpec
+from isincnet_jax.layers.decoding import NotInvertibleWarning, SolvedDecoder
 from isincnet_jax.layers.sincnet import SincNet
 
 

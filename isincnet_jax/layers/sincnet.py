@@ -11,7 +11,7 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.layers.analysis import COLLECTION, Analysis, Learnable, check_learnable
-from isincnet_jax.layers.decoding import DecoderSpec
+from isincnet_jax.layers.decoder_spec import DecoderSpec
 from isincnet_jax.layers.projection import design_projection, resolve_scale
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.layers.synthesis import Synthesis

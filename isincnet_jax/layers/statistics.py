@@ -10,7 +10,7 @@ from jaxtyping import Float
 from isincnet_jax.dsp import covariance
 from isincnet_jax.layers import design
 from isincnet_jax.layers.analysis import apply_analysis
-from isincnet_jax.layers.decoding import DecoderSpec
+from isincnet_jax.layers.decoder_spec import DecoderSpec
 from isincnet_jax.layers.quantizer import Quantizer
 from isincnet_jax.layers.spec import FilterbankSpec
 

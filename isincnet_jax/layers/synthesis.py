@@ -15,7 +15,7 @@ from jaxtyping import Float
 from isincnet_jax.dsp import framing, uniform_synthesis
 from isincnet_jax.layers import decoding, design
 from isincnet_jax.layers.analysis import COLLECTION
-from isincnet_jax.layers.decoding import DecoderSpec
+from isincnet_jax.layers.decoder_spec import DecoderSpec
 from isincnet_jax.layers.edges import EdgePlan, edge_plan
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.typing import Spectrogram, Waveform

@@ -32,7 +32,7 @@ from jaxtyping import Float
 from isincnet_jax.dsp import companding
 from isincnet_jax.layers import decoding
 from isincnet_jax.layers.analysis import apply_analysis
-from isincnet_jax.layers.decoding import DecoderSpec
+from isincnet_jax.layers.decoder_spec import DecoderSpec
 from isincnet_jax.layers.edges import edge_plan
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.layers.synthesis import apply_synthesis

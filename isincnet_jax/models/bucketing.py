@@ -182,6 +182,7 @@ class BucketedCodec:
                 f"max_batch={max_batch}: batches are powers of two; use "
                 f"max_batch={1 << (int(max_batch).bit_length() - 1)}"
             )
+        clips = list(clips)
         by_bucket: dict[int, list[int]] = {}
         for index, clip in enumerate(clips):
             if np.ndim(clip) != 1 or not len(clip):
@@ -193,7 +194,7 @@ class BucketedCodec:
         for filled, members in by_bucket.items():
             for start in range(0, len(members), max_batch):
                 some = members[start : start + max_batch]
-                rows = _stacked([np.asarray(clips[index]) for index in some], filled)
+                rows = _stacked([clips[index] for index in some], filled, self.codec.model.dtype)
                 for index, row in zip(some, self._encode_rows(rows, scale), strict=True):
                     found[index] = np.array(row[: self.codec.num_frames(len(clips[index]))])
         return found
@@ -214,11 +215,12 @@ def _run_filled(
     return np.asarray(run(rows))[:count]
 
 
-def _stacked(clips: list[np.ndarray], length: int) -> np.ndarray:
-    """Clips of different lengths as rows, filled up with zeros."""
-    for clip in clips:  # one by one: integers among floating clips would become floating
-        check_waveform(clip, clip.dtype)
-    batch = np.zeros((len(clips), length), np.result_type(*(clip.dtype for clip in clips)))
+def _stacked(clips: list[Any], length: int, dtype: Any) -> np.ndarray:
+    """Clips of different lengths as rows, filled up with zeros; NumPy's are cast, as by a codec."""
+    batch = np.zeros((len(clips), length), dtype)
     for row, clip in zip(batch, clips, strict=True):
-        row[: len(clip)] = clip
+        samples = np.asarray(clip)
+        if not (isinstance(clip, np.ndarray) and np.issubdtype(samples.dtype, np.floating)):
+            check_waveform(samples, dtype)
+        row[: len(samples)] = samples
     return batch

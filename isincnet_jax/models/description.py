@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from isincnet_jax.layers import algorithms, decoding, design
+from isincnet_jax.models import streaming
 from isincnet_jax.models.autoencoder import Codec
 
 
@@ -21,7 +22,7 @@ def describe(codec: Codec) -> list[tuple[str, str]]:
     coefficients = spec.num_channels * spec.frame_rate_hz
     center_hz = spec.center_hz
     # A sample is complete when the last frame whose kernel reaches it has seen its own samples.
-    delay = bank.trail + solved.lead
+    delay = bank.trail + streaming.synthesis_step(codec, spec, codec.model.dtype).lead
     lines = [
         ("model", codec.name),
         ("sample rate", f"{spec.sample_rate} Hz"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from isincnet_jax.layers import checks, decoding, design
-from isincnet_jax.layers.decoding import DecoderSpec
+from isincnet_jax.layers.decoder_spec import DecoderSpec
 from isincnet_jax.layers.sincnet import SincNet
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.models.autoencoder import Codec, build_codec
@@ -26,8 +26,8 @@ def low_latency_codec(
     weigh their newest samples most, that costs next to no noise gain: 16 kHz, hop 125, complex, 128
     bins need 124 samples (7.8 ms) instead of 249, with a noise gain of 14.4 instead of 14.2.
 
-    It is a least-squares decoder with a ``lead``, see :class:`.decoding.DecoderSpec`; any SincNet
-    takes such a one.
+    It is a least-squares decoder with a ``lead``, see :class:`.decoder_spec.DecoderSpec`; any
+    SincNet takes such a one.
 
     Args:
         spec: the bank, causal for the least latency; zero padding.
@@ -54,6 +54,8 @@ def low_latency_codec(
         checks.check_positive_integers(num_frames=num_frames)
     if spec.padding != "zeros":
         raise ValueError(f"padding={spec.padding!r}: a stream's decoder needs padding='zeros'")
+    if total_latency is not None:
+        checks.check_positive_integers(total_latency=total_latency)
     hop, trail = spec.hop_length, design.design_bank(spec).trail
     latency = max(hop - 1, trail) if total_latency is None else total_latency
     if latency < hop - 1:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from isincnet_jax.layers import design, weighted_decoding
 from isincnet_jax.layers.analysis import Analysis
-from isincnet_jax.layers.decoding import DecoderSpec
+from isincnet_jax.layers.decoder_spec import DecoderSpec
 from isincnet_jax.layers.refiner import Refiner
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.layers.synthesis import Synthesis

@@ -18,7 +18,7 @@ per call, which take longer than that, and much longer on a busy machine.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax.numpy as jnp
 
@@ -90,9 +90,15 @@ def stream_decoder(source: Source) -> StreamDecoder:
             "whose frames serve all of the signal, or learnable_decoder=True, which decodes the "
             "ends like the rest"
         )
+    found = synthesis_step(source, spec, dtype)
+    return StreamDecoder(spec, jnp.asarray(found.matrix, dtype), found.lead, precision)
+
+
+def synthesis_step(source: Source, spec: FilterbankSpec, dtype: Any) -> streaming.StreamKernels:
+    """The synthesis kernels of a codec, module or spec without what is negligible in a dtype."""
     weights = stream_weights.synthesis_kernels(source)
     bank, hop = design.design_bank(spec), spec.hop_length
-    found = streaming.synthesis_matrix(
+    return streaming.synthesis_matrix(
         weights.values,
         lead=weights.lead,
         hop_length=hop,
@@ -100,4 +106,3 @@ def stream_decoder(source: Source) -> StreamDecoder:
         least_lead=max(hop - 1 - bank.trail, design.frame_grid(spec, 1).first * hop),
         negligible=NEGLIGIBLE if jnp.dtype(dtype) == jnp.float32 else 0.0,
     )
-    return StreamDecoder(spec, jnp.asarray(found.matrix, dtype), found.lead, precision)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from isincnet_jax.dsp import companding
 from isincnet_jax.layers import weighted_decoding
 from isincnet_jax.layers.analysis import Analysis
-from isincnet_jax.layers.decoding import DecoderSpec
+from isincnet_jax.layers.decoder_spec import DecoderSpec
 from isincnet_jax.layers.quantizer import Quantizer
 from isincnet_jax.layers.refiner import Refiner
 from isincnet_jax.layers.spec import FilterbankSpec

@@ -26,7 +26,7 @@ import numpy as np
 from jax import lax
 
 from isincnet_jax.layers import decoding
-from isincnet_jax.layers.decoding import DecoderSpec
+from isincnet_jax.layers.decoder_spec import DecoderSpec
 from isincnet_jax.layers.sincnet import SincNet
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.models.autoencoder import Codec

@@ -57,10 +57,38 @@ def test_the_conditional_outlives_the_optimizer(arrays, constant):
     assert "conditional(" in compiled
 
 
-@pytest.mark.parametrize(("platform", "conditional"), [("cpu", True), ("tpu", False)])
-def test_only_cpus_have_the_conditional(arrays, platform, conditional):
-    program = export.export(jax.jit(stored_weave), platforms=[platform])(*arrays)
-    assert ("dense<0x7FC00000>" in program.mlir_module()) is conditional  # NaN, never taken
+@pytest.mark.parametrize(("platform", "barriers"), [("cpu", 1), ("tpu", 1)])
+def test_cpus_have_the_conditional_and_others_a_barrier(arrays, platform, barriers):
+    text = export.export(jax.jit(stored_weave), platforms=[platform])(*arrays).mlir_module()
+    # One case chooses the platform, one takes its branch; the third is the conditional.
+    assert text.count('"stablehlo.case"') == (3 if platform == "cpu" else 2)
+    assert text.count("stablehlo.optimization_barrier") == barriers
+
+
+def test_sharded_arrays_and_their_gradients(arrays):
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    split = jax.sharding.PartitionSpec("data")
+
+    def loss(even, odd):
+        mapped = jax.shard_map(stored_weave, mesh=mesh, in_specs=split, out_specs=split)
+        first, second = mapped(even, odd)
+        return jnp.sum(first * second)
+
+    def expected(even, odd):
+        first, second = weave(even, odd)
+        return jnp.sum(first * second)
+
+    value, gradient = jax.jit(jax.value_and_grad(loss))(*arrays)
+    right, right_gradient = jax.jit(jax.value_and_grad(expected))(*arrays)
+    np.testing.assert_allclose(value, right, rtol=1e-5)
+    np.testing.assert_allclose(gradient, right_gradient, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(0, 6), (2, 0, 6)])
+def test_no_values_at_all(shape):
+    empty = jnp.zeros(shape, jnp.float32)
+    first, _ = jax.jit(stored_weave)(empty, empty)
+    assert first.shape == shape
 
 
 @pytest.mark.parametrize("method", ["folded", "mirrored", "fft"])

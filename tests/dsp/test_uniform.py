@@ -142,7 +142,7 @@ def test_synthesis_is_the_direct_sum(
     assert dense.lead == before * hop_length
 
 
-@pytest.mark.parametrize("leading", [(), (3,), (2, 3)])
+@pytest.mark.parametrize("leading", [(), (3,), (2, 3), (0,), (2, 0)])
 def test_leading_axes_are_kept(leading, rng):
     window = np.hanning(11)[1:-1].astype(np.float32)
     grid = framing.frame_grid(20, hop_length=4, lead=4, trail=4, padding="zeros")
@@ -242,3 +242,19 @@ def test_dual_of_broken_hops_is_refused():
             first_frame=0,
             length=8,
         )
+
+
+@pytest.mark.parametrize(
+    ("num_bins", "operation", "dtype", "expected"),
+    [
+        (128, "analysis", np.float32, "folded"),  # N = 254 = 2 x 127
+        (257, "analysis", np.float32, "fft"),
+        (257, "analysis", jnp.bfloat16, "folded"),
+        (257, "synthesis", np.float64, "fft"),
+        (257, "synthesis", np.float16, "mirrored"),
+        (512, "synthesis", np.float32, "mirrored"),  # N = 1022 = 2 x 7 x 73
+        (2, "analysis", np.float32, "fft"),
+    ],
+)
+def test_the_rule(num_bins, operation, dtype, expected):
+    assert uniform.choose_method(num_bins, operation=operation, dtype=dtype) == expected

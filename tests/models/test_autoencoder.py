@@ -145,3 +145,26 @@ def test_gradients_on_silence_are_finite():
         )
 
     assert np.all(np.isfinite(jax.grad(loss)(jnp.zeros(100))))
+
+
+@pytest.mark.parametrize("shape", [(0,), (2, 0)])
+@pytest.mark.parametrize("scale", ["linear", "mel"])  # folded and strided
+def test_no_clips_at_all(shape, scale):
+    spec = isn.FilterbankSpec(
+        sample_rate=8000, hop_length=16, num_bins=17 if scale == "linear" else 48, scale=scale
+    )
+    codec = isn.build_codec(isn.SincNet(spec))
+    spectrogram = codec.encode(np.zeros((*shape, 100), np.float32))
+    assert spectrogram.shape == (*shape, codec.num_frames(100), spec.num_channels)
+    assert codec.decode(spectrogram, length=100).shape == (*shape, 100)
+
+
+@pytest.mark.parametrize("num_bins", [17, 257])  # matrices, and an FFT where there is one
+def test_half_precision(num_bins):
+    spec = isn.FilterbankSpec(sample_rate=8000, hop_length=num_bins - 7, num_bins=num_bins)
+    waveform = np.random.default_rng(0).uniform(-1, 1, 1000).astype(np.float32)
+    narrow = isn.build_codec(isn.SincNet(spec, dtype=jnp.bfloat16))
+    spectrogram = narrow.encode(jnp.asarray(waveform, jnp.bfloat16))
+    decoded = np.asarray(narrow.decode(spectrogram, length=1000).astype(jnp.float32))
+    # Eight bits of mantissa, and the noise gain of the bank.
+    assert np.sqrt(np.mean((decoded - waveform) ** 2)) < 0.1

@@ -189,3 +189,15 @@ def test_what_cannot_be_filled_up_is_refused():
         bucketed.encode_many([_clip(9), _clip(2, 9)])
     with pytest.raises(ValueError, match="max_batch=6: batches are powers of two; use max_batch=4"):
         bucketed.encode_many([_clip(9)], max_batch=6)
+
+
+def test_clips_of_any_iterable_and_any_floating_dtype_of_numpy():
+    codec = _codec("uniform")
+    bucketed = BucketedCodec(codec)
+    clips = [_clip(310).astype(np.float16), _clip(311).astype(np.float64), _clip(312)]
+    found = bucketed.encode_many(clip for clip in clips)
+    for one, clip in zip(found, clips, strict=True):
+        np.testing.assert_allclose(one, bucketed.encode(clip), atol=TOLERANCE)
+        assert one.dtype == np.float32
+    with pytest.raises(TypeError, match=r"bfloat16"):
+        bucketed.encode_many([_clip(9), jnp.zeros(9, jnp.bfloat16)])

@@ -128,3 +128,20 @@ def test_frames_that_see_too_little_are_refused():
 def test_positions_without_effect_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         isn.DecoderSpec(**options)
+
+
+@pytest.mark.parametrize(
+    "options", [{"num_frames": 2.5}, {"num_frames": True}, {"num_frames": 1, "lead": 7.5}]
+)
+def test_positions_are_integers(options):
+    with pytest.raises(TypeError, match=r"must be an integer"):
+        isn.DecoderSpec("least_squares", **options)
+    with pytest.raises(ValueError, match=r"total_latency=20.5 must be an integer"):
+        isn.low_latency_codec(SPEC, total_latency=20.5)
+
+
+def test_integers_of_numpy_can_be_exported(tmp_path):
+    codec = isn.low_latency_codec(SPEC, total_latency=np.int64(15))
+    assert codec.model == _codec().model
+    isn.export_pretrained(codec, tmp_path / "codec.zip")
+    assert isn.from_pretrained(tmp_path / "codec.zip").model.decoder == codec.model.decoder

@@ -12,7 +12,7 @@ import pytest
 
 from isincnet_jax import PRESETS, from_pretrained
 from isincnet_jax.layers import decoding
-from isincnet_jax.layers.decoding import DecoderSpec
+from isincnet_jax.layers.decoder_spec import DecoderSpec
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.pretrained import hub, registry
 
