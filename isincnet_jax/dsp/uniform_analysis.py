@@ -60,7 +60,7 @@ def uniform_analysis(
         shifts = _overlapping_shifts(lead, trail, num_bins)
         reach = max(max(abs(shift), abs(shift + last)) for shift in shifts)
         weights = _centred(window, reach)
-        fold = _splitting(weights, shifts, reach, num_bins)
+        fold = _splitting(weights, shifts, reach, num_bins, lead=lead, trail=trail)
     padded = framing.pad_for_frames(
         waveform,
         grid=grid,
@@ -110,7 +110,7 @@ def _folding(
 
 
 def _splitting(
-    weights: Array, shifts: list[int], reach: int, num_bins: int
+    weights: Array, shifts: list[int], reach: int, num_bins: int, *, lead: int, trail: int
 ) -> Callable[[Array], tuple[Array, ...]]:
     """Windows and folds frames, and splits them into even and odd parts at offsets 0 .. N / 2."""
     last = num_bins - 1
@@ -120,15 +120,22 @@ def _splitting(
     halved = jnp.asarray(ends, weights.dtype)
 
     def split(frames: Array) -> tuple[Array, ...]:
-        even, odd = [], []
+        later, earlier = [], []
         for shift in shifts:
             right = slice(reach + shift, reach + shift + num_bins)
             left = slice(reach - shift - last, reach - shift + 1)
-            later = frames[..., right] * (weights[right] * halved)
-            earlier = jnp.flip(frames[..., left], axis=-1) * (jnp.flip(weights[left]) * halved)
-            even.append(later + earlier)
-            odd.append(later - earlier)
-        return _total(even), _total(odd)
+            # A causal window has taps on one side only.
+            if -lead <= shift + last and shift <= trail:
+                later.append(frames[..., right] * (weights[right] * halved))
+            if -lead <= -shift and -shift - last <= trail:
+                flipped = jnp.flip(frames[..., left], axis=-1)
+                earlier.append(flipped * (jnp.flip(weights[left]) * halved))
+        if not earlier:
+            return _total(later), _total(later)
+        if not later:
+            return _total(earlier), -_total(earlier)
+        # Sum by sum: the even part and the odd part are separate loops over the frames.
+        return _total(later) + _total(earlier), _total(later) - _total(earlier)
 
     return split
 
