@@ -5,15 +5,16 @@
 Generated stereo music-like files of 5 to 20 s at 44.1 kHz, all of different lengths, encoded to
 8-bit codes (.npz, by threads) and to entropy-coded codes (.isn, by processes) with one file at a
 time and with as many as there are cores. Seconds are those of the whole command, the start of
-Python, JAX and the workers included; memory is the largest resident set of a single process, of
-the command or of a worker. Compilations are counted in one process that encodes the same files:
-those of the first quarter of the files, and of the rest.
+Python, JAX and the workers included, in the median of three runs; memory is the largest resident
+set of a single process, of the command or of a worker. Compilations are counted in one process
+that encodes the same files: those of the first quarter of the files, and of the rest.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ import numpy as np
 import soundfile
 
 RATE = 44_100
+RUNS = 3
 CASES = {
     "8-bit codes, .npz": ["--q-bits", "8"],
     "uniform codes, .isn": ["--step", "0.003"],
@@ -57,6 +59,14 @@ def make_corpus(folder: Path, count: int) -> float:
 
 
 def measure(source: Path, options: list[str], jobs: int, seconds: float) -> dict[str, Any]:
+    """The run with the median time; all times are in it."""
+    runs = [measure_once(source, options, jobs, seconds) for _ in range(RUNS)]
+    median = statistics.median_low(run["seconds"] for run in runs)
+    row = next(run for run in runs if run["seconds"] == median)
+    return {**row, "all_seconds": sorted(run["seconds"] for run in runs)}
+
+
+def measure_once(source: Path, options: list[str], jobs: int, seconds: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="isincnet-benchmark-") as folder:
         command = [sys.executable, "-m", "isincnet_jax.cli", "encode", str(source), folder]
         child = [sys.executable, "-c", _CHILD, *command, "--jobs", str(jobs), *options]

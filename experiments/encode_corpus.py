@@ -1,12 +1,14 @@
 """Encodes a corpus by an Apache Beam pipeline: ``isincnet encode DIR OUT`` beyond one machine.
 
-    python experiments/encode_corpus.py DIR OUT [--model NAME] [--q-bits 8] [--format .isn]
+    python experiments/encode_corpus.py DIR OUT [--model NAME] [--q-bits 8] [--entropy]
         [--runner=FlinkRunner --flink_master=HOST:8081 ...]
 
 DIR and OUT are folders or addresses that Beam knows (``gs://bucket/folder``). What is not listed
 here goes to Beam: the runner and its options; without any, the pipeline runs in this process
-(Beam's own default would download a runner first). The same command goes on with a run that was
-interrupted; files that cannot be read are listed in OUT/failures.jsonl and do not stop the others.
+(Beam's own default would download a runner first). What Beam does not know either is refused,
+unless it comes after ``--``: some options only the job server of a runner knows. The same command
+goes on with a run that was interrupted; files that cannot be read are listed in
+OUT/failures.jsonl and do not stop the others.
 Every worker needs ``pip install 'isincnet-jax[beam]'``, with the extra ``entropy`` for .isn files.
 """
 
@@ -29,11 +31,18 @@ _IN_PROCESS = "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the pipeline and returns the exit status: 1 if a file failed."""
-    given, pipeline_arguments = _parser().parse_known_args(arguments)
+    arguments, unchecked = _split(list(arguments))
+    given, for_beam = _parser().parse_known_args(arguments)
+    unknown = unknown_to_beam(for_beam)
+    if unknown:
+        raise ValueError(
+            f"{' '.join(unknown)}: no option of this script (see --help) nor of Apache Beam; what "
+            "only a runner's job server knows goes after --"
+        )
     options = EncodeOptions(given.model, given.q_bits, given.scales, given.step, given.snr)
-    is_coded = given.step is not None or given.snr is not None
+    is_coded = given.entropy or given.step is not None or given.snr is not None
     suffix = given.format or (SUFFIX if is_coded else ARCHIVE_SUFFIX)
-    options.check(Path(f"corpus{suffix}"))
+    options.check(Path(f"corpus{suffix}"), entropy=given.entropy)
     codec = load_model(given.model)
     options.check_with(codec, suffix)
     counts = run(
@@ -43,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
         make_work=functools.partial(make_encoder, options),
         configuration=options.configuration(codec, suffix),
         overwrite=given.overwrite,
-        pipeline_arguments=pipeline_arguments,
+        pipeline_arguments=[*for_beam, *unchecked],
     )
     print(  # noqa: T201
         f"encoded {counts['made']} files: {counts['milliseconds_of_audio'] / 1000:.1f} s of "
@@ -71,8 +80,11 @@ def run(
 
     # Of two values of an option the last one counts. File systems get theirs from the pipeline.
     pipeline = beam.Pipeline(options=PipelineOptions([_IN_PROCESS, *pipeline_arguments]))
+    source, out = beam_encoding.absolute(source), beam_encoding.absolute(out)
     jobs = beam_encoding.find_jobs(source, suffix=suffix)
-    begin = beam_encoding.prepare_output(out, configuration, overwrite=overwrite)
+    begin = beam_encoding.prepare_output(
+        out, configuration, jobs, source=source, overwrite=overwrite
+    )
     outcome = (
         pipeline
         | "Files" >> beam.Create(jobs)
@@ -82,14 +94,33 @@ def run(
         outcome[beam_encoding.FAILURES]
         | "Lines" >> beam.Map(json.dumps)
         | "Write failures"
-        >> WriteToText(
-            f"{out.rstrip('/')}/failures", ".jsonl", num_shards=1, shard_name_template=""
-        )
+        >> WriteToText(f"{out}/failures", ".jsonl", num_shards=1, shard_name_template="")
     )
     result = pipeline.run()
     result.wait_until_finish()
     beam_encoding.clear_unfinished(out)
     return beam_encoding.counted(result)
+
+
+def unknown_to_beam(arguments: Sequence[str]) -> list[str]:
+    """What Beam would leave unparsed."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    unknown: list[str] = []
+
+    def note(parser: argparse.ArgumentParser) -> None:  # one that knows all of Beam's options
+        unknown.extend(parser.parse_known_args(list(arguments))[1])
+
+    PipelineOptions([]).get_all_options(add_extra_args_fn=note)
+    return unknown
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """What comes before ``--``, and behind it."""
+    if "--" not in arguments:
+        return arguments, []
+    at = arguments.index("--")
+    return arguments[:at], arguments[at + 1 :]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -106,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--step", type=float)
     parser.add_argument("--snr", type=float)
     parser.add_argument("--format", choices=(ARCHIVE_SUFFIX, SUFFIX))
+    parser.add_argument("--entropy", action="store_true")
     parser.add_argument("--overwrite", action="store_true")
     return parser
 

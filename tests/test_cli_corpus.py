@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import errno
 import json
 import os
 import re
@@ -19,7 +20,8 @@ import rich.console
 import soundfile
 
 import isincnet_jax as isn
-from isincnet_jax.cli import corpus_encoder
+from isincnet_jax.cli import corpus_decoder, corpus_encoder
+from isincnet_jax.data import corpus_encoding, file_workers
 from isincnet_jax.data.output_folder import CONFIGURATION, JOURNAL
 from isincnet_jax.models import archive
 
@@ -204,6 +206,9 @@ def test_bad_options_are_one_line(corpus):
         ("decode in out", r"in: no files to work on below it \(\.isn, \.npz\)"),
         ("decode in out --format .xyz", r"unknown extension '\.xyz'"),
         ("decode in out --format wav", r"use \.wav"),
+        ("decode in out.wav", r"in: a directory, but out\.wav names a single file"),
+        ("encode nope codes", r"nope: no such file"),
+        ("decode nope out", r"nope: no such file"),
     ):
         status, _, err = corpus(line)
         assert status == 1, line
@@ -220,6 +225,145 @@ def test_a_terminal_gets_a_bar(corpus, monkeypatch, capsys):
     assert status == 0
     assert "4/4 files, 1 s of audio" in out
     assert "[4/4]" not in out
+
+
+@pytest.mark.parametrize("option", ["", " --overwrite"])
+def test_decoding_never_takes_its_own_sources(corpus, option):
+    assert corpus("encode in codes")[0] == 0
+    assert corpus("encode in in")[0] == 0  # beside the recordings
+    before = _files("codes"), _files("in")
+    for folder in ("codes", "in"):
+        status, _, err = corpus(f"decode {folder} {folder}{option}")
+        assert status == 1
+        assert err == (
+            f"isincnet: error: {folder}: it holds what `encode` made, and this is `decode`; use "
+            "another folder\n"
+        )
+    assert (_files("codes"), _files("in")) == before
+
+
+@pytest.mark.parametrize("option", ["", " --overwrite"])
+def test_decoding_over_the_recordings_is_refused(corpus, option):
+    assert corpus("encode in codes --q-bits 4")[0] == 0
+    before = _files("in")
+    status, _, err = corpus(f"decode codes in{option}")
+    assert status == 1
+    assert re.fullmatch(
+        r"isincnet: error: in: 2 of the files to make are there already, a\.wav the first, .*; "
+        r"they are not replaced, .*: move them away, or use another folder\n",
+        err,
+    )
+    assert _files("in") == before
+    assert not Path("in", JOURNAL).exists()
+
+
+def test_another_corpus_of_the_same_names_and_times_is_not_done(corpus):
+    for name in ("one", "two"):
+        Path(name).mkdir()
+        soundfile.write(f"{name}/a.wav", np.full(3000, 0.1 * len(name)), RATE)
+        os.utime(f"{name}/a.wav", ns=(1, 1))
+    assert corpus("encode one out")[0] == 0
+    status, _, err = corpus("encode two out")
+    assert status == 1
+    assert re.search(r"source='.*/one', now source='.*/two'; use another folder", err)
+
+
+def _make_codec(seed: int):
+    """A codec with weights of its own."""
+    spec = isn.FilterbankSpec(sample_rate=8000, hop_length=16, num_bins=17, shape="none")
+    codec = isn.build_codec(isn.SincNet(spec, learnable_decoder=True))
+    return codec.replace(variables=jax.tree.map(lambda leaf: (1 + seed) * leaf, codec.variables))
+
+
+def test_a_model_that_is_gone_is_told_once(run, monkeypatch):
+    for index in range(3):
+        _write(f"in/{index}.wav", 8000, 1, 900 + index)
+    monkeypatch.setattr(corpus_encoder, "load_model", lambda _: _make_codec(0))
+    monkeypatch.setattr("isincnet_jax.cli.archives.load_model", lambda _: _make_codec(0))
+    monkeypatch.setattr(corpus_decoder, "load_model", lambda _: _make_codec(0))
+    assert run("encode in codes --model mine")[0] == 0
+    status, out, _ = run("decode codes back")
+    assert status == 0
+    note = "note: no 'mine' with its bank here; decoding by the bank's inverse (3 files)"
+    assert out.splitlines().count(note) == 1
+    assert "3 of 3 files are done already" in run("decode codes back")[1]
+    Path("mine").mkdir()  # it is there again: what was made without it is not done
+    status, out, _ = run("decode codes back")
+    assert "note:" not in out
+    assert "decoded 3 files" in out
+    assert "3 of 3 files are done already" in run("decode codes back")[1]
+    monkeypatch.setattr(corpus_decoder, "load_model", lambda _: _make_codec(1))  # retrained
+    assert "decoded 3 files" in run("decode codes back")[1]
+    assert "3 of 3 files are done already" in run("decode codes back")[1]
+    Path("mine").rmdir()  # nothing better than what is there
+    assert "3 of 3 files are done already" in run("decode codes back")[1]
+
+
+def test_folders_that_cannot_be_listed_make_the_status_1(corpus, monkeypatch):
+    real = os.scandir
+
+    def scandir(path):
+        if str(path) == "in/b/d":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    assert corpus("encode in out")[0] == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", scandir)
+        for option in ("", " --overwrite"):
+            status, out, _ = corpus(f"encode in out{option}")
+            assert status == 1
+            assert f"encoded {2 if option else 0} files" in out
+            assert out.endswith("left out: b/d: cannot be listed: Permission denied\n")
+    assert {"b/d/e.npz", "b/d/f.npz"} < set(_files("out"))  # not taken for superseded
+    assert "2 of 4 files are done already" in corpus("encode in out")[1]
+
+
+@pytest.mark.parametrize("name", ["C.ISN", "C.NPZ"])
+def test_suffixes_are_read_in_any_case(corpus, name, monkeypatch):
+    kinds = []
+    real = file_workers.run_tasks
+
+    def run_tasks(*given, kind, **options):
+        kinds.append(kind)
+        return real(*given, kind=kind, **options)
+
+    monkeypatch.setattr(file_workers, "run_tasks", run_tasks)
+    Path("codes/.hidden").mkdir(parents=True)
+    assert corpus(f"encode in/a.wav codes/{name}")[0] == 0
+    hidden = "a.npz" if name == "C.ISN" else "a.isn"
+    Path("codes/.hidden", hidden).write_bytes(b"")
+    assert corpus(f"decode codes/{name} one.wav")[0] == 0
+    assert corpus("decode codes back")[0] == 0
+    assert kinds == ["processes" if name == "C.ISN" else "threads"]
+    assert Path("back/C.wav").read_bytes() == Path("one.wav").read_bytes()
+
+
+def test_sums_are_told_whatever_ends_a_run(corpus, monkeypatch):
+    Path("in/0.wav").write_bytes(b"")
+    real = corpus_encoding.run_jobs
+
+    def run_jobs(*given, **options):
+        for number, outcome in enumerate(real(*given, **options)):
+            yield outcome
+            if number == 2:
+                raise OSError(errno.EIO, "the disk is gone")
+
+    monkeypatch.setattr(corpus_encoding, "run_jobs", run_jobs)
+    status, out, err = corpus("encode in out --jobs 1")
+    assert status == 1
+    assert "the disk is gone" in err
+    assert "encoded 2 files" in out
+    assert "failed: 0.wav: an empty file" in out
+
+
+def test_targets_without_a_source_are_told(corpus):
+    assert corpus("encode in out")[0] == 0
+    Path("in/a.wav").rename("in/z.wav")
+    status, out, _ = corpus("encode in out")
+    assert status == 0
+    assert "1 files in out have no source any more; they stay as they are" in out
+    assert {"a.npz", "z.npz"} < set(_files("out"))
 
 
 @pytest.mark.parametrize("padding", ["zeros", "reflect"])
@@ -270,7 +414,7 @@ def test_an_interrupted_run_goes_on(run, tmp_path, number, options):
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as begun:
-        while not (journal.exists() and journal.read_bytes().count(b"\n") >= 2):
+        while not (journal.exists() and journal.read_bytes().count(b'"size"') >= 2):
             assert begun.poll() is None, begun.communicate()
             time.sleep(0.005)
         os.killpg(begun.pid, number) if number == signal.SIGINT else begun.kill()

@@ -29,7 +29,10 @@ FormatOption = Annotated[
     str | None, typer.Option("--format", help="Of a folder: suffix of the files to write.")
 ]
 OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Of a folder: make everything anew.")
+    bool,
+    typer.Option(
+        "--overwrite", help="Of a folder: make everything anew that this command made before."
+    ),
 ]
 
 
@@ -64,11 +67,14 @@ def encode(
     If IN is a folder, all audio files below it are encoded into the folder OUT, several at a
     time; the same command goes on with a run that was interrupted.
     """
+    _check_source(source)
     options = corpus_encoder.EncodeOptions(model, q_bits, scales, step, snr)
     if source.is_dir():
         is_coded = entropy or step is not None or snr is not None
         suffix = suffix or (token_files.SUFFIX if is_coded else corpus_encoder.ARCHIVE_SUFFIX)
-        _check_folder(source, target, suffix)
+        _check_target(source, target)
+        if suffix not in _CODED:
+            raise ValueError(f"--format {suffix}: use {' or '.join(_CODED)}")
         if is_coded and suffix != token_files.SUFFIX:
             raise ValueError(
                 f"--format {suffix}: --entropy, --step and --snr make entropy-coded files; use "
@@ -86,7 +92,7 @@ def encode(
             make_work=(lambda: encoder)
             if is_parallel
             else functools.partial(corpus_encoder.make_encoder, options),
-            kind="threads" if is_parallel else "processes",
+            kind=lambda _: "threads" if is_parallel else "processes",
             configuration=options.configuration(codec, suffix),
             num_jobs=jobs,
             overwrite=overwrite,
@@ -124,9 +130,11 @@ def decode(
     """
     from isincnet_jax.data import audio_writing
 
+    _check_source(source)
     options = corpus_decoder.DecodeOptions(model, model_rate)
     if source.is_dir():
         suffix = suffix or ".wav"
+        _check_target(source, target)
         if not suffix.startswith("."):
             raise ValueError(f"--format {suffix}: a suffix begins with a point; use .{suffix}")
         audio_writing.output_subtype(target / f"*{suffix}", "PCM_24")
@@ -136,9 +144,7 @@ def decode(
             suffixes=_CODED,
             suffix=suffix,
             make_work=functools.partial(corpus_decoder.make_decoder, options),
-            kind="processes"
-            if corpus_folders.has_suffix(source, token_files.SUFFIX)
-            else "threads",
+            kind=corpus_decoder.suitable_workers,
             configuration={
                 "work": "decode",
                 "suffix": suffix,
@@ -148,19 +154,25 @@ def decode(
             num_jobs=jobs,
             overwrite=overwrite,
             verb="decoded",
+            is_current=corpus_decoder.FileDecoder(options).is_current,
         )
         return
     _check_file(source, jobs, suffix, overwrite)
     corpus_decoder.FileDecoder(options, say=say)(source, target)
 
 
-def _check_folder(source: Path, target: Path, suffix: str) -> None:
-    if target.suffix in _CODED and not target.is_dir():
+def _check_source(source: Path) -> None:
+    if not source.exists():
+        raise ValueError(f"{source}: no such file")
+
+
+def _check_target(source: Path, target: Path) -> None:
+    from isincnet_jax.data.splits import AUDIO_SUFFIXES
+
+    if target.suffix.lower() in {*_CODED, *AUDIO_SUFFIXES} and not target.exists():
         raise ValueError(
             f"{source}: a directory, but {target} names a single file; give a folder to write to"
         )
-    if suffix not in _CODED:
-        raise ValueError(f"--format {suffix}: use {' or '.join(_CODED)}")
 
 
 def _check_file(source: Path, jobs: int | None, suffix: str | None, overwrite: bool) -> None:

@@ -53,11 +53,11 @@ class EncodeOptions:
         Raises:
             ValueError: naming the options.
         """
-        if entropy or target.suffix == token_files.SUFFIX:
+        if entropy or target.suffix.lower() == token_files.SUFFIX:
             token_files.check_options(target, self.q_bits, self.step, self.snr_db)
         elif self.step is not None or self.snr_db is not None:
             raise ValueError(f"{target}: --step and --snr make entropy-coded files; name it .isn")
-        elif target.suffix != ARCHIVE_SUFFIX:
+        elif target.suffix.lower() != ARCHIVE_SUFFIX:
             fix = target.with_suffix(ARCHIVE_SUFFIX).name
             raise ValueError(f"{target}: archives end in .npz; use {fix}")
 
@@ -140,7 +140,7 @@ class FileEncoder:
         if info.sample_rate != rate:
             self._say(f"{source.name}: resampled from {info.sample_rate} Hz to {rate} Hz")
         read = functools.partial(audio_files.read_blocks, source, sample_rate=rate)
-        if target.suffix == ARCHIVE_SUFFIX:
+        if target.suffix.lower() == ARCHIVE_SUFFIX:
             quantizer = fitted_quantizer(codec, read, options.q_bits, options.scales)
             counted = _Counter(read())
             text = _write_archive(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,17 +14,12 @@ import typer
 from isincnet_jax.cli.common import say
 
 if TYPE_CHECKING:
-    from isincnet_jax.data.corpus_encoding import Outcome
+    from isincnet_jax.data.corpus_encoding import Outcome, Problem
     from isincnet_jax.data.file_workers import Kind, Work
     from isincnet_jax.data.output_folder import Job
 
 _INTERRUPTED = 130
 _PROCESS_BYTES = 1 << 24  # of sources that are worth the seconds in which a process starts
-
-
-def has_suffix(folder: Path, suffix: str) -> bool:
-    """Whether some file below a folder has a suffix."""
-    return next(folder.rglob(f"*{suffix}"), None) is not None
 
 
 def run_folder(
@@ -32,12 +28,13 @@ def run_folder(
     *,
     suffix: str,
     make_work: Callable[[], Work],
-    kind: Kind,
+    kind: Callable[[list[str]], Kind],
     configuration: Mapping[str, Any],
     num_jobs: int | None,
     overwrite: bool,
     verb: str,
     suffixes: tuple[str, ...] | None = None,
+    is_current: Callable[[str], bool] | None = None,
 ) -> None:
     """Makes a file in ``target`` for every one in ``source`` that is not done yet.
 
@@ -47,12 +44,13 @@ def run_folder(
         suffix: of the files to make.
         make_work: makes the function that makes a file, see
             :func:`isincnet_jax.data.file_workers.run_tasks`.
-        kind: of workers.
+        kind: of workers, for the names of the sources.
         configuration: all that the result depends on but for the sources.
         num_jobs: files at a time; the number of cores if None, fewer for small corpora.
         overwrite: make everything anew.
         verb: what happens to the files.
         suffixes: of the files to read; those of audio files if None.
+        is_current: see :meth:`isincnet_jax.data.output_folder.OutputFolder.is_done`.
 
     Raises:
         typer.Exit: with status 1 if a file failed, 130 if interrupted.
@@ -62,11 +60,19 @@ def run_folder(
 
     if num_jobs is not None and num_jobs < 1:
         raise ValueError(f"--jobs {num_jobs}: use at least 1")
-    names = corpus_encoding.find_files(source, suffixes)
-    jobs = corpus_encoding.plan_jobs(names, suffix=suffix)
     meter = _Meter()
-    with output_folder.open_output(target, configuration, jobs, overwrite=overwrite) as output:
-        waiting = corpus_encoding.waiting_jobs(source, jobs, output)
+    names = corpus_encoding.find_files(source, suffixes, problems=meter.problems)
+    jobs = corpus_encoding.plan_jobs(names, suffix=suffix)
+    workers = kind(names)
+    with output_folder.open_output(
+        target,
+        configuration,
+        jobs,
+        source=source,
+        overwrite=overwrite,
+        keep_others=bool(meter.problems),
+    ) as output:
+        waiting = corpus_encoding.waiting_jobs(source, jobs, output, is_current=is_current)
         if len(waiting) < len(jobs):
             say(f"{target}: {len(jobs) - len(waiting)} of {len(jobs)} files are done already")
         outcomes = corpus_encoding.run_jobs(
@@ -74,8 +80,8 @@ def run_folder(
             waiting,
             output,
             make_work,
-            num_workers=num_jobs or _suitable_workers(source, waiting, kind),
-            kind=kind,
+            num_workers=num_jobs or _suitable_workers(source, waiting, workers),
+            kind=workers,
         )
         try:
             with _shown(meter, len(waiting)) as show, contextlib.closing(outcomes):
@@ -84,13 +90,31 @@ def run_folder(
                     show(outcome)
         except KeyboardInterrupt:
             say(f"interrupted after {meter.text(verb)}; the same command goes on from here")
+            _tell(meter, len(waiting))
             raise typer.Exit(_INTERRUPTED) from None
+        except BaseException:  # what was done is told whatever ends the run
+            say(meter.text(verb))
+            _tell(meter, len(waiting))
+            raise
+        num_left = output.count_left(jobs)
     say(meter.text(verb))
+    if num_left:
+        say(f"{num_left} files in {target} have no source any more; they stay as they are")
+    _tell(meter, len(waiting))
+    if meter.failed or meter.problems:
+        raise typer.Exit(1)
+
+
+def _tell(meter: _Meter, total: int) -> None:
+    """Notes, and what was left out or failed."""
+    for note, count in sorted(meter.notes.items()):
+        say(f"note: {note} ({count} files)")
+    for name, reason in meter.problems:
+        say(f"left out: {name}: {reason}")
     for outcome in meter.failed:
         say(f"failed: {outcome.job.source}: {outcome.reason}")
     if meter.failed:
-        say(f"{len(meter.failed)} of {len(waiting)} files failed; nothing was written for them")
-        raise typer.Exit(1)
+        say(f"{len(meter.failed)} of {total} files failed; nothing was written for them")
 
 
 def _suitable_workers(source: Path, jobs: list[Job], kind: Kind) -> int:
@@ -115,12 +139,15 @@ class _Meter:
         self.count = self.num_bytes = 0
         self.seconds = 0.0
         self.failed: list[Outcome] = []
+        self.problems: list[Problem] = []
+        self.notes: collections.Counter[str] = collections.Counter()
 
     def add(self, outcome: Outcome) -> None:
         """Takes what became of a file."""
         if outcome.reason:
             self.failed.append(outcome)
             return
+        self.notes.update(outcome.notes)
         self.count += 1
         self.seconds += outcome.seconds
         self.num_bytes += outcome.num_bytes

@@ -27,7 +27,7 @@ def check_options(
     Raises:
         ValueError: naming the options.
     """
-    if target.suffix != SUFFIX:
+    if target.suffix.lower() != SUFFIX:
         fix = target.with_suffix(SUFFIX).name
         raise ValueError(f"{target}: entropy-coded files end in {SUFFIX}; use {fix}")
     given = [
@@ -198,7 +198,7 @@ def describe_tokens(path: Path) -> None:
 
 def load_described(model: str) -> Codec | None:
     """The codec to describe; None if ``model`` was a token file, which is then described."""
-    if Path(model).suffix == SUFFIX:
+    if Path(model).suffix.lower() == SUFFIX:
         describe_tokens(Path(model))
         return None
     return load_model(model)

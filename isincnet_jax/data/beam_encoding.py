@@ -10,18 +10,26 @@ may, gives the same file once.
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from isincnet_jax.data import output_folder
-from isincnet_jax.data.corpus_encoding import plan_jobs
-from isincnet_jax.data.file_workers import Task, Work, reason_of
-from isincnet_jax.data.output_folder import Job, OutputError
+from isincnet_jax.data.corpus_encoding import NOT_UTF8, plan_jobs, shown_name
+from isincnet_jax.data.file_workers import Task, Work, made_of, reason_of
+from isincnet_jax.data.output_configuration import (
+    CONFIGURATION,
+    OutputError,
+    check_configuration,
+    configuration_text,
+)
+from isincnet_jax.data.output_folder import Job
 from isincnet_jax.data.splits import AUDIO_SUFFIXES
 
 try:
@@ -39,6 +47,10 @@ except ImportError as error:
 
 NAMESPACE = "isincnet"
 FAILURES = "failures"
+# What reading a file may end in for reasons of the file alone.
+_OF_THE_FILE = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.EIO}
+)
 _PLAIN = {"compression_type": CompressionTypes.UNCOMPRESSED}
 
 
@@ -53,7 +65,7 @@ def find_jobs(source: str, *, suffix: str, suffixes: Collection[str] = AUDIO_SUF
     Raises:
         OutputError: if there are none, or two would become the same.
     """
-    root = source.rstrip("/")
+    root = absolute(source)
     names = [PurePosixPath(path[len(root) + 1 :]) for path in _files_below(root)]
     wanted = [
         str(name)
@@ -62,45 +74,89 @@ def find_jobs(source: str, *, suffix: str, suffixes: Collection[str] = AUDIO_SUF
     ]
     if not wanted:
         raise OutputError(f"{source}: no files to work on below it ({', '.join(sorted(suffixes))})")
+    for name in wanted:
+        if shown_name(name) != name:
+            raise OutputError(f"{source}: {shown_name(name)}: {NOT_UTF8}")
     return plan_jobs(sorted(wanted), suffix=suffix)
 
 
-def prepare_output(out: str, configuration: Mapping[str, Any], *, overwrite: bool = False) -> float:
+def prepare_output(
+    out: str,
+    configuration: Mapping[str, Any],
+    jobs: Sequence[Job],
+    *,
+    source: str,
+    overwrite: bool = False,
+) -> float:
     """Notes in the output folder how its files are made, and clears up after a broken run.
 
     Args:
         out: path or address of the folder; one run at a time may use it.
-        configuration: how the files are made; JSON values.
+        configuration: how the files are made; JSON values, of which ``work`` names the kind.
+        jobs: of the run.
+        source: path or address of the folder of the sources; part of the configuration.
         overwrite: files that are there do not count.
 
     Returns:
         The time from which on files count as done, in seconds of Unix time.
 
     Raises:
-        OutputError: if the folder was made with another configuration.
+        OutputError: if it is a file, was made with another configuration, or has files under the
+            names of the targets without a configuration that says how they were made.
     """
-    path = _join(out, output_folder.CONFIGURATION)
-    if FileSystems.exists(path) and not overwrite:
+    out, source = absolute(out), absolute(source)
+    is_local = FileSystems.get_scheme(out) is None
+    if is_local and Path(out).is_file():
+        raise OutputError(f"{out}: a file, not a folder to write to")
+    if FileSystems.get_scheme(source) is None:
+        source = str(Path(source).resolve())
+    configuration = {**configuration, "source": source}
+    path = _join(out, CONFIGURATION)
+    is_new = not FileSystems.exists(path)
+    if is_new:
+        _check_targets(out, jobs)
+    else:
         with FileSystems.open(path, **_PLAIN) as file:
             text = file.read().decode("utf-8", errors="replace")
-        output_folder.check_configuration(out, text, configuration)
-    else:
+        check_configuration(out, text, configuration, overwrite=overwrite)
+    if is_new or overwrite:
         _delete(_join(out, output_folder.JOURNAL))  # of `isincnet encode`, on this machine
         temporary = _join(out, f"{output_folder.UNFINISHED}{uuid.uuid4().hex}", "text")
         with FileSystems.create(temporary, **_PLAIN) as file:
-            file.write(output_folder.configuration_text(configuration).encode())
+            file.write(configuration_text(configuration).encode())
         _rename(temporary, path)
     clear_unfinished(out)
     return _last_updated(path)
 
 
+def _check_targets(out: str, jobs: Sequence[Job]) -> None:
+    """Refuses a folder with files under the names of the targets that no run of ours made."""
+    there = {path[len(out) + 1 :] for path in _files_below(out)}
+    foreign = [job.target for job in jobs if job.target in there]
+    if foreign:
+        raise OutputError(
+            f"{out}: {len(foreign)} of the files to make are there already, {foreign[0]} the "
+            f"first, and no {CONFIGURATION} says that a run made them; they are not replaced: move "
+            "them away, or use another folder"
+        )
+
+
+def absolute(folder: str) -> str:
+    """An address as it is, a path from the root on; without a slash at its end."""
+    if FileSystems.get_scheme(folder) is None:
+        return os.path.abspath(folder)
+    return folder.rstrip("/")
+
+
 def clear_unfinished(out: str) -> None:
-    """Deletes what a run that broke off left in the output folder under hidden names."""
-    for path in _files_below(out.rstrip("/"), f"{output_folder.UNFINISHED}*/"):
-        _delete(path)
-    if FileSystems.get_scheme(out) is None:  # folders are there without files on disks only
-        for folder in Path(out).glob(f"{output_folder.UNFINISHED}*"):
-            shutil.rmtree(folder, ignore_errors=True)
+    """Deletes what a run that broke off left in the output folder under names of its own."""
+    out = absolute(out)
+    for pattern in (f"{output_folder.UNFINISHED}*", f"beam-temp-{FAILURES}-*"):
+        for path in _files_below(out, f"{pattern}/"):
+            _delete(path)
+        if FileSystems.get_scheme(out) is None:  # folders are there without files on disks only
+            for folder in Path(out).glob(pattern):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 class MakeFiles(beam.PTransform):
@@ -124,7 +180,7 @@ class MakeFiles(beam.PTransform):
         self, make_work: Callable[[], Work], *, source: str, out: str, not_before: float = 0.0
     ) -> None:
         super().__init__()
-        self._options = (make_work, source, out, not_before)
+        self._options = (make_work, absolute(source), absolute(out), not_before)
 
     def expand(self, input_or_inputs: Any) -> Any:
         """Applies the transform to a collection of jobs."""
@@ -154,19 +210,18 @@ class _MakeFile(beam.DoFn):
         job = Job(*element)
         source, target = _join(self._source, job.source), _join(self._out, job.target)
         record = {"source": job.source, "target": job.target}
-        if self._is_done(source, target):
-            _count("skipped")
-            yield {**record, "seconds": 0.0, "num_bytes": 0, "skipped": True}
-            return
         with tempfile.TemporaryDirectory(prefix="isincnet-") as folder:
             task = Task(0, *(Path(folder) / f"file{PurePosixPath(name).suffix}" for name in job))
-            with FileSystems.open(source, **_PLAIN) as file, task.source.open("wb") as copy:
-                shutil.copyfileobj(file, copy)
             try:
-                seconds = self._work(task.source, task.target)
+                if self._is_done(source, target):
+                    _count("skipped")
+                    yield {**record, "seconds": 0.0, "num_bytes": 0, "skipped": True}
+                    return
+                _fetch(source, task.source)
+                seconds = made_of(self._work(task.source, task.target)).seconds
             except ValueError as error:
-                if isinstance(error.__cause__, OSError):  # a full disk: not the file's fault
-                    raise
+                if isinstance(error.__cause__, OSError) and not isinstance(error, _UnreadableError):
+                    raise  # a full disk: not the file's fault
                 _count("failed")
                 yield TaggedOutput(FAILURES, {**record, "reason": reason_of(error, task)})
                 return
@@ -179,6 +234,8 @@ class _MakeFile(beam.DoFn):
     def _is_done(self, source: str, target: str) -> bool:
         if not FileSystems.exists(target):
             return False
+        if not FileSystems.exists(source):  # gone meanwhile
+            raise _UnreadableError("no such file any more")
         return _last_updated(target) >= max(_last_updated(source), self._not_before)
 
     def _put(self, made: Path, target: str) -> None:
@@ -195,6 +252,28 @@ class _MakeFile(beam.DoFn):
             with contextlib.suppress(OSError):
                 _delete(temporary)
             raise
+
+
+class _UnreadableError(ValueError):
+    """A source that cannot be read, for reasons of its own."""
+
+
+def _fetch(source: str, copy: Path) -> None:
+    """Copies a source to the worker's disk.
+
+    Raises:
+        _UnreadableError: if it is gone, or cannot be read.
+        OSError: for other reasons, which may pass.
+    """
+    with copy.open("wb") as written:
+        try:
+            with FileSystems.open(source, **_PLAIN) as file:
+                shutil.copyfileobj(file, written)
+        except OSError as error:
+            if error.errno not in _OF_THE_FILE and FileSystems.exists(source):
+                raise
+            reason = error.strerror or "no such file"
+            raise _UnreadableError(f"cannot be read: {reason}") from error
 
 
 def _count(name: str, number: int = 1) -> None:

@@ -18,6 +18,8 @@ from isincnet_jax.data import file_workers
 from isincnet_jax.data.output_folder import Job, OutputError, OutputFolder
 from isincnet_jax.data.splits import AUDIO_SUFFIXES
 
+NOT_UTF8 = "its name is not UTF-8; rename it"
+
 
 class Outcome(NamedTuple):
     """What became of a job.
@@ -27,18 +29,38 @@ class Outcome(NamedTuple):
         seconds: of audio.
         num_bytes: of the file made.
         reason: why it failed; empty if it did not.
+        notes: what the user should know about the file.
     """
 
     job: Job
     seconds: float = 0.0
     num_bytes: int = 0
     reason: str = ""
+    notes: tuple[str, ...] = ()
 
 
-def find_files(folder: str | Path, suffixes: Collection[str] | None = None) -> list[str]:
+class Problem(NamedTuple):
+    """What was left out while a folder was listed: its name, fit to be shown, and why."""
+
+    name: str
+    reason: str
+
+
+def find_files(
+    folder: str | Path,
+    suffixes: Collection[str] | None = None,
+    *,
+    problems: list[Problem] | None = None,
+) -> list[str]:
     """Names of all files below a folder with one of the suffixes, those of audio if None; sorted.
 
     Hidden files and folders are left out, and links to folders.
+
+    Args:
+        folder: to list.
+        suffixes: in lower case; those of files may be in any.
+        problems: gets the folders below that cannot be listed, and the files whose names are not
+            UTF-8; without it they are errors.
 
     Raises:
         OutputError: if it is no folder, or has no such file.
@@ -47,8 +69,13 @@ def find_files(folder: str | Path, suffixes: Collection[str] | None = None) -> l
     suffixes = AUDIO_SUFFIXES if suffixes is None else suffixes
     if not root.is_dir():
         raise OutputError(f"{root}: no such folder")
-    found = []
-    for parent, folders, files in os.walk(root):
+    found, bad = [], []
+
+    def note(error: OSError) -> None:
+        name = shown_name(os.path.relpath(error.filename or root, root))
+        bad.append(Problem(name, f"cannot be listed: {error.strerror or error}"))
+
+    for parent, folders, files in os.walk(root, onerror=note):
         folders[:] = [name for name in folders if not name.startswith(".")]
         below = Path(parent).relative_to(root)
         found += [
@@ -56,10 +83,21 @@ def find_files(folder: str | Path, suffixes: Collection[str] | None = None) -> l
             for name in files
             if not name.startswith(".") and PurePosixPath(name).suffix.lower() in suffixes
         ]
+    bad += [Problem(shown_name(name), NOT_UTF8) for name in found if shown_name(name) != name]
+    found = [name for name in found if shown_name(name) == name]
+    if bad and (problems is None or not found):
+        raise OutputError(f"{root / bad[0].name}: {bad[0].reason}")
     if not found:
         kinds = ", ".join(sorted(suffixes))
         raise OutputError(f"{root}: no files to work on below it ({kinds})")
+    if problems is not None:
+        problems += sorted(bad)
     return sorted(found)
+
+
+def shown_name(name: str) -> str:
+    """A name with bytes that are not UTF-8 written out."""
+    return os.fsencode(name).decode("utf-8", errors="backslashreplace")
 
 
 def plan_jobs(sources: Iterable[str], *, suffix: str) -> list[Job]:
@@ -125,23 +163,33 @@ def run_jobs(
     for result in file_workers.run_tasks(tasks(), make_work, num_workers=num_workers, kind=kind):
         task, job = result.task, jobs[result.task.number]
         reason, num_bytes = result.reason, 0
+        if not reason and task.number not in stats:
+            reason = "it was not there when the run began; run again"
         if not reason:
             try:
-                num_bytes = output.accept(job, task.target, stats[task.number])
+                state = stats[task.number]
+                num_bytes = output.accept(job, task.target, state, result.made_with)
             except OSError as error:
                 reason = f"cannot be written: {error.strerror or error}"
         if reason:
-            task.target.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                task.target.unlink(missing_ok=True)
             reason = reason.replace(str(task.target), job.target)
-        yield Outcome(job, result.seconds, num_bytes, reason)
+        yield Outcome(job, result.seconds, num_bytes, reason, result.notes)
 
 
-def waiting_jobs(folder: str | Path, jobs: Iterable[Job], output: OutputFolder) -> list[Job]:
-    """The jobs whose files are not done."""
+def waiting_jobs(
+    folder: str | Path,
+    jobs: Iterable[Job],
+    output: OutputFolder,
+    *,
+    is_current: Callable[[str], bool] | None = None,
+) -> list[Job]:
+    """The jobs whose files are not done, see :meth:`.OutputFolder.is_done`."""
     root, waiting = Path(folder), []
     for job in jobs:
         try:
-            is_done = output.is_done(job, (root / job.source).stat())
+            is_done = output.is_done(job, (root / job.source).stat(), is_current)
         except OSError:
             is_done = False  # gone meanwhile: the work says so
         if not is_done:

@@ -14,8 +14,23 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-Work: TypeAlias = Callable[[Path, Path], float]
-"""Makes the second file from the first and returns the seconds of audio in it."""
+
+class Made(NamedTuple):
+    """What there is to say about a file that was made.
+
+    Attributes:
+        seconds: of audio.
+        notes: what the user should know about it, without its name.
+        made_with: what it depends on beyond its source and the options.
+    """
+
+    seconds: float
+    notes: tuple[str, ...] = ()
+    made_with: str = ""
+
+
+Work: TypeAlias = Callable[[Path, Path], float | Made]
+"""Makes the second file from the first; returns the seconds of audio in it, or more."""
 
 Kind: TypeAlias = Literal["threads", "processes"]
 
@@ -45,11 +60,15 @@ class Result(NamedTuple):
         task: which.
         seconds: of audio.
         reason: why it failed; empty if it did not.
+        notes: see :class:`Made`.
+        made_with: see :class:`Made`.
     """
 
     task: Task
     seconds: float = 0.0
     reason: str = ""
+    notes: tuple[str, ...] = ()
+    made_with: str = ""
 
 
 def available_cores() -> int:
@@ -92,17 +111,27 @@ def run_tasks(
 def perform(work: Work, task: Task) -> Result:
     """Does one task; what it wrote is on the disk when it returns."""
     try:
-        seconds = work(task.source, task.target)
+        made = made_of(work(task.source, task.target))
         with open(task.target, "rb") as file:
             os.fsync(file.fileno())
     except Exception as error:  # files raise anything; the others go on
         return Result(task, reason=reason_of(error, task))
-    return Result(task, seconds)
+    return Result(task, made.seconds, notes=made.notes, made_with=made.made_with)
+
+
+def made_of(result: float | Made) -> Made:
+    """What a work returned, in full."""
+    return result if isinstance(result, Made) else Made(result)
 
 
 def reason_of(error: Exception, task: Task) -> str:
-    """One line that says why, without the names of the two files before it."""
+    """One line that says why, without the names of the two files."""
     text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror
+        names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+        others = [name for name in names if name not in (str(task.source), str(task.target))]
+        return ": ".join([*others, text])
     if not isinstance(error, (ValueError, OSError)) or not text:
         text = f"{type(error).__name__}: {text}".removesuffix(": ")
     for path in (task.source, task.target):

@@ -5,9 +5,9 @@ reach of the filters for the frames of a block, and that of the synthesis kernel
 samples. What the missing neighbours spoil lies in the context and is cut away, so that blocks
 put end to end equal the result of the whole signal at once.
 
-Programs are compiled for few shapes, whatever the lengths of the signals: blocks are filled up
-with zeros to one of a handful of sizes, and what the zeros made is cut away. Only decoding the
-end of a reflect-padded clip needs its exact length.
+Programs are compiled for few shapes, whatever the lengths: blocks are filled up with zeros to one
+of a handful of sizes, and what the zeros made is cut away. Only banks that reflect decode, and
+reconstruct, the last block (the only one of a short clip) at its exact length.
 """
 
 from __future__ import annotations
@@ -253,9 +253,8 @@ def fit_quantizer(
         A quantizer with scales [audio channels, 1, channels].
     """
     largest: np.ndarray | None = None
-    for frames in encode_blocks(codec, blocks, block_frames=block_frames):
-        if not len(frames):
-            continue
+    found = encode_blocks(codec, blocks, block_frames=block_frames)
+    for frames in filter(len, found):
         peak = np.max(np.abs(frames), axis=0)[:, None, :]
         largest = peak if largest is None else np.maximum(largest, peak)
     if largest is None:

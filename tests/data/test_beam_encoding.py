@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import importlib
 import importlib.util
@@ -35,6 +36,7 @@ from isincnet_jax.data import beam_encoding  # noqa: E402
 HERE = Path(__file__).parent
 SCRIPT = HERE.parents[1] / "experiments" / "encode_corpus.py"
 WANTED = {"a.up": "ONE", "b/c.up": "TWO"}
+COUNTS = {"made": 0, "skipped": 0, "failed": 0, "milliseconds_of_audio": 0}
 DONE = {"seconds": 3.0, "num_bytes": 3, "skipped": False}
 
 
@@ -70,7 +72,9 @@ def _run(
     """Runs the transform and checks its two collections."""
     settings = {"work": "upper"}
     jobs = beam_encoding.find_jobs(str(source), suffix=".up", suffixes={".txt"})
-    begin = beam_encoding.prepare_output(str(out), settings, overwrite=overwrite)
+    begin = beam_encoding.prepare_output(
+        str(out), settings, jobs, source=str(source), overwrite=overwrite
+    )
     pipeline = beam.Pipeline(runner=runner())
     transform = beam_encoding.MakeFiles(
         make_work, source=str(source), out=str(out), not_before=begin
@@ -201,15 +205,97 @@ def test_a_copy_that_breaks_off_leaves_nothing_visible(source, tmp_path, file_wo
 
 def test_another_configuration_is_refused(source, tmp_path, file_work):
     out = str(tmp_path / "out")
-    beam_encoding.prepare_output(out, {"q_bits": 8})
+    prepare = functools.partial(beam_encoding.prepare_output, out, jobs=[], source=str(source))
+    prepare({"q_bits": 8})
     (tmp_path / "out" / JOURNAL).touch()
     with pytest.raises(OutputError, match=r"out: .* with q_bits=8, now q_bits=6"):
-        beam_encoding.prepare_output(out, {"q_bits": 6})
+        prepare({"q_bits": 6})
+    with pytest.raises(OutputError, match=r"source='.*', now source='.*/other'"):
+        prepare({"q_bits": 8}, source=str(tmp_path / "other"))
+    with pytest.raises(OutputError, match=r"it holds what `None` made, and this is `decode`"):
+        prepare({"work": "decode"}, overwrite=True)
     assert (tmp_path / "out" / JOURNAL).exists()
-    beam_encoding.prepare_output(out, {"q_bits": 6}, overwrite=True)
+    prepare({"q_bits": 6}, overwrite=True)
     assert not (tmp_path / "out" / JOURNAL).exists()
     with pytest.raises(OutputError, match="no files to work on"):
         beam_encoding.find_jobs(str(source), suffix=".npz")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_files_that_no_run_made_are_not_replaced(source, tmp_path, file_work, overwrite):
+    out = tmp_path / "out"
+    (out / "b").mkdir(parents=True)
+    (out / "b/c.up").write_text("precious")
+    with pytest.raises(OutputError, match=r"out: 1 of the files to make .*, b/c\.up the first"):
+        _run(source, out, file_work.make, overwrite=overwrite)
+    assert _content(out) == {"b/c.up": "precious"}
+
+
+def test_a_file_is_no_output_folder(source, tmp_path, file_work):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(OutputError, match="out: a file, not a folder to write to"):
+        _run(source, tmp_path / "out", file_work.make)
+
+
+def test_a_file_that_cannot_be_opened_goes_to_the_failures(
+    source, tmp_path, file_work, monkeypatch
+):
+    real = beam_encoding.FileSystems.open
+
+    def refuse(path, **options):
+        if path.endswith("a.txt"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return real(path, **options)
+
+    monkeypatch.setattr(beam_encoding.FileSystems, "open", refuse)
+    failure = {
+        "source": "a.txt",
+        "target": "a.up",
+        "reason": "cannot be read: Permission denied",
+    }
+    made = [_done("b/c.txt", "b/c.up")]
+    counts = _run(source, tmp_path / "out", file_work.make, done=made, failures=[failure])
+    assert (counts["made"], counts["failed"]) == (1, 1)
+
+
+def test_a_file_that_is_gone_goes_to_the_failures(source, tmp_path, file_work, monkeypatch):
+    out = tmp_path / "out"
+    _run(source, out, file_work.make)
+    real = beam_encoding.find_jobs
+    monkeypatch.setattr(
+        beam_encoding,
+        "find_jobs",
+        lambda *given, **options: [*real(*given, **options), Job("gone.txt", "gone.up")],
+    )
+    assert _run(source, out, file_work.make)["failed"] == 1
+    (out / "gone.up").write_text("GONE")
+    counts = _run(source, out, file_work.make)
+    assert (counts["skipped"], counts["failed"]) == (2, 1)
+
+
+def test_relative_folders_with_characters_of_patterns(source, tmp_path, file_work, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    counts = _run("in [1]", "out [2]", file_work.make)
+    assert (counts["made"], counts["failed"]) == (2, 0)
+    assert _content(tmp_path / "out [2]") == WANTED
+    assert _run("in [1]/", "out [2]/", file_work.make)["skipped"] == 2
+
+
+def test_what_beam_left_is_cleared(source, tmp_path, file_work):
+    out = tmp_path / "out"
+    left = out / "beam-temp-failures-0123"
+    left.mkdir(parents=True)
+    (left / "shard").write_text("{}")
+    _run(source, out, file_work.make)
+    assert _content(out) == WANTED
+    assert not left.exists()
+
+
+def test_names_that_are_not_utf8_are_told(source, monkeypatch):
+    name = f"{source}/" + os.fsdecode(b"\xe9.txt")
+    monkeypatch.setattr(beam_encoding, "_files_below", lambda _: [name])
+    with pytest.raises(OutputError, match=r"\\xe9\.txt: its name is not UTF-8; rename it"):
+        beam_encoding.find_jobs(str(source), suffix=".up", suffixes={".txt"})
 
 
 def test_jobs_are_those_of_the_command(source):
@@ -323,6 +409,31 @@ def script():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ("--q-bit 8", "--q-bit 8"),
+        ("--entropi --runner=DirectRunner", "--entropi"),
+        ("--direct_num_worker=4 --direct_num_workers=4", "--direct_num_worker=4"),
+        ("more", "more"),
+    ],
+)
+def test_the_script_refuses_options_that_nobody_knows(script, options, named):
+    with pytest.raises(ValueError, match=rf"^{named}: no option of this script"):
+        script.main(["in", "out", *options.split()])
+
+
+def test_the_script_takes_what_only_a_job_server_knows(script, monkeypatch):
+    given = {}
+    monkeypatch.setattr(script, "run", lambda *_, **options: given.update(options) or COUNTS)
+    line = "in out --entropy --q-bits 8 --flink_master=host:8081 -- --strange=3"
+    assert script.main(line.split()) == 0
+    assert given["pipeline_arguments"] == ["--flink_master=host:8081", "--strange=3"]
+    assert (given["suffix"], given["configuration"]["q_bits"]) == (".isn", 8)
+    with pytest.raises(ValueError, match="entropy-coded files end in"):
+        script.main(["in", "out", "--entropy", "--format", ".npz"])
 
 
 def test_the_script_gives_the_bytes_of_the_command(run, script, tmp_path, capsys):
