@@ -43,7 +43,7 @@ def choose_method(
     2 (num_bins - 1), but to 100 N at most, since large primes are transformed as convolutions.
 
     * Analysis: "fft" if that is at most ``num_bins^2``, else "folded".
-    * Synthesis: "fft" from 257 bins on if that is at most ``num_bins^2 / 4``, else "mirrored",
+    * Synthesis: "fft" from 257 bins on if that is at most ``num_bins^2 / 2``, else "mirrored",
       since synthesis passes over its coefficients anyway. (An analysis so split was no faster than
       "folded" below 256 bins, by one more pass over the frames, and slower than "fft" above.)
 
@@ -54,7 +54,7 @@ def choose_method(
     Example:
         >>> [choose_method(bins, operation="analysis") for bins in (128, 257, 512)]
         ['folded', 'fft', 'fft']
-        >>> [choose_method(bins, operation="synthesis") for bins in (128, 257, 512)]
+        >>> [choose_method(bins, operation="synthesis") for bins in (128, 257, 258)]
         ['mirrored', 'fft', 'mirrored']
     """
     period = 2 * (num_bins - 1)
@@ -63,7 +63,7 @@ def choose_method(
         transform = math.inf
     if operation == "analysis":
         return "fft" if transform <= num_bins**2 else "folded"
-    fast = num_bins >= _FEWEST_TRANSFORMED and 4 * transform <= num_bins**2
+    fast = num_bins >= _FEWEST_TRANSFORMED and 2 * transform <= num_bins**2
     return "fft" if fast else "mirrored"
 
 

@@ -252,7 +252,8 @@ def test_dual_of_broken_hops_is_refused():
         (257, "analysis", jnp.bfloat16, "folded"),
         (257, "synthesis", np.float64, "fft"),
         (257, "synthesis", np.float16, "mirrored"),
-        (512, "synthesis", np.float32, "mirrored"),  # N = 1022 = 2 x 7 x 73
+        (512, "synthesis", np.float32, "fft"),  # N = 1022 = 2 x 7 x 73
+        (258, "synthesis", np.float32, "mirrored"),  # N = 514 = 2 x 257
         (2, "analysis", np.float32, "fft"),
     ],
 )
