@@ -83,8 +83,11 @@ def uniform_analysis(
         spectrum = jnp.fft.rfft(parts[0])
         return jnp.concatenate([jnp.real(spectrum), -jnp.imag(spectrum)], axis=-1)
     matrices = uniform.dft_matrices(num_bins, 0, last)
+    # Offsets 0 and N/2 are their own mirror images and were counted twice.
+    ends = np.ones((num_bins, 1))
+    ends[[0, -1]] = 0.5
     products = [
-        jnp.matmul(part, jnp.asarray(matrix, part.dtype), precision=precision)
+        jnp.matmul(part, jnp.asarray(ends * matrix, part.dtype), precision=precision)
         for part, matrix in zip(parts, matrices, strict=True)
     ]
     return jnp.concatenate(products, axis=-1)
@@ -114,10 +117,6 @@ def _splitting(
 ) -> Callable[[Array], tuple[Array, ...]]:
     """Windows and folds frames, and splits them into even and odd parts at offsets 0 .. N / 2."""
     last = num_bins - 1
-    # Offsets 0 and N/2 are their own mirror images and would be counted twice.
-    ends = np.ones(num_bins)
-    ends[[0, -1]] = 0.5
-    halved = jnp.asarray(ends, weights.dtype)
 
     def split(frames: Array) -> tuple[Array, ...]:
         later, earlier = [], []
@@ -126,10 +125,9 @@ def _splitting(
             left = slice(reach - shift - last, reach - shift + 1)
             # A causal window has taps on one side only.
             if -lead <= shift + last and shift <= trail:
-                later.append(frames[..., right] * (weights[right] * halved))
+                later.append(frames[..., right] * weights[right])
             if -lead <= -shift and -shift - last <= trail:
-                flipped = jnp.flip(frames[..., left], axis=-1)
-                earlier.append(flipped * (jnp.flip(weights[left]) * halved))
+                earlier.append(jnp.flip(frames[..., left] * weights[left], axis=-1))
         if not earlier:
             return _total(later), _total(later)
         if not later:
