@@ -10,6 +10,7 @@ factors, an FFT takes their place.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -96,15 +97,12 @@ def uniform_synthesis(
     )
     windows = jnp.reshape(jnp.asarray(dual), (len(steps), hop_length))
 
-    def folded(rows: Array, windows: Array) -> jax.Array:
-        return _folded(rows, windows, blocks, num_bins=num_bins, precision=precision)
-
-    def mirrored(rows: Array, windows: Array) -> jax.Array:
-        return _mirrored(rows, windows, blocks, num_bins=num_bins, precision=precision)
-
+    options = {"blocks": blocks, "num_bins": num_bins, "precision": precision}
+    folded = functools.partial(_folded, **options)
+    mirrored = functools.partial(_mirrored, **options)
     chosen = method or uniform.choose_method(num_bins, operation="synthesis", dtype=rows.dtype)
     if chosen == "fft":
-        found = _transformed(rows, windows, blocks, num_bins=num_bins)
+        found = _transformed(rows, windows, blocks=blocks, num_bins=num_bins)
     elif method == "mirrored":
         found = mirrored(rows, windows)
     elif chosen == "mirrored":
@@ -118,8 +116,8 @@ def uniform_synthesis(
 def _folded(
     rows: Array,
     windows: Array,
-    blocks: _Blocks,
     *,
+    blocks: _Blocks,
     num_bins: int,
     precision: lax.PrecisionLike,
 ) -> jax.Array:
@@ -128,23 +126,19 @@ def _folded(
     stretches, low, high = _stretches(blocks, num_bins)
     halves = lax.optimization_barrier((rows[..., :num_bins], rows[..., num_bins:]))
     matrices = [matrix.T for matrix in uniform.inverse_dft_matrices(num_bins, low, high)]
-    even, odd = lax.optimization_barrier(_products(halves, matrices, precision))
+    even, odd = lax.optimization_barrier(_products(halves, matrices, precision, few=_are_few(rows)))
     total = jnp.zeros((*rows.shape[:-2], blocks.number, hop), rows.dtype)
     for step, window, stretch in zip(blocks.steps, windows, stretches, strict=True):
         place = (..., blocks.rows(step), slice(stretch.start - low, stretch.start - low + hop))
-        if stretch.mirrored:
-            part = jnp.flip(even[place] - odd[place], axis=-1)
-        else:
-            part = even[place] + odd[place]
-        total = total + part * window
+        total = total + _values(even[place], odd[place], stretch) * window
     return total
 
 
 def _mirrored(
     rows: Array,
     windows: Array,
-    blocks: _Blocks,
     *,
+    blocks: _Blocks,
     num_bins: int,
     precision: lax.PrecisionLike,
 ) -> jax.Array:
@@ -170,18 +164,11 @@ def _mirrored(
             offset = hop - 1 - last if stretch.mirrored else parity
             column, which = divmod(stretch.start + offset - low, 2)
             place = (..., blocks.rows(step), slice(column, column + pairs))
-            if stretch.mirrored:
-                part = jnp.flip(even[which][place] - odd[which][place], axis=-1)
-            else:
-                part = even[which][place] + odd[which][place]
+            part = _values(even[which][place], odd[which][place], stretch)
             samples.append(part[..., None])
         both = jnp.where(np.array([True, False]), *samples)
         total = total + both * jnp.reshape(window, (pairs, 2))
-
-    def cut(total: Array) -> jax.Array:
-        return jnp.reshape(total, (*total.shape[:-2], 2 * pairs))[..., :hop]
-
-    return with_stored(cut, total)
+    return _cut_blocks(total, (*rows.shape[:-2], blocks.number, 2 * pairs), hop)
 
 
 def _mirrored_offsets(
@@ -212,21 +199,19 @@ def _mirrored_offsets(
         middle[-1] = 0.5
         cosines, sines = cosines * middle, sines * middle
     matrices = [cosines[:, 0::2], cosines[:, 1::2], sines[:, 0::2], sines[:, 1::2]]
-    few = rows.shape[-2] <= _FEW_FRAMES
     found = [
         jnp.reshape(product, (*rows.shape[:-1], product.shape[-1]))
-        for product in _products(parts, matrices, precision, few=few)
+        for product in _products(parts, matrices, precision, few=_are_few(rows))
     ]
     return (found[0], found[1]), (found[2], found[3])
 
 
-def _transformed(rows: Array, windows: Array, blocks: _Blocks, *, num_bins: int) -> jax.Array:
+def _transformed(rows: Array, windows: Array, *, blocks: _Blocks, num_bins: int) -> jax.Array:
     """Blocks [..., number, hop] by an inverse FFT of every frame."""
     period, hop = 2 * (num_bins - 1), blocks.hop_length
     spectrum = lax.complex(rows[..., :num_bins], -rows[..., num_bins:])
     frames = jnp.fft.irfft(spectrum, n=period)
     scaled = windows * np.asarray(period, windows.dtype)  # the dual has the 1 / N of the inverse
-
     total: Any = jnp.zeros((), frames.dtype)
     for step, window in zip(blocks.steps, scaled, strict=True):
         place = frames[..., blocks.rows(step), :]
@@ -234,20 +219,21 @@ def _transformed(rows: Array, windows: Array, blocks: _Blocks, *, num_bins: int)
         turns = -(-(start + hop) // period)
         repeated = jnp.concatenate([place] * turns, axis=-1) if turns > 1 else place
         total = total + repeated[..., start : start + hop] * window
-    return _in_time(total)
+    return _cut_blocks(total, total.shape, hop)
 
 
-def _in_time(blocks: Array) -> jax.Array:
-    """Blocks [..., number, hop] as [..., number hop], in a loop of their own.
+def _cut_blocks(total: Array, shape: tuple[int, ...], hop_length: int) -> jax.Array:
+    """A sum of frames as blocks of a shape, the last axis cut to a hop, in a loop of their own.
 
-    Flattened in the loop of an overlap-add, every sample would be looked up by a division.
+    Blocks that were cut or flattened in the loop of the sum would have every sample looked up by a
+    division.
     """
+    return with_stored(lambda total: jnp.reshape(total, shape)[..., :hop_length], total)
 
-    def flatten(blocks: Array) -> jax.Array:
-        number, hop = blocks.shape[-2:]
-        return jnp.reshape(blocks, (*blocks.shape[:-2], number * hop))
 
-    return with_stored(flatten, blocks)
+def _values(even: Any, odd: Any, stretch: _Stretch) -> Any:
+    """The inverse DFT over a stretch, of its even and its odd part there."""
+    return jnp.flip(even - odd, axis=-1) if stretch.mirrored else even + odd
 
 
 def _stretches(blocks: _Blocks, num_bins: int) -> tuple[list[_Stretch], int, int]:
@@ -276,12 +262,17 @@ def _best_stretch(offset: int, size: int, num_bins: int) -> _Stretch:
     )
 
 
+def _are_few(rows: Array) -> bool:
+    """Whether the rows of a clip are so few that their sums are taken in groups of bins."""
+    return rows.shape[-2] <= _FEW_FRAMES
+
+
 def _products(
     parts: Sequence[Any],
     matrices: Sequence[np.ndarray],
     precision: lax.PrecisionLike,
     *,
-    few: bool | None = None,
+    few: bool,
 ) -> tuple[jax.Array, ...]:
     """Products of rows [..., rows, bins] and matrices [bins, offsets].
 
@@ -289,7 +280,6 @@ def _products(
     same way: 128 dB at worst for 256 bins. Sums over few frames are therefore taken in groups of
     bins, for 136 dB.
     """
-    few = parts[0].shape[-2] <= _FEW_FRAMES if few is None else few
     num_bins = matrices[0].shape[0]
     size = _BINS_PER_GROUP if few else num_bins
     groups = [slice(start, start + size) for start in range(0, num_bins, size)]
