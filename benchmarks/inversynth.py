@@ -23,6 +23,7 @@ sys.path.insert(0, str(common.ROOT / "experiments"))
 
 import train_inversynth
 
+from isincnet_jax import provenance
 from isincnet_jax.dsp.inversynth_features import NUM_SAMPLES
 from isincnet_jax.training import parallel
 from isincnet_jax.training.state import create_state
@@ -71,7 +72,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write benchmarks/results")
     args = parser.parse_args()
     rows = [measure(name, batch=args.batch, calls=args.calls) for name in args.network]
-    title = f"Training steps of {args.batch} sounds, {common.device_name()}"
+    title = f"Training steps of {args.batch} sounds, {provenance.device_name()}"
     common.print_table(title, list(rows[0]), [list(row.values()) for row in rows])
     if args.write:
         load = common.load_average()

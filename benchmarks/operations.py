@@ -63,6 +63,7 @@ from spectrogram_peers import Builder, attempt
 from torch_peers import TorchPeers, stacked, torch_device
 
 import isincnet_jax as isn
+from isincnet_jax import provenance
 from isincnet_jax.dsp.spectral_distances import REFERENCE_RESOLUTION
 from isincnet_jax.training import parallel
 
@@ -499,7 +500,7 @@ def draw(rows: list[dict[str, Any]], machine: roofline.Machine, path: Path) -> N
         for row in mine
     ]
     figure = plots.plot_roofline(
-        shown, machine.ceiling(), title=f"{Shape(*first)}, {common.device_name()}"
+        shown, machine.ceiling(), title=f"{Shape(*first)}, {provenance.device_name()}"
     )
     figure.savefig(path, dpi=110)
     print(f"written: {path.name}")

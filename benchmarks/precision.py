@@ -17,6 +17,7 @@ import numpy as np
 from paired import median_times
 
 import isincnet_jax as isn
+from isincnet_jax import provenance
 
 BATCH, DURATION_S = 16, 10
 PRESETS = ("16khz-linear", "44khz-linear", "16khz-linear-causal", "16khz-mel")
@@ -57,7 +58,7 @@ def main() -> None:
         measure(preset, precision, args.calls) for preset in PRESETS for precision in PRECISIONS
     ]
     common.print_table(
-        f"{common.device_name()}, {BATCH} x {DURATION_S} s",
+        f"{provenance.device_name()}, {BATCH} x {DURATION_S} s",
         ["preset", "precision", "SNR, dB", "encode, x real time", "decode"],
         [
             [

@@ -30,6 +30,7 @@ import numpy as np
 import paired
 import scipy.signal
 
+from isincnet_jax import provenance
 from isincnet_jax.synth.parameters import values_from_levels
 from isincnet_jax.synth.render import NUM_SAMPLES, SAMPLE_RATE, render
 from isincnet_jax.synth.sampling import sample_batch, sample_levels
@@ -152,7 +153,7 @@ def main() -> None:
         [row["operation"], row["batch"], *[row.get(column, "-") for column in columns]]
         for row in results
     ]
-    title = f"Synthesizer, sounds of 1 s at {SAMPLE_RATE:g} Hz, {common.device_name()}"
+    title = f"Synthesizer, sounds of 1 s at {SAMPLE_RATE:g} Hz, {provenance.device_name()}"
     common.print_table(title, ["operation", "batch", *columns], rows)
     print(f"asked: {ASKED:g} sounds/s; load average {common.load_average()}")
     print(f"largest relative difference from SciPy, RMS: {difference:.2g}")

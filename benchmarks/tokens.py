@@ -19,6 +19,7 @@ import jax
 import numpy as np
 
 import isincnet_jax as isn
+from isincnet_jax import extras
 
 RATE = 16_000
 DURATION_S = 5
@@ -46,7 +47,8 @@ def load_clips(folder: Path | None) -> tuple[np.ndarray, str]:
 
 def normalise(samples: np.ndarray) -> np.ndarray:
     """-23 LUFS, but no peak beyond 1."""
-    import pyloudnorm
+    with extras.importing("pyloudnorm"):
+        import pyloudnorm
 
     level = pyloudnorm.Meter(RATE).integrated_loudness(samples.astype(np.float64))
     gain = 10.0 ** ((LEVEL_LUFS - level) / 20.0)

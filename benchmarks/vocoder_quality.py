@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from isincnet_jax import provenance
 from isincnet_jax.data.corpora import build_corpora
 from isincnet_jax.data.corpus import Corpus
 from isincnet_jax.dsp import fourier, mel_inversion, phase, phase_gradient, phase_propagation
@@ -202,7 +203,7 @@ def main() -> None:
             print(name, results[name], flush=True)
     header = ["method", "from", "parameters", "multi-resolution", "convergence (dB)", "x real time"]
     rows = [[name, *row.values()] for name, row in results.items()]
-    common.print_table(f"{len(corpus)} clips, {common.device_name()}", header, rows)
+    common.print_table(f"{len(corpus)} clips, {provenance.device_name()}", header, rows)
     if args.write:
         common.write_results(
             "vocoder_quality",

@@ -29,6 +29,7 @@ import numpy as np
 import paired
 from jax import lax
 
+from isincnet_jax import provenance
 from isincnet_jax.dsp import upsampling
 from isincnet_jax.models.cnn_vocoder import CNNVocoder
 from isincnet_jax.models.convnext_vocoder import ConvNeXtVocoder
@@ -158,7 +159,7 @@ def main() -> None:
         [row["model"], *[row[key] for key in columns.values()], row["asked"] or "-"]
         for row in results
     ]
-    title = f"Vocoders, one clip of {args.seconds:g} s, {common.device_name()}"
+    title = f"Vocoders, one clip of {args.seconds:g} s, {provenance.device_name()}"
     common.print_table(title, ["model", *columns, "asked"], rows)
     print(f"load average {common.load_average()}")
     if args.write:

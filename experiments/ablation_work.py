@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
 import isincnet_jax as isn
+from isincnet_jax import provenance
 from isincnet_jax.cli import benchmark_run
 from isincnet_jax.data.demo import demo_waveform
 from isincnet_jax.data.labelled import Labelled
@@ -161,7 +161,7 @@ class Work:
             "decode_x_real_time": measured(lambda: codec.decode(spectrogram, length=length))
             if invertible
             else None,
-            "device": jax.devices()[0].device_kind,
+            "device": provenance.device_name(),
             "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         }
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +14,7 @@ import ml_collections
 import numpy as np
 
 import isincnet_jax as isn
+from isincnet_jax import provenance
 from isincnet_jax.data import pipeline
 from isincnet_jax.data.corpora import build_corpora
 from isincnet_jax.data.corpus import Corpus
@@ -209,26 +208,6 @@ def best_state(checkpoints: Checkpoints, state: train_state.TrainState) -> train
     return state if restored is None else restored.state
 
 
-def git_commit() -> str:
-    """The commit of the code, with "+" if there are changes; "unknown" outside a checkout."""
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--untracked-files=no")
-        return git("rev-parse", "HEAD") + ("+" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return os.environ.get("GIT_COMMIT", "unknown")
-
-
 def lasting(config: dict[str, Any]) -> dict[str, Any]:
     """What of a config should be the same when a run goes on, elsewhere maybe."""
     return {name: value for name, value in config.items() if name not in ("hosts", "workdir")}
@@ -254,7 +233,10 @@ def open_run(
         best_metric: the metric of the checkpoints to keep as the best; larger is better.
     """
     workdir = Path(config.workdir)
-    meta = {"config": json.loads(config.to_json_best_effort()), "git_commit": git_commit()}
+    meta = {
+        "config": json.loads(config.to_json_best_effort()),
+        "git_commit": provenance.code_version(),
+    }
     if jax.process_index() == 0:
         workdir.mkdir(parents=True, exist_ok=True)
         stack.enter_context(alone(workdir))

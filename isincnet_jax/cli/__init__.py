@@ -8,6 +8,7 @@ import sys
 from isincnet_jax.cli import (  # noqa: F401
     archives,
     benchmark,
+    commands,
     export,
     pictures,
     preparation,
@@ -24,7 +25,7 @@ def main() -> None:
     """Runs the command; errors that a user can mend become one line and exit status 1."""
     try:
         app()
-    except (ValueError, TypeError, OSError, ImportError) as error:
+    except commands.EXPECTED as error:
         text = " ".join(str(error).split()) or type(error).__name__
         sys.stderr.write(f"isincnet: error: {text}\n")
         sys.exit(1)

@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
+from isincnet_jax import extras
 from isincnet_jax.cli import corpus_decoder, corpus_encoder, corpus_folders, token_files
+from isincnet_jax.cli.commands import output
 from isincnet_jax.cli.common import (
     DEFAULT_MODEL,
     BitsOption,
@@ -42,7 +44,10 @@ def encode(
         Path, typer.Argument(metavar="IN", help="Audio file of any format and rate, or a folder.")
     ],
     target: Annotated[
-        Path, typer.Argument(metavar="OUT", help="File to write: .npz, or .isn; or a folder.")
+        Path,
+        typer.Argument(
+            metavar="OUT", help="File to write: .npz, or .isn; or a folder.", callback=output
+        ),
     ],
     *,
     model: ModelOption = DEFAULT_MODEL,
@@ -68,9 +73,11 @@ def encode(
     time; the same command goes on with a run that was interrupted.
     """
     _check_source(source)
+    is_coded = entropy or step is not None or snr is not None
+    if token_files.SUFFIX in (suffix, target.suffix.lower()) or is_coded:
+        extras.require("constriction")
     options = corpus_encoder.EncodeOptions(model, q_bits, scales, step, snr)
     if source.is_dir():
-        is_coded = entropy or step is not None or snr is not None
         suffix = suffix or (token_files.SUFFIX if is_coded else corpus_encoder.ARCHIVE_SUFFIX)
         _check_target(source, target)
         if suffix not in _CODED:
@@ -110,7 +117,8 @@ def decode(
         Path, typer.Argument(metavar="IN", help="File of `isincnet encode`, or a folder of them.")
     ],
     target: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Audio file to write; or a folder.")
+        Path,
+        typer.Argument(metavar="OUT", help="Audio file to write; or a folder.", callback=output),
     ],
     *,
     model: Annotated[
@@ -131,6 +139,9 @@ def decode(
     from isincnet_jax.data import audio_writing
 
     _check_source(source)
+    names = source.rglob("*") if source.is_dir() else [source]
+    if any(path.suffix.lower() == token_files.SUFFIX for path in names):
+        extras.require("constriction")
     options = corpus_decoder.DecodeOptions(model, model_rate)
     if source.is_dir():
         suffix = suffix or ".wav"

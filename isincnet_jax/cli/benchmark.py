@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from isincnet_jax.cli.common import app, say
+from isincnet_jax import extras
+from isincnet_jax.cli.commands import output
+from isincnet_jax.cli.common import app, say, warn
 
 _SHOWN = 5
 _COLUMNS = ("snr_db", "si_sdr_db", "convergence_db", "log_spectral_db")
@@ -18,10 +20,15 @@ def benchmark(
     path: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of audio files.")],
     *,
     out: Annotated[
-        Path, typer.Option("--out", help="Results; sounds go to audio/ beside it.")
+        Path,
+        typer.Option("--out", help="Results; sounds go to audio/ beside it.", callback=output),
     ] = Path("benchmark/results.json"),
-    html: Annotated[Path | None, typer.Option("--html", help="Write a page to listen to.")] = None,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write all means as CSV.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page to listen to.", callback=output)
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", help="Write all means as CSV.", callback=output)
+    ] = None,
     sample_rate: Annotated[int, typer.Option("--sample-rate", help="Hz.")] = 16_000,
     duration: Annotated[float, typer.Option("--duration", help="Seconds of each clip.")] = 5.0,
     max_clips: Annotated[int | None, typer.Option("--max-clips", help="At most.")] = None,
@@ -33,7 +40,9 @@ def benchmark(
     no_loudness: Annotated[
         bool, typer.Option("--no-loudness", help="Leave the levels as they are.")
     ] = False,
-    speech: Annotated[bool, typer.Option("--speech", help="The clips are speech.")] = False,
+    speech: Annotated[
+        bool, typer.Option("--speech", help="The clips are speech: PESQ and STOI apply.")
+    ] = False,
     methods: Annotated[
         str, typer.Option("--methods", help="Names, families or patterns, with commas.")
     ] = "",
@@ -47,7 +56,12 @@ def benchmark(
         list[str] | None, typer.Option("--model", help="An exported model; repeatable.")
     ] = None,
     method: Annotated[
-        list[str] | None, typer.Option("--method", help="Yours, module:function; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--method",
+            help="Yours, FILE.py:function or module:function; repeatable. Called as "
+            "function(waveform, sample_rate=...) with float32 [batch, time]; see below.",
+        ),
     ] = None,
     listen: Annotated[int, typer.Option("--listen", help="Clips with sounds.")] = 6,
     partial: Annotated[
@@ -56,7 +70,18 @@ def benchmark(
     batch_size: Annotated[int, typer.Option("--batch-size", help="Clips per call.")] = 4,
     seed: Annotated[int, typer.Option("--seed", help="Of the intervals.")] = 0,
 ) -> None:
-    """Compare methods on the clips of DIR; the same command goes on where it stopped."""
+    """Compare methods on the clips of DIR; the same command goes on where it stopped.
+
+    A function of --method gets a float32 NumPy array [batch, time] in [-1, 1], --batch-size mono
+    clips of one length at --sample-rate, and returns a finite array of the same shape (NumPy or
+    JAX), or isincnet_jax.evaluation.methods.Coded(waveform, num_bits) with the size of every
+    clip's code, num_bits [batch], for the column kbit/s. Its docstring's first line describes it.
+    """
+    if not no_loudness:
+        extras.require("pyloudnorm")
+    from isincnet_jax.evaluation import perceptual
+
+    perceptual.check(_listed(metrics), sample_rate=sample_rate, speech=speech)
     from isincnet_jax.cli import benchmark_run
     from isincnet_jax.evaluation import tables
 
@@ -80,7 +105,7 @@ def benchmark(
         batch_size=batch_size,
         seed=seed,
     )
-    results, skipped = benchmark_run.run(settings)
+    results, skipped = benchmark_run.run(settings, tell=warn)
     say(tables.markdown_table(results, metrics=_columns(results["metrics"])))
     failed = sum(len(row["failed"]) for row in results["methods"])
     say(f"{len(results['corpus']['clips'])} clips, {len(results['methods'])} methods")
@@ -98,6 +123,24 @@ def benchmark(
 
         write_report(out, html)
         say(f"wrote {html}")
+    _refuse_failures(results)
+
+
+def _refuse_failures(results: dict[str, Any]) -> None:
+    """Makes the exit status 1 where a method has nothing to show.
+
+    Raises:
+        ValueError: naming the methods that failed on every clip, each with a reason.
+    """
+    count = len(results["corpus"]["clips"])
+    reasons = [
+        f"{row['name']} ({next(iter(row['failed'].values()))})"
+        for row in results["methods"]
+        if len(row["failed"]) == count
+    ]
+    if reasons:
+        clips = "the clip" if count == 1 else f"all {count} clips"
+        raise ValueError(f"failed on {clips}: {', '.join(reasons)}")
 
 
 def _listed(text: str) -> tuple[str, ...]:

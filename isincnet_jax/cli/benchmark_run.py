@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import platform
 import shlex
-import subprocess
 import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from isincnet_jax import provenance
 from isincnet_jax.cli.benchmark_baselines import N_FFT
 
 if TYPE_CHECKING:
@@ -24,7 +20,6 @@ if TYPE_CHECKING:
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _COMPUTING = ("dsp", "layers", "models", "pretrained", "evaluation", "cli/benchmark_")
-_PACKAGES = ("jax", "jaxlib", "flax", "numpy", "scipy", "librosa", "soundfile", "soxr")
 _PERCEPTUAL = ("pesq", "pystoi", "visqol-python")
 
 
@@ -52,8 +47,14 @@ class Settings:
     seed: int = 0
 
 
-def run(settings: Settings) -> tuple[dict[str, Any], dict[str, str]]:
+def run(
+    settings: Settings, *, tell: Callable[[str], None] = lambda text: None
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Runs the benchmark and writes its results file.
+
+    Args:
+        settings: what to run.
+        tell: gets lines on what the user should know before it begins.
 
     Returns:
         The results as they were written, and the tracks that were skipped, with the reasons.
@@ -78,8 +79,9 @@ def run(settings: Settings) -> tuple[dict[str, Any], dict[str, str]]:
         reference=settings.reference,
         models=settings.models,
         functions=settings.functions,
+        tell=tell,
     )
-    clip_names, clips, skipped = load_clips(settings)
+    clip_names, clips, skipped = load_clips(settings, tell=tell)
     heard = _spread(clip_names, settings.listen)
     rows = _rows(settings, methods, clips, clip_names, metrics=names, heard=heard)
     results = {
@@ -148,8 +150,12 @@ def _check(settings: Settings) -> int:
     return length
 
 
-def load_clips(settings: Settings) -> tuple[list[str], np.ndarray, dict[str, str]]:
+def load_clips(
+    settings: Settings, *, tell: Callable[[str], None] = lambda text: None
+) -> tuple[list[str], np.ndarray, dict[str, str]]:
     """Names and clips [clips, time], and what was skipped: unreadable or shorter than a clip.
+
+    ``tell`` gets a line if tracks had other rates.
 
     Raises:
         isincnet_jax.data.corpus.CorpusError: if nothing is left.
@@ -173,6 +179,8 @@ def load_clips(settings: Settings) -> tuple[list[str], np.ndarray, dict[str, str
         sample_rate=settings.sample_rate,
         loudness_db=settings.loudness_db,
     )
+    if prepared.resampled:
+        tell(prepared.resampled_text(settings.sample_rate))
     corpus, skipped = prepared.corpora["clips"], dict(prepared.skipped)
     kept, clips = pipeline.validation_clips(corpus, duration_s=settings.duration_s)
     for track in corpus.tracks:
@@ -247,45 +255,6 @@ def describe_run(seed: int) -> dict[str, Any]:
     return {
         "format": tables.FORMAT,
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "date": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
-        "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(_git("status", "--porcelain", "--", "isincnet_jax")),
-        "versions": _versions(),
-        "device": _device(),
+        **provenance.record(_PERCEPTUAL),
         "seed": seed,
     }
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", *arguments]
-    try:
-        done = subprocess.run(
-            command, cwd=_PACKAGE.parent, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return done.stdout.strip()
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in (*_PACKAGES, *_PERCEPTUAL):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-def _device() -> str:
-    import jax
-
-    device = jax.devices()[0]
-    if device.platform != "cpu":
-        return f"{jax.device_count()} x {device.device_kind}"
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        model = lines[0].split(":", 1)[1].strip() if lines else model
-    return f"{model}, {os.cpu_count()} cores"

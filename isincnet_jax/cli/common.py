@@ -7,21 +7,46 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import isincnet_jax
+from isincnet_jax.cli.commands import Commands, output
+
 if TYPE_CHECKING:
     from isincnet_jax.layers.quantizer import Quantizer
     from isincnet_jax.models.autoencoder import Codec
 
-app = typer.Typer(
+app = Commands(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Invertible filterbanks for audio: encode, decode, reconstruct, describe, plot.",
 )
-plot_app = typer.Typer(no_args_is_help=True, help="Draw a filterbank or a spectrogram.")
+plot_app = Commands(no_args_is_help=True, help="Draw a filterbank or a spectrogram.")
 app.add_typer(plot_app, name="plot")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        say(f"isincnet {isincnet_jax.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    """Invertible filterbanks for audio: encode, decode, reconstruct, describe, plot."""
+
 
 DEFAULT_MODEL = "16khz-linear"
 InputFile = Annotated[Path, typer.Argument(metavar="IN", help="Audio file, any format and rate.")]
+OutputAudio = Annotated[
+    Path, typer.Argument(metavar="OUT", help="Audio file to write.", callback=output)
+]
 ModelOption = Annotated[
     str,
     typer.Option("--model", help="A preset, an exported folder or .zip, or an iSincNet .ckpt."),
@@ -58,6 +83,11 @@ def load_model(name: str) -> Codec:
 def say(text: str) -> None:
     """Prints a line."""
     typer.echo(text)
+
+
+def warn(text: str) -> None:
+    """Prints a line on standard error."""
+    typer.echo(text, err=True)
 
 
 def open_input(path: Path, codec: Codec) -> tuple[Any, Any]:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from isincnet_jax.cli.commands import output
 from isincnet_jax.cli.common import app, load_model, say
 
 
@@ -19,7 +20,8 @@ def export(
         ),
     ],
     target: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Program to write, say out.stablehlo.")
+        Path,
+        typer.Argument(metavar="OUT", help="Program to write, say out.stablehlo.", callback=output),
     ],
     part: Annotated[
         str, typer.Option("--part", help="'encode', 'decode' or 'round-trip'.")

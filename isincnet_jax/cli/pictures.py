@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from isincnet_jax import extras
 from isincnet_jax.cli import token_files
+from isincnet_jax.cli.commands import output
 from isincnet_jax.cli.common import (
     DEFAULT_MODEL,
     InputFile,
@@ -18,11 +20,17 @@ from isincnet_jax.cli.common import (
     load_model,
     plot_app,
     say,
+    warn,
 )
 from isincnet_jax.cli.reconstruction import reconstruct
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+OutputPicture = Annotated[
+    Path, typer.Argument(metavar="OUT", help="Picture: .png, .pdf, .svg.", callback=output)
+]
 
 
 @app.command()
@@ -56,10 +64,11 @@ def describe(
 
 @plot_app.command("filters")
 def plot_filters(
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="Picture: .png, .pdf, .svg.")],
+    target: OutputPicture,
     model: ModelOption = DEFAULT_MODEL,
 ) -> None:
     """Draw a model's impulse responses, frequency responses and their sum."""
+    extras.require("matplotlib")
     from isincnet_jax import plots
 
     codec = load_model(model)
@@ -76,11 +85,12 @@ def plot_filters(
 @plot_app.command("spectrogram")
 def plot_spectrogram(
     source: InputFile,
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="Picture: .png, .pdf, .svg.")],
+    target: OutputPicture,
     model: ModelOption = DEFAULT_MODEL,
     seconds: Annotated[float, typer.Option("--seconds", help="Draw so much of IN.")] = 10.0,
 ) -> None:
     """Draw the signed coefficients and the magnitude of the first channel of IN."""
+    extras.require("matplotlib")
     import numpy as np
 
     from isincnet_jax import plots
@@ -118,12 +128,15 @@ def draw_learned_filters(
     source: Annotated[
         Path, typer.Argument(metavar="BANDS.npz", help="Band edges of a run, from the trainer.")
     ],
-    folder: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="Folder, made if missing.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="OUT_DIR", help="Folder, made if missing.", callback=output)
+    ],
     sample_rate: Annotated[float, typer.Option("--sample-rate", help="Of the run, Hz.")] = 16_000.0,
     kernel_size: Annotated[int, typer.Option("--kernel-size", help="Taps of the filters.")] = 251,
     shape: Annotated[str, typer.Option("--shape", help="Spectral shape of the bands.")] = "sinc",
 ) -> None:
     """Draw how filters learned: movement.png, cumulative.png and training.gif in OUT_DIR."""
+    extras.require("matplotlib")
     from isincnet_jax import plots
     from isincnet_jax.data import audio_writing
 
@@ -207,7 +220,9 @@ def _read_bands(path: Path) -> _Bands:
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER")] = Path("demo_output"),
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", callback=output)] = Path(
+        "demo_output"
+    ),
     model: ModelOption = DEFAULT_MODEL,
 ) -> None:
     """Reconstruct the built-in clip into FOLDER: audio, spectrogram and filterbank pictures."""
@@ -225,5 +240,8 @@ def demo(
     say("")
     reconstruct(original, folder / "reconstructed_8bit.wav", model, q_bits=8)
     say("")
+    if not extras.is_installed("matplotlib"):
+        warn(f"no pictures: {extras.explanation('matplotlib')}")
+        return
     plot_spectrogram(original, folder / "spectrogram.png", model)
     plot_filters(folder / "filterbank.png", model)

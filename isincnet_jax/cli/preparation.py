@@ -10,7 +10,9 @@ from typing import Annotated
 
 import typer
 
-from isincnet_jax.cli.common import app, say
+from isincnet_jax import extras
+from isincnet_jax.cli.commands import output
+from isincnet_jax.cli.common import app, say, warn
 
 _SHOWN = 5
 
@@ -25,7 +27,10 @@ def prepare(
         ),
     ],
     target: Annotated[
-        Path, typer.Argument(metavar="OUT_DIR", help="Folder to write; must be new or empty.")
+        Path,
+        typer.Argument(
+            metavar="OUT_DIR", help="Folder to write; must be new or empty.", callback=output
+        ),
     ],
     *,
     source: Annotated[
@@ -58,6 +63,8 @@ def prepare(
     ] = False,
 ) -> None:
     """Decode a corpus into OUT_DIR/{train,validation,test}, at one rate and loudness."""
+    if not no_loudness:
+        extras.require("pyloudnorm")
     from isincnet_jax.data import corpora, corpus_files, preparation
 
     corpus_files.check_free(target, overwrite=overwrite)
@@ -79,6 +86,8 @@ def prepare(
             folder=target,
             overwrite=overwrite,
         )
+    if prepared.resampled:
+        warn(prepared.resampled_text(sample_rate))
     for split, corpus in prepared.corpora.items():
         say(f"{split}: {len(corpus)} tracks, {corpus.duration_s / 3600:.3f} h")
     if prepared.skipped:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from isincnet_jax.cli.common import (
     DEFAULT_MODEL,
     BitsOption,
     InputFile,
     ModelOption,
+    OutputAudio,
     ScalesOption,
     app,
     fitted_quantizer,
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
 @app.command()
 def reconstruct(
     source: InputFile,
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="Audio file to write.")],
+    target: OutputAudio,
     model: ModelOption = DEFAULT_MODEL,
     q_bits: BitsOption = None,
     scales: ScalesOption = "signal",

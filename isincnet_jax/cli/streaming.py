@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +12,7 @@ from isincnet_jax.cli.common import (
     DEFAULT_MODEL,
     InputFile,
     ModelOption,
+    OutputAudio,
     app,
     load_model,
     open_input,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @app.command()
 def stream(
     source: InputFile,
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="Audio file to write.")],
+    target: OutputAudio,
     model: ModelOption = DEFAULT_MODEL,
     chunk_ms: Annotated[
         float, typer.Option("--chunk-ms", help="Duration of a chunk in milliseconds.")

@@ -10,9 +10,11 @@ from typing import Annotated
 
 import typer
 
+from isincnet_jax import extras
+from isincnet_jax.cli.commands import Commands, output
 from isincnet_jax.cli.common import app, say
 
-synth_app = typer.Typer(
+synth_app = Commands(
     no_args_is_help=True, help="The FM synthesizer: sounds with known parameters, and back."
 )
 app.add_typer(synth_app, name="synth")
@@ -34,11 +36,18 @@ def generate(
     name: Annotated[str, typer.Option("--name", help="Of the data set.")] = "InverSynth",
     dataset_directory: Annotated[
         Path,
-        typer.Option("--dataset-directory", "--dataset_directory", help="For labels."),
+        typer.Option(
+            "--dataset-directory", "--dataset_directory", help="For labels.", callback=output
+        ),
     ] = Path("test_datasets"),
     wavefile_directory: Annotated[
         Path,
-        typer.Option("--wavefile-directory", "--wavefile_directory", help="For wave files."),
+        typer.Option(
+            "--wavefile-directory",
+            "--wavefile_directory",
+            help="For wave files.",
+            callback=output,
+        ),
     ] = Path("test_waves"),
     length: Annotated[float, typer.Option("--length", help="Of each sound, seconds.")] = 1.0,
     sample_rate: Annotated[
@@ -68,6 +77,7 @@ def generate(
 
     Only what is missing is made; a data set of other settings is not touched unless asked.
     """
+    extras.require("h5py")
     from isincnet_jax.data.synth_corpus import SynthSettings
     from isincnet_jax.data.synth_generation import generate as make
 

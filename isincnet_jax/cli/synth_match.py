@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isincnet_jax.cli.common import InputFile, say
+from isincnet_jax.cli.commands import output
+from isincnet_jax.cli.common import InputFile, OutputAudio, say
 from isincnet_jax.cli.synth import synth_app
 
 if TYPE_CHECKING:
@@ -24,10 +25,13 @@ _SILENT = 1e-4  # of full scale, -80 dB
 @synth_app.command()
 def match(
     source: InputFile,
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="Audio file to write.")],
+    target: OutputAudio,
     *,
     params: Annotated[
-        Path, typer.Option("--params", help="JSON file of parameters to write.", dir_okay=False)
+        Path,
+        typer.Option(
+            "--params", help="JSON file of parameters to write.", dir_okay=False, callback=output
+        ),
     ],
     model: Annotated[
         str, typer.Option("--model", help="An estimator: a name, exported folder or .zip.")

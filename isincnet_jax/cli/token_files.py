@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isincnet_jax import extras
 from isincnet_jax.cli.common import fitted_quantizer, load_model, say
 
 if TYPE_CHECKING:
@@ -199,6 +200,7 @@ def describe_tokens(path: Path) -> None:
 def load_described(model: str) -> Codec | None:
     """The codec to describe; None if ``model`` was a token file, which is then described."""
     if Path(model).suffix.lower() == SUFFIX:
+        extras.require("constriction")
         describe_tokens(Path(model))
         return None
     return load_model(model)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from isincnet_jax import extras
+from isincnet_jax.cli.commands import Commands, output
 from isincnet_jax.cli.common import app, say
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from isincnet_jax.models.vocoder_spectrograms import VocoderFeatures
 
-vocoder_app = typer.Typer(
+vocoder_app = Commands(
     no_args_is_help=True, help="Spectrogram to waveform by networks: data, training, use."
 )
 app.add_typer(vocoder_app, name="vocoder")
@@ -30,7 +32,10 @@ def preprocess(
         Path, typer.Argument(metavar="DIR", help="LJSpeech's folder, or any with audio below it.")
     ],
     target: Annotated[
-        Path, typer.Argument(metavar="INDEX", help="Folder to write; must be new or an index.")
+        Path,
+        typer.Argument(
+            metavar="INDEX", help="Folder to write; must be new or an index.", callback=output
+        ),
     ],
     *,
     sample_rate: Annotated[int, typer.Option("--sample-rate", help="To train at, Hz.")] = 22_050,
@@ -87,6 +92,7 @@ def train(
     The run's export/ is the model for `synthesize`. What the settings are: configs/vocoder.py in
     experiments/ of a checkout, in isincnet_jax/_experiments/ of an installed package.
     """
+    extras.require("ml_collections")
     from isincnet_jax.cli import vocoder_data
 
     fields = vocoder_data.data_fields(source)
@@ -98,7 +104,10 @@ def train(
 @vocoder_app.command()
 def spectrogram(
     source: Annotated[Path, typer.Option("-i", "--input", metavar="WAV", help="Audio file.")],
-    target: Annotated[Path, typer.Option("-o", "--output", metavar="NPZ", help="File to write.")],
+    target: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="NPZ", help="File to write.", callback=output),
+    ],
     *,
     model: Annotated[
         str | None, typer.Option("--model", help="Make what this vocoder takes.")
@@ -188,7 +197,10 @@ def synthesize(
         Path, typer.Option("--spec", "--spec_path", metavar="NPZ", help="Of `spectrogram`.")
     ],
     out: Annotated[
-        Path, typer.Option("--out", "--out_path", metavar="WAV", help="Audio file to write.")
+        Path,
+        typer.Option(
+            "--out", "--out_path", metavar="WAV", help="Audio file to write.", callback=output
+        ),
     ],
     *,
     chunk: Annotated[int, typer.Option("--chunk", help="Frames at once.")] = 1024,

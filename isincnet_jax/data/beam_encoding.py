@@ -20,6 +20,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from isincnet_jax import extras
 from isincnet_jax.data import output_folder
 from isincnet_jax.data.corpus_encoding import NOT_UTF8, plan_jobs, shown_name
 from isincnet_jax.data.file_workers import Task, Work, made_of, reason_of
@@ -32,18 +33,13 @@ from isincnet_jax.data.output_configuration import (
 from isincnet_jax.data.output_folder import Job
 from isincnet_jax.data.splits import AUDIO_SUFFIXES
 
-try:
+with extras.importing("apache_beam"):
     import apache_beam as beam
     from apache_beam.io.filesystem import BeamIOError, CompressionTypes
     from apache_beam.io.filesystems import FileSystems
     from apache_beam.metrics.metric import Metrics
     from apache_beam.pvalue import TaggedOutput
     from apache_beam.utils.shared import Shared
-except ImportError as error:
-    raise ImportError(
-        f"{error}: corpora on clusters need Apache Beam; install it with: "
-        "pip install 'isincnet-jax[beam]'"
-    ) from error
 
 NAMESPACE = "isincnet"
 FAILURES = "failures"

@@ -7,7 +7,19 @@ import math
 import numpy as np
 from jaxtyping import Float
 
+from isincnet_jax import extras
+
 _BLOCK_S = 0.4  # the gating block of BS.1770
+
+
+def require_meter(loudness_db: float | None) -> None:
+    """Refuses a loudness that nothing here can measure, before anything is decoded.
+
+    Raises:
+        ImportError: without pyloudnorm, unless ``loudness_db`` is None.
+    """
+    if loudness_db is not None:
+        extras.require("pyloudnorm")
 
 
 def integrated_loudness(waveform: Float[np.ndarray, " time"], *, sample_rate: int) -> float:
@@ -33,13 +45,8 @@ def integrated_loudness(waveform: Float[np.ndarray, " time"], *, sample_rate: in
     """
     if sample_rate <= 3_000:
         raise ValueError(f"sample_rate={sample_rate}: loudness needs more than 3000 Hz")
-    try:
+    with extras.importing("pyloudnorm"):
         import pyloudnorm  # noqa: PLC0415
-    except ImportError as error:
-        raise ImportError(
-            "loudness normalisation needs pyloudnorm: pip install 'isincnet-jax[train]', or "
-            "switch it off with loudness_db=None"
-        ) from error
     if not np.any(waveform):
         return -math.inf
     shortest = math.ceil(_BLOCK_S * sample_rate)

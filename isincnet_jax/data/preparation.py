@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from isincnet_jax.data import loudness
 from isincnet_jax.data.corpus import Corpus, CorpusError, assemble
 from isincnet_jax.data.corpus_files import INDEX, CorpusWriter, load_corpus, new_folder
 from isincnet_jax.data.sources import Conditioned, NoDataError, Source, SourceTrack, read_tracks
@@ -27,10 +29,17 @@ class Prepared:
     Attributes:
         corpora: of each split.
         skipped: tracks that could not be read, and why.
+        resampled: how many tracks had another rate, by that rate in Hz.
     """
 
     corpora: dict[str, Corpus]
     skipped: dict[str, str] = field(default_factory=dict)
+    resampled: dict[int, int] = field(default_factory=dict)
+
+    def resampled_text(self, sample_rate: int) -> str:
+        """What was resampled to a rate, in one line: "resampled to 16000 Hz: 3 tracks of ..."."""
+        rates = [f"{count} of {rate} Hz" for rate, count in sorted(self.resampled.items())]
+        return f"resampled to {sample_rate} Hz: tracks, {', '.join(rates)}"
 
 
 def assign_splits(
@@ -101,8 +110,11 @@ def prepare(
 
     Raises:
         CorpusError: if a split has no track that can be read, or the folder cannot be written.
+        ImportError: without pyloudnorm, at once, unless ``loudness_db`` is None.
     """
+    loudness.require_meter(loudness_db)
     skipped: dict[str, str] = {}
+    rates: list[int] = []
     owner = {name: split for split, names in assignment.items() for name in names}
     head: dict[str, Any] = {
         "sample_rate": sample_rate,
@@ -113,7 +125,12 @@ def prepare(
     def read() -> Iterator[tuple[str, Conditioned]]:
         left = {split: 0 for split in assignment}
         tracks = read_tracks(
-            source, sample_rate=sample_rate, loudness_db=loudness_db, names=owner, skipped=skipped
+            source,
+            sample_rate=sample_rate,
+            loudness_db=loudness_db,
+            names=owner,
+            skipped=skipped,
+            rates=rates,
         )
         for found in tracks:
             left[owner[found.track.name]] += 1
@@ -127,7 +144,7 @@ def prepare(
         for split, (track, samples, scale) in read():
             parts[split].append((track.name, track.group, samples, scale))
         corpora = {split: assemble(found, **head) for split, found in parts.items()}
-        return Prepared(corpora, skipped)
+        return Prepared(corpora, skipped, _other_rates(rates, sample_rate))
     with new_folder(folder, overwrite=overwrite) as temporary, contextlib.ExitStack() as stack:
         writers = {}
         for split in assignment:
@@ -138,7 +155,11 @@ def prepare(
         for writer in writers.values():
             writer.finish()
     corpora = {split: load_corpus(Path(folder) / split) for split in assignment}
-    return Prepared(corpora, skipped)
+    return Prepared(corpora, skipped, _other_rates(rates, sample_rate))
+
+
+def _other_rates(rates: Iterable[int], sample_rate: int) -> dict[int, int]:
+    return dict(collections.Counter(rate for rate in rates if rate != sample_rate))
 
 
 def load_prepared(

@@ -123,6 +123,7 @@ def read_tracks(
     loudness_db: float | None,
     names: Collection[str] | None = None,
     skipped: dict[str, str] | None = None,
+    rates: list[int] | None = None,
     num_threads: int | None = None,
 ) -> Iterator[Conditioned]:
     """Streams tracks as a corpus stores them; what cannot be read is reported and left out.
@@ -133,6 +134,7 @@ def read_tracks(
         loudness_db: LUFS, or None; see :func:`condition`.
         names: only these tracks; all if None.
         skipped: collects the names that were left out, and why.
+        rates: collects the rate, Hz, that each track came with.
         num_threads: that decode, a few tracks ahead; the number of cores, at most 8, if None.
 
     Yields:
@@ -155,6 +157,8 @@ def read_tracks(
             )
         except ValueError as error:
             return AudioError(f"{track.name}: {error}")
+        if rates is not None:
+            rates.append(rate)
         return Conditioned(track, integers, scale)
 
     threads = num_threads or min(8, os.cpu_count() or 1)

@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from isincnet_jax import extras
 from isincnet_jax.data import audio_files
 from isincnet_jax.data.audio_writing import replacing
 from isincnet_jax.data.corpus import CorpusError
@@ -298,10 +299,6 @@ def _description(settings: SynthSettings, levels: np.ndarray) -> dict[str, Any]:
 
 
 def _h5py() -> Any:
-    try:
+    with extras.importing("h5py"):
         import h5py  # noqa: PLC0415
-    except ImportError as error:
-        raise ImportError(
-            f"{error}: data sets of sounds need pip install 'isincnet-jax[train]'"
-        ) from error
     return h5py

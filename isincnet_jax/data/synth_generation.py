@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from isincnet_jax import extras
 from isincnet_jax.data import audio_writing
 from isincnet_jax.data.corpus import CorpusError
 from isincnet_jax.data.synth_corpus import (
@@ -79,6 +80,7 @@ def generate(
         AudioError: for a damaged wave file, and if something cannot be written.
         ImportError: if h5py is not installed.
     """
+    extras.require("h5py")
     files = synth_files(settings.name, directory=directory, waves=waves)
     for folder in (files.labels.parent, files.waves):
         _make_folder(folder)

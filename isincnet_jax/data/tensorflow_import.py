@@ -6,6 +6,8 @@ import functools
 import os
 from typing import Any
 
+from isincnet_jax import extras
+
 
 @functools.cache
 def import_tensorflow() -> tuple[Any, Any]:
@@ -19,13 +21,8 @@ def import_tensorflow() -> tuple[Any, Any]:
         RuntimeError: if TensorFlow has already taken a GPU.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
+    with extras.importing("tensorflow", "tensorflow_datasets"):
         import tensorflow as tf  # noqa: PLC0415
         import tensorflow_datasets as tfds  # noqa: PLC0415
-    except ImportError as error:
-        raise ImportError(
-            f"{error}: tf.data and TensorFlow Datasets need pip install 'isincnet-jax[train]'; "
-            "the NumPy pipeline reads audio files and prepared corpora without them"
-        ) from error
     tf.config.set_visible_devices([], "GPU")
     return tf, tfds

@@ -88,7 +88,8 @@ class Ablation:
         cells: all that there shall be.
         identity: what all measurements depend on; plain values.
         facts: about the run, plain values. Those of the last of several runs count, and what it
-            does not state is kept; "commit" and "device" are collected as "commits" and "devices".
+            does not state is kept; "commit" (or "package") and "device" are collected as
+            "commits" and "devices".
 
     Raises:
         tables.ResultsError: if the file is no results of an ablation.
@@ -116,8 +117,11 @@ class Ablation:
             "kind": KIND,
             "format": FORMAT,
             **{
-                f"{name}s": _with((earlier or {}).get(f"{name}s", []), facts.get(name))
-                for name in ("commit", "device")
+                f"{name}s": _with((earlier or {}).get(f"{name}s", []), found)
+                for name, found in (
+                    ("commit", facts.get("commit") or facts.get("package")),
+                    ("device", facts.get("device")),
+                )
             },
             "identity": dict(identity),
             "cells": [
@@ -175,7 +179,7 @@ class Ablation:
 
 
 def _with(earlier: Sequence[str], found: str | None) -> list[str]:
-    return list(dict.fromkeys([*earlier, found or "unknown"]))
+    return list(dict.fromkeys([*earlier, found or "not recorded"]))
 
 
 def read_ablation(path: str | Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
 
+from isincnet_jax import provenance
 from isincnet_jax.evaluation import ablation_table, tables
 
 _NOTES = {
@@ -104,7 +105,7 @@ def _summary(rows: Sequence[ablation_table.Row]) -> str:
 
 
 def _facts(results: Mapping[str, Any]) -> str:
-    commits = [str(commit)[:12] for commit in results.get("commits") or ["not recorded"]]
+    commits = [provenance.code_text({"commit": one}) for one in results.get("commits") or [None]]
     if results.get("uncommitted_changes"):
         commits[-1] += " with uncommitted changes"
     facts = {

@@ -16,6 +16,7 @@ import numpy as np
 import soundfile
 from jaxtyping import Float
 
+from isincnet_jax import provenance
 from isincnet_jax.evaluation import inversynth_published, parameter_scores, report_media, tables
 
 _NUM_LEVELS = 16
@@ -111,16 +112,13 @@ def _hash_source(text: str) -> str:
 
 
 def _facts(results: Mapping[str, Any]) -> str:
-    commit = str(results.get("commit") or "not recorded")[:12]
-    if results.get("uncommitted_changes"):
-        commit += " with uncommitted changes"
     versions = results.get("versions") or {}
     facts = {
         "Model": results["model"],
         "Sounds": f"{results['num_clips']} fresh ones, 1 s each",
         "Seed": results.get("seed", "not recorded"),
         "Date": results.get("date") or "not recorded",
-        "Commit": commit,
+        "Commit": provenance.code_text(results),
         "Device": results.get("device") or "not recorded",
         "Versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
     }

@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 import threading
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+
+from isincnet_jax import extras
 
 _AUDIO_RATE, _SPEECH_RATE = 48_000, 16_000
 _LOCK = threading.Lock()
@@ -34,22 +36,20 @@ class Model:
     """Where a model applies.
 
     Attributes:
-        package: that computes it.
-        module: that is imported.
+        module: that computes it.
         speech_only: whether it says nothing about music.
         rates: Hz that it takes; any if empty.
     """
 
-    package: str
     module: str
     speech_only: bool
     rates: tuple[int, ...] = ()
 
 
 MODELS = {
-    "pesq": Model("pesq", "pesq", speech_only=True, rates=(8_000, 16_000)),
-    "stoi": Model("pystoi", "pystoi", speech_only=True),
-    "visqol": Model("visqol-python", "visqol", speech_only=False),
+    "pesq": Model("pesq", speech_only=True, rates=(8_000, 16_000)),
+    "stoi": Model("pystoi", speech_only=True),
+    "visqol": Model("visqol", speech_only=False),
 }
 """The perceptual models by metric."""
 
@@ -60,8 +60,33 @@ def usable(*, sample_rate: int, speech: bool) -> tuple[str, ...]:
         name
         for name, model in MODELS.items()
         if reason_against(name, sample_rate=sample_rate, speech=speech) is None
-        and importlib.util.find_spec(model.module) is not None
+        and extras.is_installed(model.module)
     )
+
+
+def check(names: Iterable[str], *, sample_rate: int, speech: bool) -> None:
+    """Refuses, before anything is decoded, what every clip would fail with.
+
+    Args:
+        names: of metrics that were asked for, perceptual or not; without any, the models that
+            are made for speech are asked for where the clips are speech.
+        sample_rate: of the clips, Hz.
+        speech: whether they are speech.
+
+    Raises:
+        ValueError: for a model that says nothing about such clips.
+        ImportError: without a package, naming the extra.
+    """
+    asked = list(names)
+    for name in asked or MODELS:
+        model = MODELS.get(name)
+        if model is None:
+            continue
+        reason = reason_against(name, sample_rate=sample_rate, speech=speech)
+        if asked and reason is not None:
+            raise ValueError(f"metric {name!r}: {reason}; leave it out")
+        if asked or (speech and model.speech_only and reason is None):
+            extras.require(model.module)
 
 
 def reason_against(name: str, *, sample_rate: int, speech: bool) -> str | None:
@@ -108,12 +133,8 @@ def score(
 
 
 def _load(model: Model) -> Any:
-    try:
+    with extras.importing(model.module):
         return importlib.import_module(model.module)
-    except ImportError as error:
-        raise ImportError(
-            f"{model.package} is not installed; pip install 'isincnet-jax[perceptual]'"
-        ) from error
 
 
 def _pesq(module: Any, clip: np.ndarray, decoded: np.ndarray, sample_rate: int) -> float | None:

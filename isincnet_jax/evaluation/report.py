@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 import os
-import re
 import tempfile
 from collections.abc import Sequence
 from html import escape
@@ -16,6 +15,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from isincnet_jax import provenance
 from isincnet_jax.evaluation import report_curves, report_media
 from isincnet_jax.evaluation.report_results import ReportError, read_results, score_value
 from isincnet_jax.evaluation.report_table import columns, number_text, table_html
@@ -184,15 +184,11 @@ def _facts_html(results: dict[str, Any]) -> str:
         clips += f", {corpus['sample_rate'] / 1000:g} kHz"
     if corpus.get("loudness_db") is not None:
         clips += f", at {number_text(corpus['loudness_db'], 0)} dB loudness"
-    commit = results.get("commit") or "not recorded"
-    commit = commit[:12] if re.fullmatch("[0-9a-f]{40}", commit) else commit
-    if results.get("uncommitted_changes"):
-        commit += " with uncommitted changes"
     versions = results.get("versions") or {}
     facts = {
         "Corpus": f"{corpus['name']}: {clips}",
         "Date": results.get("date") or "not recorded",
-        "Commit": commit,
+        "Commit": provenance.code_text(results),
         "Device": results.get("device") or "not recorded",
         "Seed": results.get("seed", "not recorded"),
         "Versions": ", ".join(f"{name} {version}" for name, version in versions.items()),

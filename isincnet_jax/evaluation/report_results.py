@@ -22,6 +22,7 @@ _KINDS = {
 _TOP: dict[str, tuple[type, bool]] = {
     "command": (str, False),
     "date": (str, False),
+    "package": (str, False),
     "commit": (str, False),
     "uncommitted_changes": (bool, False),
     "versions": (dict, False),

@@ -25,6 +25,7 @@ import rich.console
 import rich.progress
 from jaxtyping import Float
 
+from isincnet_jax import provenance
 from isincnet_jax.evaluation import metrics as metric_table
 from isincnet_jax.evaluation import tables
 from isincnet_jax.evaluation.methods import Coded, Method, safe_name, sound_path, write_sound
@@ -168,7 +169,7 @@ def _digest_of_task(task: _Task, version: str) -> str:
         "speech": task.speech,
         "seed": task.seed,
         "audio_clips": task.audio_clips,
-        "device": jax.devices()[0].device_kind,
+        "device": provenance.device_name(),
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     digest.update(task.clips.tobytes())

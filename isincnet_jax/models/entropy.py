@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from isincnet_jax import extras
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.layers.uniform_quantizer import LARGEST_LEVEL
 from isincnet_jax.models.code_model import ESCAPE, HALF_ALPHABET, CodeModel, Context
@@ -73,13 +74,8 @@ def load_constriction() -> Any:
     Raises:
         ImportError: if it is not installed.
     """
-    try:
+    with extras.importing("constriction"):
         return importlib.import_module("constriction")
-    except ImportError as error:
-        raise ImportError(
-            "entropy coding needs constriction; install it with: "
-            "pip install 'isincnet-jax[entropy]'"
-        ) from error
 
 
 def _check_levels(rows: np.ndarray) -> None:

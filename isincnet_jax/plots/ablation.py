@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from isincnet_jax.plots.drawing import empty_figure
+from isincnet_jax.plots.drawing import empty_figure, importing_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -163,7 +163,8 @@ def plot_movement_over_steps(
 
 def svg_bytes(figure: Figure) -> bytes:
     """A figure as an SVG file, the same bytes every time; letters are shapes, no font is asked."""
-    import matplotlib
+    with importing_matplotlib():
+        import matplotlib
 
     target = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "ablation", "svg.fonttype": "path"}):

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from isincnet_jax.dsp import scales
 from isincnet_jax.plots.bands import band_kernels, check_nyquist, checked_bands, responses
-from isincnet_jax.plots.drawing import colors, empty_figure, use_mel_axis
+from isincnet_jax.plots.drawing import colors, empty_figure, importing_matplotlib, use_mel_axis
 
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
@@ -75,10 +75,10 @@ def animate_filters(
             f"frames_per_second={frames_per_second} must be positive"
         )
     check_nyquist(high, sample_rate)
-    figure = empty_figure((9, 6.5))
-    # Imported after the figure, whose error without Matplotlib names the extra.
-    from matplotlib.animation import FuncAnimation
+    with importing_matplotlib():
+        from matplotlib.animation import FuncAnimation
 
+    figure = empty_figure((9, 6.5))
     above, below = figure.subplots(2, 1)
     order = np.argsort(low[0] + high[0], kind="stable")
     shown = order[np.unique(np.linspace(0, len(order) - 1, num_shown).astype(int))]
@@ -116,7 +116,8 @@ def _heading(title: str, step: int) -> str:
 
 def _curves(axis: Axes, shades: np.ndarray, *, width: float) -> LineCollection:
     """Curves that are filled in later; one artist draws much faster than a line for each."""
-    from matplotlib.collections import LineCollection
+    with importing_matplotlib():
+        from matplotlib.collections import LineCollection
 
     curves = LineCollection([], colors=list(shades), linewidths=width)
     axis.add_collection(curves, autolim=False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
 
+from isincnet_jax import extras
 from isincnet_jax.dsp import scales
 
 if TYPE_CHECKING:
@@ -19,16 +21,23 @@ FLOOR_DB = -80.0
 _MEL_TICKS_HZ = (0, 200, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000)
 
 
+def importing_matplotlib() -> contextlib.AbstractContextManager[None]:
+    """Around imports of Matplotlib.
+
+    Raises:
+        ImportError: without it; the message names the extra.
+    """
+    return extras.importing("matplotlib")
+
+
 def empty_figure(size: tuple[float, float]) -> Figure:
     """A figure that pyplot does not know, ``size`` inches wide and high, without axes.
 
     Raises:
         ImportError: without Matplotlib; the message names the extra.
     """
-    try:
+    with importing_matplotlib():
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("drawing needs Matplotlib: pip install 'isincnet-jax[plots]'") from error
     return Figure(figsize=size, layout="constrained")
 
 
@@ -40,7 +49,8 @@ def new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figu
 
 def pixels(figure: Figure, *, dots_per_inch: int = 80) -> UInt8[np.ndarray, "height width 3"]:
     """Renders a figure, for logs that take pictures: uint8 [height, width, 3]."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    with importing_matplotlib():
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     figure.set_dpi(dots_per_inch)
     canvas = FigureCanvasAgg(figure)
@@ -56,7 +66,8 @@ def decibels(power: np.ndarray, floor_db: float) -> np.ndarray:
 
 def colors(count: int) -> np.ndarray:
     """``count`` colours from low (dark blue) to high (light green), RGBA [count, 4]."""
-    import matplotlib
+    with importing_matplotlib():
+        import matplotlib
 
     return matplotlib.colormaps["viridis"](np.linspace(0, 0.92, count))
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from isincnet_jax.plots.bands import checked_bands
-from isincnet_jax.plots.drawing import empty_figure, use_mel_axis
+from isincnet_jax.plots.drawing import empty_figure, importing_matplotlib, use_mel_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,7 +73,8 @@ def plot_filter_movement(
 def _arrows(
     axis: Axes, before: tuple[np.ndarray, np.ndarray], after: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    from matplotlib.ticker import LogLocator, NullLocator
+    with importing_matplotlib():
+        from matplotlib.ticker import LogLocator, NullLocator
 
     for start, end in zip(np.transpose(before), np.transpose(after), strict=True):
         if np.max(np.abs(end / start - 1.0)) < _SMALLEST_ARROW:
@@ -110,6 +111,7 @@ def _displacements(axis: Axes, center_hz: np.ndarray, moved_hz: np.ndarray, what
 
 def _hertz() -> Any:
     """Numbers with the unit that suits them: 1.23 mHz, 45 Hz, 6.7 kHz."""
-    from matplotlib.ticker import EngFormatter
+    with importing_matplotlib():
+        from matplotlib.ticker import EngFormatter
 
     return EngFormatter(unit="Hz")

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from isincnet_jax import extras
+
 _logger = logging.getLogger(__name__)
 
 
@@ -121,9 +123,10 @@ class RunLog:
 
 def _open_board(folder: Path, resume_step: int) -> Any:
     try:
-        from tensorboardX import SummaryWriter  # noqa: PLC0415
-    except ImportError:
-        _logger.warning("tensorboardX is not installed: logging to log.jsonl only")
+        with extras.importing("tensorboardX"):
+            from tensorboardX import SummaryWriter  # noqa: PLC0415
+    except ImportError as error:
+        _logger.warning("%s; logging to log.jsonl only", error)
         return None
     purge = resume_step + 1 if resume_step else None
     # A long queue: a thread that dies is noticed before the queue is full and blocks the run.

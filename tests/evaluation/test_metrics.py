@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import sys
 
 import librosa
 import numpy as np
@@ -146,10 +147,25 @@ def test_every_metric_describes_itself():
 
 
 def test_perceptual_models_say_where_they_apply(monkeypatch):
-    monkeypatch.setattr(perceptual.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(perceptual.extras, "is_installed", lambda name: True)
     assert perceptual.usable(sample_rate=16_000, speech=True) == ("pesq", "stoi", "visqol")
     assert perceptual.usable(sample_rate=22_050, speech=True) == ("stoi", "visqol")
     assert perceptual.usable(sample_rate=16_000, speech=False) == ("visqol",)
+
+
+def test_what_would_fail_for_every_clip_is_refused_at_once(monkeypatch):
+    for module in ("pesq", "pystoi", "visqol"):
+        monkeypatch.setitem(sys.modules, module, None)
+    perceptual.check([], sample_rate=RATE, speech=False)
+    perceptual.check(["snr_db"], sample_rate=RATE, speech=True)
+    with pytest.raises(ImportError, match=r"metric pesq needs pesq: .*\[perceptual\]"):
+        perceptual.check([], sample_rate=16_000, speech=True)
+    with pytest.raises(ImportError, match=r"metric stoi needs pystoi"):
+        perceptual.check([], sample_rate=22_050, speech=True)
+    with pytest.raises(ImportError, match=r"metric visqol needs visqol-python"):
+        perceptual.check(["snr_db", "visqol"], sample_rate=RATE, speech=False)
+    with pytest.raises(ValueError, match="metric 'stoi': stoi is made for speech; leave it out"):
+        perceptual.check(["stoi"], sample_rate=RATE, speech=False)
 
 
 def test_perceptual_models_refuse_other_rates_and_content(pair):
@@ -163,11 +179,8 @@ def test_perceptual_models_refuse_other_rates_and_content(pair):
 
 
 def test_a_missing_package_is_named(pair, monkeypatch):
-    def missing(name):
-        raise ImportError(name)
-
-    monkeypatch.setattr(perceptual.importlib, "import_module", missing)
-    with pytest.raises(ImportError, match=r"pystoi is not installed; pip install .*perceptual"):
+    monkeypatch.setitem(sys.modules, "pystoi", None)
+    with pytest.raises(ImportError, match=r"needs pystoi: pip install .*perceptual"):
         perceptual.score("stoi", prediction=pair[0], target=pair[1], sample_rate=RATE)
 
 

@@ -1,0 +1,126 @@
+"""How commands run: folders of outputs are made, and errors name options instead of keywords."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+import typer.core
+
+EXPECTED = (ValueError, TypeError, OSError, ImportError, RuntimeError, MemoryError)
+"""Errors that a user can mend: one line and exit status 1."""
+
+_OUTPUTS = "isincnet_jax.outputs"
+# name=value as messages write it; not in addresses, nor in --config.name=value.
+_KEYWORD = re.compile(r"(?<![\w.?&/-])([a-z]\w*)=((?:None|True|False)\b)?")
+_AFFIXES = re.compile("^num_|_(s|hz|db|ms)$")
+
+
+class CommandError(ValueError):
+    """An error whose message is as the command line needs it."""
+
+
+class Commands(typer.Typer):
+    """An application whose commands are of :class:`Command`."""
+
+    def command(self, name: str | None = None, **options: Any) -> Any:
+        """Registers a command, see :meth:`typer.Typer.command`."""
+        return super().command(name, **{"cls": Command, **options})
+
+
+class Command(typer.core.TyperCommand):
+    """A command that makes the folders of its outputs and names its options in errors."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command."""
+        try:
+            with contextlib.ExitStack() as stack:
+                for path in ctx.meta.get(_OUTPUTS, ()):
+                    stack.enter_context(made_folder(path))
+                return super().invoke(ctx)
+        except EXPECTED as error:
+            text = str(error)
+            named = name_options(text, options_of(self.params))
+            if named == text:
+                raise
+            raise CommandError(named) from error
+
+
+def output(context: typer.Context, value: Path | None) -> Path | None:
+    """Callback of an argument or option: a file or folder to write, its own folder is made.
+
+    What the command then leaves empty, as when it fails, is removed again.
+    """
+    if value is not None:
+        context.meta.setdefault(_OUTPUTS, []).append(value)
+    return value
+
+
+@contextlib.contextmanager
+def made_folder(path: Path) -> Iterator[None]:
+    """Makes the folder of ``path``; removes what was made, and ``path`` itself, if it stays empty.
+
+    Raises:
+        OSError: if it cannot be made; the message names ``path``.
+    """
+    fresh = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(f"{path}: cannot be written: {error.strerror or error}") from error
+        yield
+    finally:
+        within = [one for one in path.rglob("*") if one.is_dir()] if path in fresh else []
+        for folder in (*sorted(within, reverse=True), *fresh):  # from the innermost on
+            with contextlib.suppress(OSError):  # it has content, or is a file
+                folder.rmdir()
+
+
+def options_of(parameters: Iterable[Any]) -> dict[str, str]:
+    """From names, of functions' parameters and in options, to options as they are written."""
+    found: dict[str, str] = {}
+    for parameter in parameters:
+        longs = [option for option in parameter.opts if option.startswith("--")]
+        for name in (*longs, *([parameter.name] if longs else [])):
+            found.setdefault(name.removeprefix("--").replace("-", "_"), longs[0])
+    return found
+
+
+def name_options(text: str, options: Mapping[str, str]) -> str:
+    """A message in which keywords that are options of the command are written as such.
+
+    Args:
+        text: "sample_rate=0 must be positive", "or switch it off with loudness_db=None".
+        options: of the command, see :func:`options_of`.
+
+    Example:
+        >>> options = {"duration": "--duration", "no_loudness": "--no-loudness"}
+        >>> name_options("duration_s=9: too long, or use loudness_db=None", options)
+        '--duration 9: too long, or use --no-loudness'
+    """
+
+    def written(match: re.Match[str]) -> str:
+        keyword, constant = match.groups()
+        for name in (keyword, *_shorter(keyword)):
+            off = options.get(f"no_{name}")
+            if constant in ("None", "False") and off is not None:
+                return off
+            if name in options:
+                return options[name] if constant == "True" else f"{options[name]} {constant or ''}"
+        return match[0]
+
+    return _KEYWORD.sub(written, text)
+
+
+def _shorter(keyword: str) -> list[str]:
+    """Without its unit, and without ``num_``."""
+    found = []
+    while (shorter := _AFFIXES.sub("", keyword, count=1)) != keyword:
+        found.append(shorter)
+        keyword = shorter
+    return found

@@ -1,0 +1,96 @@
+"""Optional packages: which extra brings them, and what is said where one is missing.
+
+Nothing is imported to find that out, so that it can be asked before any work begins.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Iterator
+from typing import NamedTuple
+
+
+class Package(NamedTuple):
+    """A package that only some functions need.
+
+    Attributes:
+        name: as people write it.
+        extra: of this package, that brings it.
+        purpose: what needs it.
+        instead: what does without it.
+    """
+
+    name: str
+    extra: str
+    purpose: str
+    instead: str = ""
+
+
+_NUMPY = "use the NumPy pipeline, which reads audio files and prepared corpora without it"
+OPTIONAL = {
+    "apache_beam": Package("Apache Beam", "beam", "encoding on clusters"),
+    "constriction": Package("constriction", "entropy", "entropy coding"),
+    "h5py": Package("h5py", "train", "a data set of synthesizer sounds"),
+    "matplotlib": Package("Matplotlib", "plots", "drawing"),
+    "ml_collections": Package("ml-collections", "train", "training"),
+    "pesq": Package("pesq", "perceptual", "the metric pesq"),
+    "pyloudnorm": Package(
+        *("pyloudnorm", "train", "loudness normalisation"),
+        instead="switch it off with loudness_db=None",
+    ),
+    "pystoi": Package("pystoi", "perceptual", "the metric stoi"),
+    "tensorboardX": Package("tensorboardX", "train", "TensorBoard's log"),
+    "tensorflow": Package("TensorFlow", "train", "tf.data", _NUMPY),
+    "tensorflow_datasets": Package("TensorFlow Datasets", "train", "tf.data", _NUMPY),
+    "visqol": Package("visqol-python", "perceptual", "the metric visqol"),
+}
+"""By the name of the module."""
+
+
+def is_installed(module: str) -> bool:
+    """Whether a module can be found; it is not imported."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ValueError:  # one that somebody made by hand and put into sys.modules
+        return True
+
+
+def require(*modules: str) -> None:
+    """Refuses to begin what would fail later for want of optional packages.
+
+    Args:
+        modules: of :data:`OPTIONAL`.
+
+    Raises:
+        ImportError: for the first that is missing: what needs it, and the extra that brings it.
+    """
+    for module in modules:
+        if not is_installed(module):
+            raise ImportError(explanation(module), name=module)
+
+
+@contextlib.contextmanager
+def importing(*modules: str) -> Iterator[None]:
+    """Around the import statements of optional packages: says what is missing, or broken.
+
+    Args:
+        modules: of :data:`OPTIONAL`, that are imported.
+
+    Raises:
+        ImportError: as :func:`require`, or with the reason why an installed package cannot be
+            imported.
+    """
+    require(*modules)
+    try:
+        yield
+    except ImportError as error:
+        raise ImportError(explanation(modules[0], f" (cannot be imported: {error})")) from error
+
+
+def explanation(module: str, why: str = "") -> str:
+    """What needs a module, and the extra that brings it, in one line."""
+    package = OPTIONAL[module]
+    install = f"pip install 'isincnet-jax[{package.extra}]'"
+    text = f"{package.purpose} needs {package.name}{why}: {install}"
+    return f"{text}, or {package.instead}" if package.instead else text
