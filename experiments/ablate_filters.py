@@ -19,6 +19,11 @@ SIGTERM or Ctrl-C stopped it.
 
 from __future__ import annotations
 
+from isincnet_jax import extras
+
+if __name__ == "__main__":
+    extras.require_or_exit("ml_collections")
+
 import json
 import logging
 import shlex

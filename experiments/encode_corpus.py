@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from isincnet_jax import extras
 from isincnet_jax.cli.common import DEFAULT_MODEL, load_model
 from isincnet_jax.cli.corpus_encoder import ARCHIVE_SUFFIX, EncodeOptions, make_encoder
 from isincnet_jax.cli.token_files import SUFFIX
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     is_coded = given.entropy or given.step is not None or given.snr is not None
     suffix = given.format or (SUFFIX if is_coded else ARCHIVE_SUFFIX)
     options.check(Path(f"corpus{suffix}"), entropy=given.entropy)
+    extras.require(*(["constriction"] if suffix == SUFFIX else []))
     codec = load_model(given.model)
     options.check_with(codec, suffix)
     counts = run(
@@ -72,9 +74,10 @@ def run(
     pipeline_arguments: Sequence[str] = (),
 ) -> dict[str, int]:
     """Makes all files that are not done; returns what was counted."""
-    import apache_beam as beam
-    from apache_beam.io.textio import WriteToText
-    from apache_beam.options.pipeline_options import PipelineOptions
+    with extras.importing("apache_beam"):
+        import apache_beam as beam
+        from apache_beam.io.textio import WriteToText
+        from apache_beam.options.pipeline_options import PipelineOptions
 
     from isincnet_jax.data import beam_encoding
 
@@ -104,7 +107,8 @@ def run(
 
 def unknown_to_beam(arguments: Sequence[str]) -> list[str]:
     """What Beam would leave unparsed."""
-    from apache_beam.options.pipeline_options import PipelineOptions
+    with extras.importing("apache_beam"):
+        from apache_beam.options.pipeline_options import PipelineOptions
 
     unknown: list[str] = []
 

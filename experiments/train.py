@@ -14,6 +14,11 @@ stopped it, which writes a checkpoint first (a second Ctrl-C does not wait for t
 
 from __future__ import annotations
 
+from isincnet_jax import extras
+
+if __name__ == "__main__":
+    extras.require_or_exit("ml_collections")
+
 import contextlib
 import logging
 from pathlib import Path

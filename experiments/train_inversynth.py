@@ -18,6 +18,11 @@ stopped it, which writes a checkpoint first.
 
 from __future__ import annotations
 
+from isincnet_jax import extras
+
+if __name__ == "__main__":
+    extras.require_or_exit("ml_collections")
+
 import contextlib
 import json
 import logging

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -16,7 +17,8 @@ class Package(NamedTuple):
 
     Attributes:
         name: as people write it.
-        extra: of this package, that brings it.
+        extra: of this package, that brings it; none if it comes with every installation, and is
+            missing all the same.
         purpose: what needs it.
         instead: what does without it.
     """
@@ -31,6 +33,7 @@ _NUMPY = "use the NumPy pipeline, which reads audio files and prepared corpora w
 OPTIONAL = {
     "apache_beam": Package("Apache Beam", "beam", "encoding on clusters"),
     "constriction": Package("constriction", "entropy", "entropy coding"),
+    "flatbuffers": Package("flatbuffers", "", "exporting a program"),
     "h5py": Package("h5py", "train", "a data set of synthesizer sounds"),
     "matplotlib": Package("Matplotlib", "plots", "drawing"),
     "ml_collections": Package("ml-collections", "train", "training"),
@@ -91,6 +94,19 @@ def importing(*modules: str) -> Iterator[None]:
 def explanation(module: str, why: str = "") -> str:
     """What needs a module, and the extra that brings it, in one line."""
     package = OPTIONAL[module]
-    install = f"pip install 'isincnet-jax[{package.extra}]'"
+    what = f"'isincnet-jax[{package.extra}]'" if package.extra else package.name
+    install = f"pip install {what}"
     text = f"{package.purpose} needs {package.name}{why}: {install}"
     return f"{text}, or {package.instead}" if package.instead else text
+
+
+def require_or_exit(*modules: str) -> None:
+    """:func:`require` for scripts, before the imports that need the packages.
+
+    Raises:
+        SystemExit: with one line on standard error and status 1.
+    """
+    try:
+        require(*modules)
+    except ImportError as error:
+        sys.exit(f"error: {error}")

@@ -122,6 +122,33 @@ def test_a_users_function_that_fails_on_one_clip(run, corpus, tmp_path, monkeypa
     assert row["scores"]["snr_db"]["mean"] == pytest.approx(20 * np.log10(2), abs=1e-3)
 
 
+def test_a_users_function_that_fails_on_every_clip_is_the_exit_status(run, corpus, tmp_path):
+    (tmp_path / "my own.py").write_text(
+        "def bad(waveform, sample_rate):\n    raise ValueError('never')\n"
+        "def good(waveform, *, sample_rate):\n"
+        "    assert waveform.dtype == 'float32' and waveform.ndim == 2\n    return waveform\n"
+    )
+    line = "corpus --sample-rate 4000 --duration 0.6 --no-loudness --methods STFT --out r.json"
+    status, out, err = run(f"{line} --listen 0 --method 'my own.py:bad' --method 'my own.py:good'")
+    assert status == 1
+    assert err.splitlines()[-1] == (
+        "isincnet: error: failed on all 3 clips: my own.py:bad (ValueError: never)"
+    )
+    # The others' results are there, and resampling was said once.
+    assert "| my own.py:good |" in out
+    assert err.count("resampled to 4000 Hz: tracks of 8000 Hz (4)") == 1
+    assert tables.load_results(tmp_path / "r.json")["methods"][-1]["failed"] == {}
+
+
+def test_users_functions_that_cannot_be_used_are_refused_at_once(fails, corpus, tmp_path):
+    (tmp_path / "odd.py").write_text("def one(waveform):\n    return waveform\n")
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    fails(f"corpus {FAST} --method odd.py:one", "'sample_rate'; it is given the waveform, and")
+    fails(f"corpus {FAST} --method odd.py:two", "odd.py has no function 'two'")
+    fails(f"corpus {FAST} --method broken.py:f", "cannot be imported: ZeroDivisionError: ")
+    fails(f"corpus {FAST} --method gone.py:f", "gone.py:f: cannot be imported: no such file")
+
+
 def test_what_cannot_be_is_one_line(fails, corpus, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "old.json").write_text('{"format": 0, "methods": []}')
@@ -136,7 +163,9 @@ def test_what_cannot_be_is_one_line(fails, corpus, tmp_path):
     fails(f"corpus {FAST} --out results.txt", "must end in .json")
     fails(f"corpus {FAST} --max-clips 0", "--max-clips 0: must be at least 1")
     fails(f"corpus {FAST} --listen -1", "--listen -1: must be 0 or more")
-    fails(f"corpus {FAST} --method json", "--method 'json': write FILE.py:function or module:function")
+    fails(
+        f"corpus {FAST} --method json", "--method 'json': write FILE.py:function or module:function"
+    )
     fails(f"corpus {FAST} --method json:nothing", "json has no function 'nothing'")
     fails(f"corpus {FAST} --reference nowhere", "--reference nowhere: no such folder")
     fails(f"corpus {FAST} --reference empty", "no .ckpt files there")

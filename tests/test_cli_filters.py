@@ -60,10 +60,10 @@ def test_one_step_and_old_pictures_are_replaced(run, tmp_path):
         ({"low_hz": LOW.astype(str)}, "", "needs an"),
         ({"low_hz": np.array([None, 1])}, "", "needs an"),
         ({"low_hz": LOW[:0], "high_hz": HIGH[:0], "steps": STEPS[:0]}, "", "needs an"),
-        ({}, "--sample-rate 4000", r"lies above half of sample_rate=4000"),
-        ({}, "--sample-rate nan", "sample_rate=nan"),
-        ({}, "--kernel-size 4", "kernel_size=4 must be odd"),
-        ({}, "--shape round", "shape='round' is unknown"),
+        ({}, "--sample-rate 4000", r"lies above half of --sample-rate 4000"),
+        ({}, "--sample-rate nan", "--sample-rate nan"),
+        ({}, "--kernel-size 4", "--kernel-size 4 must be odd"),
+        ({}, "--shape round", "--shape 'round' is unknown"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(run, tmp_path, changes, options, message):

@@ -40,10 +40,10 @@ def test_the_spellings_of_the_seed_work(run, tmp_path):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ("--sampling-method grid", "sampling_method='grid' is unknown; use random"),
-        ("--num-examples 0", "num_examples=0 must be at least 1"),
-        ("--sample-rate 4000", "sample_rate=4000 must be at least 8000 Hz"),
-        ("--name a/b", "name='a/b' must be a plain file name"),
+        ("--sampling-method grid", "--sampling-method 'grid' is unknown; use random"),
+        ("--num-examples 0", "--num-examples 0 must be at least 1"),
+        ("--sample-rate 4000", "--sample-rate 4000 must be at least 8000 Hz"),
+        ("--name a/b", "--name 'a/b' must be a plain file name"),
     ],
 )
 def test_bad_options_are_one_line(run, tmp_path, more, message):
@@ -58,7 +58,7 @@ def test_other_settings_are_one_line(run):
     run(SMALL)
     status, _, err = run(f"{SMALL} --normalise")
     assert status == 1
-    assert "normalise=False (asked: True); use another --name, or --regenerate-audio" in err
+    assert "no --normalise (asked: True); use another --name, or --regenerate-audio" in err
     status, out, _ = run(f"{SMALL} --normalise --regenerate-audio")
     assert status == 0
     assert "3 written" in out

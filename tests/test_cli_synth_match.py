@@ -119,9 +119,9 @@ def test_bad_options_are_one_line(run, tmp_path, line, message):
     _fails(run, tmp_path, f"synth {line}", message)
 
 
-def test_a_missing_folder_leaves_neither_file(run, tmp_path, model):
+def test_a_folder_that_cannot_be_made_leaves_neither_file(run, tmp_path, model):
     soundfile.write(tmp_path / "in.wav", 0.1 * np.ones(100), RATE)
-    for out, params in (("no/out.wav", "o.json"), ("out.wav", "no/o.json")):
+    for out, params in (("in.wav/out.wav", "o.json"), ("out.wav", "in.wav/o.json")):
         line = f"synth match in.wav {out} --params {params} --model {model}"
         _fails(run, tmp_path, line, "cannot be written")
 

@@ -240,8 +240,8 @@ def test_bad_spectrograms(run, tmp_path, model, change, message):
         ("synthesize --model model --spec a.npz --out b.xyz", "unknown extension"),
         ("spectrogram -i gone.wav -o b.npz", "gone.wav: no such file"),
         ("spectrogram -i a.wav -o b.npy", "spectrograms end in .npz; use b.npz"),
-        ("spectrogram -i a.wav -o b.npz --kind cqt", "kind='cqt' is unknown"),
-        ("spectrogram -i a.wav -o b.npz --n-mels 40", "n_mels=40 has no effect"),
+        ("spectrogram -i a.wav -o b.npz --kind cqt", "--kind 'cqt' is unknown"),
+        ("spectrogram -i a.wav -o b.npz --n-mels 40", "--n-mels 40 has no effect"),
         ("spectrogram -i a.wav -o b.npz --model model --hop 8", "leave out hop-length"),
     ],
 )

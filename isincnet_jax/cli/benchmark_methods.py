@@ -132,7 +132,7 @@ def user_method(text: str, *, sample_rate: int) -> Method:
         inspect.signature(function).bind(None, sample_rate=sample_rate)
     except TypeError as error:
         raise ValueError(
-            f"--method {text}: {error}; it is called as {name}(waveform, sample_rate={sample_rate})"
+            f"--method {text}: {error}; it is given the waveform, and sample_rate as a keyword"
         ) from error
     except ValueError:  # a function of C, which does not tell what it takes
         pass

@@ -111,7 +111,9 @@ def name_options(text: str, options: Mapping[str, str]) -> str:
             if constant in ("None", "False") and off is not None:
                 return off
             if name in options:
-                return options[name] if constant == "True" else f"{options[name]} {constant or ''}"
+                if constant is None:
+                    return f"{options[name]} "
+                return options[name] if constant == "True" else f"no {options[name]}"
         return match[0]
 
     return _KEYWORD.sub(written, text)

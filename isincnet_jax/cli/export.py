@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from isincnet_jax import extras
 from isincnet_jax.cli.commands import output
 from isincnet_jax.cli.common import app, load_model, say
 
@@ -34,6 +35,7 @@ def export(
 
     OUT is read with jax.export.deserialize; OUT.json says what goes in and out.
     """
+    extras.require("flatbuffers")
     from isincnet_jax.pretrained import exporting
 
     program = exporting.export_program(

@@ -220,9 +220,9 @@ def _read_bands(path: Path) -> _Bands:
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", callback=output)] = Path(
-        "demo_output"
-    ),
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Made if missing.", callback=output)
+    ] = Path("demo_output"),
     model: ModelOption = DEFAULT_MODEL,
 ) -> None:
     """Reconstruct the built-in clip into FOLDER: audio, spectrogram and filterbank pictures."""

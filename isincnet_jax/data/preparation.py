@@ -37,9 +37,9 @@ class Prepared:
     resampled: dict[int, int] = field(default_factory=dict)
 
     def resampled_text(self, sample_rate: int) -> str:
-        """What was resampled to a rate, in one line: "resampled to 16000 Hz: 3 tracks of ..."."""
-        rates = [f"{count} of {rate} Hz" for rate, count in sorted(self.resampled.items())]
-        return f"resampled to {sample_rate} Hz: tracks, {', '.join(rates)}"
+        """What was resampled, in a line: "resampled to 16000 Hz: tracks of 44100 Hz (3)"."""
+        rates = [f"{rate} Hz ({count})" for rate, count in sorted(self.resampled.items())]
+        return f"resampled to {sample_rate} Hz: tracks of {', '.join(rates)}"
 
 
 def assign_splits(

@@ -45,6 +45,11 @@ class Model:
     speech_only: bool
     rates: tuple[int, ...] = ()
 
+    @property
+    def package(self) -> str:
+        """That has the module."""
+        return extras.OPTIONAL[self.module].name
+
 
 MODELS = {
     "pesq": Model("pesq", speech_only=True, rates=(8_000, 16_000)),

@@ -30,6 +30,7 @@ import numpy as np
 from jax import lax
 
 import isincnet_jax
+from isincnet_jax import extras
 from isincnet_jax.dsp import framing
 from isincnet_jax.layers import decoding, design
 from isincnet_jax.layers.edges import EdgePlan, edge_plan
@@ -77,7 +78,9 @@ def export_program(
 
     Raises:
         ValueError: for an unknown part or platform, or a decoder that computes in another dtype.
+        ImportError: without flatbuffers, which jax.export writes programs by.
     """
+    extras.require("flatbuffers")
     if part not in get_args(Part):
         raise ValueError(f"part={part!r} is unknown; use {', '.join(get_args(Part))}")
     unknown = [name for name in platforms if name not in PLATFORMS]
