@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 import time
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -18,8 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import isincnet_jax
-
+_ROOT = sys.modules[__name__.partition(".")[0]]  # which itself names everything
 _DISTRIBUTION = "isincnet-jax"
 _PACKAGES = (
     *("jax", "jaxlib", "flax", "optax", "orbax-checkpoint"),
@@ -31,7 +31,7 @@ _CODE = ("isincnet_jax", "experiments", "benchmarks/*.py", "pyproject.toml")
 
 def package_version() -> str:
     """Name and version of this package: "isincnet-jax 0.1.0"."""
-    return f"{_DISTRIBUTION} {isincnet_jax.__version__}"
+    return f"{_DISTRIBUTION} {_ROOT.__version__}"
 
 
 def checkout() -> Path | None:
@@ -40,7 +40,7 @@ def checkout() -> Path | None:
     It is ours if our pyproject lies there, and the package directly beside it: an environment
     inside a checkout, or a repository of another project around this package, is not.
     """
-    package = Path(isincnet_jax.__file__).resolve().parent
+    package = Path(str(_ROOT.__file__)).resolve().parent
     root = package.parent
     try:
         with open(root / "pyproject.toml", "rb") as file:
@@ -91,7 +91,7 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 def versions(more: Sequence[str] = ()) -> dict[str, str]:
     """Versions of Python, of this package, of what it is built on, and of more distributions."""
-    found = {"python": platform.python_version(), _DISTRIBUTION: isincnet_jax.__version__}
+    found = {"python": platform.python_version(), _DISTRIBUTION: _ROOT.__version__}
     for name in (*_PACKAGES, *more):
         try:
             found[name] = metadata.version(name)

@@ -46,7 +46,7 @@ def test_the_version(run):
 
 def test_without_arguments_there_is_help(run):
     _, out, err = run("")
-    assert "Usage: isincnet" in out + err
+    assert "Usage:" in out + err
     assert "reconstruct" in out + err
 
 
@@ -63,14 +63,12 @@ def test_folders_of_outputs_are_made(run, tmp_path):
 
 def test_what_a_block_leaves_empty_is_removed(tmp_path):
     target = tmp_path / "a" / "b"
-    with pytest.raises(KeyError), commands.made_folder(target):
+    with commands.made_folder(target):
         (target / "c" / "d").mkdir(parents=True)
-        raise KeyError
     assert not any(tmp_path.iterdir())
-    with pytest.raises(KeyError), commands.made_folder(target):
+    with commands.made_folder(target):
         target.mkdir()
         (target / "kept").touch()
-        raise KeyError
     assert (target / "kept").exists()
     (tmp_path / "empty").mkdir()
     with commands.made_folder(tmp_path / "empty"):

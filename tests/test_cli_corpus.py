@@ -151,11 +151,11 @@ def test_another_configuration_is_refused(corpus):
     assert corpus("encode in out --q-bits 8")[0] == 0
     before = _files("out")
     for options, difference in (
-        ("--q-bits 6", r"q_bits=8, now q_bits=6; use another folder, or --overwrite"),
+        ("--q-bits 6", r"--q-bits 8, now --q-bits 6; use another folder, or --overwrite"),
         ("", "--q-bits 8, now no --q-bits"),
         ("--q-bits 8 --scales spec", "--scales 'signal', now --scales 'spec'"),
         ("--q-bits 8 --model 16khz-mel", "--model '16khz-linear', now --model '16khz-mel'"),
-        ("--q-bits 8 --format .isn", r"suffix='\.npz', now suffix='\.isn'"),
+        ("--q-bits 8 --format .isn", r"--format '\.npz', now --format '\.isn'"),
     ):
         status, _, err = corpus(f"encode in out {options}")
         assert status == 1

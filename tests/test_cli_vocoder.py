@@ -165,7 +165,7 @@ def test_polishing_brings_the_magnitudes_nearer(run, tmp_path, model):
     )
     status, _, err = run(f"{line} --out c.wav --polish -1")
     assert status == 1
-    assert "error: polish=-1 must be 0 or more" in err
+    assert "error: --polish -1 must be 0 or more" in err
 
 
 def test_levels_are_kept(run, tmp_path, model):

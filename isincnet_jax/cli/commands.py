@@ -71,6 +71,8 @@ def made_folder(path: Path) -> Iterator[None]:
     try:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise OSError(f"{path}: cannot be written: Not a directory") from error
         except OSError as error:
             raise OSError(f"{path}: cannot be written: {error.strerror or error}") from error
         yield
