@@ -14,7 +14,6 @@ so. What cannot be installed is an error. It takes pip and a registry; uv comes 
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import re
@@ -40,12 +39,19 @@ COLAB = [
 NOTEBOOKS = ["ipykernel", "nbclient", "nbformat"]  # what runs them; no dependency of ours
 
 
-@functools.cache
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
 def pythons() -> list[str]:
     """The versions of Python that ``pyproject.toml`` names, oldest first."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    found = [re.fullmatch(r".* :: (3\.\d+)", line) for line in project["classifiers"]]
+    found = [re.fullmatch(r".* :: (3\.\d+)", line) for line in PROJECT["classifiers"]]
     return sorted((match[1] for match in found if match), key=lambda name: int(name[2:]))
+
+
+def shown(versions: dict[str, str]) -> str:
+    """The versions of what the core names, in one line."""
+    names = ["jaxlib", *(re.match(r"[\w-]+", line)[0] for line in PROJECT["dependencies"])]
+    return ", ".join(f"{name} {versions.get(name)}" for name in sorted(names))
 
 
 def interpreter(version: str) -> str | None:
@@ -95,7 +101,7 @@ class Corner:
         """Runs the slice, outside the clone: on what is installed."""
         clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         command = [self.python, ROOT / ".ci" / "smoke.py", ROOT / "colab"]
-        subprocess.run(command, check=True, cwd=self.python.parent, env=clean, timeout=1200)
+        subprocess.run(command, check=True, cwd=self.python.parent, env=clean, timeout=1800)
 
 
 def colab(corner: Corner, built: Path) -> None:
@@ -137,6 +143,8 @@ def repository_in(built: Path) -> Path:
     """What stands here, committed or not, as a git repository of its own."""
     (archive,) = built.glob("*.tar.gz")
     folder = built / archive.name.removesuffix(".tar.gz")
+    if folder.exists():
+        return folder
     shutil.unpack_archive(archive, built, filter="data")
     git = ("git", "-C", folder, "-c", "user.name=corners", "-c", "user.email=corners@localhost")
     run(*git, "init", "--quiet")
@@ -152,8 +160,21 @@ def newest(corner: Corner, built: Path) -> None:
 
 def floors(corner: Corner, built: Path) -> None:
     """The oldest that ``pyproject.toml`` allows, of everything that it names."""
-    corner.install("--resolution", "lowest-direct", f"{wheel_in(built)}[notebooks]")
+    # From a folder: what a wheel depends on is not direct to uv.
+    corner.install("--resolution", "lowest-direct", f"{repository_in(built)}[notebooks]")
+    check_floors(corner.versions())
     corner.install(*NOTEBOOKS)
+    check_floors(corner.versions())
+
+
+def check_floors(versions: dict[str, str]) -> None:
+    """Raises RuntimeError where another version than the floor is there: then it is not tested."""
+    extras = PROJECT["optional-dependencies"]
+    wanted = [*PROJECT["dependencies"], *extras["plots"], *extras["entropy"], *extras["runs"]]
+    for line in wanted:
+        name, floor = re.match(r"([\w-]+)>=([\d.]+)", line).groups()
+        if not f"{versions[name]}.0.0".startswith(f"{floor}."):
+            raise RuntimeError(f"{line}: {versions[name]} is the oldest that fits the others")
 
 
 CORNERS: dict[str, tuple[Callable[[Corner, Path], None], Callable[[], Iterable[str]]]] = {
@@ -181,8 +202,7 @@ def main(names: list[str]) -> None:
             began = time.perf_counter()
             corner = Corner(uv, python, folder / name)
             install(corner, folder / "built")
-            shown = ", ".join(f"{key} {value}" for key, value in corner.versions().items())
-            print(f"corner {name}: {python}; {shown}", flush=True)
+            print(f"corner {name}: {python}: {shown(corner.versions())}", flush=True)
             print(f"  {'installed in':14} {time.perf_counter() - began:5.1f} s", flush=True)
             corner.smoke()
             shutil.rmtree(folder / name)

@@ -18,6 +18,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["MPLBACKEND"] = "agg"
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import soundfile
@@ -180,14 +181,14 @@ def check_notebook() -> None:
 
     notebook = nbformat.read(COLAB / "quickstart.ipynb", as_version=4)
     nbclient.NotebookClient(
-        notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(COLAB)}}
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(COLAB)}}
     ).execute()
     first = next(cell for cell in notebook.cells if cell.cell_type == "code")
     assert "runs on CPU" in first.outputs[0].text, first.outputs
 
 
 if __name__ == "__main__":
-    names = sys.argv[2:] or [name[6:] for name in dir() if name.startswith("check_")]
+    names = sys.argv[2:] or [name[6:] for name in list(globals()) if name.startswith("check_")]
     with tempfile.TemporaryDirectory(prefix="isincnet-smoke-") as folder:
         os.chdir(folder)
         for name in names:

@@ -141,3 +141,13 @@ class TestCorners:
         corners.check_kept(before, [{"name": "isincnet-jax", "version": "0.1.0"}])
         with pytest.raises(RuntimeError, match=r"\{'jaxlib': '0.7.2 -> 0.12.0'\}"):
             corners.check_kept(before, [{"name": "jaxlib", "version": "0.12.0"}])
+
+    def test_floors_that_were_not_reached_are_errors(self):
+        names = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["runs"]]
+        names += [PROJECT["optional-dependencies"][name][0] for name in ("plots", "entropy")]
+        floors = {one.name: min(part.version for part in one.specifier if part.operator == ">=")
+                  for one in map(Requirement, names)}  # fmt: skip
+        corners.check_floors(floors)
+        corners.check_floors({**floors, "numpy": "2.0.0"})
+        with pytest.raises(RuntimeError, match=r"numpy>=2.0: 2.1.3 is the oldest"):
+            corners.check_floors({**floors, "numpy": "2.1.3"})
