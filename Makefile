@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Run with a fixed, small thread pool per worker: the tests' arrays are small.
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-slow test-all lint bench clean
+.PHONY: demo test test-slow test-all corners lint bench clean
 
 $(VENV)/.core: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -28,15 +28,21 @@ lint: $(VENV)/.dev
 
 # Compiling takes most of the time: 31 ms for the smallest program, 18 without MLIR's fusion
 # emitters, and LLVM spends a third less at level 0. What is computed is the same;
-# `make test-slow` and the benchmarks run what users run.
+# `make test-slow` and the benchmarks run what users run. XLA dies of a flag that its version does
+# not know, so it is asked first.
 TEST_FLAGS := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
 test: lint
-	XLA_FLAGS="$(TEST_FLAGS) $$XLA_FLAGS" $(PYTEST) -n 2 -m "not slow"
+	flags=$$($(BIN)/python .ci/xla_flags.py $(TEST_FLAGS)) && \
+	XLA_FLAGS="$$flags $$XLA_FLAGS" $(PYTEST) -n 2 -m "not slow"
 
 test-slow: $(VENV)/.dev
 	$(PYTEST) -n 2 -m slow
 
 test-all: test test-slow
+
+# Of the versions that pyproject.toml allows; environments of their own, in a temporary folder.
+corners: $(VENV)/.core
+	$(BIN)/python .ci/corners.py
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/exactness.py

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import common
-import jax
 import jax.numpy as jnp
 import numpy as np
 from common import Clip
 
 import isincnet_jax as isn
+from isincnet_jax import jax_names
 
 RoundTrip = Callable[[np.ndarray], np.ndarray]
 
@@ -190,7 +190,7 @@ def run_preset(name: str, corpus: Corpus, *, quick: bool) -> dict[str, Any]:
 
 def run_float64(name: str, corpus: Corpus) -> dict[str, Any]:
     """The same in double precision, on 5 s of the first file of every folder."""
-    with jax.enable_x64(True):
+    with jax_names.enable_x64(True):
         codec = isn.from_pretrained(name, dtype=jnp.float64)
         round_trip = codec_round_trip(codec)
         rate = codec.spec.sample_rate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
@@ -19,6 +20,8 @@ import jax
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+
+from isincnet_jax import jax_names
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
@@ -75,8 +78,30 @@ def rng():
 @pytest.fixture
 def x64():
     """Runs a test in double precision."""
-    with jax.enable_x64(True):
+    with jax_names.enable_x64(True):
         yield
+
+
+@contextlib.contextmanager
+def _compilations():
+    durations = []
+    listening = True  # what is registered can be taken back in newer versions of JAX only
+
+    def listen(event: str, seconds: float, **_: object) -> None:
+        if listening and event == "/jax/core/compile/backend_compile_duration":
+            durations.append(seconds)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield durations
+    finally:
+        listening = False
+
+
+@pytest.fixture(scope="session")
+def compilations():
+    """A context that lists the programs that XLA compiles inside, by their seconds."""
+    return _compilations
 
 
 @pytest.fixture

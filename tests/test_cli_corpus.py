@@ -367,30 +367,21 @@ def test_targets_without_a_source_are_told(corpus):
 
 
 @pytest.mark.parametrize("padding", ["zeros", "reflect"])
-def test_compilations_do_not_grow_with_the_files(padding, tmp_path):
+def test_compilations_do_not_grow_with_the_files(padding, compilations, tmp_path):
     spec = isn.FilterbankSpec(
         sample_rate=8000, hop_length=16, num_bins=24, shape="none", padding=padding
     )
     encode = corpus_encoder.FileEncoder(
         corpus_encoder.EncodeOptions("bank", q_bits=8), isn.build_codec(isn.SincNet(spec))
     )
-    compiled = []
-
-    def listen(event: str, seconds: float, **_: object) -> None:
-        if event.endswith("backend_compile_duration"):
-            compiled.append(event)
-
     rng = np.random.default_rng(0)
     known = np.geomspace(600, 20_000, 14).astype(int)  # all sizes that blocks are filled up to
     counts = []
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
+    with compilations() as compiled:
         for number, length in enumerate([*known, *rng.integers(600, 20_000, 12)]):
             soundfile.write(tmp_path / "in.wav", rng.uniform(-0.5, 0.5, length), 8000)
             encode(tmp_path / "in.wav", tmp_path / f"{number}.npz")
             counts.append(len(compiled))
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
     assert counts[0] > 0
     assert counts[-1] == counts[len(known) - 1]  # other lengths, no other program
 

@@ -8,6 +8,8 @@ equal to the codec up to the order of float32 sums.
 Beside the program stands a description, plain JSON values: what goes in and out, with names,
 shapes, dtypes, and what shapes must obey. Running one needs jax alone::
 
+    import jax.export
+
     program = jax.export.deserialize(open("encode.stablehlo", "rb").read())
     spectrogram = program.call(waveform)
 

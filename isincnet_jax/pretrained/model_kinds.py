@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from isincnet_jax import jax_names
 from isincnet_jax.layers import decoding
 from isincnet_jax.layers.decoder_spec import DecoderSpec
 from isincnet_jax.layers.sincnet import SincNet
@@ -143,7 +144,7 @@ class ModelKind:
     def template(self, module: Any) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes and dtypes of the variables, by their paths."""
         wide = jnp.dtype(module.dtype) == jnp.float64
-        with jax.enable_x64(True) if wide else contextlib.nullcontext():
+        with jax_names.enable_x64(True) if wide else contextlib.nullcontext():
             shapes = jax.eval_shape(module.init, jax.random.key(0), *self.inputs(module))
         flat: Any = flax.traverse_util.flatten_dict(shapes, sep="/")
         return flat

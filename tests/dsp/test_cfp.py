@@ -12,6 +12,7 @@ import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from isincnet_jax import jax_names
 from isincnet_jax.dsp import cfp, cfp_bands
 
 DEFAULTS = {
@@ -135,7 +136,7 @@ def test_all_four_spectrograms_follow_the_formulas(gammas, dtype, rng, x64):
 def test_any_geometry_follows_the_formulas(samples, **geometry):
     options = {**SMALL, **geometry}
     clip = np.random.default_rng(samples).standard_normal(samples)
-    with jax.enable_x64(True):
+    with jax_names.enable_x64(True):
         run = jax.jit(functools.partial(cfp.combined_frequency_periodicity, **options))
         found = run(jnp.asarray(clip))
     for values, expected in zip(found, _oracle(clip, options), strict=True):

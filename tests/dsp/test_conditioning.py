@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isincnet_jax import FilterbankSpec
+from isincnet_jax import FilterbankSpec, jax_names
 from isincnet_jax.dsp import conditioning, frames
 
 HOP = 4
@@ -45,7 +45,7 @@ def test_all_frequencies_of_a_periodic_signal(seed, channels, taps):
     singular = np.linalg.svd(matrix, compute_uv=False)
     if matrix.shape[0] < matrix.shape[1]:
         singular = np.append(singular, 0.0)
-    with jax.enable_x64(True):
+    with jax_names.enable_x64(True):
         found = _log_condition(kernels, np.arange(8) * np.pi / 4)
         assert found.dtype == jnp.float64
     floor = 8 * np.finfo(np.float64).eps * singular[0] ** 2

@@ -13,6 +13,7 @@ import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from isincnet_jax import jax_names
 from isincnet_jax.dsp import phase_vocoder as vocoder
 
 RATE = 22_050
@@ -59,7 +60,7 @@ def test_frames_are_those_of_librosa_in_double_precision(rate, dtype, rng, x64):
 def test_stretched_clips_are_those_of_librosa(samples, rate, hop_length, win_length):
     clip = np.random.default_rng(samples).standard_normal(samples)
     options = {"n_fft": 256, "hop_length": hop_length, "win_length": win_length}
-    with jax.enable_x64(True):
+    with jax_names.enable_x64(True):
         run = jax.jit(functools.partial(vocoder.time_stretch, rate=rate, **options))
         found = run(jnp.asarray(clip))
     length = round(samples / rate)

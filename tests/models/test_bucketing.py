@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
 import re
@@ -51,22 +50,6 @@ def _clip(*shape: int) -> np.ndarray:
     return np.random.default_rng(math.prod(shape)).uniform(-1, 1, shape).astype(np.float32)
 
 
-@contextlib.contextmanager
-def _compilations():
-    """Counts the programs that XLA compiles inside."""
-    events = []
-
-    def listen(event, duration_secs, **_):
-        if event == "/jax/core/compile/backend_compile_duration":
-            events.append(duration_secs)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield events
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
-
-
 @given(
     length=st.integers(1, 10**7),
     multiple=st.integers(1, 2000),
@@ -111,17 +94,17 @@ def test_results_are_those_of_the_codec(kind, data):
     np.testing.assert_allclose(again, whole, atol=TOLERANCE * max(1.0, np.max(np.abs(whole))))
 
 
-def test_few_programs_are_compiled():
+def test_few_programs_are_compiled(compilations):
     bucketed = BucketedCodec(isn.build_codec(isn.SincNet(isn.FilterbankSpec(**GEOMETRY))))
     lengths = np.random.default_rng(0).integers(300, 600, 30)
     buckets = {bucketed.bucket(int(length)) for length in lengths}
     assert len(buckets) == 5 < len(set(lengths.tolist()))
     jax.clear_caches()
-    with _compilations() as compiled:
+    with compilations() as compiled:
         for length in lengths:
             bucketed.decode(bucketed.encode(_clip(int(length))), length=int(length))
     assert len(compiled) == 2 * len(buckets)
-    with _compilations() as compiled:
+    with compilations() as compiled:
         for batch in ((2,), (1,), (2, 1)):
             spectrogram = bucketed.encode(_clip(*batch, 305))
             bucketed.decode(spectrogram, length=305)

@@ -22,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import isincnet_jax as isn
+from isincnet_jax import jax_names
 from isincnet_jax.layers import decoding
 from isincnet_jax.pretrained import arrays, members, model_kinds, stored
 from isincnet_jax.pretrained.folder import export_pretrained, load_folder
@@ -106,7 +107,7 @@ def test_round_trip_in_double_precision(x64, tmp_path):
 
 
 def test_double_precision_without_x64(tmp_path):
-    with jax.enable_x64(True):
+    with jax_names.enable_x64(True):
         codec = make(learnable_decoder=True, dtype=jnp.float64)
         path = export_pretrained(codec, tmp_path / "model")
     with pytest.raises(ValueError, match=r"dtype=float64 needs jax_enable_x64; enable it, or load"):
@@ -131,7 +132,7 @@ def test_single_precision_is_cast_to_double(x64, tmp_path):
 
 
 def test_cast_out_of_range_is_an_error(tmp_path):
-    with jax.enable_x64(True):
+    with jax_names.enable_x64(True):
         codec = make(learnable_decoder=True, dtype=jnp.float64)
         codec = codec.replace(variables=jax.tree.map(lambda x: x + 1e39, codec.variables))
         path = export_pretrained(codec, tmp_path / "model")

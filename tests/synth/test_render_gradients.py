@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from isincnet_jax import jax_names
 from isincnet_jax.synth.parameters import NAMES, PARAMETERS
 from isincnet_jax.synth.render import render
 
@@ -93,7 +94,7 @@ def test_gradients_in_float32_are_those_of_float64(scores, rng):
     values = rng.uniform(LOW + 0.2 * (HIGH - LOW), HIGH - 0.2 * (HIGH - LOW), (1, 23))
     values[:, 16:20] = 0.0213, 0.0311, 0.6, 0.0377
     single = np.asarray(slope(values.astype(np.float32)))[0]
-    with jax.enable_x64(True):
+    with jax_names.enable_x64(True):
         double = np.asarray(slope(values.astype(np.float32).astype(np.float64)))[0]
     scaled = (HIGH - LOW) * np.abs(single - double)
     assert np.all(scaled <= 5e-3 * np.max((HIGH - LOW) * np.abs(double)))
