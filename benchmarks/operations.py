@@ -37,6 +37,7 @@ the others; every row carries its command, commit and date. ``--quick`` only pri
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import itertools
 import json
@@ -60,7 +61,7 @@ import work
 from paired import Operation, compare, median_times, timed
 from program import Cost, Program, cost_of
 from spectrogram_peers import Builder, attempt
-from torch_peers import TorchPeers, stacked, torch_device
+from torch_peers import TorchPeers, check_tokens, stacked, torch_device
 
 import isincnet_jax as isn
 from isincnet_jax import provenance
@@ -518,6 +519,8 @@ def main() -> None:
         process.keep_memory()
     # Peers' deprecations; nothing of ours warns.
     warnings.simplefilter("ignore")
+    with contextlib.suppress(ImportError):  # without PyTorch its peers are reported as missing
+        check_tokens()
     load_before, begin = common.load_average(), time.perf_counter()
     limits = {"rounds": 3, "largest": 1 << 26} if args.quick else {}
     machine = roofline.measure(**limits)

@@ -132,3 +132,19 @@ class TorchPeers:
             return layer(torch.sign(level) * size)
 
         return self._finished(run)
+
+
+def check_tokens() -> None:
+    """That the peer with many bits is the peer without codes: what is timed is what it says.
+
+    Raises:
+        ImportError: as :func:`torch_device`.
+        AssertionError: if it is not.
+    """
+    rng = np.random.default_rng(common.SEED)
+    waveform = rng.uniform(-0.5, 0.5, (2, 300)).astype(np.float32)
+    kernels = rng.uniform(-1, 1, (6, 21)).astype(np.float32) / 21  # coefficients below 1
+    plain = TorchPeers(waveform).round_trip(kernels, 10)()
+    coded = TorchPeers(waveform).tokens(kernels, 10, q_bits=16)()
+    assert plain.shape == coded.shape == (2, 300)
+    assert 0 < float((plain - coded).abs().max()) < 1e-3 * float(plain.abs().max())

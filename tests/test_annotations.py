@@ -106,7 +106,7 @@ TOUR = textwrap.dedent(
 def test_annotations_hold_at_run_time():
     pytest.importorskip("beartype")
     result = subprocess.run(
-        [sys.executable, "-c", TOUR], capture_output=True, text=True, timeout=240, check=False
+        [sys.executable, "-c", TOUR], capture_output=True, text=True, timeout=480, check=False
     )
     assert result.returncode == 0, result.stderr[-3000:]
     assert "tour completed" in result.stdout

@@ -409,7 +409,7 @@ def test_an_interrupted_run_goes_on(run, tmp_path, number, options):
             assert begun.poll() is None, begun.communicate()
             time.sleep(0.005)
         os.killpg(begun.pid, number) if number == signal.SIGINT else begun.kill()
-        out, err = begun.communicate(timeout=60)
+        out, err = begun.communicate(timeout=240)
     suffix = ".isn" if "step" in options else ".npz"
     visible = [path for path in Path("out").rglob(f"*{suffix}") if ".unfinished" not in str(path)]
     assert 2 <= len(visible) < 12

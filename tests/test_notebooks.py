@@ -22,7 +22,7 @@ def _execute(path: Path):
     nbformat = pytest.importorskip("nbformat")
     notebook = nbformat.read(path, as_version=4)
     client = nbclient.NotebookClient(
-        notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": path.parent}}
+        notebook, timeout=480, kernel_name="python3", resources={"metadata": {"path": path.parent}}
     )
     client.execute()  # raises CellExecutionError where a cell does
     return notebook

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from isincnet_jax.data import audio_stamps
 from isincnet_jax.data.audio_files import AudioError, reason_of
 
 _WRITE_SAMPLES = 1 << 16  # libsndfile's Vorbis encoder overflows its stack on millions at once
@@ -99,7 +100,7 @@ def write_blocks(
     num_channels: int,
     subtype: str = "",
 ) -> int:
-    """Writes blocks to a file that appears whole or not at all.
+    """Writes blocks to a file that appears whole or not at all; the same blocks, the same bytes.
 
     Args:
         path: where to; the extension names the container.
@@ -126,6 +127,7 @@ def write_blocks(
                     _write(sink, block)
                     written += len(block)
                 sink.flush()
+            audio_stamps.settle(temporary)
             _check_written(temporary, written)
         except (soundfile.LibsndfileError, OSError) as error:
             raise AudioError(f"{path}: cannot be written: {reason_of(error)}") from error

@@ -74,7 +74,8 @@ def write_spectrogram(
         for name, value in facts.items():
             buffer = io.BytesIO()
             np.save(buffer, np.asarray(value), allow_pickle=False)
-            archive.writestr(f"{name}.npy", buffer.getvalue())
+            # A ZipInfo of our own has no time: the same spectrogram is the same bytes.
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), buffer.getvalue())
         with archive.open("spectrogram.npy", "w", force_zip64=True) as member:
             head = {"descr": "<f4", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(member, head)  # type: ignore[arg-type]

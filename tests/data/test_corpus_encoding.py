@@ -135,7 +135,7 @@ def test_stopping_ends_the_processes(source, tmp_path, file_work):
     assert next(results).seconds == 3
     before = time.monotonic()
     results.close()  # what an exception or Ctrl-C in the loop over the results does
-    assert time.monotonic() - before < 20
+    assert time.monotonic() - before < 200
     assert not [child for child in multiprocessing.active_children() if "Spawn" in child.name]
 
 
@@ -157,7 +157,7 @@ def test_processes_end_with_a_killed_parent(source, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(code)
     with subprocess.Popen([sys.executable, str(script), str(HERE), str(source)]) as process:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while len(list(pids.iterdir())) < 2:
             assert time.monotonic() < deadline
             time.sleep(0.02)

@@ -163,53 +163,29 @@ def test_two_tones_have_both_their_peaks():
     np.testing.assert_allclose(highest, [220.0, 329.6], rtol=0.01)
 
 
-@pytest.fixture
-def nnaudio(monkeypatch):
-    """nnAudio's class, which has asked scipy for a name that scipy removed in version 1.13."""
-    pytest.importorskip("torch")
-    module = pytest.importorskip(
-        "nnAudio.features.cfp", reason="nnAudio is not installed (a peer, no dependency)"
-    )
-    monkeypatch.setattr(
-        scipy.signal, "blackmanharris", scipy.signal.windows.blackmanharris, raising=False
-    )
-    return module
-
-
-def _nnaudio_all(module, clip):
-    import torch
-
-    with np.errstate(divide="ignore"):
-        layer = module.Combined_Frequency_Periodicity()
-    # It drops the first and the last frame and gives bins first.
-    return [part[0].numpy().T for part in layer(torch.tensor(clip, dtype=torch.float32)[None])]
-
-
-@pytest.mark.filterwarnings("ignore:stft with return_complex=False:UserWarning")
-def test_nnaudio_is_the_formulas_with_the_faults_that_are_documented(nnaudio, rng):
+def test_nnaudio_is_the_formulas_with_the_faults_that_are_documented(golden):
     """Equal with the faults, and therefore nothing else differs; far away without them."""
-    clip = _harmonic(440.0, samples=4800) + 0.003 * rng.standard_normal(4800)
+    arrays = golden("nnaudio")
+    clip = arrays["cfp_faults/input"]
     faulty = _oracle(clip, DEFAULTS, faulty=True)
     right = _oracle(clip, DEFAULTS)
-    ours = FAST(jnp.asarray(clip, jnp.float32))
-    for name, found, expected, true in zip(
-        ours._fields, _nnaudio_all(nnaudio, clip), faulty, right, strict=True
-    ):
-        # Its first band is always empty.
+    ours = FAST(jnp.asarray(clip))
+    for name, expected, true in zip(ours._fields, faulty, right, strict=True):
+        # It drops the first and the last frame; its first band is always empty.
+        found = arrays[f"cfp_faults/{name}"]
         assert not found[:, 0].any(), name
         assert _relative(found[:, 1:], expected[1:-1, 1:174]) < 1e-4, name
         assert _relative(getattr(ours, name), true) < 1e-4, name
     assert _relative(faulty[0], right[0]) > 0.1
 
 
-@pytest.mark.filterwarnings("ignore:stft with return_complex=False:UserWarning")
-def test_equals_nnaudio_where_it_is_right(nnaudio, rng):
+def test_equals_nnaudio_where_it_is_right(golden):
     """Bands that are wider than the bins' spacing and have no bin at their centre."""
-    clip = _harmonic(220.0, samples=4800) + 0.003 * rng.standard_normal(4800)
-    clip[0] = 0.0
-    # Its window lies a sample early: without the first sample the two see the same.
-    _, magnitude, spectral, temporal = _nnaudio_all(nnaudio, np.append(clip[1:], 0.0))
-    ours = FAST(jnp.asarray(clip, jnp.float32))
+    arrays = golden("nnaudio")
+    magnitude, spectral, temporal = (
+        arrays[f"cfp_late/{name}"] for name in ("magnitude", "spectral", "temporal")
+    )
+    ours = FAST(jnp.asarray(arrays["cfp_late/input"]))
     centers = cfp_bands.cfp_frequencies(fmin=80.0, tc=1 / 1000, bins_per_octave=48)[:174]
     # Lines 0.025 % too high: of a steep spectrum that is a percent.
     wide = centers > 150
@@ -220,13 +196,11 @@ def test_equals_nnaudio_where_it_is_right(nnaudio, rng):
     assert _relative(temporal[:, wide], ours.temporal[1:-1, :174][:, wide]) < 1e-3
 
 
-@pytest.mark.filterwarnings("ignore:stft with return_complex=False:UserWarning")
-def test_no_band_is_deaf_as_nnaudios_are(nnaudio, rng):
+def test_no_band_is_deaf_as_nnaudios_are(golden):
     """Of nnAudio's 174 bands, those without a lag are 0 whatever comes in."""
-    clip = rng.standard_normal(8000)
-    theirs = _nnaudio_all(nnaudio, clip)[0]
-    ours = np.asarray(FAST(jnp.asarray(clip, jnp.float32)).salience)
-    assert np.sum(~theirs.any(axis=0)) == 20
+    arrays = golden("nnaudio")
+    ours = np.asarray(FAST(jnp.asarray(arrays["cfp_noise/input"])).salience)
+    assert np.sum(~arrays["cfp_noise/salience"].any(axis=0)) == 20
     assert ours.any(axis=0).all()
 
 

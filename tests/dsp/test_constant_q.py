@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -44,6 +43,10 @@ def direct_cqt(waveform, bank: WaveletBank, *, hop_length: int, pad_mode: str = 
     return (frames @ wavelets.conj().T) * np.sqrt(lengths)
 
 
+def compiled(transform, clip, **options):
+    return np.asarray(jax.jit(functools.partial(transform, **options))(clip))
+
+
 def relative(got, expected):
     return np.linalg.norm(np.asarray(got) - expected) / np.linalg.norm(expected)
 
@@ -63,7 +66,7 @@ def test_wavelets_are_those_of_librosa(gamma, norm):
         assert np.abs(padded - theirs).max() <= 1e-7 * np.abs(theirs).max()
 
 
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(
     rate=st.sampled_from(RATES),
     hop=st.sampled_from([64, 160, 256, 441, 509, 512, 1000]),
@@ -106,7 +109,7 @@ def test_equal_to_the_direct_sum(
 
 @pytest.mark.parametrize(
     "rate",
-    [8000, 44_100, *(pytest.param(r, marks=pytest.mark.slow) for r in (16_000, 22_050, 48_000))],
+    [8000, *(pytest.param(r, marks=pytest.mark.slow) for r in (16_000, 22_050, 44_100, 48_000))],
 )
 def test_default_bins_at_every_rate_and_level_of_their_output(rate):
     bank = WaveletBank(sample_rate=rate)
@@ -116,9 +119,9 @@ def test_default_bins_at_every_rate_and_level_of_their_output(rate):
     )
     expected = direct_cqt(clip, bank, hop_length=512)
     clip = clip.astype(np.float32)
-    assert relative(constant_q.cqt(clip, bank=bank), expected) <= 1e-5
+    assert relative(compiled(constant_q.cqt, clip, bank=bank), expected) <= 1e-5
     for early in (False, True):
-        got = constant_q.recursive_cqt(clip, bank=bank, earlydownsample=early)
+        got = compiled(constant_q.recursive_cqt, clip, bank=bank, earlydownsample=early)
         assert relative(got, expected) <= 5e-3
     assert np.argmax(np.abs(expected).mean(axis=0)) == 45
 
@@ -127,11 +130,12 @@ def test_error_of_kernels_stays_small_for_tones_far_from_a_bin():
     """A tone in one bin's band may not leak into others by way of the lower rates."""
     rate = 22_050
     bank = WaveletBank(sample_rate=rate)
+    run = jax.jit(functools.partial(constant_q.cqt, bank=bank, pad_mode="constant"))
     for frequency in (60.0, 9000.0):
         clip = np.cos(2 * np.pi * frequency / rate * np.arange(rate // 2))
         expected = direct_cqt(clip, bank, hop_length=512, pad_mode="constant")
         peak = np.sqrt(bank.lengths) / 2
-        got = np.asarray(constant_q.cqt(clip.astype(np.float32), bank=bank, pad_mode="constant"))
+        got = np.asarray(run(clip.astype(np.float32)))
         assert np.max(np.abs(got - expected) / peak) < 2e-5
 
 
@@ -139,10 +143,10 @@ def test_double_precision_is_limited_by_the_tolerance_only(x64):
     bank = WaveletBank(fmin=220.0, n_bins=20)
     clip = np.random.default_rng(1).standard_normal(4000)
     expected = direct_cqt(clip, bank, hop_length=200)
-    direct = constant_q.cqt(jnp.asarray(clip), bank=bank, hop_length=200, tolerance=0.0)
+    direct = compiled(constant_q.cqt, clip, bank=bank, hop_length=200, tolerance=0.0)
     assert direct.dtype == jnp.complex128
     assert relative(direct, expected) < 1e-12
-    assert relative(constant_q.cqt(jnp.asarray(clip), bank=bank, hop_length=200), expected) < 7e-6
+    assert relative(compiled(constant_q.cqt, clip, bank=bank, hop_length=200), expected) < 7e-6
 
 
 @pytest.mark.parametrize("gamma", [0.0, 15.0])
@@ -162,26 +166,25 @@ def test_librosa_itself_agrees(gamma):
     ).astype(np.float32)
     bank = WaveletBank(sample_rate=rate, fmin=fmin, n_bins=48, gamma=gamma)
     theirs = librosa.vqt(clip, sr=rate, fmin=fmin, n_bins=48, gamma=gamma, sparsity=0).T
-    ours = np.asarray(constant_q.cqt(clip, bank=bank, pad_mode="constant"))
+    ours = compiled(constant_q.cqt, clip, bank=bank, pad_mode="constant")
     inner = slice(12, -12)
     assert relative(np.abs(ours[inner]), np.abs(theirs[inner])) < 1.2e-2
     assert relative(ours[inner], theirs[inner]) < 4e-2
 
 
-def test_convention_of_nnaudio_has_its_magnitudes():
+def test_convention_of_nnaudio_has_its_magnitudes(golden):
     """Its Q, its rounded lengths and its three normalisations."""
-    torch = pytest.importorskip("torch")
-    features = pytest.importorskip("nnAudio.features")
-    clip = np.random.default_rng(6).standard_normal(11_025).astype(np.float32)
-    arguments = {"sr": 22_050, "hop_length": 512, "fmin": 110.0, "n_bins": 36}
-    with contextlib.redirect_stdout(io.StringIO()):
-        layer = features.CQT1992v2(**arguments, pad_mode="constant", verbose=False)
+    arrays = golden("nnaudio")
     bank = WaveletBank(fmin=110.0, n_bins=36, q_convention="nnaudio")
     for name in ("librosa", "convolutional", "wrap"):
-        with torch.no_grad():
-            theirs = layer(torch.tensor(clip), normalization_type=name)[0].numpy().T
-        ours = np.abs(constant_q.cqt(clip, bank=bank, pad_mode="constant", normalization_type=name))
-        assert relative(ours, theirs) < 1e-5
+        found = compiled(
+            constant_q.cqt,
+            arrays["cqt/input"],
+            bank=bank,
+            pad_mode="constant",
+            normalization_type=name,
+        )
+        assert relative(np.abs(found), arrays[f"cqt/{name}"]) < 1e-5
 
 
 def test_impulse_comes_out_at_its_own_time():
@@ -191,7 +194,7 @@ def test_impulse_comes_out_at_its_own_time():
     clip[700] = 1.0
     scale = np.sqrt(bank.lengths)
     for transform, bound in ((constant_q.cqt, 1e-5), (constant_q.recursive_cqt, 5e-3)):
-        response = np.asarray(transform(clip, bank=bank, hop_length=1, pad_mode="constant"))
+        response = compiled(transform, clip, bank=bank, hop_length=1, pad_mode="constant")
         for index, wavelet in enumerate(bank.wavelets()):
             at = 700 - wavelet.first - np.arange(len(wavelet.taps))
             inside = (at >= 0) & (at <= 1400)

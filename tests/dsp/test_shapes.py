@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 
 from isincnet_jax.dsp import shapes
 
@@ -32,10 +33,13 @@ def value_of(*arguments, **options):
     return real if imag is None else np.asarray(real) + 1j * np.asarray(imag)
 
 
+quadrature = functools.cache(scipy.special.roots_legendre)
+
+
 def inverse_transform(shape: str, time_s: np.ndarray, bandwidth_hz: float) -> np.ndarray:
     """Integral of the shape times cos(2 pi f t), by Gauss-Legendre quadrature, 1 at t = 0."""
     spectrum, half = SPECTRA[shape]
-    nodes, weights = np.polynomial.legendre.leggauss(2000 if shape == "butterworth" else 400)
+    nodes, weights = quadrature(2000 if shape == "butterworth" else 400)
     frequency = (nodes + 1.0) / 2.0 * half
     values = spectrum(frequency) * weights
     phase = 2 * np.pi * np.outer(time_s, frequency * bandwidth_hz)

@@ -74,7 +74,7 @@ class Page:
         self.call("Page.navigate", url=path.as_uri())
         self.wait("location.protocol === 'file:' && document.readyState === 'complete'")
 
-    def call(self, method: str, *, timeout_s: float = 60, **parameters: Any) -> dict[str, Any]:
+    def call(self, method: str, *, timeout_s: float = 200, **parameters: Any) -> dict[str, Any]:
         """A command's result."""
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters}
@@ -124,7 +124,7 @@ class Page:
             raise RuntimeError(f"{expression}: {result['exceptionDetails']}")
         return result["result"].get("value")
 
-    def wait(self, condition: str, *, timeout_s: float = 30) -> None:
+    def wait(self, condition: str, *, timeout_s: float = 200) -> None:
         """Waits until a JavaScript expression is true."""
         deadline = time.monotonic() + timeout_s
         while not self.run(f"Boolean({condition})"):

@@ -139,25 +139,33 @@ def test_the_filter_shows_one_family_and_all_again(page):
     assert len(page.run(NAMES)) == 12
 
 
+def play_on_and_on(page) -> None:
+    """The first clip of tones, repeated: a busy machine may hear it later than it lasts."""
+    choose_clip(page, TONES)
+    page.click("#loop")
+
+
 def heard(page, hz: float) -> None:
     page.wait(f"window.ears && Math.abs(loudestHz() - {hz}) < 30")
 
 
 def test_plays_what_is_chosen_and_keeps_the_position(page):
-    choose_clip(page, TONES)
+    play_on_and_on(page)
     page.click("#play")
     heard(page, report_data.tone_hz(0))
     before = position(page)
-    page.wait(f"parseFloat(document.querySelector('#clock').textContent) > {before + 0.2}")
+    clock = "parseFloat(document.querySelector('#clock').textContent)"
+    page.wait(f"Math.abs({clock} - {before}) > 0.2")
     for key, method in (("0", -1), ("5", 4), ("2", 1)):
         jump = page.run(f"switchTo({key})")
-        assert abs(jump) < 0.05, (key, jump)
+        assert min(abs(jump), 3.0 - abs(jump)) < 0.05, (key, jump)  # around the end, if just there
         heard(page, report_data.tone_hz(method))
     assert page.run("document.querySelector('#play').getAttribute('aria-label')") == "Pause"
 
 
 def test_space_and_digits_and_arrows_by_the_keyboard(page):
-    choose_clip(page, TONES)
+    play_on_and_on(page)
+    page.run("document.activeElement.blur()")
     page.press(" ")
     heard(page, report_data.tone_hz(0))
     page.press("3")
@@ -165,6 +173,7 @@ def test_space_and_digits_and_arrows_by_the_keyboard(page):
     page.run("document.querySelectorAll('#tracks input')[3].focus()")
     page.press("ArrowDown")
     heard(page, report_data.tone_hz(3))
+    page.wait("parseFloat(document.querySelector('#clock').textContent) > 0.5")
     page.press(" ")
     page.wait("document.querySelector('#play').dataset.state === 'paused'")
     rest = position(page)

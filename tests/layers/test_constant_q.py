@@ -32,7 +32,7 @@ def test_default_layer_runs_without_variables(layer_type):
     """nnAudio's default CQT1992 raises."""
     layer = layer_type()
     clip = np.zeros((2, 3, 2000), np.float32)
-    assert layer.init(KEY, clip[0, 0]) == {}
+    assert jax.eval_shape(layer.init, KEY, clip[0, 0]) == {}
     result = jax.jit(layer.apply)({}, clip)
     assert result.shape == (2, 3, 4, 84)
     assert result.dtype == jnp.float32
@@ -46,7 +46,7 @@ def test_the_default_cqt_is_cqt1992v2():
 
 @pytest.mark.parametrize(
     "rate",
-    [8000, 44_100, *(pytest.param(r, marks=pytest.mark.slow) for r in (16_000, 22_050, 48_000))],
+    [8000, *(pytest.param(r, marks=pytest.mark.slow) for r in (16_000, 22_050, 44_100, 48_000))],
 )
 def test_440_hz_lands_in_bin_45_at_equal_levels(rate):
     """nnAudio's VQT has it in bin 57, its CQT2010v2 is 2.9 dB too loud, at 44.1 and 48 kHz."""
@@ -73,18 +73,19 @@ def test_training_starts_at_the_fixed_design(layer_type, hop):
     arguments = {**SMALL, "hop_length": hop, "output_format": "complex", "norm": 2}
     fixed = layer_type(**arguments)
     trainable = layer_type(**arguments, trainable_kernels=True)
-    variables = trainable.init(KEY, small_clip())
+    variables = jax.jit(trainable.init)(KEY, small_clip())
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
     expected = jax.jit(fixed.apply)({}, small_clip())
     # The fixed design of the direct layers is within 7e-6 of the full-rate kernels.
     assert relative(jax.jit(trainable.apply)(variables, small_clip()), expected) < 1e-5
-    kernels = np.asarray(trainable.apply(variables, method="padded_kernels"))
+    padded_kernels = functools.partial(jax.jit, static_argnames="method")
+    kernels = np.asarray(padded_kernels(trainable.apply)(variables, method="padded_kernels"))
     design = fixed.bank.padded_wavelets()
     edge = (kernels.shape[1] - design.shape[1]) // 2
     inner = kernels[:, edge : edge + design.shape[1]]
     assert np.abs(inner - design).max() < 2e-3 * np.abs(design).max()
     np.testing.assert_allclose(
-        np.asarray(fixed.apply({}, method="padded_kernels")), kernels, atol=1e-6
+        np.asarray(padded_kernels(fixed.apply)({}, method="padded_kernels")), kernels, atol=1e-6
     )
 
 
@@ -125,10 +126,10 @@ def test_gradients_on_silence_are_finite(layer_type, output_format):
     """nnAudio's magnitude has NaN there."""
     layer = layer_type(**SMALL, output_format=output_format, trainable_kernels=True)
     silence = jnp.zeros(700)
-    variables = layer.init(KEY, silence)
+    variables = jax.jit(layer.init)(KEY, silence)
 
     def loss(variables, clip):
-        return jnp.sum(jnp.abs(jax.jit(layer.apply)(variables, clip)) ** 2)
+        return jnp.sum(jnp.abs(layer.apply(variables, clip)) ** 2)
 
     for leaf in jax.tree.leaves(jax.jit(jax.grad(loss, (0, 1)))(variables, silence)):
         assert np.all(np.isfinite(np.asarray(leaf)))
@@ -145,7 +146,7 @@ def test_short_clips_of_any_shape(layer_type, length):
     # A clip of one sample is constant: far below all bins, where float32 rounding is what is left.
     jitted = jax.jit(lambda x: layer.apply({}, x))(clip)
     np.testing.assert_allclose(np.asarray(jitted), np.asarray(eager), atol=1e-5)
-    alone = layer.apply({}, clip[1, 0])
+    alone = jax.jit(layer.apply)({}, clip[1, 0])
     np.testing.assert_allclose(np.asarray(alone), np.asarray(eager[1, 0]), atol=1e-5)
 
 

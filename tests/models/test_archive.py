@@ -93,6 +93,16 @@ def test_numpy_can_read_it(tmp_path, codes):
     assert header["spec"]["hop_length"] == 16
 
 
+def test_nothing_of_the_clock_is_stored(tmp_path, rows, codes):
+    for path, values, more in (
+        (tmp_path / "rows.npz", rows, {}),
+        (tmp_path / "codes.npz", codes, {"header": CODES, "scales": SCALES}),
+    ):
+        _write(path, values, **more)
+        with zipfile.ZipFile(path) as stored:
+            assert {member.date_time for member in stored.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
 def test_codes_are_compressed(tmp_path):
     zeros = np.full((FRAMES, 2, 34), 127, np.uint8)
     _write(tmp_path / "a.npz", zeros, header=CODES, scales=SCALES)

@@ -162,20 +162,15 @@ def test_gradients_through_phases_are_finite_on_silence():
 
 
 @pytest.mark.parametrize(("taps", "stride"), [(16, 8), (4, 2), (5, 3), (3, 3), (7, 2)])
-def test_transposed_convolution_is_pytorchs(taps, stride, rng):
-    torch = pytest.importorskip("torch")
-    sequence = rng.standard_normal((2, 4, 3)).astype(np.float32)
-    kernel = rng.standard_normal((taps, 3, 2)).astype(np.float32)
-    padding = (taps - stride) // 2
-    wanted = torch.nn.functional.conv_transpose1d(
-        torch.from_numpy(sequence.transpose(0, 2, 1).copy()),
-        torch.from_numpy(kernel.transpose(1, 2, 0).copy()),
-        stride=stride,
-    ).numpy()[..., padding : padding + 4 * stride]
+def test_transposed_convolution_is_pytorchs(taps, stride, golden):
+    arrays = golden("torch_layers")
+    sequence, kernel, wanted = (
+        arrays[f"transposed_{taps}_{stride}/{name}"] for name in ("input", "kernel", "output")
+    )
     found = vocoder_blocks.transposed_convolution(
         jnp.asarray(sequence), jnp.asarray(kernel), stride=stride
     )
-    np.testing.assert_allclose(found, wanted.transpose(0, 2, 1), atol=1e-4)
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
 @pytest.mark.parametrize(

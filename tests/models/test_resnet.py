@@ -60,11 +60,10 @@ def test_adaptive_average_is_the_mean_of_each_bin(size, bins):
     np.testing.assert_allclose(found, np.stack(wanted, axis=1), atol=1e-6)
 
 
-def test_adaptive_average_is_that_of_torch():
-    torch = pytest.importorskip("torch")
-    sequence = np.random.default_rng(0).standard_normal((2, 100, 3)).astype(np.float32)
-    wanted = torch.nn.functional.adaptive_avg_pool1d(torch.tensor(sequence).mT, 32).mT.numpy()
-    np.testing.assert_allclose(resnet.adaptive_average(sequence, 32), wanted, atol=1e-6)
+def test_adaptive_average_is_that_of_torch(golden):
+    arrays = golden("torch_layers")
+    found = resnet.adaptive_average(arrays["average/input"], 32)
+    np.testing.assert_allclose(found, arrays["average/output"], atol=1e-6)
 
 
 def test_the_pyramid_takes_maxima_of_bins():
@@ -90,32 +89,17 @@ def test_stages_halve_the_image(stem, start):
     assert found == wanted
 
 
-def test_blocks_are_those_of_torch():
-    torch = pytest.importorskip("torch")
-    image = np.random.default_rng(0).standard_normal((2, 7, 9, 4)).astype(np.float32)
+def test_blocks_are_those_of_torch(golden):
+    arrays = golden("torch_layers")
+    image, wanted = arrays["block/input"], arrays["block/output"]
     block = resnet.ResidualBlock(6, stride=2)
-    variables = block.init(jax.random.key(0), image)
-    rng = np.random.default_rng(1)
-    variables = jax.tree.map(lambda leaf: rng.uniform(0.3, 1.0, leaf.shape), variables)
-    params, stats = variables["params"], variables["batch_stats"]
-
-    def conv(x, name, **more):
-        kernel = torch.tensor(params[name]["kernel"].transpose(3, 2, 0, 1))
-        return torch.nn.functional.conv2d(x, kernel, **more)
-
-    def norm(x, name):
-        arrays = [*(stats[name][k] for k in ("mean", "var")), params[name]["scale"]]
-        return torch.nn.functional.batch_norm(
-            x, *(torch.tensor(array) for array in (*arrays, params[name]["bias"])), eps=1e-5
-        )
-
-    x = torch.tensor(image.astype(np.float64)).permute(0, 3, 1, 2)
-    main = torch.relu(norm(conv(x, "conv_0", stride=2, padding=1), "norm_0"))
-    main = norm(conv(main, "conv_1", padding=1), "norm_1")
-    around = norm(conv(x, "conv_around", stride=2), "norm_around")
-    wanted = torch.relu(main + around).permute(0, 2, 3, 1).numpy()
-    single = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), variables)
-    np.testing.assert_allclose(block.apply(single, image), wanted, rtol=1e-4)
+    names, tree = jax.tree.flatten_with_path(jax.eval_shape(block.init, jax.random.key(0), image))
+    leaves = [
+        arrays["/".join(["block", *(entry.key for entry in path)])].reshape(leaf.shape)
+        for path, leaf in names
+    ]
+    found = jax.jit(block.apply)(jax.tree.unflatten(tree, leaves), image)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4)
 
 
 def test_dropout_and_statistics_only_in_training():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import zipfile
 
 import jax
 import jax.numpy as jnp
@@ -293,6 +294,8 @@ def test_files_hold_what_was_written(features, compressed, tmp_path):
         num_frames=len(spectrogram),
         length=1000,
     )
+    with zipfile.ZipFile(path) as stored:  # the same spectrogram is the same bytes
+        assert {member.date_time for member in stored.infolist()} == {(1980, 1, 1, 0, 0, 0)}
     if compressed:  # as others may write it
         with np.load(path) as archive:
             arrays = dict(archive)
