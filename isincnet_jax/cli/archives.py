@@ -13,6 +13,7 @@ from isincnet_jax.cli.common import (
     DEFAULT_MODEL,
     BitsOption,
     ModelOption,
+    RefinementsOption,
     ScalesOption,
     app,
     load_model,
@@ -119,6 +120,7 @@ def decode(
     model_rate: Annotated[
         bool, typer.Option("--model-rate", help="Keep the model's rate; do not resample back.")
     ] = False,
+    refinements: RefinementsOption = 0,
     jobs: JobsOption = None,
     suffix: FormatOption = None,
     overwrite: OverwriteOption = False,
@@ -131,7 +133,7 @@ def decode(
     from isincnet_jax.data import audio_writing
 
     _check_source(source)
-    options = corpus_decoder.DecodeOptions(model, model_rate)
+    options = corpus_decoder.DecodeOptions(model, model_rate, refinements)
     if source.is_dir():
         suffix = suffix or ".wav"
         _check_target(source, target)
@@ -150,6 +152,8 @@ def decode(
                 "suffix": suffix,
                 "model": model,
                 "model_rate": model_rate,
+                # Left out where it is 0, as of folders that were decoded before there was any.
+                **({"refinements": refinements} if refinements else {}),
             },
             num_jobs=jobs,
             overwrite=overwrite,
