@@ -15,6 +15,7 @@ from isincnet_jax.cli.common import (
     DEFAULT_MODEL,
     BitsOption,
     ModelOption,
+    RefinementsOption,
     ScalesOption,
     app,
     load_model,
@@ -127,6 +128,7 @@ def decode(
     model_rate: Annotated[
         bool, typer.Option("--model-rate", help="Keep the model's rate; do not resample back.")
     ] = False,
+    refinements: RefinementsOption = 0,
     jobs: JobsOption = None,
     suffix: FormatOption = None,
     overwrite: OverwriteOption = False,
@@ -142,7 +144,7 @@ def decode(
     names = source.rglob("*") if source.is_dir() else [source]
     if any(path.suffix.lower() == token_files.SUFFIX for path in names):
         extras.require("constriction")
-    options = corpus_decoder.DecodeOptions(model, model_rate)
+    options = corpus_decoder.DecodeOptions(model, model_rate, refinements)
     if source.is_dir():
         suffix = suffix or ".wav"
         _check_target(source, target)
@@ -161,6 +163,8 @@ def decode(
                 "suffix": suffix,
                 "model": model,
                 "model_rate": model_rate,
+                # Left out where it is 0, as of folders that were decoded before there was any.
+                **({"refinements": refinements} if refinements else {}),
             },
             num_jobs=jobs,
             overwrite=overwrite,

@@ -59,6 +59,16 @@ ScalesOption = Annotated[
     typer.Option("--scales", help="Quantiser scales: 'signal' (two passes) or 'spec' (one pass)."),
 ]
 
+RefinementsOption = Annotated[
+    int,
+    typer.Option(
+        "--refinements",
+        min=0,
+        help="Decode so many times what the result lacks: 2 to 5 dB more of an exact inverse, each "
+        "for one more encoding and decoding.",
+    ),
+]
+
 
 def load_model(name: str) -> Codec:
     """The codec of a preset, an exported model, an address or a checkpoint file.

@@ -32,10 +32,12 @@ class DecodeOptions:
     Attributes:
         model: insisted on; None for the one that each file names.
         model_rate: keep the model's rate.
+        refinements: as of :meth:`.Codec.decode`.
     """
 
     model: str | None = None
     model_rate: bool = False
+    refinements: int = 0
 
 
 class FileDecoder:
@@ -74,7 +76,9 @@ class FileDecoder:
             num_channels, rows = _peek_channels(rows)
             if quantizer is not None:
                 rows = blocks.dequantize_rows(rows, quantizer)  # type: ignore[arg-type]
-            samples = blocks.decode_blocks(codec, rows, length=header.length)
+            samples = blocks.decode_blocks(
+                codec, rows, length=header.length, refinements=self.options.refinements
+            )
             at_model_rate = self.options.model_rate
             rate = header.spec.sample_rate if at_model_rate else header.original_rate
             length = header.length if at_model_rate else header.original_length

@@ -51,7 +51,7 @@ def describe(
     if isinstance(entry, registry.Stored):
         found = stored.read_model(hub.shipped_file(model, entry))
         for label, value in [("model", model), ("summary", entry.summary), *found.describe()]:
-            say(f"{label:22s} {value}")
+            say(f"{label:24s} {value}")
         return
     codec = token_files.load_described(model)
     if codec is None:
@@ -59,7 +59,7 @@ def describe(
     from isincnet_jax.models import description
 
     for label, value in description.describe(codec):
-        say(f"{label:22s} {value}")
+        say(f"{label:24s} {value}")
 
 
 @plot_app.command("filters")

@@ -13,6 +13,7 @@ from isincnet_jax.cli.common import (
     InputFile,
     ModelOption,
     OutputAudio,
+    RefinementsOption,
     ScalesOption,
     app,
     fitted_quantizer,
@@ -35,6 +36,8 @@ def reconstruct(
     model: ModelOption = DEFAULT_MODEL,
     q_bits: BitsOption = None,
     scales: ScalesOption = "signal",
+    *,
+    refinements: RefinementsOption = 0,
 ) -> None:
     """Encode and decode IN, write the result to OUT, and print how close it is.
 
@@ -50,7 +53,7 @@ def reconstruct(
     meter = _Meter()
     audio_writing.write_blocks(
         target,
-        meter.reconstruct(codec, read(), quantizer),
+        meter.reconstruct(codec, read(), quantizer, refinements),
         sample_rate=codec.spec.sample_rate,
         num_channels=info.num_channels,
         subtype=subtype,
@@ -79,7 +82,11 @@ class _Meter:
         self.clipped = 0
 
     def reconstruct(
-        self, codec: Codec, source: Iterator[np.ndarray], quantizer: Quantizer | None
+        self,
+        codec: Codec,
+        source: Iterator[np.ndarray],
+        quantizer: Quantizer | None,
+        refinements: int,
     ) -> Iterator[np.ndarray]:
         """Yields the reconstruction of a sequence of blocks."""
         import numpy as np
@@ -87,7 +94,10 @@ class _Meter:
         from isincnet_jax.dsp import distances
         from isincnet_jax.models import blocks
 
-        for target, prediction in blocks.reconstruct_blocks(codec, source, quantizer=quantizer):
+        pairs = blocks.reconstruct_blocks(
+            codec, source, quantizer=quantizer, refinements=refinements
+        )
+        for target, prediction in pairs:
             self.sums += distances.error_sums(prediction=prediction, target=target)
             self.clipped += int(np.count_nonzero(np.abs(prediction) > 1.0))
             yield prediction

@@ -4,7 +4,7 @@ With frames 0 .. (length - 1) // hop only, the frames outside the clip that a st
 decoder would use are missing. What they would have said is still there: the reflected samples
 are the clip's own. So the samples near an edge are solved for from the frames nearest to it,
 with the reflection folded into the analysis matrix. One solution serves the left edge of
-every clip; the right edge depends on ``(length - 1) % hop`` alone.
+every clip; the right edge depends on where the last frame lies alone.
 """
 
 from __future__ import annotations
@@ -34,23 +34,37 @@ class EdgeDecoder(NamedTuple):
 
 
 def reflected_analysis_matrix(
-    kernels: Float[np.ndarray, "channels taps"], *, hop_length: int, length: int
+    kernels: Float[np.ndarray, "channels taps"],
+    *,
+    hop_length: int,
+    length: int,
+    num_frames: int | None = None,
 ) -> Float[np.ndarray, "rows length"]:
     """The analysis of a whole clip with reflection, as a dense matrix.
 
     Returns:
-        [frames * channels, length], frames ``0 .. (length - 1) // hop``.
+        [frames * channels, length], ``num_frames`` frames from sample 0 on; those that lie in the
+        clip, ``0 .. (length - 1) // hop``, if None.
     """
     channels, taps = kernels.shape
     center = taps // 2
-    num_frames = (length - 1) // hop_length + 1
+    if num_frames is None:
+        num_frames = (length - 1) // hop_length + 1
     right = max(0, (num_frames - 1) * hop_length + taps - center - length)
     source = np.pad(np.arange(length), (center, right), mode="reflect" if length > 1 else "edge")
-    matrix = np.zeros((num_frames, channels, length))
+    extended = np.zeros((num_frames, channels, len(source)))
     for frame in range(num_frames):
-        seen = source[frame * hop_length : frame * hop_length + taps]
-        np.add.at(matrix[frame].T, seen, kernels.T)
-    return matrix.reshape(num_frames * channels, length)
+        start = frame * hop_length
+        seen = min(taps, len(source) - start)  # the clip may go on behind the last frame's reach
+        extended[frame, :, start : start + seen] = kernels[:, :seen]
+    extended = extended.reshape(num_frames * channels, -1)
+    matrix = np.zeros((num_frames * channels, length))
+    for column in range(center):
+        matrix[:, source[column]] += extended[:, column]
+    matrix += extended[:, center : center + length]
+    for column in range(center + length, len(source)):
+        matrix[:, source[column]] += extended[:, column]
+    return matrix
 
 
 def _solve(
@@ -74,12 +88,19 @@ def whole_clip_decoder(
     *,
     hop_length: int,
     length: int,
+    num_frames: int | None = None,
     noise_variance: float = 0.0,
 ) -> EdgeDecoder:
-    """Solves a short clip as a whole; ``noise_variance`` as in :func:`right_edge_decoder`."""
-    matrix = reflected_analysis_matrix(kernels, hop_length=hop_length, length=length)
+    """Solves a short clip as a whole.
+
+    ``num_frames`` as in :func:`reflected_analysis_matrix`, ``noise_variance`` as in
+    :func:`right_edge_decoder`.
+    """
+    matrix = reflected_analysis_matrix(
+        kernels, hop_length=hop_length, length=length, num_frames=num_frames
+    )
     solution, residual = _solve(matrix, np.arange(length), noise_variance)
-    return EdgeDecoder(solution, (length - 1) // hop_length + 1, length, residual)
+    return EdgeDecoder(solution, len(matrix) // len(kernels), length, residual)
 
 
 def left_edge_decoder(
@@ -117,14 +138,17 @@ def right_edge_decoder(
         hop_length: samples between frames.
         num_samples: samples to solve.
         num_frames: frames to use.
-        remainder: ``(length - 1) % hop_length`` of the clip.
+        remainder: samples from the last frame's position to the clip's last sample; negative where
+            a frame lies beyond the clip.
         noise_variance: of the coefficients, where the signal's is 1: the solution is then the
             best linear one, as it must be for banks that cannot be inverted; 0 for the exact one.
     """
     channels, taps = kernels.shape
     reach = -(-taps // hop_length)
     length = (num_frames + 2 * reach - 1) * hop_length + remainder + 1
-    matrix = reflected_analysis_matrix(kernels, hop_length=hop_length, length=length)
+    matrix = reflected_analysis_matrix(
+        kernels, hop_length=hop_length, length=length, num_frames=num_frames + 2 * reach
+    )
     matrix = matrix[-num_frames * channels :]
     first = (2 * reach) * hop_length - taps // 2
     matrix = matrix[:, first:]

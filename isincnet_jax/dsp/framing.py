@@ -4,7 +4,8 @@ One geometry serves the whole package. A frame ``t`` of a bank with hop M sits a
 ``t M``; its kernel reaches ``lead`` samples before and ``trail`` samples after it. With
 "zeros" padding the frames are all those that touch the signal (``first`` is negative or 0),
 so nothing is lost at the edges and the stationary decoder is exact there too. With "reflect"
-padding the frames are ``0 .. (length - 1) // M``, as in iSincNet.
+padding the frames are ``0 .. (length - 1) // M``, as in iSincNet, and one more where those would
+end before the last sample does.
 
 Analysis is the strided correlation ``S[t, c] = sum_n k_c[n] x[tM + n]``; synthesis with
 kernels ``g`` is the adjoint of such a one, ``y[m] = sum_t sum_c S[t, c] g_c[m - tM]``.
@@ -37,16 +38,41 @@ class FrameGrid(NamedTuple):
     num_frames: int
 
 
+def samples_beyond(*, hop_length: int, trail: int) -> int:
+    """Samples that frames ``0 .. (length - 1) // hop`` may leave unseen at the end of a clip.
+
+    The last of them lies up to ``hop - 1`` samples before the end and sees ``trail`` of those.
+    """
+    return max(hop_length - 1 - trail, 0)
+
+
 def frame_grid(
-    length: int, *, hop_length: int, lead: int, trail: int, padding: Padding
+    length: int,
+    *,
+    hop_length: int,
+    lead: int,
+    trail: int,
+    padding: Padding,
+    sees_all: bool = True,
 ) -> FrameGrid:
     """The frames of a clip of ``length`` samples (see the module's first paragraph).
+
+    Args:
+        length: samples.
+        hop_length: samples between frames.
+        lead: samples that a frame reaches before its position.
+        trail: samples that it reaches after it.
+        padding: how the waveform continues.
+        sees_all: whether reflected clips have one more frame where the others would not reach the
+            last sample; iSincNet's do not.
 
     Example:
         >>> frame_grid(1, hop_length=125, lead=249, trail=249, padding="zeros")
         FrameGrid(first=-1, num_frames=3)
         >>> frame_grid(251, hop_length=125, lead=249, trail=249, padding="reflect")
         FrameGrid(first=0, num_frames=3)
+        >>> frame_grid(252, hop_length=125, lead=249, trail=0, padding="reflect")
+        FrameGrid(first=0, num_frames=4)
 
     Raises:
         ValueError: if ``length`` is below 1.
@@ -54,22 +80,32 @@ def frame_grid(
     if length < 1:
         raise ValueError(f"length={length}: an empty waveform has no frames; give >= 1 sample")
     if padding == "reflect":
-        return FrameGrid(0, (length - 1) // hop_length + 1)
+        beyond = samples_beyond(hop_length=hop_length, trail=trail) if sees_all else 0
+        return FrameGrid(0, (length - 1 + beyond) // hop_length + 1)
     first = -(trail // hop_length)
     last = (length - 1 + lead) // hop_length
     return FrameGrid(first, last - first + 1)
 
 
 def longest_length(
-    num_frames: int, *, hop_length: int, lead: int, trail: int, padding: Padding
+    num_frames: int,
+    *,
+    hop_length: int,
+    lead: int,
+    trail: int,
+    padding: Padding,
+    sees_all: bool = True,
 ) -> int:
     """The largest length in samples of a clip that has ``num_frames`` frames.
+
+    Args: as of :func:`frame_grid`.
 
     Raises:
         ValueError: if no clip has so few frames.
     """
     if padding == "reflect":
-        length = num_frames * hop_length
+        beyond = samples_beyond(hop_length=hop_length, trail=trail) if sees_all else 0
+        length = num_frames * hop_length - beyond
     else:
         length = (num_frames - trail // hop_length) * hop_length - lead
     if num_frames < 1 or length < 1:

@@ -9,13 +9,16 @@ import warnings
 import numpy as np
 from jaxtyping import Float
 
-from isincnet_jax.dsp import decoders, uniform
+from isincnet_jax.dsp import decoders, rounding, uniform
 from isincnet_jax.layers import design
 from isincnet_jax.layers.decoder_spec import DecoderSpec
 from isincnet_jax.layers.spec import FilterbankSpec
 
 EXACT_RESIDUAL = 1e-6
-"""Largest relative error of a decoder that may call itself exact: -120 dB."""
+"""Largest relative error, before rounding, of a decoder that is exact in float64: -120 dB."""
+
+EXACT_SNR_DB = 115.0
+"""Least SNR to expect in float32 of a decoder that may call itself exact without more words."""
 
 _SOLVED_RESIDUAL = 1e-11
 _DUAL_WINDOW_FRAMES = 4
@@ -24,6 +27,10 @@ _LONGEST_DUAL_FRAMES = 32
 
 class NotInvertibleWarning(UserWarning):
     """A bank loses part of the signal; the best linear decoder is used instead."""
+
+
+class UnseenSamplesWarning(UserWarning):
+    """Samples at the end of a clip are in no frame, so that nothing can bring them back."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,6 +45,10 @@ class SolvedDecoder:
         noise_gain: output deviation for unit white noise on the coefficients.
         method: what it is: "dual window", "least squares", "canonical dual", "adjoint"
             (of a tight bank), "wiener" or "free weights".
+        expected_snr_db: of a round trip of white noise in float32, see
+            :func:`.rounding.round_trip_error`: ``residual`` and the rounding of kernels,
+            coefficients and sums, which an ill-conditioned bank amplifies. Away from reflected
+            edges, for which see :mod:`.exactness`. NaN for weights that are not solved.
     """
 
     values: np.ndarray
@@ -45,6 +56,7 @@ class SolvedDecoder:
     residual: float
     noise_gain: float
     method: str
+    expected_snr_db: float = float("nan")
 
     @property
     def is_window(self) -> bool:
@@ -62,9 +74,14 @@ class SolvedDecoder:
         return self.method == "wiener"
 
     @property
-    def is_exact(self) -> bool:
-        """Whether the error is below :data:`EXACT_RESIDUAL`."""
+    def is_exact_in_float64(self) -> bool:
+        """Whether the error before rounding is at most :data:`EXACT_RESIDUAL`."""
         return self.residual <= EXACT_RESIDUAL
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it is exact in float32 too: at least :data:`EXACT_SNR_DB` are expected."""
+        return self.is_exact_in_float64 and self.expected_snr_db >= EXACT_SNR_DB
 
 
 _PROVIDED: dict[tuple[FilterbankSpec, DecoderSpec], SolvedDecoder] = {}
@@ -83,6 +100,7 @@ def design_decoder(spec: FilterbankSpec, decoder: DecoderSpec | None = None) -> 
 
     Warns:
         NotInvertibleWarning: for "auto" on a bank that cannot be inverted.
+        UnseenSamplesWarning: for an exact decoder of frames that leave the end of a clip out.
     """
     decoder = decoder or DecoderSpec()
     return _PROVIDED.get((spec, decoder)) or _design_decoder(spec, decoder)
@@ -92,6 +110,14 @@ def design_decoder(spec: FilterbankSpec, decoder: DecoderSpec | None = None) -> 
 def _design_decoder(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
     if decoder.kind == "free":
         return _free(spec, decoder)
+    if (unseen := design.unseen_samples(spec)) and decoder.kind != "wiener":
+        warnings.warn(
+            f"padding={spec.padding!r}, dialect={spec.dialect!r}: up to {unseen} samples at the "
+            "end of a clip are in no frame and do not return; use dialect='native', which adds a "
+            "frame for them, or padding='zeros'",
+            UnseenSamplesWarning,
+            stacklevel=3,
+        )
     if decoder.kind == "wiener" or decoder.settled_lead(spec.hop_length) is not None:
         return _solve(spec, decoder)
     if decoder.kind == "auto":
@@ -140,16 +166,24 @@ def _adjoint(spec: FilterbankSpec) -> SolvedDecoder:
     own = decoders.aligned_to_hops(
         bank.kernels, lead=bank.kernels.shape[1] // 2, hop_length=spec.hop_length
     )
-    return _solved(decoders.measured(own, bank.kernels, hop_length=spec.hop_length), "adjoint")
+    own = decoders.measured(own, bank.kernels, hop_length=spec.hop_length)
+    return _solved(own, bank.kernels, spec.hop_length, "adjoint")
 
 
-def _solved(kernels_and_errors: decoders.SynthesisKernels, method: str) -> SolvedDecoder:
+def _solved(
+    kernels_and_errors: decoders.SynthesisKernels,
+    kernels: np.ndarray,
+    hop_length: int,
+    method: str,
+) -> SolvedDecoder:
+    error = rounding.round_trip_error(kernels, kernels_and_errors, hop_length=hop_length)
     return SolvedDecoder(
         design.read_only(kernels_and_errors.kernels),
         kernels_and_errors.lead,
         kernels_and_errors.residual,
         kernels_and_errors.noise_gain,
         method,
+        rounding.decibels(error),
     )
 
 
@@ -174,7 +208,18 @@ def _dual_window(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder | 
     dense = uniform.synthesis_kernels(
         dual, num_bins=spec.num_bins, lead=reach, hop_length=spec.hop_length
     )
-    return SolvedDecoder(design.read_only(dual), reach, violation, dense.noise_gain, "dual window")
+    # The matrices of the DFT are split, so that their sums are short.
+    error = rounding.round_trip_error(
+        bank.kernels, dense, hop_length=hop, panel=max(spec.num_bins // 4, 1)
+    )
+    return SolvedDecoder(
+        design.read_only(dual),
+        reach,
+        violation,
+        dense.noise_gain,
+        "dual window",
+        rounding.decibels(error),
+    )
 
 
 def dense_kernels(spec: FilterbankSpec, solved: SolvedDecoder) -> np.ndarray:
@@ -217,7 +262,7 @@ def solve_kernels(
             hop_length=hop_length,
             num_frames=decoder.num_frames or _LONGEST_DUAL_FRAMES,
         )
-        return _solved(dual, "canonical dual")
+        return _solved(dual, kernels, hop_length, "canonical dual")
     tried = (4, 6, 8, 12, 16, 24, 32) if symmetric else (8, 16, 24, 32)
     span = reach // (2 * hop_length)
     counts = [decoder.num_frames] if decoder.num_frames else [n for n in tried if n > span]
@@ -235,7 +280,7 @@ def solve_kernels(
         if found.residual <= _SOLVED_RESIDUAL:
             break
     assert best is not None
-    return _solved(best, "least squares")
+    return _solved(best, kernels, hop_length, "least squares")
 
 
 def _wiener(
@@ -255,4 +300,4 @@ def _wiener(
         autocovariance=np.asarray(decoder.autocovariance) if decoder.autocovariance else None,
         noise_variance=noise,
     )
-    return _solved(solved, "wiener")
+    return _solved(solved, kernels, hop_length, "wiener")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -78,28 +78,47 @@ def tap_support(spec: FilterbankSpec) -> np.ndarray:
     return ((-bank.lead <= offset) & (offset <= bank.trail)).astype(np.float64)
 
 
+def _framing(spec: FilterbankSpec) -> dict[str, Any]:
+    bank = design_bank(spec)
+    return {
+        "hop_length": spec.hop_length,
+        "lead": bank.lead,
+        "trail": bank.trail if spec.padding == "zeros" else reflected_trail(spec),
+        "padding": spec.padding,
+        "sees_all": spec.dialect == "native",
+    }
+
+
+def reflected_trail(spec: FilterbankSpec) -> int:
+    """Samples behind its position that a frame of reflected clips is counted on to see.
+
+    The filters' own reach; a tight bank's tails go further, but too weakly to solve samples from.
+    """
+    return design_bank(spec.replace(tight=False) if spec.tight else spec).trail
+
+
+def unseen_samples(spec: FilterbankSpec) -> int:
+    """Samples at the end of a reflected clip that may be in no frame, as in iSincNet."""
+    if spec.padding == "zeros" or spec.dialect == "native":
+        return 0
+    return framing.samples_beyond(hop_length=spec.hop_length, trail=reflected_trail(spec))
+
+
+def samples_beyond(spec: FilterbankSpec) -> int:
+    """Samples that the frame added for the end of a reflected clip may lie behind it."""
+    if spec.padding == "zeros" or spec.dialect != "native":
+        return 0
+    return framing.samples_beyond(hop_length=spec.hop_length, trail=reflected_trail(spec))
+
+
 def frame_grid(spec: FilterbankSpec, length: int) -> framing.FrameGrid:
     """The frames of a clip of ``length`` samples."""
-    bank = design_bank(spec)
-    return framing.frame_grid(
-        length,
-        hop_length=spec.hop_length,
-        lead=bank.lead,
-        trail=bank.trail,
-        padding=spec.padding,
-    )
+    return framing.frame_grid(length, **_framing(spec))
 
 
 def longest_length(spec: FilterbankSpec, num_frames: int) -> int:
     """The largest length in samples of a clip that has ``num_frames`` frames."""
-    bank = design_bank(spec)
-    return framing.longest_length(
-        num_frames,
-        hop_length=spec.hop_length,
-        lead=bank.lead,
-        trail=bank.trail,
-        padding=spec.padding,
-    )
+    return framing.longest_length(num_frames, **_framing(spec))
 
 
 def analysis_window(spec: FilterbankSpec) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from isincnet_jax.dsp import boundary
 from isincnet_jax.layers.decoding import SolvedDecoder
-from isincnet_jax.layers.design import design_bank
+from isincnet_jax.layers.design import design_bank, frame_grid
 from isincnet_jax.layers.spec import FilterbankSpec
 
 
@@ -62,6 +62,7 @@ def _whole_clip(spec: FilterbankSpec, length: int, noise_variance: float) -> bou
         design_bank(spec).kernels,
         hop_length=spec.hop_length,
         length=length,
+        num_frames=frame_grid(spec, length).num_frames,
         noise_variance=noise_variance,
     )
 
@@ -80,7 +81,7 @@ def edge_plan(
     if spec.padding == "zeros":
         return EdgePlan(None, None, whole=False)
     hop = spec.hop_length
-    num_frames = (length - 1) // hop + 1
+    num_frames = frame_grid(spec, length).num_frames
     ahead = decoder.taps - 1 - decoder.lead
     from_left = max(0, ahead - hop + 1)
     from_right = max(0, length - num_frames * hop + decoder.lead)
@@ -89,6 +90,6 @@ def edge_plan(
     if num_frames < 2 * frames:
         return EdgePlan(None, _whole_clip(spec, length, noise_variance), whole=True)
     left = _left_edge(spec, from_left, frames, noise_variance) if from_left else None
-    remainder = (length - 1) % hop
+    remainder = length - 1 - (num_frames - 1) * hop
     right = _right_edge(spec, from_right, frames, remainder, noise_variance) if from_right else None
     return EdgePlan(left, right, whole=False)

@@ -7,6 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Float
 
@@ -16,6 +17,20 @@ from isincnet_jax.layers.projection import design_projection, resolve_scale
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.layers.synthesis import Synthesis
 from isincnet_jax.typing import Spectrogram, Waveform
+
+
+def check_refinements(refinements: Any) -> int:
+    """A number of refinements as an int, see :meth:`SincNet.decode`.
+
+    Raises:
+        ValueError: unless it is an integer of at least 0.
+    """
+    is_integer = isinstance(refinements, (int, np.integer)) and not isinstance(refinements, bool)
+    if not is_integer or refinements < 0:
+        raise ValueError(
+            f"refinements={refinements!r} must be an integer of at least 0; 1 or 2 are enough"
+        )
+    return int(refinements)
 
 
 class SincNet(nn.Module):
@@ -120,19 +135,41 @@ class SincNet(nn.Module):
         return self._project(self.analysis(waveform), scale, "forward")
 
     def decode(
-        self, spectrogram: Spectrogram, *, length: int | None = None, scale: str | None = None
+        self,
+        spectrogram: Spectrogram,
+        *,
+        length: int | None = None,
+        scale: str | None = None,
+        refinements: int = 0,
     ) -> Waveform:
         """Synthesises a waveform.
+
+        A refinement decodes what the coefficients of the result still lack, ``y += D (s - A y)``,
+        and takes one more encoding and decoding. With an exact decoder it takes back part of the
+        rounding of the first one, 2 to 5 dB for well-conditioned banks; what the rounding of the
+        coefficients themselves has lost does not return, and quantised coefficients decode as
+        before, since ``D A = 1``. A Wiener decoder's signal comes nearer to its coefficients, with
+        more of their noise than it would let through; after many it is an inverse.
 
         Args:
             spectrogram: [..., frames, channels], in ``dtype``.
             length: samples of the clip; the longest with so many frames if None.
-            scale: what ``encode`` was given.
+            scale: what ``encode`` was given; the bank's own coefficients are what is refined.
+            refinements: how many; 0 or more.
 
         Returns:
             [..., length].
+
+        Raises:
+            ValueError: for negative ``refinements``, and shapes that do not fit.
         """
-        return self.synthesis(self._project(spectrogram, scale, "backward"), length)
+        refinements = check_refinements(refinements)
+        spectrogram = self._project(spectrogram, scale, "backward")
+        waveform = self.synthesis(spectrogram, length)
+        for _ in range(refinements):
+            lacking = spectrogram - self.analysis(waveform)
+            waveform = waveform + self.synthesis(lacking, waveform.shape[-1])
+        return waveform
 
     def filters(self) -> Float[jax.Array, "..."]:
         """The analysis filters in use, see :meth:`.analysis.Analysis.filters`."""

@@ -39,7 +39,8 @@ class FilterbankSpec:
         normalization: "l1", "max_l1", "l2", "gain" or "none", see
             :func:`isincnet_jax.dsp.kernels.normalize_kernels`.
         padding: "zeros" (all frames that touch the signal: exact at the edges) or "reflect"
-            (frames 0 .. (length - 1) // hop, as in iSincNet).
+            (frames 0 .. (length - 1) // hop, as in iSincNet; in dialect "native" one more where
+            those would not see the last sample, as of causal filters).
         min_hz: first centre; 0 if None, C1 (32.7 Hz) on a log scale.
         max_hz: last centre; half the sample rate if None.
         tight: replace the filters by the canonical tight bank that belongs to them (longer

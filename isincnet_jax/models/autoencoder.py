@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from isincnet_jax.layers import design, quantizer
-from isincnet_jax.layers.sincnet import SincNet
+from isincnet_jax.layers.sincnet import SincNet, check_refinements
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.typing import Spectrogram, Waveform
 
@@ -21,12 +21,23 @@ def _encode(variables: Any, waveform: Any, *, model: SincNet, scale: str | None)
     return model.apply(variables, waveform, scale=scale, method="encode")  # type: ignore[return-value]
 
 
-@functools.partial(jax.jit, static_argnames=("model", "length", "scale"))
+@functools.partial(jax.jit, static_argnames=("model", "length", "scale", "refinements"))
 def _decode(
-    variables: Any, spectrogram: Any, *, model: SincNet, length: int | None, scale: str | None
+    variables: Any,
+    spectrogram: Any,
+    *,
+    model: SincNet,
+    length: int | None,
+    scale: str | None,
+    refinements: int,
 ) -> jax.Array:
     return model.apply(  # type: ignore[return-value]
-        variables, spectrogram, length=length, scale=scale, method="decode"
+        variables,
+        spectrogram,
+        length=length,
+        scale=scale,
+        refinements=refinements,
+        method="decode",
     )
 
 
@@ -64,7 +75,12 @@ class Codec:
         return _encode(self.variables, self._cast(waveform), model=self.model, scale=scale)
 
     def decode(
-        self, spectrogram: Spectrogram, *, length: int | None = None, scale: str | None = None
+        self,
+        spectrogram: Spectrogram,
+        *,
+        length: int | None = None,
+        scale: str | None = None,
+        refinements: int = 0,
     ) -> Waveform:
         """Spectrogram [..., frames, channels] to waveform [..., length].
 
@@ -73,6 +89,9 @@ class Codec:
             length: samples of the clip that was encoded. The frames of a zero-padded clip tell
                 its length only up to a hop; without it the longest such clip is returned.
             scale: what ``encode`` was given.
+            refinements: times that what the result lacks is decoded once more, see
+                :meth:`isincnet_jax.layers.sincnet.SincNet.decode`; each takes one more encoding and
+                decoding.
         """
         return _decode(
             self.variables,
@@ -80,6 +99,7 @@ class Codec:
             model=self.model,
             length=length,
             scale=scale,
+            refinements=check_refinements(refinements),
         )
 
     def _cast(self, array: Any) -> Any:
@@ -105,6 +125,40 @@ class Codec:
         grid = design.frame_grid(self.spec, length)
         index = grid.first + np.arange(grid.num_frames)
         return index * (self.spec.hop_length / self.spec.sample_rate)
+
+
+def decode_filled(
+    codec: Codec,
+    spectrogram: Spectrogram,
+    *,
+    length: int,
+    end: int,
+    refinements: int = 0,
+) -> Waveform:
+    """:meth:`Codec.decode` of a clip whose frames were filled up with zeros to a longer clip's.
+
+    Args:
+        codec: any codec with zero padding.
+        spectrogram: [..., frames, channels], zeros behind the frames of the clip.
+        length: samples of the longer clip.
+        end: samples of the clip: refinements take those behind it for zeros, as they were encoded.
+        refinements: as of the codec.
+    """
+    waveform = codec.decode(spectrogram, length=length)
+    for _ in range(check_refinements(refinements)):
+        lacking = _lacking(codec.encode(_cut(waveform, end)), spectrogram)
+        waveform = waveform + codec.decode(lacking, length=length)
+    return waveform
+
+
+@jax.jit
+def _cut(waveform: jax.Array, end: int) -> jax.Array:
+    return jnp.where(jnp.arange(waveform.shape[-1]) < end, waveform, jnp.zeros((), waveform.dtype))
+
+
+@jax.jit
+def _lacking(found: jax.Array, wanted: jax.Array) -> jax.Array:
+    return wanted - found
 
 
 def build_codec(model: SincNet, *, key: jax.Array | None = None, name: str = "custom") -> Codec:

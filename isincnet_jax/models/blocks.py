@@ -13,7 +13,7 @@ reconstruct, the last block (the only one of a short clip) at its exact length.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,8 @@ import numpy as np
 
 from isincnet_jax.layers import decoding, design
 from isincnet_jax.layers.quantizer import Quantizer
-from isincnet_jax.models.autoencoder import Codec
+from isincnet_jax.layers.sincnet import check_refinements
+from isincnet_jax.models.autoencoder import Codec, decode_filled
 
 _BLOCK_FRAMES = 2048
 _FEWEST_FRAMES = 128
@@ -100,8 +101,8 @@ class _Sizes(NamedTuple):
         return max(found, num_frames)
 
 
-def _sizes(codec: Codec, block_frames: int) -> _Sizes:
-    margin = margin_frames(codec)
+def _sizes(codec: Codec, block_frames: int, refinements: int = 0) -> _Sizes:
+    margin = (1 + check_refinements(refinements)) * margin_frames(codec)
     size = max(block_frames, margin)
     return _Sizes(margin, size, size + 4 * margin)
 
@@ -154,6 +155,7 @@ def decode_blocks(
     chunks: Iterable[np.ndarray],
     *,
     length: int,
+    refinements: int = 0,
     block_frames: int = _BLOCK_FRAMES,
 ) -> Iterator[np.ndarray]:
     """Decodes a long spectrogram.
@@ -162,6 +164,7 @@ def decode_blocks(
         codec: any codec.
         chunks: float32 [frames, audio channels, channels], of any sizes.
         length: samples of the signal.
+        refinements: as of :meth:`.Codec.decode`.
         block_frames: frames per block.
 
     Yields:
@@ -171,7 +174,7 @@ def decode_blocks(
         ValueError: if the number of frames does not fit ``length``.
     """
     hop = codec.spec.hop_length
-    sizes = _sizes(codec, block_frames)
+    sizes = _sizes(codec, block_frames, refinements)
     total = design.frame_grid(codec.spec, length)
     seen = 0
     for segment in overlapped_segments(chunks, size=sizes.size, margin=sizes.margin):
@@ -187,9 +190,19 @@ def decode_blocks(
             rows = _fill_up(rows, sizes.filled(len(rows)))
             clip = design.longest_length(codec.spec, len(rows))
         spectrogram = np.ascontiguousarray(rows.transpose(1, 0, 2))
-        samples = np.asarray(codec.decode(spectrogram, length=clip)).T
+        decoded = _decoded(codec, spectrogram, size=clip, end=left, refinements=refinements)
+        samples = np.asarray(decoded).T
         end = left if segment.is_last else (segment.skip + segment.keep) * hop
         yield samples[segment.skip * hop : end]
+
+
+def _decoded(codec: Codec, spectrogram: Any, *, size: int, end: int, refinements: int) -> jax.Array:
+    """``size`` samples, the first ``end`` of them a clip whose frames are not filled up."""
+    if size > end:
+        found = decode_filled(codec, spectrogram, length=size, end=end, refinements=refinements)
+    else:
+        found = codec.decode(spectrogram, length=size, refinements=refinements)
+    return jnp.asarray(found)
 
 
 class Reconstruction(NamedTuple):
@@ -204,6 +217,7 @@ def reconstruct_blocks(
     blocks: Iterable[np.ndarray],
     *,
     quantizer: Quantizer | None = None,
+    refinements: int = 0,
     block_frames: int = _BLOCK_FRAMES,
 ) -> Iterator[Reconstruction]:
     """Encodes and decodes a long signal, through tokens if a quantizer is given.
@@ -212,13 +226,14 @@ def reconstruct_blocks(
         codec: any codec.
         blocks: float32 [time, audio channels], of any sizes.
         quantizer: its scales broadcast against [audio channels, frames, channels].
+        refinements: as of :meth:`.Codec.decode`.
         block_frames: frames per block.
 
     Yields:
         Blocks of the signal with their reconstruction, in order.
     """
     hop = codec.spec.hop_length
-    sizes = _sizes(codec, block_frames)
+    sizes = _sizes(codec, block_frames, refinements)
     for segment in overlapped_segments(blocks, size=sizes.size * hop, margin=sizes.margin * hop):
         waveform = np.ascontiguousarray(segment.rows.T)
         if codec.spec.padding == "zeros" or not segment.is_last:
@@ -229,7 +244,9 @@ def reconstruct_blocks(
             # Not every code gives 0 for 0, but the frames behind the end are not there.
             num_frames = design.frame_grid(codec.spec, len(segment.rows)).num_frames
             spectrogram = _without_frames_from(spectrogram, num_frames)
-        decoded = np.asarray(codec.decode(spectrogram, length=waveform.shape[1])).T
+        size, end = waveform.shape[1], len(segment.rows)
+        found = _decoded(codec, spectrogram, size=size, end=end, refinements=refinements)
+        decoded = np.asarray(found).T
         kept = slice(segment.skip, segment.skip + segment.keep)
         yield Reconstruction(segment.rows[kept], decoded[kept])
 

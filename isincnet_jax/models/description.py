@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from isincnet_jax.layers import algorithms, decoding, design
+from isincnet_jax.dsp import rounding
+from isincnet_jax.layers import algorithms, decoding, design, exactness
 from isincnet_jax.models import streaming
 from isincnet_jax.models.autoencoder import Codec
 
@@ -47,7 +48,7 @@ def describe(codec: Codec) -> list[tuple[str, str]]:
         ),
         ("decoder", f"{solved.method}, {solved.taps // spec.hop_length} frame taps"),
         ("algorithms", _algorithms(codec)),
-        ("exactness", _exactness(solved)),
+        *_exactness(codec, solved),
         (
             "noise gain",
             "depends on the weights" if np.isnan(solved.noise_gain) else f"{solved.noise_gain:.4g}",
@@ -77,9 +78,32 @@ def _algorithms(codec: Codec) -> str:
     )
 
 
-def _exactness(solved: decoding.SolvedDecoder) -> str:
+def _exactness(codec: Codec, solved: decoding.SolvedDecoder) -> list[tuple[str, str]]:
     if np.isnan(solved.residual):
-        return "not claimed: trained weights"
-    level_db = 20 * np.log10(max(solved.residual, 1e-16))
-    verdict = "exact" if solved.is_exact else "the best linear decoder, not exact"
-    return f"{verdict}: {level_db:.0f} dB error on white noise before rounding"
+        return [("exactness", "not claimed: trained weights")]
+    found = exactness.expect(codec.spec, codec.model.decoder)
+    if found.is_exact:
+        verdict = "exact"
+    elif found.is_exact_in_float64:
+        verdict = f"exact in float64, about {found.expected_snr_db:.0f} dB in float32"
+    else:
+        verdict = "the best linear decoder, not exact"
+    lines = [
+        (
+            "exactness",
+            f"{verdict}: {-rounding.decibels(found.residual):.0f} dB error on white noise before "
+            "rounding",
+        ),
+        ("expected SNR in float32", f"{found.expected_snr_db:.0f} dB on white noise"),
+    ]
+    if found.edge_samples:
+        unseen = found.unseen_samples
+        lost = f"; up to {unseen} at the end are in no frame and are lost" if unseen else ""
+        lines.append(
+            (
+                "reflected edges",
+                f"{found.edge_samples} samples of a clip are solved from the frames nearest to "
+                f"them, {found.worst_edge_snr_db:.0f} dB at worst{lost}",
+            )
+        )
+    return lines

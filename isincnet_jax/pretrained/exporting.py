@@ -66,7 +66,8 @@ def export_program(
     """Exports a part of a codec with symbolic batch and time.
 
     * "encode": waveform [batch, time] to spectrogram [batch, frames, channels].
-    * "decode": spectrogram to the longest waveform that has so many frames; cut it to the clip.
+    * "decode": spectrogram to the longest waveform that has so many frames (of whole hops, where
+      edges are solved); cut it to the clip.
     * "round-trip": waveform to waveform of the same length.
 
     Reflection needs clips longer than the filters reach, and its solved edges ask for clips of
@@ -146,7 +147,7 @@ def _time_axis(spec: FilterbankSpec, edges: EdgePlan | None) -> tuple[str, list[
     if edges is not None:
         return f"{spec.hop_length}*blocks", [f"blocks >= {_least_frames(spec, edges)}"]
     bank = design.design_bank(spec)
-    least = max(bank.lead, bank.trail) + 1 if spec.padding == "reflect" else 1
+    least = max(bank.lead, _reflected_ahead(spec)) + 1 if spec.padding == "reflect" else 1
     return "time", [f"time >= {least}"]
 
 
@@ -159,6 +160,11 @@ def _least_frames(spec: FilterbankSpec, edges: EdgePlan | None) -> int:
     if spec.padding == "reflect":
         return 1
     return bank.trail // spec.hop_length + -(-(bank.lead + 1) // spec.hop_length)
+
+
+def _reflected_ahead(spec: FilterbankSpec) -> int:
+    """Samples beyond a clip's end that its last frame may see."""
+    return design.design_bank(spec).trail + design.samples_beyond(spec)
 
 
 class _Operators:
@@ -198,9 +204,8 @@ class _Operators:
         bank, taps = design.design_bank(self.spec), self.analysis.shape[1]
         length, hop = waveform.shape[-1], self.spec.hop_length
         before = lax.rev(lax.slice_in_dim(waveform, 1, bank.lead + 1, axis=-1), [1])
-        after = lax.rev(
-            lax.slice_in_dim(waveform, length - 1 - bank.trail, length - 1, axis=-1), [1]
-        )
+        ahead = _reflected_ahead(self.spec)
+        after = lax.rev(lax.slice_in_dim(waveform, length - 1 - ahead, length - 1, axis=-1), [1])
         whole = jnp.concatenate([before, waveform, after], axis=-1)
         needed = (num_frames - 1) * hop + bank.lead + bank.trail + 1
         whole = lax.slice_in_dim(whole, 0, needed, axis=-1)
@@ -211,6 +216,8 @@ class _Operators:
     def decode(self, spectrogram: Any, length: Any = None) -> Any:
         if length is None:
             length = design.longest_length(self.spec, spectrogram.shape[-2])
+            if self.edges is not None:  # they are those of whole hops
+                length -= design.longest_length(self.spec, 2) % self.spec.hop_length
         return apply_synthesis(
             spectrogram,
             self.synthesis,

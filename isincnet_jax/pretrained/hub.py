@@ -26,7 +26,7 @@ from isincnet_jax.pretrained import addresses, download, stored
 from isincnet_jax.pretrained.registry import PRESETS, REGISTRY, Preset, Stored, Weights
 
 _logger = logging.getLogger(__name__)
-_FORMAT = 1
+_FORMAT = 2
 
 
 def from_pretrained(
@@ -206,13 +206,15 @@ def _load_solution(path: Path, key: str) -> SolvedDecoder | None:
         _logger.warning("%s: cached decoder ignored and solved anew: %s", path, error)
         return None
     values.flags.writeable = False
-    lead, residual, noise_gain = numbers
-    return SolvedDecoder(values, int(lead), float(residual), float(noise_gain), method)
+    lead, *errors = numbers.tolist()
+    residual, noise_gain, expected_snr_db = errors
+    return SolvedDecoder(values, int(lead), residual, noise_gain, method, expected_snr_db)
 
 
 def _store_solution(path: Path, key: str, solved: SolvedDecoder) -> None:
     """Writes beside the target and renames, so that readers see all or nothing."""
-    numbers = np.asarray([solved.lead, solved.residual, solved.noise_gain], np.float64)
+    errors = solved.residual, solved.noise_gain, solved.expected_snr_db
+    numbers = np.asarray([solved.lead, *errors], np.float64)
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

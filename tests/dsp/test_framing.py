@@ -54,10 +54,21 @@ def test_zero_padded_frames_are_those_that_touch_the_signal(hop_length, lead, tr
         assert set(frames) <= set(range(grid.first, grid.first + grid.num_frames))
 
 
-@given(hop_length=st.integers(1, 12), length=st.integers(1, 100))
-def test_reflected_frames_are_those_whose_position_is_in_the_signal(hop_length, length):
-    grid = framing.frame_grid(length, hop_length=hop_length, lead=9, trail=4, padding="reflect")
-    assert grid == (0, len(range(0, length, hop_length)))
+@given(hop_length=st.integers(1, 12), length=st.integers(1, 100), trail=st.integers(-1, 14))
+def test_reflected_frames_are_those_in_the_signal_and_one_more_if_need_be(
+    hop_length, length, trail
+):
+    options = {"hop_length": hop_length, "lead": 12, "trail": trail, "padding": "reflect"}
+    inside = len(range(0, length, hop_length))
+    assert framing.frame_grid(length, sees_all=False, **options) == (0, inside)
+    grid = framing.frame_grid(length, **options)
+    reached = (inside - 1) * hop_length + trail >= length - 1
+    if trail >= hop_length - 1:
+        assert reached
+        assert grid == (0, inside)
+    last = (grid.num_frames - 1) * hop_length
+    assert last + trail >= length - 1
+    assert grid.num_frames == inside + (not reached)
 
 
 @pytest.mark.parametrize("length", [0, -3])
@@ -72,11 +83,13 @@ def test_empty_clip_has_no_frames(length):
     hop_length=st.integers(1, 12),
     lead=st.integers(0, 30),
     trail=st.integers(0, 30),
+    sees_all=st.booleans(),
 )
 def test_longest_length_is_the_last_with_so_many_frames(
-    padding, num_frames, hop_length, lead, trail
+    padding, num_frames, hop_length, lead, trail, sees_all
 ):
     options = {"hop_length": hop_length, "lead": lead, "trail": trail, "padding": padding}
+    options["sees_all"] = sees_all
     counts = {n: framing.frame_grid(n, **options).num_frames for n in range(1, 21 * hop_length + 2)}
     fitting = [n for n, count in counts.items() if count == num_frames]
     if fitting:

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from isincnet_jax import FilterbankSpec, SincNet, frame_bounds
+from isincnet_jax import DecoderSpec, FilterbankSpec, SincNet, frame_bounds
 from isincnet_jax.layers import decoding, design
+from isincnet_jax.layers.decoding import UnseenSamplesWarning
 from isincnet_jax.layers.edges import edge_plan
 
 BEST = 300.0
+FREE = DecoderSpec("free", num_frames=3, first_frame=-1)
 
 
 def snr_db(target: np.ndarray, prediction: np.ndarray) -> float:
@@ -38,7 +40,7 @@ def round_trip(spec: FilterbankSpec, waveform: np.ndarray) -> np.ndarray:
 
 @st.composite
 def specs(draw):
-    """Small banks of every kind; causal ones with zero padding only (see the last test)."""
+    """Small banks of every kind."""
     hop_length = draw(st.integers(4, 16))
     causal = draw(st.booleans())
     return FilterbankSpec(
@@ -51,7 +53,7 @@ def specs(draw):
         causal=causal,
         shape=draw(st.sampled_from(["sinc", "none", "gauss", "triangle", "raised_cosine"])),
         window=draw(st.sampled_from(["hann", "hamming", "blackman"])),
-        padding="zeros" if causal else draw(st.sampled_from(["zeros", "reflect"])),
+        padding=draw(st.sampled_from(["zeros", "reflect"])),
     )
 
 
@@ -138,16 +140,19 @@ def test_zero_padding_decodes_without_being_told_the_length():
 
 @pytest.mark.parametrize("component", ["real", "complex"])
 def test_causal_reflected_frames_never_see_the_last_samples(component):
-    """Why reflect padding with causal filters is not exact at the right edge.
+    """Why iSincNet's framing of causal filters is not exact at the right edge.
 
     The last frame lies at (length - 1) // hop * hop and sees nothing later: up to hop - 1
     samples are in no frame at all, so that no decoder can know them.
     """
     spec = FilterbankSpec(
         sample_rate=8000, hop_length=8, num_bins=32, causal=True, component=component,
-        padding="reflect",
+        padding="reflect", dialect="0.5",
     )  # fmt: skip
-    model, length = SincNet(spec), 8 * 6 + 5
+    assert design.unseen_samples(spec) == 7
+    with pytest.raises(UnseenSamplesWarning, match="up to 7 samples at the end of a clip"):
+        SincNet(spec).init(jax.random.key(0), jnp.zeros((1, 8)))
+    model, length = SincNet(spec, FREE), 8 * 6 + 5
     variables = model.init(jax.random.key(0), jnp.zeros((1, 8)))
     impulses = jnp.eye(length)
     encode = jax.jit(functools.partial(model.apply, method="encode"))
@@ -155,11 +160,36 @@ def test_causal_reflected_frames_never_see_the_last_samples(component):
     seen = np.abs(spectrogram).max(axis=(1, 2))
     np.testing.assert_array_equal(seen[49:], 0.0)
     assert np.all(seen[:49] > 0)
-    # With zero padding the same filters see everything.
-    zeros = SincNet(spec.replace(padding="zeros"))
-    variables = zeros.init(jax.random.key(0), jnp.zeros((1, 8)))
-    encode = jax.jit(functools.partial(zeros.apply, method="encode"))
-    assert np.all(np.abs(encode(variables, impulses)).max(axis=(1, 2)) > 0)
+    # With zero padding, or one more frame, the same filters see everything.
+    for other in (spec.replace(padding="zeros"), spec.replace(dialect="native")):
+        assert design.unseen_samples(other) == 0
+        model = SincNet(other, FREE)
+        variables = model.init(jax.random.key(0), jnp.zeros((1, 8)))
+        encode = jax.jit(functools.partial(model.apply, method="encode"))
+        assert np.all(np.abs(encode(variables, impulses)).max(axis=(1, 2)) > 0)
+
+
+SHORT = FilterbankSpec(
+    sample_rate=8000, hop_length=6, num_bins=18, kernel_size=9, window="boxcar", padding="reflect"
+)
+SEEN_BY_ONE_MORE_FRAME = {
+    "few taps": SHORT,
+    "few taps, mel, tight": SHORT.replace(scale="mel_slaney", tight=True),
+    "causal": SHORT.replace(causal=True, kernel_size=19),
+    "causal, real": SHORT.replace(causal=True, kernel_size=19, component="real"),
+}
+
+
+@pytest.mark.parametrize("spec", SEEN_BY_ONE_MORE_FRAME.values(), ids=SEEN_BY_ONE_MORE_FRAME)
+@pytest.mark.parametrize("length", [1, 2, 5, 6, 7, 13, 95, 96, 97, 100])
+def test_every_sample_of_a_reflected_clip_returns(x64, spec, length):
+    """Also where frames 0 .. (length - 1) // hop would not reach the last sample."""
+    found = round_trip(spec, np.eye(length))
+    tolerance = 1e-6 if spec.tight else 1e-9  # a tight bank is cut
+    np.testing.assert_allclose(found, np.eye(length), rtol=0, atol=tolerance)
+    frames = design.frame_grid(spec, length).num_frames
+    assert design.longest_length(spec, frames) >= length
+    assert frames in ((length - 1) // 6 + 1, (length - 1) // 6 + 2)
 
 
 @pytest.mark.parametrize("num_bins", [17, 24])

@@ -21,12 +21,13 @@ def _codec(kind: str) -> isn.Codec:
         "zeros": {},
         "reflect": {"padding": "reflect", "num_bins": 24},
         "causal": {"component": "real", "causal": True, "num_bins": 24},
+        "reflect causal": {"padding": "reflect", "causal": True, "num_bins": 24},
     }[kind]
     geometry = {"sample_rate": RATE, "hop_length": 16, "num_bins": 17, "shape": "none"}
     return isn.build_codec(isn.SincNet(isn.FilterbankSpec(**{**geometry, **options})))
 
 
-KINDS = ("zeros", "reflect", "causal")
+KINDS = ("zeros", "reflect", "causal", "reflect causal")
 # Segments have few different sizes, so that few shapes are compiled.
 LENGTHS = st.sampled_from([1, 15, 16, 17, 400, 1600, 3333, 5000])
 
@@ -106,6 +107,33 @@ def test_reconstructing_in_blocks(kind, data, length):
     np.testing.assert_allclose(prediction, whole, atol=1e-5)
     if kind == "zeros":
         np.testing.assert_allclose(prediction, waveform, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["zeros", "reflect causal"])
+def test_refining_in_blocks(kind):
+    """Codes of a Wiener decoder: what is lacking is large, and so is what its tails would add."""
+    spec = _codec(kind).spec
+    decoder = isn.DecoderSpec("wiener", noise_variance=1e-3)
+    codec = isn.build_codec(isn.SincNet(spec, decoder))
+    length = 3333
+    spectrogram = np.asarray(codec.encode(_noise(length).T))
+    spectrogram = np.round(16 * spectrogram) / np.float32(16)
+    rows = spectrogram.transpose(1, 0, 2)
+    once, twice = (
+        np.asarray(codec.decode(spectrogram, length=length, refinements=count)).T
+        for count in (1, 2)
+    )
+    assert np.max(np.abs(twice - once)) > 1e-3
+    for count, whole in ((1, once), (2, twice)):
+        found = blocks.decode_blocks(
+            codec, [rows], length=length, refinements=count, block_frames=60
+        )
+        np.testing.assert_allclose(np.concatenate(list(found)), whole, atol=1e-5)
+    waveform = _noise(length)
+    pairs = list(blocks.reconstruct_blocks(codec, [waveform], refinements=1, block_frames=60))
+    whole = codec.decode(codec.encode(waveform.T), length=length, refinements=1)
+    prediction = np.concatenate([pair.prediction for pair in pairs])
+    np.testing.assert_allclose(prediction, np.asarray(whole).T, atol=1e-5)
 
 
 class _Offset:
