@@ -20,6 +20,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Padding
 
 _LONGEST_STRIDED = 1 << 24
@@ -37,6 +38,7 @@ class FrameGrid(NamedTuple):
     num_frames: int
 
 
+@settles
 def frame_grid(
     length: int, *, hop_length: int, lead: int, trail: int, padding: Padding
 ) -> FrameGrid:
@@ -60,6 +62,7 @@ def frame_grid(
     return FrameGrid(first, last - first + 1)
 
 
+@settles
 def longest_length(
     num_frames: int, *, hop_length: int, lead: int, trail: int, padding: Padding
 ) -> int:
@@ -77,6 +80,7 @@ def longest_length(
     return length
 
 
+@settles
 def pad_for_frames(
     waveform: Float[Array, "... time"],
     *,
@@ -129,6 +133,7 @@ def pad_for_frames(
     )
 
 
+@settles
 def correlate_frames(
     padded: Float[Array, "... padded"],
     kernels: Float[Array, "channels taps"],
@@ -237,6 +242,7 @@ def block_steps(taps: int, *, lead: int, hop_length: int) -> range:
     return range(-lead // hop_length, (taps - lead) // hop_length)
 
 
+@settles
 def synthesize_frames(
     spectrogram: Float[Array, "... frames channels"],
     kernels: Float[Array, "channels taps"],

@@ -13,6 +13,7 @@ import numpy as np
 
 from isincnet_jax.dsp import frames as frame_theory
 from isincnet_jax.dsp import framing, kernels
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers.spec import FilterbankSpec
 
 INVERTIBLE_CONDITION = 1e6
@@ -78,6 +79,7 @@ def tap_support(spec: FilterbankSpec) -> np.ndarray:
     return ((-bank.lead <= offset) & (offset <= bank.trail)).astype(np.float64)
 
 
+@settles
 def frame_grid(spec: FilterbankSpec, length: int) -> framing.FrameGrid:
     """The frames of a clip of ``length`` samples."""
     bank = design_bank(spec)
@@ -90,6 +92,7 @@ def frame_grid(spec: FilterbankSpec, length: int) -> framing.FrameGrid:
     )
 
 
+@settles
 def longest_length(spec: FilterbankSpec, num_frames: int) -> int:
     """The largest length in samples of a clip that has ``num_frames`` frames."""
     bank = design_bank(spec)
