@@ -154,6 +154,8 @@ def build_classifier(config: ml_collections.ConfigDict, classes: tuple[str, ...]
         "chunk_samples": chunk_samples(config),
         "classes": list(classes),
     }
+    if getattr(getattr(module, "shape", None), "digest", ""):  # a user's, not its name alone
+        identity["shape_digest"] = module.shape.digest
     banks = paths if "params" in variables and paths[0] in variables["params"] else ()
     return Classifier(module, variables, paths, identity, _bands_of(config, banks))
 

@@ -13,6 +13,7 @@ import numpy as np
 
 import isincnet_jax as isn
 from isincnet_jax.dsp import frames
+from isincnet_jax.layers import filter_ranges
 from isincnet_jax.models.refined_decoder import RefinedDecoder
 from isincnet_jax.models.token_codec import TokenCodec
 from isincnet_jax.pretrained import model_kinds
@@ -87,6 +88,9 @@ def _sincnet(config: ml_collections.ConfigDict) -> Model:
         window_terms=model.window_terms,
         compute_dtype=_compute_dtype(config),
     )
+    rates = config.optimizer
+    rate = rates.filter_learning_rate
+    filter_ranges.check_rate(module, rates.learning_rate if rate is None else rate)
     init_key, decoder_key = jax.random.split(jax.random.key(config.seed))
     variables = module.init(init_key, jnp.zeros((1, spec.hop_length)))
     if model.decoder == "random":

@@ -6,12 +6,15 @@ import io
 import itertools
 import sys
 
+import jax
+import jax.numpy as jnp
 import matplotlib.image
 import numpy as np
 import PIL.Image
 import PIL.ImageSequence
 import pytest
 
+import isincnet_jax as isn
 from isincnet_jax import plots
 from isincnet_jax.dsp import kernels, sinc_bands
 from isincnet_jax.plots import bands
@@ -89,6 +92,60 @@ def test_filters_that_did_not_move_at_all():
     figure = plots.plot_filter_movement(LOW, HIGH, LOW, HIGH)
     assert "0 Hz at most" in figure.axes[1].get_title()
     assert np.std(_pixels(figure)) > 0.03
+
+
+def test_movement_of_a_bank_by_its_parameters():
+    spec = isn.FilterbankSpec(sample_rate=8000, hop_length=8, num_bins=17, scale="erb")
+    model = isn.SincNet(spec, learnable_filters=True)
+    before = model.init(jax.random.key(0), jnp.zeros((1, 8)))
+    after = jax.tree.map(lambda leaf: leaf, before)
+    after["params"]["analysis"]["center"] += 0.01
+    figures = [
+        plots.plot_filter_movement(*pair, sample_rate=8000)
+        for pair in (
+            (before, after),
+            (before["params"], after["params"]),
+            (before["params"]["analysis"], after["params"]["analysis"]),
+        )
+    ]
+    for figure in figures:
+        left, centers, widths = figure.axes
+        np.testing.assert_allclose(left.lines[0].get_xdata(), spec.center_hz, atol=1e-2)
+        np.testing.assert_allclose(left.lines[0].get_ydata(), spec.bandwidth_hz, rtol=1e-5)
+        np.testing.assert_allclose(centers.lines[0].get_ydata(), 40.0, atol=1e-2)
+        np.testing.assert_allclose(widths.lines[0].get_ydata(), 0.0, atol=1e-2)
+    free = isn.SincNet(spec, learnable_filters="free").init(jax.random.key(0), jnp.zeros((1, 8)))
+    with pytest.raises(ValueError, match=r"without center and bandwidth \(taps\)"):
+        plots.plot_filter_movement(free, free, sample_rate=8000)
+    with pytest.raises(ValueError, match="and sample_rate"):
+        plots.plot_filter_movement(before, after)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"scale": "erb"},
+        {"scale": "linear"},
+        {"scale": "erb", "component": "real", "causal": True},
+    ],
+    ids=["channels", "window", "real"],
+)
+def test_filters_of_a_bank_are_drawn_as_they_come(options):
+    spec = isn.FilterbankSpec(sample_rate=8000, hop_length=4, num_bins=17, **options)
+    model = isn.SincNet(spec)
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 8)), method="encode")
+    filters = model.apply(variables, method="filters")
+    designed = spec.design_kernels()
+    designed = designed.real if spec.component == "real" else designed
+    found, expected = (
+        plots.plot_filterbank(kernels, sample_rate=8000, center_hz=spec.center_hz)
+        for kernels in (filters, designed)
+    )
+    for axis, other in zip(found.axes, expected.axes, strict=True):
+        for line, same in zip(axis.lines, other.lines, strict=True):
+            np.testing.assert_allclose(line.get_ydata(), same.get_ydata(), rtol=0.02, atol=0.02)
+    with pytest.raises(ValueError, match=r"with 16 centres: give"):
+        plots.plot_filterbank(designed, sample_rate=8000, center_hz=spec.center_hz[1:])
 
 
 def _tick_labels(figure, axis):

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from isincnet_jax.data.corpus import Corpus, CorpusError
+from isincnet_jax.dsp import settling
 
 _LOG = logging.getLogger(__name__)
 _PERMUTATION, _START = 0, 1  # streams of random numbers under one seed
@@ -46,6 +47,7 @@ class BatchPlan:
     pad_short: bool = False
 
     def __post_init__(self) -> None:
+        settling.settle_fields(self)
         for name in ("batch_size", "crop_samples", "num_hosts"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")

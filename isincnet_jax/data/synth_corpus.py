@@ -32,6 +32,7 @@ from isincnet_jax import extras
 from isincnet_jax.data import audio_files
 from isincnet_jax.data.audio_writing import replacing
 from isincnet_jax.data.corpus import CorpusError
+from isincnet_jax.dsp import settling
 from isincnet_jax.synth.parameters import (
     NAMES,
     NUM_LEVELS,
@@ -72,6 +73,7 @@ class SynthSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        settling.settle_fields(self)
         if not self.name or self.name.startswith(".") or _FORBIDDEN & set(self.name):
             raise ValueError(f"name={self.name!r} must be a plain file name, without folders")
         if self.num_examples < 1:

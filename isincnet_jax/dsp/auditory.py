@@ -18,6 +18,7 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.dsp import scales
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array
 
 FilterNorm: TypeAlias = Literal["slaney", "l1"] | float | None
@@ -27,8 +28,12 @@ _EAR_Q, _MIN_ERB_HZ = 9.26449, 24.7
 _BLOCK_FILTERS = 32
 _DENSE_SHARE = 0.7
 _DCT_TYPES = (1, 2, 3, 4)
+# Settled, so that the filters kept here do not depend on what a user registers under these names.
+_MEL_HTK = scales.ScaleName.settle("mel_htk")
+_MEL_SLANEY = scales.ScaleName.settle("mel_slaney")
 
 
+@settles
 def bin_frequencies(sample_rate: float, *, n_fft: int) -> Float[np.ndarray, " bins"]:
     """Frequencies of the bins of an STFT, ``k sample_rate / n_fft`` in Hz, float64 [bins]."""
     return np.arange(1 + n_fft // 2) * (sample_rate / n_fft)
@@ -39,11 +44,12 @@ def _edges(filters: int, *, fmin: float, fmax: float, htk: bool) -> Float[np.nda
         raise ValueError(
             f"{filters} filters, fmin={fmin}, fmax={fmax}: use 1 filter or more, 0 <= fmin < fmax"
         )
-    scale = "mel_htk" if htk else "mel_slaney"
+    scale = _MEL_HTK if htk else _MEL_SLANEY
     first, last = scales.hz_to_scale(np.asarray([fmin, fmax]), scale=scale)
     return scales.scale_to_hz(np.linspace(first, last, filters + 2), scale=scale)
 
 
+@settles
 def mel_frequencies(
     n_mels: int, *, fmin: float, fmax: float, htk: bool = False
 ) -> Float[np.ndarray, " mels"]:
@@ -51,6 +57,7 @@ def mel_frequencies(
     return _edges(n_mels, fmin=fmin, fmax=fmax, htk=htk)[1:-1]
 
 
+@settles
 @functools.lru_cache(maxsize=32)
 def mel_weights(
     sample_rate: float,
@@ -106,6 +113,7 @@ def mel_weights(
     return _frozen(_normalised(weights, norm=norm, widths=(edges[2:] - edges[:-2]) / 2))
 
 
+@settles
 def gammatone_frequencies(
     n_bins: int, *, fmin: float, fmax: float
 ) -> Float[np.ndarray, " filters"]:
@@ -120,6 +128,7 @@ def gammatone_frequencies(
     return (fmin + shift) * ((fmax + shift) / (fmin + shift)) ** steps - shift
 
 
+@settles
 @functools.lru_cache(maxsize=32)
 def gammatone_weights(
     sample_rate: float,
@@ -201,6 +210,7 @@ def _frozen(values: np.ndarray) -> np.ndarray:
     return values
 
 
+@settles
 @functools.lru_cache(maxsize=32)
 def dct_matrix(
     n_outputs: int, *, n_inputs: int, dct_type: int = 2, norm: Literal["ortho"] | None = "ortho"
@@ -229,6 +239,7 @@ def dct_matrix(
     return _frozen(whole[:n_outputs].copy())
 
 
+@settles
 def cepstral_lifter(n_mfcc: int, *, lifter: float) -> Float[np.ndarray, " coefficients"]:
     """Gains ``1 + lifter / 2 sin(pi (k + 1) / lifter)`` of coefficient k; all 1 for ``lifter=0``.
 

@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Waveform
 
 PadMode: TypeAlias = Literal["constant", "reflect", "edge", "symmetric"]
@@ -28,6 +29,7 @@ def check_framing(*, frame_length: int, hop_length: int, pad_mode: str) -> None:
         raise ValueError(f"pad_mode={pad_mode!r} is unknown; use one of {', '.join(PAD_MODES)}")
 
 
+@settles
 def count_frames(length: int, *, frame_length: int, hop_length: int, center: bool) -> int:
     """Frames of a clip: ``1 + (length + padding - frame_length) // hop``.
 
@@ -49,6 +51,7 @@ def count_frames(length: int, *, frame_length: int, hop_length: int, center: boo
     return 1 + (whole - frame_length) // hop_length
 
 
+@settles
 def pad_frames(
     waveform: Waveform, *, frame_length: int, hop_length: int, center: bool, pad_mode: str
 ) -> Float[Array, "... padded"]:
@@ -93,6 +96,7 @@ def pad_frames(
     )
 
 
+@settles
 def frame_times(
     num_frames: int, *, frame_length: int, hop_length: int, sample_rate: float, center: bool
 ) -> Float[np.ndarray, " frames"]:

@@ -20,6 +20,7 @@ import numpy as np
 from jax import lax
 
 from isincnet_jax.dsp import centering, cfp_bands, fourier
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Waveform
 
 _TINY = 1e-10
@@ -42,6 +43,7 @@ class CFPFeatures(NamedTuple):
     temporal: jax.Array
 
 
+@settles
 def combined_frequency_periodicity(
     waveform: Waveform,
     *,

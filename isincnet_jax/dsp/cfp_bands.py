@@ -12,8 +12,10 @@ import scipy.signal
 from jaxtyping import Float
 
 from isincnet_jax.dsp import centering
+from isincnet_jax.dsp.settling import settles
 
 
+@settles
 def cfp_frequencies(*, fmin: float, tc: float, bins_per_octave: int) -> Float[np.ndarray, " bins"]:
     """Centres ``fmin 2^(i / bins_per_octave)`` of all bands below ``1 / tc``, in Hz.
 
@@ -74,6 +76,7 @@ class Design(NamedTuple):
     temporal: Float[np.ndarray, "lags bands"]
 
 
+@settles
 @functools.lru_cache(maxsize=16)
 def design_bands(
     *,

@@ -10,12 +10,14 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array
 
 _A0_HZ = 27.5
 _LOWEST_C_HZ = 440.0 * 2.0 ** (-45 / 12)
 
 
+@settles
 @functools.lru_cache(maxsize=32)
 def chroma_weights(
     sample_rate: float,
@@ -80,6 +82,7 @@ def chroma_weights(
     return weights
 
 
+@settles
 @functools.lru_cache(maxsize=32)
 def cq_to_chroma(
     n_bins: int,

@@ -13,18 +13,24 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
+from isincnet_jax.dsp import settling
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array
 
 
 def check_q_bits(q_bits: int) -> int:
-    """Returns ``q_bits`` if it is an integer from 2 to 16.
+    """Returns ``q_bits`` as ``int`` if it is an integer from 2 to 16.
 
     Raises:
         ValueError: otherwise.
     """
-    if not isinstance(q_bits, int) or isinstance(q_bits, bool) or not 2 <= q_bits <= 16:
+    try:
+        settled = settling.settled_integer("q_bits", q_bits)
+    except settling.SettingError:
+        settled = 0
+    if not 2 <= settled <= 16:
         raise ValueError(f"q_bits={q_bits!r}: a code has 2 to 16 bits")
-    return q_bits
+    return settled
 
 
 def mu_law(value: Float[Array, "..."], *, mu: float) -> Float[Array, "..."]:
@@ -46,6 +52,7 @@ def mu_law_inverse(value: Float[Array, "..."], *, mu: float) -> Float[Array, "..
     return jnp.sign(value) * jnp.expm1(jnp.abs(value) * jnp.log1p(mu)) / mu
 
 
+@settles
 def encode_reference(value: Float[Array, "..."], *, q_bits: int) -> Int[Array, "..."]:
     """iSincNet's code: trunc(mu (y + 1) / 2) of the companded value, mu = 2^q - 1.
 
@@ -63,6 +70,7 @@ def encode_reference(value: Float[Array, "..."], *, q_bits: int) -> Int[Array, "
     return levels.astype(jnp.int32)
 
 
+@settles
 def decode_reference(
     codes: Int[Array, "..."], *, q_bits: int, dtype: jnp.dtype | type = jnp.float32
 ) -> Float[Array, "..."]:
@@ -72,6 +80,7 @@ def decode_reference(
     return jnp.sign(companded) * ((1.0 + mu) ** jnp.abs(companded) - 1.0) / mu
 
 
+@settles
 def encode_symmetric(value: Float[Array, "..."], *, q_bits: int, mu: float) -> Int[Array, "..."]:
     """The symmetric (mid-tread) code: round(H y) + H with H = 2^(q-1) - 1.
 
@@ -88,6 +97,7 @@ def encode_symmetric(value: Float[Array, "..."], *, q_bits: int, mu: float) -> I
     return jnp.round(half * companded).astype(jnp.int32) + half
 
 
+@settles
 def decode_symmetric(
     codes: Int[Array, "..."],
     *,

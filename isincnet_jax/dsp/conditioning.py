@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array
 
 
+@settles
 def log_eigenvalues(
     kernels: Float[Array, "channels taps"],
     frequency: Float[Array, " frequencies"],
@@ -56,6 +58,7 @@ def log_eigenvalues(
     return jnp.log(energy + largest * (8 * jnp.finfo(energy.dtype).eps))
 
 
+@settles
 def log_condition(
     kernels: Float[Array, "channels taps"],
     frequency: Float[Array, " frequencies"],

@@ -19,6 +19,7 @@ from jaxtyping import Complex, Float
 from isincnet_jax.dsp import centering, multirate
 from isincnet_jax.dsp.multirate_analysis import correlate_multirate
 from isincnet_jax.dsp.octave_kernels import plan_octaves
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.dsp.wavelet_bank import NormalizationType, WaveletBank, response_scale
 from isincnet_jax.typing import Array, Waveform
 
@@ -93,6 +94,7 @@ def transform_parts(
     )
 
 
+@settles
 def cqt(
     waveform: Waveform,
     *,
@@ -147,6 +149,7 @@ def cqt(
     )
 
 
+@settles
 def recursive_cqt(
     waveform: Waveform,
     *,

@@ -6,10 +6,13 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float
 
+from isincnet_jax.dsp.settling import settles
+
 _CORNER_HZ = 200.0
 _FLOOR = 1e-5
 
 
+@settles
 def music_autocovariance(
     num_lags: int, *, sample_rate: int, level_db: float = -23.0
 ) -> Float[np.ndarray, " lags"]:
@@ -42,6 +45,7 @@ def channel_variances(
     return np.einsum("ct,ts,cs->c", kernels, covariance, kernels, optimize=True)
 
 
+@settles
 def measured_autocovariance(
     clips: Float[np.ndarray, "clips time"], *, num_lags: int
 ) -> Float[np.ndarray, " lags"]:

@@ -22,6 +22,7 @@ import scipy.linalg
 from jaxtyping import Float
 
 from isincnet_jax.dsp import frames
+from isincnet_jax.dsp.settling import settles
 
 
 class SynthesisKernels(NamedTuple):
@@ -151,6 +152,7 @@ def _as_kernels(
     return aligned._replace(residual=residual, noise_gain=gain)
 
 
+@settles
 def least_squares_decoder(
     kernels: Float[np.ndarray, "channels taps"],
     *,
@@ -189,6 +191,7 @@ def least_squares_decoder(
     )
 
 
+@settles
 def wiener_decoder(
     kernels: Float[np.ndarray, "channels taps"],
     *,
@@ -241,6 +244,7 @@ def wiener_decoder(
     )
 
 
+@settles
 def dual_decoder(
     kernels: Float[np.ndarray, "channels taps"], *, hop_length: int, num_frames: int
 ) -> SynthesisKernels:

@@ -14,12 +14,14 @@ from jax import lax
 from jaxtyping import Complex, Float
 
 from isincnet_jax.dsp import centering, formats, frame_mapping, overlap
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Waveform
 
 _BLOCK_SAMPLES = 1 << 20
 _FLOOR = 1e-10
 
 
+@settles
 @functools.lru_cache(maxsize=32)
 def stft_window(window: str, win_length: int, n_fft: int) -> Float[np.ndarray, " n_fft"]:
     """A periodic window of ``win_length``, zero-padded on both sides to ``n_fft``; float64.
@@ -38,6 +40,7 @@ def stft_window(window: str, win_length: int, n_fft: int) -> Float[np.ndarray, "
     return np.pad(values, (before, n_fft - win_length - before))
 
 
+@settles
 def stft(
     waveform: Waveform,
     *,
@@ -77,6 +80,7 @@ def stft(
     return jnp.fft.rfft(frames, axis=-1)
 
 
+@settles
 def checked_win_length(win_length: int | None, n_fft: int) -> int:
     """The window's length, ``n_fft`` if None; raises ValueError if no window fits."""
     if win_length is None:
@@ -150,6 +154,7 @@ def map_windowed_frames(
     )
 
 
+@settles
 def stft_power(
     waveform: Waveform,
     *,
@@ -214,6 +219,7 @@ def _smooth_power(magnitude: jax.Array, power: float) -> jax.Array:
     return jnp.where(audible, jnp.where(audible, magnitude, 1.0) ** power, line)
 
 
+@settles
 def istft(
     spectrum: Complex[Array, "... frames bins"],
     *,

@@ -23,6 +23,8 @@ import numpy as np
 import scipy.optimize
 from jaxtyping import Complex, Float
 
+from isincnet_jax.dsp.settling import settles
+
 _SINGULAR = 1e-13
 
 
@@ -86,6 +88,7 @@ def _extreme_eigenvalues(
     return extremes
 
 
+@settles
 def frame_bounds_of_kernels(
     kernels: Float[np.ndarray, "channels taps"],
     *,
@@ -167,6 +170,7 @@ def _power_of_frame_operator(
     return _from_polyphase(result, num_blocks)
 
 
+@settles
 def canonical_dual(
     kernels: Float[np.ndarray, "channels taps"], *, hop_length: int, num_blocks: int = 16
 ) -> Float[np.ndarray, "channels result_taps"]:
@@ -191,6 +195,7 @@ def canonical_dual(
     )
 
 
+@settles
 def canonical_tight(
     kernels: Float[np.ndarray, "channels taps"], *, hop_length: int, num_blocks: int = 16
 ) -> Float[np.ndarray, "channels result_taps"]:

@@ -21,6 +21,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Padding
 
 _LONGEST_STRIDED = 1 << 24
@@ -46,6 +47,7 @@ def samples_beyond(*, hop_length: int, trail: int) -> int:
     return max(hop_length - 1 - trail, 0)
 
 
+@settles
 def frame_grid(
     length: int,
     *,
@@ -87,6 +89,7 @@ def frame_grid(
     return FrameGrid(first, last - first + 1)
 
 
+@settles
 def longest_length(
     num_frames: int,
     *,
@@ -113,6 +116,7 @@ def longest_length(
     return length
 
 
+@settles
 def pad_for_frames(
     waveform: Float[Array, "... time"],
     *,
@@ -165,6 +169,7 @@ def pad_for_frames(
     )
 
 
+@settles
 def correlate_frames(
     padded: Float[Array, "... padded"],
     kernels: Float[Array, "channels taps"],
@@ -273,6 +278,7 @@ def block_steps(taps: int, *, lead: int, hop_length: int) -> range:
     return range(-lead // hop_length, (taps - lead) // hop_length)
 
 
+@settles
 def synthesize_frames(
     spectrogram: Float[Array, "... frames channels"],
     kernels: Float[Array, "channels taps"],

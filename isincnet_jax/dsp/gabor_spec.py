@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import scipy.fft
 
-WINDOWS: dict[str, tuple[float, ...]] = {
-    "hann": (0.5, 0.5),
-    "cosine": (),
-    "blackman": (0.42, 0.5, 0.08),
-    "blackmanharris": (0.35875, 0.48829, 0.14128, 0.01168),
-}
-"""Terms of the cosine series of each window; "cosine" is the root of the Hann window."""
+from isincnet_jax.dsp import settling
+
+WINDOWS: Mapping[str, tuple[float, ...]] = MappingProxyType(
+    {
+        "hann": (0.5, 0.5),
+        "cosine": (),
+        "blackman": (0.42, 0.5, 0.08),
+        "blackmanharris": (0.35875, 0.48829, 0.14128, 0.01168),
+    }
+)
+"""Terms of the cosine series of each window; "cosine" is the root of the Hann window. Read-only:
+designs are kept by the names."""
 
 NORMALIZATIONS = ("amplitude", "energy", "librosa")
 
@@ -57,6 +64,7 @@ class GaborSpec:
 
     def __post_init__(self) -> None:
         """Checks every attribute."""
+        settling.settle_fields(self)
         if self.sample_rate <= 0:
             raise ValueError(f"sample_rate={self.sample_rate} must be positive (Hz)")
         if not 0 < self.fmin < self.sample_rate / 2:

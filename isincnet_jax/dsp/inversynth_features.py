@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from isincnet_jax.dsp import fourier
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Waveform
 
 SAMPLE_RATE = 16_384
@@ -19,6 +20,7 @@ _FLOOR = 1e-10  # of powers: -100 dB, below the rounding of float32 spectra of l
 _MEAN, _SCALE = -7.5, 2.9
 
 
+@settles
 def log_stft(
     waveform: Waveform, *, n_fft: int = N_FFT, hop_length: int = HOP_LENGTH
 ) -> Float[jax.Array, "... frames bins"]:

@@ -25,6 +25,7 @@ import scipy.signal
 from jaxtyping import Float
 
 from isincnet_jax.dsp import shapes
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, ComplexKernels, Component, Normalization
 
 _TINY = 1e-24  # of squares: keeps the gradient of a modulus finite
@@ -32,6 +33,7 @@ _TINY = 1e-24  # of squares: keeps the gradient of a modulus finite
 NORMALIZATIONS: tuple[Normalization, ...] = ("l1", "max_l1", "l2", "gain", "none")
 
 
+@settles
 def make_window(name: str, kernel_size: int, *, causal: bool = False) -> Float[np.ndarray, " taps"]:
     """A symmetric window of ``kernel_size`` taps around tap ``kernel_size // 2``.
 
@@ -123,6 +125,7 @@ def normalize_kernels(
     return kernels / size[:, None]
 
 
+@settles
 def design_kernels(
     center_hz: Float[np.ndarray, " bins"],
     bandwidth_hz: Float[np.ndarray, " bins"],
@@ -231,6 +234,7 @@ def _exact_phase(frequency: Array, offset: Array) -> Array:
     return jnp.pi * turns
 
 
+@settles
 def cosine_series(terms: Float[Array, " terms"], *, taps: int) -> Float[jax.Array, " taps"]:
     """``1 + sum_k a_k cos(2 pi k (n - taps // 2) / (taps - 1))``, k from 1: a smooth factor.
 

@@ -19,6 +19,7 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.dsp import phase as phases
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Waveform
 
 _HIGHEST = lax.Precision.HIGHEST
@@ -27,6 +28,7 @@ Mel = Float[Array, "... frames mels"]
 Filters = Float[np.ndarray, "mels bins"]
 
 
+@settles
 def mel_to_magnitude(
     mel: Mel, filters: Filters, *, num_iterations: int = 200, power: float = 1.0
 ) -> Float[jax.Array, "... frames bins"]:
@@ -113,6 +115,7 @@ def _non_negative_least_squares(
     return lax.fori_loop(0, num_iterations, advance, (start, start, age))[0]
 
 
+@settles
 def mel_admm(
     mel: Mel,
     filters: Filters,

@@ -44,12 +44,14 @@ from jaxtyping import Complex, Float
 from isincnet_jax.dsp import gabor_bands, gabor_tables
 from isincnet_jax.dsp.frames import FrameBounds
 from isincnet_jax.dsp.gabor_spec import GaborSpec, next_smooth
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Waveform
 
 Coefficients: TypeAlias = Any
 """[..., frames, bins] complex; in the ragged layout a tuple of them."""
 
 
+@settles
 def padded_length(length: int, spec: GaborSpec) -> int:
     """Length of a clip with its padding, in samples.
 
@@ -69,6 +71,7 @@ def padded_length(length: int, spec: GaborSpec) -> int:
     return unit * next_smooth(count)
 
 
+@settles
 def frame_bounds(length: int, spec: GaborSpec) -> FrameBounds:
     """Frame bounds of the transform of clips of ``length``, in "energy" scale.
 
@@ -86,6 +89,7 @@ def frame_bounds(length: int, spec: GaborSpec) -> FrameBounds:
     return FrameBounds(float(operator.min()), float(operator.max()))
 
 
+@settles
 def redundancy(length: int, spec: GaborSpec, layout: str = "matrix") -> float:
     """Real numbers among the coefficients (a complex one has two) per sample of the clip."""
     gabor_tables.check_layout(layout)
@@ -97,6 +101,7 @@ def redundancy(length: int, spec: GaborSpec, layout: str = "matrix") -> float:
     return 2 * total / length
 
 
+@settles
 def frame_times(length: int, spec: GaborSpec, layout: str = "matrix") -> Any:
     """Seconds of the frames, float64 [frames]; in the ragged layout a tuple of them."""
     gabor_tables.check_layout(layout)
@@ -138,6 +143,7 @@ def analyse(waveform: Waveform, *, spec: GaborSpec, layout: str = "matrix") -> C
     return analyse_padded(padded, spec=spec, layout=layout)
 
 
+@settles
 def synthesise(
     coefficients: Coefficients, *, spec: GaborSpec, length: int, layout: str = "matrix"
 ) -> Waveform:

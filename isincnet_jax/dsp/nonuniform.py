@@ -26,6 +26,7 @@ import scipy.special
 from jax import lax
 from jaxtyping import Complex, Float
 
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array
 
 FREQUENCY_SCALES = ("none", "linear", "log", "log2")
@@ -36,6 +37,7 @@ _BELL_BINS = 12
 _MOST_GROUPS, _GROUP_BINS = 16, 16
 
 
+@settles
 def fourier_frequencies(
     *,
     n_fft: int,
@@ -92,6 +94,7 @@ def fourier_frequencies(
     return fmin * (fmax / fmin) ** (steps / bins)
 
 
+@settles
 def fourier_kernels(
     frequencies: Float[np.ndarray, " bins"], *, n_fft: int, sample_rate: float
 ) -> Complex[np.ndarray, "bins n_fft"]:

@@ -11,11 +11,13 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Waveform
 
 _MOST_SLICES = 32
 
 
+@settles
 def overlap_frames(
     frames: Float[Array, "... frames n_fft"],
     taper: Float[Array, " n_fft"],
@@ -55,6 +57,7 @@ def overlap_frames(
     return jnp.pad(kept, [(0, 0)] * (kept.ndim - 1) + [(0, length - kept.shape[-1])])
 
 
+@settles
 def overlap_add(
     frames: Float[Array, "... frames taps"], *, hop_length: int
 ) -> Float[Array, "... samples"]:

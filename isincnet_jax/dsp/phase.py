@@ -24,6 +24,7 @@ from jax.tree_util import Partial
 from jaxtyping import Complex, Float
 
 from isincnet_jax.dsp import fourier
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Waveform
 
 Coefficients = Complex[Array, "... frames bins"]
@@ -44,6 +45,7 @@ class Operators(NamedTuple):
     synthesise: Partial
 
 
+@settles
 def stft_operators(
     *,
     n_fft: int,
@@ -130,6 +132,7 @@ def initial_coefficients(
     return lax.complex(magnitude * jnp.cos(angle), magnitude * jnp.sin(angle))
 
 
+@settles
 def griffin_lim(
     magnitude: Magnitude,
     *,
@@ -185,6 +188,7 @@ def griffin_lim(
     return _griffin_lim(jnp.asarray(magnitude), start, operators, **counts)
 
 
+@settles
 def polish(
     waveform: Waveform,
     magnitude: Magnitude,
@@ -242,6 +246,7 @@ def _griffin_lim(
     return each_clip(run, magnitude, start)
 
 
+@settles
 def admm(
     magnitude: Magnitude,
     *,
@@ -302,6 +307,7 @@ def _admm(
     return each_clip(run, magnitude, start)
 
 
+@settles
 def splitting(
     fit: Callable[[Any], Any],
     start: Any,

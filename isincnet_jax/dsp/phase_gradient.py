@@ -23,6 +23,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array
 
 WINDOW_GAMMA = {"hann": 0.25645, "hamming": 0.29794, "blackman": 0.17954}
@@ -53,6 +54,7 @@ def window_gamma(window: str, win_length: int) -> float:
     return WINDOW_GAMMA[window] * win_length**2
 
 
+@settles
 def phase_gradient_heap_integration(
     magnitude: Float[Array, "... frames bins"],
     *,

@@ -36,6 +36,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Complex, Float
 
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array
 
 _FLOOR = 1e-7
@@ -108,6 +109,7 @@ def gaussian_steps(
     return Steps(per_frame, jnp.pad(joined, [*keep, (0, 0), (1, 0)]))
 
 
+@settles
 def propagated_phase(
     magnitude: Float[Array, "... frames bins"],
     *,

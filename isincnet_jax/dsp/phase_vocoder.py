@@ -12,6 +12,7 @@ from jax import lax
 from jaxtyping import Complex
 
 from isincnet_jax.dsp import formats, fourier
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Waveform
 
 _EDGE = 512
@@ -113,6 +114,7 @@ def _frames_at(values: jax.Array, index: np.ndarray) -> jax.Array:
     return jnp.take(values, jnp.asarray(index), axis=-2)
 
 
+@settles
 def time_stretch(
     waveform: Waveform,
     *,
@@ -157,11 +159,13 @@ def time_stretch(
     return fourier.istft(stretched, length=stretched_length(waveform.shape[-1], rate), **geometry)
 
 
+@settles
 def stretched_length(length: int, rate: float) -> int:
     """Samples of a stretched clip, ``round(length / rate)`` and at least 1."""
     return max(1, round(length / rate))
 
 
+@settles
 def pitch_shift(
     waveform: Waveform,
     *,
@@ -224,6 +228,7 @@ def _periods(source: int, ratio: float) -> _Periods:
     return _Periods(int(sources[best]), int(targets[best]))
 
 
+@settles
 def resample(waveform: Waveform, *, ratio: float, length: int) -> Waveform:
     """Resamples by a ratio of any size, by cutting or extending the Fourier transform.
 

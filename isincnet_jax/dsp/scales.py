@@ -15,11 +15,15 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+
+from isincnet_jax.dsp import meanings
+from isincnet_jax.dsp.settling import settles
 
 _SLANEY_KNEE_HZ = 1000.0
 _SLANEY_HZ_PER_MEL = 200.0 / 3.0
@@ -79,16 +83,75 @@ SCALES: dict[str, FrequencyScale] = {
 """The scales by name; plain "mel" stands for "mel_slaney" (see :func:`canonical_scale`)."""
 
 
+_BUILT_IN: Mapping[str, FrequencyScale] = MappingProxyType(dict(SCALES))
+_SAMPLED_HZ = np.concatenate([[0.0], np.geomspace(1.13, 95_773.0, 800)])
+
+
+class ScaleName(meanings.SettledName):
+    """The name of a scale, with the :class:`FrequencyScale` that it stood for."""
+
+    kind = "scale"
+
+    @classmethod
+    def settle(cls, name: str) -> ScaleName:
+        """What a name in :data:`SCALES` stands for now; a settled one is returned as it is.
+
+        Raises:
+            ValueError: for an unknown name.
+        """
+        if isinstance(name, ScaleName):
+            return name
+        name = canonical_scale(name)
+        return cls(name, SCALES[name], _digest(name, SCALES[name]))  # type: ignore[return-value]
+
+    def check(self) -> None:
+        """Raises MeaningError if the scale's functions have changed."""
+        if _digest(self, self.meaning) != self.digest:
+            raise self.changed()
+
+
+def _digest(name: str, scale: FrequencyScale) -> str:
+    if scale is _BUILT_IN.get(name):
+        return ""
+    with np.errstate(all="ignore"):
+        facts = f"needs_positive_hz={bool(scale.needs_positive_hz)}"
+        return meanings.digest_values(facts, _samples(scale))
+
+
+def _samples(scale: FrequencyScale) -> Iterator[np.ndarray]:
+    units = scale.from_hz(_SAMPLED_HZ[1:] if scale.needs_positive_hz else _SAMPLED_HZ)
+    yield units
+    yield scale.to_hz(units)
+    # Bands reach half a step beyond the first and last centre.
+    yield scale.to_hz(np.linspace(2 * units[0] - units[1], units[-1], 400))
+
+
 def canonical_scale(name: str) -> str:
     """Returns the registered name of a scale; "mel" means "mel_slaney", "lin" means "linear".
+
+    A :class:`ScaleName` is returned as it is.
 
     Raises:
         ValueError: if the scale is unknown.
     """
+    if isinstance(name, ScaleName):
+        return name
     name = {"mel": "mel_slaney", "lin": "linear"}.get(name, name)
     if name not in SCALES:
         raise ValueError(f"scale={name!r} is unknown; use one of {', '.join(SCALES)}")
     return name
+
+
+def functions_of(scale: str) -> FrequencyScale:
+    """The functions of a scale: of a :class:`ScaleName` its own, else what is registered now.
+
+    Raises:
+        ValueError: for an unknown scale, and for a :class:`ScaleName` whose functions have changed.
+    """
+    if isinstance(scale, ScaleName):
+        scale.check()
+        return scale.meaning
+    return SCALES[canonical_scale(scale)]
 
 
 def hz_to_scale(frequency_hz: float | np.ndarray, *, scale: str) -> np.ndarray:
@@ -108,14 +171,15 @@ def hz_to_scale(frequency_hz: float | np.ndarray, *, scale: str) -> np.ndarray:
         >>> round(float(hz_to_scale(1000.0, scale="mel_slaney")), 9)
         15.0
     """
-    return np.asarray(SCALES[canonical_scale(scale)].from_hz(np.asarray(frequency_hz, float)))
+    return np.asarray(functions_of(scale).from_hz(np.asarray(frequency_hz, float)))
 
 
 def scale_to_hz(value: float | np.ndarray, *, scale: str) -> np.ndarray:
     """Converts the unit of ``scale`` back to Hz: the inverse of :func:`hz_to_scale`."""
-    return np.asarray(SCALES[canonical_scale(scale)].to_hz(np.asarray(value, float)))
+    return np.asarray(functions_of(scale).to_hz(np.asarray(value, float)))
 
 
+@settles
 def centers_and_bandwidths(
     num_bins: int, *, scale: str, min_hz: float, max_hz: float
 ) -> tuple[Float[np.ndarray, " bins"], Float[np.ndarray, " bins"]]:
@@ -140,7 +204,7 @@ def centers_and_bandwidths(
         raise ValueError(f"num_bins={num_bins}: a bank needs at least 2 bins; use num_bins >= 2")
     if not min_hz < max_hz:
         raise ValueError(f"min_hz={min_hz} must lie below max_hz={max_hz}")
-    functions = SCALES[canonical_scale(scale)]
+    functions = functions_of(scale)
     if functions.needs_positive_hz and min_hz <= 0:
         raise ValueError(f"min_hz={min_hz}: a {scale} scale has no 0 Hz; use min_hz > 0, say 32.7")
     if min_hz < 0:
@@ -168,7 +232,7 @@ def reference_0_1_0_centers(
     Returns:
         ``center_hz`` and ``bandwidth_hz``, float64 [bins].
     """
-    functions = SCALES[canonical_scale(scale)]
+    functions = functions_of(scale)
     first, last = functions.from_hz(np.asarray([0.0, max_hz], float))
     points = functions.to_hz(np.linspace(first, last, num_bins + 1))
     return points[1:], np.diff(points)

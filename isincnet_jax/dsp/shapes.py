@@ -8,8 +8,9 @@ scale. A shape may have parameters of its own, which are learned along with cent
 
 Adding a shape is one function of (time in seconds, bandwidth in Hz) and one entry in
 :data:`SHAPES`; it must use the array functions of ``xp`` only, so that the same code
-designs in float64 NumPy and learns in JAX. Banks are designed once per process and name: a function
-that was changed needs a new name.
+designs in float64 NumPy and learns in JAX. The entry may be replaced: specs and layers keep the
+shape that their name stood for when they were built, and caches and files tell shapes apart by
+their values (:class:`ShapeName`).
 
 References:
     M. Pariente et al., "Filterbank design for end-to-end speech separation", ICASSP 2020,
@@ -24,13 +25,13 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import ModuleType
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from isincnet_jax.dsp import polyline
+from isincnet_jax.dsp import meanings, polyline
 from isincnet_jax.dsp.spherical import sinc
 
 Envelope = Callable[..., Any]
@@ -130,15 +131,75 @@ SHAPES: dict[str, Shape] = {
 """Shapes by name. "gabor" is LEAF's name of "gauss"; "gammatone2" has the order 2 of MPGTF."""
 
 
+_BUILT_IN: Mapping[str, Shape] = MappingProxyType(dict(SHAPES))
+
+# Where shapes are sampled: a shape is a function of time times bandwidth, whatever their units, so
+# both span what banks have in seconds and hertz and in samples and fractions of the Nyquist
+# frequency. Odd numbers, lest exact ties be rounded here and there differently.
+_TIMES_S = np.geomspace(1.13e-5, 317.0, 160)
+_SAMPLED_S = np.concatenate([-_TIMES_S[::-1], [0.0], _TIMES_S])[None, :]
+_SAMPLED_HZ = np.array([0.00917, 0.103, 1.0, 13.7, 119.0, 1511.0])[:, None]
+
+
+class ShapeName(meanings.SettledName):
+    """The name of a shape, with the :class:`Shape` that it stood for."""
+
+    kind = "shape"
+
+    @classmethod
+    def settle(cls, name: str) -> ShapeName:
+        """What a name in :data:`SHAPES` stands for now; a settled one is returned as it is.
+
+        Raises:
+            ValueError: for an unknown name.
+        """
+        if isinstance(name, ShapeName):
+            return name
+        found = _look_up(name)
+        return cls(name, found, _digest(name, found))  # type: ignore[return-value]
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether it is a shape of this package, not a user's of that name."""
+        return not self.digest
+
+    def check(self) -> None:
+        """Raises MeaningError if the shape's function has changed."""
+        if _digest(self, self.meaning) != self.digest:
+            raise self.changed()
+
+
+def _look_up(name: str) -> Shape:
+    if name not in SHAPES:
+        raise ValueError(f"shape={name!r} is unknown; use one of {', '.join(SHAPES)}")
+    return SHAPES[name]
+
+
+def _digest(name: str, shape: Shape) -> str:
+    if shape is _BUILT_IN.get(name):
+        return ""
+    with np.errstate(all="ignore"):
+        flags = f"symmetric={bool(shape.symmetric)}, even={bool(shape.even)}"
+        return meanings.digest_values(flags, _samples(shape))
+
+
+def _samples(shape: Shape) -> Iterator[Any]:
+    initial = shape.parameters(len(_SAMPLED_HZ))
+    for name in sorted(initial):
+        yield np.frombuffer(name.encode(), np.uint8)
+        yield initial[name]
+    columns = {name: np.asarray(value)[:, None] for name, value in initial.items()}
+    values = shape.envelope(_SAMPLED_S, _SAMPLED_HZ, np, **columns)
+    yield from values if isinstance(values, tuple) else (values,)
+
+
 def check_shape(shape: str) -> Shape:
-    """The shape of a name.
+    """The shape of a name: of a :class:`ShapeName` its own, of a text what is registered now.
 
     Raises:
         ValueError: for an unknown name.
     """
-    if shape not in SHAPES:
-        raise ValueError(f"shape={shape!r} is unknown; use one of {', '.join(SHAPES)}")
-    return SHAPES[shape]
+    return shape.meaning if isinstance(shape, ShapeName) else _look_up(shape)
 
 
 def initial_parameters(shape: str, bins: int) -> dict[str, np.ndarray]:
@@ -170,9 +231,11 @@ def envelope(
         imaginary part is None for symmetric shapes.
 
     Raises:
-        ValueError: for an unknown shape.
+        ValueError: for an unknown shape, and for a :class:`ShapeName` whose function has changed.
     """
     found = check_shape(shape)
+    if isinstance(shape, ShapeName):
+        shape.check()
     if parameters is None:
         bins = np.shape(bandwidth_hz)[0] if np.ndim(bandwidth_hz) else 1
         parameters = found.parameters(bins)

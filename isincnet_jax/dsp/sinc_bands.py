@@ -28,6 +28,7 @@ import numpy as np
 from jaxtyping import Float
 
 from isincnet_jax.dsp import kernels, scales, shapes, spherical
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.dsp.symmetric_correlation import Symmetry
 from isincnet_jax.typing import Array, Component
 
@@ -55,6 +56,7 @@ class BandLimits(NamedTuple):
     min_band_hz: float = 50.0
 
 
+@settles
 def initial_parameters(
     num_filters: int, *, scale: str, low_hz: float, high_hz: float
 ) -> tuple[Float[np.ndarray, " filters"], Float[np.ndarray, " filters"]]:
@@ -78,7 +80,7 @@ def initial_parameters(
         [30.0, 52.8571, 22.8571]
     """
     name = scales.canonical_scale(scale)
-    if not 0 <= low_hz < high_hz or (scales.SCALES[name].needs_positive_hz and low_hz == 0):
+    if not 0 <= low_hz < high_hz or (scales.functions_of(name).needs_positive_hz and low_hz == 0):
         raise ValueError(
             f"low_hz={low_hz} and high_hz={high_hz}: 0 <= low_hz < high_hz must hold (Hz), and "
             "0 Hz lies outside a logarithmic scale"
@@ -201,6 +203,7 @@ def reference_window(kernel_size: int) -> Float[np.ndarray, " taps"]:
     return np.concatenate([left, [1.0], left[::-1]])
 
 
+@settles
 def band_window(name: str, kernel_size: int) -> Float[np.ndarray, " taps"]:
     """:func:`reference_window` for "reference", else a symmetric window of SciPy, float64 [K].
 
@@ -256,7 +259,8 @@ def kernels_from_bands(
             f"{', '.join(BAND_NORMALIZATIONS)}"
         )
     low, high = jnp.asarray(low_hz), jnp.asarray(high_hz)
-    if normalization == "reference" and shape == "sinc" and len(window) % 2:
+    built_in = shapes.ShapeName.settle(shape).is_built_in
+    if normalization == "reference" and built_in and shape == "sinc" and len(window) % 2:
         return _difference_kernels(
             low, high, jnp.asarray(window), sample_rate=sample_rate, component=component
         )

@@ -40,9 +40,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import gabor_bands, gabor_tables, nonstationary_gabor
+from isincnet_jax.dsp import gabor_bands, gabor_tables, nonstationary_gabor, settling
 from isincnet_jax.dsp.frames import FrameBounds
 from isincnet_jax.dsp.gabor_spec import GaborSpec, next_smooth
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Waveform
 
 _SAMPLES_AT_ONCE = 2**20
@@ -71,6 +72,7 @@ class SliceSpec:
 
     def __post_init__(self) -> None:
         """Checks every attribute."""
+        settling.settle_fields(self)
         gabor_tables.check_layout(self.layout)
         length, unit = self.samples, 2 * gabor_tables.hop_unit(self.bands)
         if length % unit or length < 1:
@@ -125,6 +127,7 @@ def slice_windows(
     return window, window / (window**2 + np.roll(window, half) ** 2)
 
 
+@settles
 def count_slices(length: int, spec: SliceSpec) -> int:
     """Slices of a signal: those that touch it, and a last one that may just not.
 
@@ -168,6 +171,7 @@ def _hops(spec: SliceSpec, *, grouped: bool) -> list[int]:
     return [spec.bands.hop] * (len(groups) if grouped else 1)
 
 
+@settles
 def slice_times(length: int, spec: SliceSpec) -> Any:
     """Seconds of sliced frames, float64 [slices, frames]; in the ragged layout a tuple."""
     start = (np.arange(count_slices(length, spec)) - 1) * (spec.samples // 2)
@@ -178,6 +182,7 @@ def slice_times(length: int, spec: SliceSpec) -> Any:
     return tuple(times) if spec.layout == "ragged" else times[0]
 
 
+@settles
 def frame_times(length: int, spec: SliceSpec) -> Any:
     """Seconds of the spectrogram's frames, float64 [frames]; in the ragged layout a tuple."""
     times = [
@@ -278,6 +283,7 @@ def analyse_slices(waveform: Waveform, *, spec: SliceSpec) -> Any:
     return jax.tree.map(lambda array: array.reshape((*batch, count, *array.shape[1:])), found)
 
 
+@settles
 def synthesise_slices(coefficients: Any, *, spec: SliceSpec, length: int) -> Waveform:
     """The signal of sliced coefficients: the exact inverse of :func:`analyse_slices`.
 

@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Float
 
 from isincnet_jax.dsp.decoders import SynthesisKernels
+from isincnet_jax.dsp.settling import settles
 
 Method: TypeAlias = Literal["folded", "mirrored", "fft"]
 """How the DFT of a frame is computed. "folded": its even and its odd part times a cosine and a sine
@@ -92,6 +93,7 @@ def _window_at(window: np.ndarray, center: int, offset: np.ndarray) -> np.ndarra
     return np.where(inside, window[np.clip(offset + center, 0, len(window) - 1)], 0.0)
 
 
+@settles
 def dual_window(
     window: Float[np.ndarray, " taps"],
     *,
@@ -138,6 +140,7 @@ def dual_window(
     return dual, worst
 
 
+@settles
 def synthesis_kernels(
     dual: Float[np.ndarray, " dual_taps"], *, num_bins: int, lead: int, hop_length: int
 ) -> SynthesisKernels:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from isincnet_jax.dsp import fourier
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Waveform
 
 Compression: TypeAlias = Literal["none", "log"]
@@ -71,6 +72,7 @@ def denormalize_magnitude(
     return jnp.power(10.0, jnp.asarray(levels) / 20.0)
 
 
+@settles
 def spectrogram_features(
     waveform: Waveform,
     *,
@@ -130,6 +132,7 @@ def compress(
     return jnp.log(jnp.maximum(features, floor))
 
 
+@settles
 def check_spectrogram(
     spectrogram: Any, *, num_bins: int, scale: SpectrogramScale = "linear"
 ) -> None:

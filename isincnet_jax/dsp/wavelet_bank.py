@@ -28,7 +28,7 @@ import numpy as np
 import scipy.signal
 from jaxtyping import Complex, Float
 
-from isincnet_jax.dsp import multirate
+from isincnet_jax.dsp import multirate, settling
 
 NormalizationType: TypeAlias = Literal["librosa", "convolutional", "wrap"]
 QConvention: TypeAlias = Literal["librosa", "nnaudio"]
@@ -122,6 +122,7 @@ class WaveletBank:
 
     def __post_init__(self) -> None:
         """Checks every number."""
+        settling.settle_fields(self)
         count_bins(
             sample_rate=self.sample_rate,
             fmin=self.fmin,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +12,7 @@ from jaxtyping import Float
 
 from isincnet_jax.dsp import framing, kernels, shapes, uniform_analysis
 from isincnet_jax.layers import design
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.typing import Spectrogram, Waveform
 
@@ -25,7 +25,7 @@ Learnable: TypeAlias = bool | Literal["free"]
 
 def check_learnable(learnable: Any, *, spec: FilterbankSpec, window_terms: int = 0) -> None:
     """Raises ValueError for what cannot be learned of a bank, see :class:`Analysis`."""
-    if learnable not in (False, True, "free"):
+    if not isinstance(learnable, bool) and learnable != "free":
         raise ValueError(
             f"learnable={learnable!r} is unknown; use False, True (centres and bandwidths) or "
             "'free' (every tap)"
@@ -106,7 +106,7 @@ def apply_analysis(
     return framing.correlate_frames(padded, filters, hop_length=hop, precision=precision)
 
 
-class Analysis(nn.Module):
+class Analysis(SettledModule):
     """A filterbank as a Linen module.
 
     Fixed filters are designed in float64, cast once and kept in the collection "filterbank".

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 from jax import lax
@@ -12,10 +11,11 @@ from jaxtyping import Float
 
 from isincnet_jax.dsp import centering, cfp, cfp_bands
 from isincnet_jax.layers import checks
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array, Waveform
 
 
-class CFP(nn.Module):
+class CFP(SettledModule):
     """Combined frequency and periodicity (CFP), a pitch salience over logarithmic frequency.
 
     The product of a spectrum and a generalised cepstrum on one axis: of a harmonic tone, the

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from isincnet_jax.dsp import companding
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array
 
 
@@ -18,7 +19,7 @@ def _check_floating(values: Array) -> None:
         raise TypeError(f"values.dtype={values.dtype} must be floating")
 
 
-class LogCompression(nn.Module):
+class LogCompression(SettledModule):
     """``log(x + eps)``, or with learned scales and offsets ``log(x + eps)`` per band.
 
     Trained, it is ``log(1 + exp(a) x / eps) + log(eps) + d``: a scales the energies of a band
@@ -69,7 +70,7 @@ class LogCompression(nn.Module):
         return jnp.log1p(scaled) + (offset.astype(values.dtype) + floor)
 
 
-class MuLawCompression(nn.Module):
+class MuLawCompression(SettledModule):
     """``sign(x) log(1 + mu |x|) / log(1 + mu)`` of signed coefficients (ITU-T G.711).
 
     Odd, 0 to 0 and 1 to 1. Trained, every channel has a mu of its own, the exponential of the

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,12 +15,13 @@ from isincnet_jax.dsp import centering, constant_q, wavelet_bank
 from isincnet_jax.dsp.formats import check_output_format, format_parts
 from isincnet_jax.dsp.multirate import KernelGroup
 from isincnet_jax.layers.checks import check_floating_waveform
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Waveform
 
 Parts = tuple[jax.Array, jax.Array]
 
 
-class ConstantQLayer(nn.Module):
+class ConstantQLayer(SettledModule):
     """What all constant-Q layers share: arguments, checks, frequencies, frames and formats.
 
     A fixed layer has no variables: ``layer.apply({}, waveform)``. Coefficients are in the

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal, get_args
 
-import numpy as np
+from isincnet_jax.dsp import settling
 
 DecoderKind = Literal["auto", "least_squares", "dual", "wiener", "free"]
 
@@ -44,24 +44,15 @@ class DecoderSpec:
     lead: int | None = None
 
     def __post_init__(self) -> None:
+        settling.settle_fields(self)
         if self.kind not in get_args(DecoderKind):
             options = ", ".join(get_args(DecoderKind))
             raise ValueError(f"decoder kind={self.kind!r} is unknown; use {options}")
-        for name in ("num_frames", "first_frame", "lead"):
-            self._settle_integer(name)
         if self.num_frames is not None and self.num_frames < 1:
             raise ValueError(f"num_frames={self.num_frames} must be at least 1")
         if self.kind == "free" and (self.num_frames is None or self.first_frame is None):
             raise ValueError("decoder kind='free' needs num_frames and first_frame")
         self._check_position()
-
-    def _settle_integer(self, name: str) -> None:
-        value = getattr(self, name)
-        if value is None:
-            return
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-            raise TypeError(f"{name}={value!r} must be an integer")
-        object.__setattr__(self, name, int(value))  # a NumPy integer could not be stored as JSON
 
     def _check_position(self) -> None:
         given = [f"{n}={v}" for n in ("first_frame", "lead") if (v := getattr(self, n)) is not None]

@@ -13,6 +13,7 @@ import numpy as np
 
 from isincnet_jax.dsp import frames as frame_theory
 from isincnet_jax.dsp import framing, kernels
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers.spec import FilterbankSpec
 
 INVERTIBLE_CONDITION = 1e6
@@ -111,11 +112,13 @@ def samples_beyond(spec: FilterbankSpec) -> int:
     return framing.samples_beyond(hop_length=spec.hop_length, trail=reflected_trail(spec))
 
 
+@settles
 def frame_grid(spec: FilterbankSpec, length: int) -> framing.FrameGrid:
     """The frames of a clip of ``length`` samples."""
     return framing.frame_grid(length, **_framing(spec))
 
 
+@settles
 def longest_length(spec: FilterbankSpec, num_frames: int) -> int:
     """The largest length in samples of a clip that has ``num_frames`` frames."""
     return framing.longest_length(num_frames, **_framing(spec))

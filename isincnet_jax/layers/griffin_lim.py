@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
 from isincnet_jax.dsp import centering, fourier, phase
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers import checks
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array, Waveform
 
 
-class GriffinLim(nn.Module):
+class GriffinLim(SettledModule):
     """Griffin-Lim phase retrieval with momentum, ``librosa.griffinlim`` and its fast form.
 
     Without a PRNG key the start has phase 0, with one a random phase: nothing depends on hidden
@@ -75,6 +76,7 @@ class GriffinLim(nn.Module):
             return self.hop_length
         return max(1, fourier.checked_win_length(self.win_length, self.n_fft) // 4)
 
+    @settles
     def __call__(
         self,
         magnitude: Float[Array, "... frames bins"],

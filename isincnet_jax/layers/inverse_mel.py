@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,12 +12,13 @@ from jaxtyping import Float
 
 from isincnet_jax.dsp import auditory, mel_inversion
 from isincnet_jax.layers import checks
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array
 
 _FORMATS = ("magnitude", "power")
 
 
-class NonNegativeInverse(nn.Module):
+class NonNegativeInverse(SettledModule):
     """Non-negative spectra whose weighted sums are those given; the base of the layers.
 
     ``argmin_x |D (W x - y)|^2`` over ``x >= 0``, x being ``|X|^power``, frame by frame: accelerated

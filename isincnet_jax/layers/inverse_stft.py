@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,11 +9,13 @@ from jax import lax
 from jaxtyping import Complex, Float
 
 from isincnet_jax.dsp import fourier, overlap
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers import checks, stft
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array, Waveform
 
 
-class InverseSTFT(nn.Module):
+class InverseSTFT(SettledModule):
     """The least-squares inverse of a complex :class:`.STFT` with the scale "none".
 
     Windowed overlap-add of inverse transforms over the sum of the squared windows, exact where
@@ -89,6 +90,7 @@ class InverseSTFT(nn.Module):
         turned = np.fft.irfft(1j * np.eye(self.n_fft // 2 + 1), n=self.n_fft, axis=-1)
         return np.concatenate([unit, turned]).astype(np.float32)
 
+    @settles
     def __call__(
         self, spectrum: Complex[Array, "... frames bins"], *, length: int | None = None
     ) -> Waveform:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 from jaxtyping import Float
@@ -12,12 +11,14 @@ from jaxtyping import Float
 from isincnet_jax.dsp import formats, gabor_bands, gabor_tables, nonstationary_gabor, sliced_gabor
 from isincnet_jax.dsp.frames import FrameBounds
 from isincnet_jax.dsp.gabor_spec import GaborSpec
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.dsp.sliced_gabor import SliceSpec
 from isincnet_jax.layers import checks
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Waveform
 
 
-class _GaborModule(nn.Module):
+class _GaborModule(SettledModule):
     """Attributes and properties that the whole-clip and the sliced transform share."""
 
     sample_rate: float = 22_050
@@ -138,6 +139,7 @@ class InvertibleCQT(_GaborModule):
         """The spectrogram of a clip: ``encode``, in ``output_format``."""
         return self._formatted(self.encode(waveform))
 
+    @settles
     def decode(self, coefficients: Any, *, length: int) -> Waveform:
         """The clip of complex coefficients; other formats have lost what it needs.
 
@@ -243,6 +245,7 @@ class SlicedCQT(_GaborModule):
             sliced_gabor.overlap_add_slices(sliced, spec=self.slice_spec, length=length)
         )
 
+    @settles
     def decode(self, coefficients: Any, *, length: int) -> Waveform:
         """The signal of sliced complex coefficients, those of ``encode``.
 

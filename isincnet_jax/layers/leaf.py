@@ -12,11 +12,12 @@ from jaxtyping import Float
 from isincnet_jax.dsp import centering, sinc_bands
 from isincnet_jax.layers.pcen import PCEN
 from isincnet_jax.layers.pooling import GaussianPooling, squared_modulus
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.layers.sinc_conv import SincConv
 from isincnet_jax.typing import Waveform
 
 
-class LeafFrontend(nn.Module):
+class LeafFrontend(SettledModule):
     """The learnable audio frontend LEAF: an assembly of four layers.
 
     ``filterbank``, a complex :class:`.SincConv` of Gabor filters at every sample with response 1

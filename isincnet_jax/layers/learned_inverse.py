@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from isincnet_jax.dsp import frames
-from isincnet_jax.layers import decoding, design
+from isincnet_jax.layers import decoding, design, filter_ranges
 from isincnet_jax.layers.analysis import COLLECTION
 from isincnet_jax.layers.decoder_spec import DecoderSpec
 from isincnet_jax.layers.decoding import NotInvertibleWarning, SolvedDecoder
@@ -46,15 +46,14 @@ def solve_decoder(
     if not np.all(np.isfinite(kernels)) or not np.any(kernels):
         raise ValueError(
             "the filters in use are 0 throughout or have taps that are not finite: the training "
-            "diverged; use an earlier checkpoint and a smaller learning rate"
+            f"diverged; use an earlier checkpoint, and {_advice(model)}"
         )
     if wanted.kind != "wiener":
         condition = frames.frame_bounds_of_kernels(kernels, hop_length=spec.hop_length).condition
         if not condition <= design.INVERTIBLE_CONDITION:
             message = (
                 f"the filters in use cannot be inverted (condition number {condition:.3g}, limit "
-                f"{design.INVERTIBLE_CONDITION:.0g}); learn them with a penalty on the condition "
-                "number (training.penalties), or use more bins or a shorter hop"
+                f"{design.INVERTIBLE_CONDITION:.0g}); {_advice(model)}"
             )
             if wanted.kind != "auto":
                 raise ValueError(f"{message}; or ask for the best linear decoder, kind='wiener'")
@@ -127,11 +126,27 @@ def with_exact_decoder(
     )
     kernels = jnp.asarray(solved.values, model.dtype)
     changed = {name: dict(tree) for name, tree in variables.items()}
+    # A bank that was initialised through ``encode`` alone has no decoder yet.
     if model.learnable_decoder:
-        changed["params"]["synthesis"] = {"kernels": kernels}
+        changed.setdefault("params", {})["synthesis"] = {"kernels": kernels}
     else:
-        changed[COLLECTION]["synthesis"] = {"synthesis": kernels}
+        changed.setdefault(COLLECTION, {})["synthesis"] = {"synthesis": kernels}
     return model.clone(decoder=free), changed
+
+
+def _advice(model: SincNet) -> str:
+    """What keeps learned filters invertible."""
+    others = (
+        "learn them with a penalty on the condition number (training.penalties), or use more bins "
+        "or a shorter hop"
+    )
+    if model.learnable_filters is not True:
+        return others
+    return (
+        f"a learning rate of the filters of at most {filter_ranges.largest_rate(model):.1g} moves "
+        "them by a hundredth of their distance per step of Adam; or keep them in their ranges "
+        f"(filter_ranges.project_parameters after every step); or {others}"
+    )
 
 
 def _kernels(model: SincNet, variables: Any) -> jax.Array:

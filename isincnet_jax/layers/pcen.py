@@ -11,13 +11,14 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from isincnet_jax.dsp import pcen
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array
 
 # Trained logarithms count up to here, far beyond what any of them means and within float32.
 _LARGEST_LOGARITHM = 15.0
 
 
-class PCEN(nn.Module):
+class PCEN(SettledModule):
     """Per-channel energy normalisation of a spectrogram: ``librosa.pcen``, trainable if asked.
 
     ``(e / (eps + m)^gain + bias)^power - bias^power`` with m the energies e smoothed along the

@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from isincnet_jax.dsp import centering
 from isincnet_jax.layers import checks
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array
 
 
@@ -66,7 +67,7 @@ def gaussian_kernels(
     return taps if normalization == "peak" else taps / jnp.sum(taps, axis=1, keepdims=True)
 
 
-class GaussianPooling(nn.Module):
+class GaussianPooling(SettledModule):
     """A Gaussian low pass per channel with a learned width, of which every hop-th frame is kept.
 
     The parameter ``width`` [channels] is the standard deviation as a fraction of half the kernel,

@@ -9,7 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from isincnet_jax.dsp import companding, covariance
+from isincnet_jax.dsp import companding, covariance, settling
+from isincnet_jax.dsp.equality import equal_by_value
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers import design
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.typing import Codes, Spectrogram
@@ -41,6 +43,13 @@ class Quantizer:
     q_bits: int = flax.struct.field(pytree_node=False, default=8)
     mu: float = flax.struct.field(pytree_node=False, default=30.0)
     code: Code = flax.struct.field(pytree_node=False, default="symmetric")
+
+    __eq__ = equal_by_value
+    __hash__ = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "q_bits", settling.settled_integer("q_bits", self.q_bits))
+        object.__setattr__(self, "mu", settling.settled_number("mu", self.mu))
 
     def encode(self, spectrogram: Spectrogram) -> Codes:
         """Codes of coefficients, int32 in ``[0, 2^q_bits)``, in the shape of the input."""
@@ -107,6 +116,7 @@ def scales_from_spec(spec: FilterbankSpec, *, level_db: float = -23.0) -> np.nda
     return np.maximum(np.minimum(_HEADROOM * deviation, largest), floor).astype(np.float32)
 
 
+@settles
 def make_quantizer(
     spec: FilterbankSpec,
     *,
@@ -128,7 +138,7 @@ def make_quantizer(
     Raises:
         ValueError: for an impossible number of bits, code, scale or mu.
     """
-    companding.check_q_bits(q_bits)
+    q_bits = companding.check_q_bits(q_bits)
     if code not in ("symmetric", "reference"):
         raise ValueError(f"code={code!r} is unknown; use 'symmetric' or 'reference'")
     if not mu > 0:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array
 
 _GAIN_AT_START = 0.1
@@ -40,7 +41,7 @@ def depthwise_over_frames(
     return total
 
 
-class FrameNorm(nn.Module):
+class FrameNorm(SettledModule):
     """Layer norm of each frame's features; statistics in float32, whatever the features are.
 
     Attributes:
@@ -63,7 +64,7 @@ class FrameNorm(nn.Module):
         return (normed * gain.astype(wide.dtype) + bias.astype(wide.dtype)).astype(self.dtype)
 
 
-class ConvNeXtBlock(nn.Module):
+class ConvNeXtBlock(SettledModule):
     """Depthwise convolution over frames, layer norm, and a pointwise bottleneck, as a residual.
 
     Attributes:
@@ -101,7 +102,7 @@ class ConvNeXtBlock(nn.Module):
         return features + gain.astype(self.dtype) * jnp.asarray(update)
 
 
-class Refiner(nn.Module):
+class Refiner(SettledModule):
     """Features of frames to corrections: 0 everywhere until it has learned something.
 
     A dense layer, ConvNeXt blocks over frames, a layer norm, and a dense layer of zeros.

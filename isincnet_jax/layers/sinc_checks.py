@@ -11,6 +11,21 @@ FREE = "free"
 """The family of filters whose every tap is learned; no shape, so not in ``shapes.SHAPES``."""
 
 
+def settle_shape(shape: str) -> str:
+    """A shape's name with what it stands for now, or "free".
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if shape == FREE:
+        return FREE
+    if shape not in shapes.SHAPES and not isinstance(shape, shapes.ShapeName):
+        raise ValueError(
+            f"shape={shape!r} is unknown; use one of {', '.join(shapes.SHAPES)}, {FREE}"
+        )
+    return shapes.ShapeName.settle(shape)
+
+
 def highest_edge(layer: Any) -> float:
     """Upper edge of the last band at the start, the added minima not counted, Hz."""
     if layer.high_hz is not None:
@@ -41,7 +56,7 @@ def check_layer(layer: Any) -> None:
             f"min_low_hz={layer.min_low_hz} and min_band_hz={layer.min_band_hz} must be 0 or more"
         )
     checks.check_band(fmin=layer.low_hz, fmax=highest_edge(layer), sample_rate=layer.sample_rate)
-    if layer.low_hz == 0 and scales.SCALES[scales.canonical_scale(layer.initial_scale)][2]:
+    if layer.low_hz == 0 and scales.functions_of(layer.initial_scale).needs_positive_hz:
         raise ValueError(f"low_hz=0 lies outside initial_scale={layer.initial_scale!r}; use 30")
     sinc_bands.band_window(layer.window, layer.kernel_size)
 
@@ -58,15 +73,8 @@ def _check_names(layer: Any) -> None:
             raise ValueError(
                 f"{name}={getattr(layer, name)!r} is unknown; use one of {', '.join(allowed)}"
             )
-    if layer.shape == FREE:
-        shapes.check_shape(layer.initial_shape or "sinc")
-        return
-    if layer.initial_shape is not None:
+    if layer.initial_shape is not None and layer.shape != FREE:
         raise ValueError(
             f"initial_shape={layer.initial_shape!r} has no effect with shape={layer.shape!r}; "
             "use shape='free'"
-        )
-    if layer.shape not in shapes.SHAPES:
-        raise ValueError(
-            f"shape={layer.shape!r} is unknown; use one of {', '.join(shapes.SHAPES)}, {FREE}"
         )

@@ -16,15 +16,17 @@ from isincnet_jax.dsp import (
     centering,
     measured_bands,
     mixed_correlation,
+    scales,
     shapes,
     sinc_bands,
     symmetric_correlation,
 )
 from isincnet_jax.layers import checks, sinc_checks
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array, Component, Waveform
 
 
-class SincConv(nn.Module):
+class SincConv(SettledModule):
     """Band-pass filters whose edges are learned, as a strided convolution.
 
     With the defaults it is SincNet's ``SincConv_fast``: the same initial filters, and the same
@@ -114,6 +116,10 @@ class SincConv(nn.Module):
 
     def __post_init__(self) -> None:
         """Checks the arguments."""
+        self.initial_scale = scales.ScaleName.settle(self.initial_scale)
+        if self.initial_shape is not None:
+            self.initial_shape = shapes.ShapeName.settle(self.initial_shape)
+        self.shape = sinc_checks.settle_shape(self.shape)
         sinc_checks.check_layer(self)
         super().__post_init__()
 

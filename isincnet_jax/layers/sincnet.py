@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Float
 
+from isincnet_jax.dsp import scales
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers.analysis import COLLECTION, Analysis, Learnable, check_learnable
 from isincnet_jax.layers.decoder_spec import DecoderSpec
 from isincnet_jax.layers.projection import design_projection, resolve_scale
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.layers.synthesis import Synthesis
 from isincnet_jax.typing import Spectrogram, Waveform
@@ -33,7 +35,7 @@ def check_refinements(refinements: Any) -> int:
     return int(refinements)
 
 
-class SincNet(nn.Module):
+class SincNet(SettledModule):
     """Waveform to sinc spectrogram and back, exact from the first call.
 
     Filters that are learned leave the decoder behind; :func:`.learned_inverse.with_exact_decoder`
@@ -76,6 +78,11 @@ class SincNet(nn.Module):
 
     def __post_init__(self) -> None:
         """Checks what is to be learned."""
+        # Names whose meaning can change; "mel" means what the spec's dialect says.
+        self.projections = tuple(
+            scales.ScaleName.settle(name) if name in scales.SCALES else name
+            for name in self.projections
+        )
         check_learnable(self.learnable_filters, spec=self.spec, window_terms=self.window_terms)
         super().__post_init__()
 
@@ -134,6 +141,7 @@ class SincNet(nn.Module):
         """
         return self._project(self.analysis(waveform), scale, "forward")
 
+    @settles
     def decode(
         self,
         spectrogram: Spectrogram,

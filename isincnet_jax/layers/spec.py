@@ -10,15 +10,23 @@ from typing import Any, get_args
 import numpy as np
 from jaxtyping import Float
 
-from isincnet_jax.dsp import kernels, scales, shapes
+from isincnet_jax.dsp import kernels, scales, settling, shapes
 from isincnet_jax.typing import ComplexKernels, Component, Dialect, Normalization, Padding
 
 _LOWEST_LOG_HZ = 32.703  # C1, where a log scale starts unless told otherwise.
+_LINEAR = scales.ScaleName.settle("linear")
+_NAMES: dict[str, Any] = {"scale": scales.ScaleName, "shape": shapes.ShapeName}
 
 
 def _require(condition: object, message: str) -> None:
     if not condition:
         raise ValueError(message)
+
+
+def _default_band(sample_rate: int, scale: str, dialect: str) -> tuple[float, float]:
+    """What ``min_hz=None`` and ``max_hz=None`` stand for, Hz."""
+    highest = sample_rate / 2 if dialect == "native" else float(sample_rate // 2)
+    return _LOWEST_LOG_HZ if scale == "log" else 0.0, highest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +42,9 @@ class FilterbankSpec:
         component: "complex" (cosine and sine channels) or "real" (cosine channels only).
         causal: filters end at their frame's position: no look-ahead.
         shape: spectral shape of a band, a name in :data:`.shapes.SHAPES`: "sinc" (rectangle),
-            "none" (window only), "gauss", "pfnet", ...
+            "none" (window only), "gauss", "pfnet", ... A spec keeps the shape (and the scale) that
+            the name stands for at construction; specs of one name whose functions differ are
+            unequal.
         window: a window of :func:`scipy.signal.get_window`, symmetric.
         normalization: "l1", "max_l1", "l2", "gain" or "none", see
             :func:`isincnet_jax.dsp.kernels.normalize_kernels`.
@@ -78,22 +88,25 @@ class FilterbankSpec:
 
         def check_size(name: str) -> None:
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-                raise TypeError(f"{name}={value!r} must be an integer")
             _require(value >= 1, f"{name}={value} must be at least 1")
-            settle(name, int(value))
 
+        settling.settle_fields(self)
         for name in ("sample_rate", "hop_length", "num_bins"):
             check_size(name)
         if self.kernel_size is None:
             settle("kernel_size", 4 * self.hop_length + 1)
         check_size("kernel_size")
-        settle("scale", scales.canonical_scale(self.scale))
+        settle("scale", scales.ScaleName.settle(self.scale))
+        _require(
+            self.shape in shapes.SHAPES or isinstance(self.shape, shapes.ShapeName),
+            f"shape={self.shape!r} is unknown; use {', '.join(shapes.SHAPES)}",
+        )
+        settle("shape", shapes.ShapeName.settle(self.shape))
+        lowest, highest = _default_band(self.sample_rate, self.scale, self.dialect)
         if self.min_hz is None:
-            settle("min_hz", _LOWEST_LOG_HZ if self.scale == "log" else 0.0)
+            settle("min_hz", lowest)
         if self.max_hz is None:
-            reference = self.dialect != "native"
-            settle("max_hz", float(self.sample_rate // 2) if reference else self.sample_rate / 2)
+            settle("max_hz", highest)
         settle("min_hz", float(self.min_hz))  # type: ignore[arg-type]
         settle("max_hz", float(self.max_hz))  # type: ignore[arg-type]
         self._validate()
@@ -107,7 +120,6 @@ class FilterbankSpec:
         choose("normalization", kernels.NORMALIZATIONS)
         choose("padding", get_args(Padding))
         choose("dialect", get_args(Dialect))
-        choose("shape", tuple(shapes.SHAPES))
         _require(
             self.hop_length <= self.taps,
             f"hop_length={self.hop_length} exceeds kernel_size={self.taps}: samples between "
@@ -176,8 +188,8 @@ class FilterbankSpec:
         """Whether all filters are one window at equally spaced frequencies from 0 to Nyquist."""
         return (
             self.dialect == "native"
-            and shapes.SHAPES[self.shape].symmetric
-            and self.scale == "linear"
+            and shapes.check_shape(self.shape).symmetric
+            and self.scale == _LINEAR
             and self.component == "complex"
             and not self.tight
             and self.taps % 2 == 1
@@ -188,7 +200,7 @@ class FilterbankSpec:
     @property
     def is_symmetric(self) -> bool:
         """Whether cosine channels are exactly even, and sine channels odd, around the centre."""
-        even = shapes.SHAPES[self.shape].even
+        even = shapes.check_shape(self.shape).even
         return even and self.dialect == "native" and not self.causal and self.taps % 2 == 1
 
     def centers_and_bandwidths(
@@ -233,24 +245,52 @@ class FilterbankSpec:
         )
 
     def replace(self, **changes: Any) -> FilterbankSpec:
-        """A copy with other values; ``kernel_size`` is kept unless it is given."""
+        """A copy with other values.
+
+        ``max_hz`` follows the sample rate, and ``min_hz`` the scale, if they are what None stands
+        for; ``kernel_size`` is kept unless it is given.
+        """
+        defaults = _default_band(self.sample_rate, self.scale, self.dialect)
+        for name, default in zip(("min_hz", "max_hz"), defaults, strict=True):
+            if getattr(self, name) == default:
+                changes.setdefault(name, None)
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields as plain values."""
-        return dataclasses.asdict(self)
+        """All fields as plain values.
+
+        A shape or scale that is not built in is a name and, as ``shape_digest`` or
+        ``scale_digest``, a hash of its function's values.
+        """
+        values = dataclasses.asdict(self)
+        for name in _NAMES:
+            if values[name].digest:
+                values[f"{name}_digest"] = values[name].digest
+            values[name] = str(values[name])
+        return values
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> FilterbankSpec:
+    def from_dict(cls, values: dict[str, Any], *, partial: bool = False) -> FilterbankSpec:
         """The inverse of :meth:`to_dict`.
+
+        Args:
+            values: as :meth:`to_dict` makes them.
+            partial: whether fields may be missing; they have their defaults then.
 
         Raises:
             ValueError: unless all fields of this version are there, and no others.
+            isincnet_jax.dsp.meanings.MeaningError: if a shape or scale of that name is another
+                function here (a ValueError).
         """
+        values = dict(values)
+        digests = {name: values.pop(f"{name}_digest", None) for name in _NAMES}
         known = {field.name for field in dataclasses.fields(cls)}
         unknown, missing = sorted(set(values) - known), sorted(known - set(values))
         _require(not unknown, f"unknown fields of a filterbank: {', '.join(unknown)}")
-        _require(not missing, f"missing fields of a filterbank: {', '.join(missing)}")
+        _require(partial or not missing, f"missing fields of a filterbank: {', '.join(missing)}")
+        for name, digest in digests.items():
+            if digest is not None:
+                values[name] = _NAMES[name].restore(values[name], digest)
         return cls(**values)
 
     def digest(self) -> str:

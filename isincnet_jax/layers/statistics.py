@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from isincnet_jax.dsp import covariance
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers import design
 from isincnet_jax.layers.analysis import apply_analysis
 from isincnet_jax.layers.decoder_spec import DecoderSpec
@@ -17,6 +18,7 @@ from isincnet_jax.layers.spec import FilterbankSpec
 _QUIETEST = 1e-12
 
 
+@settles
 def measured_noise(
     clips: Float[np.ndarray, "clips time"], *, spec: FilterbankSpec, q_bits: int, mu: float = 30.0
 ) -> Float[np.ndarray, " channels"]:
@@ -45,6 +47,7 @@ def measured_noise(
     return np.mean([np.asarray(squared_error(row), np.float64) for row in rows], axis=0)
 
 
+@settles
 def measured_wiener(
     clips: Float[np.ndarray, "clips time"],
     *,

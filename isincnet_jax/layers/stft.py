@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +12,7 @@ from jaxtyping import Float
 
 from isincnet_jax.dsp import centering, fast_correlation, formats, fourier, nonuniform
 from isincnet_jax.layers import checks
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Waveform
 
 NORMALIZATIONS = (None, "window", "frame")
@@ -35,7 +35,7 @@ def normalizing_factor(window: np.ndarray, normalization: str | None) -> float:
     return energy**-0.5
 
 
-class STFT(nn.Module):
+class STFT(SettledModule):
     """A short-time Fourier transform whose kernels and window may be learned.
 
     ``X[t, k] = sum_n w[n] x[t hop + n - n_fft // 2] exp(-2 pi i f_k n / sample_rate)``: with the

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,14 +12,17 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.dsp import framing, uniform_synthesis
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers import decoding, design
 from isincnet_jax.layers.analysis import COLLECTION
 from isincnet_jax.layers.decoder_spec import DecoderSpec
 from isincnet_jax.layers.edges import EdgePlan, edge_plan
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.typing import Spectrogram, Waveform
 
 
+@settles
 def apply_synthesis(
     spectrogram: Spectrogram,
     weights: Float[jax.Array, "..."],
@@ -79,7 +81,7 @@ def _solve_edge(spectrogram: Any, edge: Any, precision: lax.PrecisionLike) -> ja
     return jnp.matmul(flat, jnp.asarray(edge.matrix, flat.dtype), precision=precision)
 
 
-class Synthesis(nn.Module):
+class Synthesis(SettledModule):
     """The decoder of a filterbank as a Linen module.
 
     The synthesis kernels are solved in float64 from the spec, cast once, and kept in the
@@ -113,6 +115,7 @@ class Synthesis(nn.Module):
                 COLLECTION, "synthesis", lambda: jnp.asarray(solved.values, self.dtype)
             )
 
+    @settles
     def __call__(self, spectrogram: Spectrogram, length: int | None = None) -> Waveform:
         """Decodes a spectrogram.
 
@@ -149,6 +152,7 @@ class Synthesis(nn.Module):
         ).astype(self.dtype)
 
 
+@settles
 def check_spectrogram(
     spectrogram: Any, spec: FilterbankSpec, length: int | None, dtype: Any
 ) -> int:

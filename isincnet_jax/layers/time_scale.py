@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-import flax.linen as nn
 import numpy as np
 
 from isincnet_jax.dsp import fourier, phase_vocoder
 from isincnet_jax.layers import checks
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Waveform
 
 
@@ -30,7 +30,7 @@ def _check_frames(
         raise ValueError(f"window={window!r} has values that are not finite; use 'hann'")
 
 
-class TimeStretch(nn.Module):
+class TimeStretch(SettledModule):
     """Changes the duration of a clip and keeps its pitch, by a phase vocoder.
 
     Formulas and references: :func:`isincnet_jax.dsp.phase_vocoder.time_stretch`. The layer has
@@ -89,7 +89,7 @@ class TimeStretch(nn.Module):
         )
 
 
-class PitchShift(nn.Module):
+class PitchShift(SettledModule):
     """Changes the pitch of a clip and keeps its duration: a phase vocoder and resampling.
 
     Formulas and references: :func:`isincnet_jax.dsp.phase_vocoder.pitch_shift`. The layer has

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from isincnet_jax.dsp import settling
+from isincnet_jax.dsp.equality import equal_by_value
 from isincnet_jax.typing import Codes, Spectrogram
 
 LARGEST_LEVEL = 1 << 20
@@ -33,6 +35,12 @@ class UniformQuantizer:
 
     step: float = flax.struct.field(pytree_node=False)
     weight: jax.Array | np.ndarray | float = 1.0
+
+    __eq__ = equal_by_value
+    __hash__ = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "step", settling.settled_number("step", self.step))
 
     def encode(self, spectrogram: Spectrogram) -> Codes:
         """Signed codes, int32 in [-2^20, 2^20], in the shape of the input.
@@ -79,6 +87,7 @@ def make_uniform_quantizer(
     Raises:
         ValueError: for a step or a weight that is not a positive finite number.
     """
+    step = settling.settled_number("step", step)
     rounded = float(np.float32(step)) if abs(step) < 1e38 else math.inf
     if not 1e-30 < rounded < 1e30:
         raise ValueError(f"step={step!r} must lie between 1e-30 and 1e30")

@@ -12,10 +12,11 @@ from jaxtyping import Float
 
 from isincnet_jax.dsp import upsampling
 from isincnet_jax.layers import checks
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array
 
 
-class UpsampleConv(nn.Module):
+class UpsampleConv(SettledModule):
     """Linear upsampling by two and a convolution, :func:`.upsampling.upsample_convolve`.
 
     Parameters are those of ``nn.Conv``: ``kernel`` [taps, inputs, width] and ``bias`` [width].

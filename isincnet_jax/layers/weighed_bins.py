@@ -6,7 +6,6 @@ import dataclasses
 import math
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,11 +14,12 @@ from jaxtyping import Float
 
 from isincnet_jax.dsp import auditory, centering, fourier
 from isincnet_jax.layers import checks
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.layers.stft import STFT
 from isincnet_jax.typing import Array, Waveform
 
 
-class StftGeometry(nn.Module):
+class StftGeometry(SettledModule):
     """Arguments of all layers that start with the power of an STFT; no layer by itself.
 
     Attributes:

@@ -24,7 +24,7 @@ from typing import IO, Any, get_args
 import numpy as np
 from numpy.lib import format as npy_format
 
-from isincnet_jax.dsp import companding
+from isincnet_jax.dsp import companding, meanings, settling
 from isincnet_jax.layers import design
 from isincnet_jax.layers.quantizer import Code, Quantizer
 from isincnet_jax.layers.spec import FilterbankSpec
@@ -65,6 +65,7 @@ class Header:
     code: str = "symmetric"
 
     def __post_init__(self) -> None:
+        settling.settle_fields(self)
         for name in ("length", "original_length", "original_rate"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
@@ -79,7 +80,8 @@ class Header:
 
     def to_json(self) -> str:
         """The header as text."""
-        return json.dumps({"format": _FORMAT, **dataclasses.asdict(self)}, sort_keys=True)
+        values = {**dataclasses.asdict(self), "spec": self.spec.to_dict()}
+        return json.dumps({"format": _FORMAT, **values}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Header:
@@ -175,6 +177,8 @@ class ArchiveReader:
                 self._zip = opened.enter_context(zipfile.ZipFile(self.path))
                 self.header = Header.from_json(str(self._read("header")))
                 self.scales = self._read_scales() if self.header.q_bits else None
+            except meanings.MeaningError as error:  # the file is as it was written
+                raise ArchiveError(f"{path}: {error}") from error
             except Exception as error:  # zip, npy and JSON each raise their own
                 raise ArchiveError(
                     f"{path}: no spectrogram archive ({_first_line(error)})"

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from isincnet_jax.dsp.equality import equal_by_value
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers import design, quantizer
 from isincnet_jax.layers.sincnet import SincNet, check_refinements
 from isincnet_jax.layers.spec import FilterbankSpec
@@ -59,6 +61,9 @@ class Codec:
     variables: Any = None
     name: str = flax.struct.field(pytree_node=False, default="custom")
 
+    __eq__ = equal_by_value
+    __hash__ = None  # type: ignore[assignment]
+
     @property
     def spec(self) -> FilterbankSpec:
         """The filterbank."""
@@ -74,6 +79,7 @@ class Codec:
         """
         return _encode(self.variables, self._cast(waveform), model=self.model, scale=scale)
 
+    @settles
     def decode(
         self,
         spectrogram: Spectrogram,
@@ -116,10 +122,12 @@ class Codec:
         """
         return quantizer.make_quantizer(self.spec, q_bits=q_bits, **options)
 
+    @settles
     def num_frames(self, length: int) -> int:
         """Frames of a clip of ``length`` samples."""
         return design.frame_grid(self.spec, length).num_frames
 
+    @settles
     def frame_times_s(self, length: int) -> np.ndarray:
         """Positions of the frames of a clip in seconds; the first may lie before the clip."""
         grid = design.frame_grid(self.spec, length)

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers import decoding, design
 from isincnet_jax.layers.quantizer import Quantizer
 from isincnet_jax.layers.sincnet import check_refinements
@@ -47,6 +48,7 @@ class Segment(NamedTuple):
     is_last: bool
 
 
+@settles
 def overlapped_segments(
     blocks: Iterable[np.ndarray], *, size: int, margin: int
 ) -> Iterator[Segment]:
@@ -125,6 +127,7 @@ def _filled_samples(codec: Codec, segment: Segment, sizes: _Sizes) -> np.ndarray
     return np.ascontiguousarray(_fill_up(samples, num_hops * spec.hop_length).T)
 
 
+@settles
 def encode_blocks(
     codec: Codec, blocks: Iterable[np.ndarray], *, block_frames: int = _BLOCK_FRAMES
 ) -> Iterator[np.ndarray]:
@@ -150,6 +153,7 @@ def encode_blocks(
         yield frames[:, begin:end].transpose(1, 0, 2)
 
 
+@settles
 def decode_blocks(
     codec: Codec,
     chunks: Iterable[np.ndarray],
@@ -212,6 +216,7 @@ class Reconstruction(NamedTuple):
     prediction: np.ndarray
 
 
+@settles
 def reconstruct_blocks(
     codec: Codec,
     blocks: Iterable[np.ndarray],
@@ -257,6 +262,7 @@ def _without_frames_from(spectrogram: jax.Array, num_frames: int) -> jax.Array:
     return jnp.where(kept, spectrogram, jnp.zeros((), spectrogram.dtype))
 
 
+@settles
 def fit_quantizer(
     codec: Codec,
     blocks: Iterable[np.ndarray],

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from isincnet_jax.dsp import settling
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers import checks
 from isincnet_jax.layers.analysis import check_waveform
 from isincnet_jax.layers.synthesis import check_spectrogram
@@ -25,6 +27,7 @@ from isincnet_jax.models.autoencoder import Codec
 _LEAST_UNITS = 16
 
 
+@settles
 def bucket_length(length: int, *, multiple: int, per_octave: int = 4) -> int:
     """The length that a clip is filled up to: the smallest bucket that is not shorter.
 
@@ -89,6 +92,7 @@ class BucketedCodec:
 
     def __post_init__(self) -> None:
         """Checks the bank and the number."""
+        settling.settle_fields(self)
         checks.check_positive_integers(per_octave=self.per_octave)
         padding = self.codec.spec.padding
         if padding != "zeros":
@@ -98,6 +102,7 @@ class BucketedCodec:
                 "spec.replace(padding='zeros'), or the codec itself, compiled per length"
             )
 
+    @settles
     def bucket(self, length: int) -> int:
         """The length that a clip of ``length`` samples is filled up to."""
         hop = self.codec.spec.hop_length
@@ -124,6 +129,7 @@ class BucketedCodec:
         filled = (self.bucket(rows.shape[1]),)
         return _run_filled(rows, filled, lambda rows: self.codec.encode(rows, scale=scale))
 
+    @settles
     def decode(
         self,
         spectrogram: Float[Any, "... frames channels"],

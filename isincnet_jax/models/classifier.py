@@ -16,9 +16,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from isincnet_jax.layers import sinc_checks
 from isincnet_jax.layers.compression import LogCompression
 from isincnet_jax.layers.pcen import PCEN
 from isincnet_jax.layers.pooling import squared_modulus
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.layers.sinc_conv import SincConv
 from isincnet_jax.models.resnet import batch_norm
 from isincnet_jax.typing import Array
@@ -32,7 +34,7 @@ _dense_init = nn.initializers.variance_scaling(0.01 / 6.0, "fan_avg", "uniform")
 _conv_init = nn.initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform")
 
 
-class SincNetClassifier(nn.Module):
+class SincNetClassifier(SettledModule):
     """SincNet: band-passes with learned edges, two convolutions, three wide layers, a softmax.
 
     The waveform is normalised (LayerNorm over time). Three blocks follow: convolution without
@@ -76,6 +78,7 @@ class SincNetClassifier(nn.Module):
 
     def __post_init__(self) -> None:
         """Checks the arguments."""
+        self.shape = sinc_checks.settle_shape(self.shape)
         if not len(self.num_filters) == len(self.kernel_sizes) == len(self.pool_sizes) > 0:
             raise ValueError(
                 f"num_filters={self.num_filters}, kernel_sizes={self.kernel_sizes}, "
@@ -135,7 +138,7 @@ def _time_norm(name: str, *, epsilon: float = 1e-6) -> nn.LayerNorm:
     )
 
 
-class BandEnergies(nn.Module):
+class BandEnergies(SettledModule):
     """A filterbank as a front end: squared outputs, averaged over time.
 
     Attributes:
@@ -161,7 +164,7 @@ class BandEnergies(nn.Module):
         return jnp.mean(kept.reshape(shape), axis=-2)
 
 
-class AudioClassifier(nn.Module):
+class AudioClassifier(SettledModule):
     """Any front end, a compression, and a small convolutional network: the same for all.
 
     Energies are compressed, normalised per bin (BatchNorm), masked in training (SpecAugment) and

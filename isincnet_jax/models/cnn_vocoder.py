@@ -11,7 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers import checks
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.layers.upsampling import UpsampleConv
 from isincnet_jax.models import vocoder_blocks as blocks
 from isincnet_jax.models.residual_blocks import ImageConv, ResidualRun, ResidualUnit, elu
@@ -19,7 +21,7 @@ from isincnet_jax.models.resnet import batch_norm
 from isincnet_jax.typing import Array, Waveform
 
 
-class _ImageStem(nn.Module):
+class _ImageStem(SettledModule):
     """Convolution of an image, BatchNorm, ELU."""
 
     width: int
@@ -33,7 +35,7 @@ class _ImageStem(nn.Module):
         return elu(norm(name="norm", dtype=self.dtype, axis=1)(image))
 
 
-class _Stage(nn.Module):
+class _Stage(SettledModule):
     """Upsampling by two, convolution, BatchNorm, ELU, residual blocks."""
 
     width: int
@@ -72,7 +74,7 @@ def image_runs(widths: tuple[int, ...]) -> list[tuple[int, bool, int]]:
     return runs
 
 
-class _Head(nn.Module):
+class _Head(SettledModule):
     """Everything between the spectrogram and the softsign: [batch, time] before and after."""
 
     image_widths: tuple[int, ...]
@@ -109,7 +111,7 @@ class _Head(nn.Module):
         return linear(coarse)[..., 0], linear(sequence)[..., 0]
 
 
-class CNNVocoder(nn.Module):
+class CNNVocoder(SettledModule):
     """Spectrogram to waveform: an image network, eight doublings of the rate, a refinement.
 
     The normalised spectrogram (:func:`.vocoder_features.spectrogram_features`, or any features of
@@ -213,6 +215,7 @@ class CNNVocoder(nn.Module):
         coarse, fine = zip(*both, strict=True)
         return scaled(coarse), scaled(fine)
 
+    @settles
     def __call__(
         self,
         features: Float[Array, "batch frames bins"],

@@ -12,7 +12,9 @@ from jax import lax
 from jaxtyping import Complex, Float
 
 from isincnet_jax.dsp import fourier, vocoder_features
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers import checks
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.models import vocoder_blocks as blocks
 from isincnet_jax.typing import Array, Waveform
 
@@ -22,7 +24,7 @@ _LARGEST = 100.0
 _SOFT = 1e-8
 
 
-class ConvNeXtVocoder(nn.Module):
+class ConvNeXtVocoder(SettledModule):
     """Features to the spectrum of an STFT, or magnitudes to their phases, by ConvNeXt blocks.
 
     A convolution over frames, a norm, ConvNeXt blocks, a norm and a dense layer, all at the frame
@@ -185,6 +187,7 @@ class ConvNeXtVocoder(nn.Module):
         magnitude = jnp.asarray(features).astype(self.dtype)
         return magnitude * real, magnitude * imag
 
+    @settles
     def __call__(
         self,
         features: Float[Array, "batch frames bins"],

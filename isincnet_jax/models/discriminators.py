@@ -17,6 +17,7 @@ from jaxtyping import Float
 
 from isincnet_jax.dsp import spectral_distances
 from isincnet_jax.layers import checks
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array
 
 _SLOPE = 0.1
@@ -60,7 +61,7 @@ def _check_sizes(**sizes: tuple[int, ...]) -> None:
             checks.check_positive_integers(**{name: value})
 
 
-class _ImageCritic(nn.Module):
+class _ImageCritic(SettledModule):
     """Convolutions over [batch, height, width, channels] with leaky ReLUs, and one to logits.
 
     Attributes:
@@ -100,7 +101,7 @@ class _ImageCritic(nn.Module):
         return image.reshape(image.shape[0], -1), maps
 
 
-class MultiPeriodDiscriminator(nn.Module):
+class MultiPeriodDiscriminator(SettledModule):
     """Clips folded at several periods into images, each judged by its own convolutions.
 
     A period p puts every p-th sample into a column; kernels never join columns. Clips are padded by
@@ -152,7 +153,7 @@ class MultiPeriodDiscriminator(nn.Module):
         return Judgement(*(list(parts) for parts in zip(*said, strict=True)))
 
 
-class MultiResolutionDiscriminator(nn.Module):
+class MultiResolutionDiscriminator(SettledModule):
     """Magnitude spectrograms at several resolutions, each judged by its own convolutions.
 
     Magnitudes are those of :func:`.spectral_distances.magnitude`: finite gradients on silence.
@@ -206,7 +207,7 @@ class MultiResolutionDiscriminator(nn.Module):
         return Judgement(*(list(parts) for parts in zip(*said, strict=True)))
 
 
-class VocoderDiscriminator(nn.Module):
+class VocoderDiscriminator(SettledModule):
     """A multi-period and a multi-resolution discriminator, their judgements put end to end.
 
     Attributes:

@@ -24,9 +24,11 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.dsp import inversynth_features
+from isincnet_jax.dsp.equality import equal_by_value
 from isincnet_jax.dsp.inversynth_features import NUM_SAMPLES
 from isincnet_jax.layers.analysis import Analysis, check_waveform
 from isincnet_jax.layers.pooling import squared_modulus
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.models.mixer import Mixer
 from isincnet_jax.models.strided_convolution import StridedConv
@@ -133,7 +135,7 @@ def network_named(name: str) -> Network:
     return NETWORKS[name]
 
 
-class InverSynth(nn.Module):
+class InverSynth(SettledModule):
     """Waveform to scores of the levels of every parameter.
 
     Convolutions have SAME padding and ReLU; a dense layer of 512 with ReLU and one of all scores
@@ -289,6 +291,9 @@ class TrainedInverSynth:
     model: InverSynth = flax.struct.field(pytree_node=False)
     variables: Any = None
     name: str = flax.struct.field(pytree_node=False, default="custom")
+
+    __eq__ = equal_by_value
+    __hash__ = None  # type: ignore[assignment]
 
     @property
     def sample_rate(self) -> int:

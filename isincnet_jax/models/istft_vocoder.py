@@ -13,7 +13,9 @@ import numpy as np
 from jaxtyping import Float
 
 from isincnet_jax.dsp import vocoder_features
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers import checks
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.models import vocoder_blocks as blocks
 from isincnet_jax.typing import Array, Waveform
 
@@ -25,7 +27,7 @@ _small = nn.initializers.normal(0.01)
 _conv = functools.partial(blocks.sequence_conv, kernel_init=_small)
 
 
-class _FusionUnit(nn.Module):
+class _FusionUnit(SettledModule):
     """Pairs of convolutions, dilated and plain, each pair with a way around."""
 
     width: int
@@ -43,7 +45,7 @@ class _FusionUnit(nn.Module):
         return sequence
 
 
-class ISTFTNet(nn.Module):
+class ISTFTNet(SettledModule):
     """Features to waveform: upsampling stages with residual units, then a short inverse STFT.
 
     A convolution, stages of a transposed convolution and the mean of residual units of several
@@ -123,6 +125,7 @@ class ISTFTNet(nn.Module):
         """Samples per frame of the features."""
         return math.prod(self.strides) * self.hop_length
 
+    @settles
     @nn.compact
     def __call__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers import checks, decoding, design
 from isincnet_jax.layers.decoder_spec import DecoderSpec
 from isincnet_jax.layers.sincnet import SincNet
@@ -12,6 +13,7 @@ _SOLVED_RESIDUAL = 1e-9
 _TRIED_FRAMES = (1, 2, 4, 8, 16)
 
 
+@settles
 def low_latency_codec(
     spec: FilterbankSpec,
     *,

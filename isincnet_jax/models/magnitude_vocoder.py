@@ -10,12 +10,14 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from isincnet_jax.dsp import fourier, phase_gradient, phase_propagation, vocoder_features
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers import checks
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.models import vocoder_blocks as blocks
 from isincnet_jax.typing import Array, Waveform
 
 
-class MagnitudeVocoder(nn.Module):
+class MagnitudeVocoder(SettledModule):
     """Mel (or other) magnitudes to those of an STFT by ConvNeXt blocks, then phases by propagation.
 
     The network only has to say how energy lies within a filter's band, which neighbouring frames
@@ -135,6 +137,7 @@ class MagnitudeVocoder(nn.Module):
         largest = float(self.n_fft if self.win_length is None else self.win_length)
         return blocks.bounded_exp(direct + learned, largest)
 
+    @settles
     def __call__(
         self,
         features: Float[Array, "batch frames bins"],

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Float
 
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array
 
 
-class Mixer(nn.Module):
+class Mixer(SettledModule):
     """Scores of a spectrogram of fixed size.
 
     Groups of frames become vectors of ``width``. Every block adds to them what two dense layers

@@ -9,12 +9,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from isincnet_jax.layers import sinc_checks
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.layers.sinc_conv import SincConv
 from isincnet_jax.models.resnet import ResNet, Stem, adaptive_average, batch_norm
 from isincnet_jax.typing import Array
 
 
-class MSSincResNet(nn.Module):
+class MSSincResNet(SettledModule):
     """Sinc filters of three lengths, each an image [frames, filters], and a ResNet-18 on them.
 
     Each bank runs at stride 1, its outputs are normalised (BatchNorm), rectified and averaged to
@@ -61,6 +63,11 @@ class MSSincResNet(nn.Module):
     dropout: float = 0.0
     remat: bool = True
     axis_name: str | None = None
+
+    def __post_init__(self) -> None:
+        """Settles the shape: a name whose meaning can change."""
+        self.shape = sinc_checks.settle_shape(self.shape)
+        super().__post_init__()
 
     @property
     def filter_paths(self) -> tuple[str, ...]:

@@ -18,14 +18,16 @@ from jaxtyping import Complex, Float
 
 from isincnet_jax.dsp import phase_beliefs, phase_gradient, phase_propagation
 from isincnet_jax.dsp.phase_beliefs import PhaseBeliefs
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers import checks
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.models import vocoder_blocks as blocks
 from isincnet_jax.typing import Array, Waveform
 
 _QUIET = -9.0  # natural logarithm, relative to the loudest of a patch's surroundings
 
 
-class PhaseGradientVocoder(nn.Module):
+class PhaseGradientVocoder(SettledModule):
     """Magnitudes of an STFT to a waveform that has them.
 
     The analytic phase differences of a Gaussian window (Prusa et al. 2017) are corrected, and given
@@ -215,6 +217,7 @@ class PhaseGradientVocoder(nn.Module):
         signed = features[..., :: self.every] * alternating
         return lax.complex(signed * jnp.real(directions), signed * jnp.imag(directions))
 
+    @settles
     def __call__(
         self,
         features: Float[Array, "batch frames bins"],

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Float
 
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers import design, weighted_decoding
 from isincnet_jax.layers.analysis import Analysis
 from isincnet_jax.layers.decoder_spec import DecoderSpec
 from isincnet_jax.layers.refiner import Refiner
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.layers.synthesis import Synthesis
 from isincnet_jax.layers.weighted_decoding import Operators
@@ -62,7 +63,7 @@ def _relative(values: jax.Array) -> tuple[jax.Array, jax.Array]:
     return 1.0 + jnp.log(values / unit + _FLOOR) / 3.45, unit
 
 
-class RefinedDecoder(nn.Module):
+class RefinedDecoder(SettledModule):
     """Autoencoder of a bank that loses information, with a decoder that learns what is likely.
 
     From coefficients of a bank without an inverse (too few bins): the best linear decoder, then
@@ -145,6 +146,7 @@ class RefinedDecoder(nn.Module):
         spectrogram = self.analysis(waveform)
         return spectrogram if self.observation == "coefficients" else magnitudes(spectrogram)
 
+    @settles
     def decode(self, observed: Float[Array, "..."], *, length: int | None = None) -> Waveform:
         """Waveform of what was observed.
 

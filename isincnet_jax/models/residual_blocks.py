@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Float
 
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.models.resnet import batch_norm
 from isincnet_jax.models.vocoder_blocks import sequence_conv
 from isincnet_jax.typing import Array
@@ -65,7 +66,7 @@ def convolve_image(
     return functools.reduce(jnp.add, parts)
 
 
-class ImageConv(nn.Module):
+class ImageConv(SettledModule):
     """:func:`convolve_image` with the parameters of ``nn.Conv``.
 
     Attributes:
@@ -92,7 +93,7 @@ class ImageConv(nn.Module):
         return result + bias.astype(self.dtype)[:, None, None]
 
 
-class ResidualUnit(nn.Module):
+class ResidualUnit(SettledModule):
     """Convolution, BatchNorm, ELU, convolution, BatchNorm, a way around, ELU.
 
     The way around is a convolution of one tap without bias and a BatchNorm where the channels
@@ -133,7 +134,7 @@ class ResidualUnit(nn.Module):
         return sequence_conv(self.width, taps, use_bias=use_bias, dtype=self.dtype, name=name)
 
 
-class ResidualRun(nn.Module):
+class ResidualRun(SettledModule):
     """Several :class:`ResidualUnit` of one width in a row, as one loop over their convolutions.
 
     Every step is a convolution, BatchNorm, every second time the way around, and ELU. Compilers

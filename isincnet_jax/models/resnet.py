@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array
 
 Stem = Literal["imagenet", "small"]
@@ -79,7 +80,7 @@ def pyramid_pool(
     return jnp.concatenate(pooled, axis=-1)
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(SettledModule):
     """Two 3 x 3 convolutions and a way around them.
 
     Attributes:
@@ -110,7 +111,7 @@ class ResidualBlock(nn.Module):
         return nn.relu(main + image)
 
 
-class ResNet(nn.Module):
+class ResNet(SettledModule):
     """ResNet-18 (with two blocks per stage) up to the class scores.
 
     With 3 input channels and 10 classes it has 11,181,642 parameters with the stem "imagenet" (a

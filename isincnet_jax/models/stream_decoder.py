@@ -12,6 +12,7 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.dsp import streaming
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers import design
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.models.stream_chunks import LARGEST_STEP, Batch, axes_of, checked, joined_on_host
@@ -65,6 +66,7 @@ class StreamDecoder:
         steady = bank.trail + self.lead
         return max(steady, bank.lead) if self.spec.padding == "reflect" else steady
 
+    @settles
     def init(self, batch: Batch = (), *, length: int | None = None) -> DecoderState:
         """The state before the first frame.
 
@@ -125,6 +127,7 @@ class StreamDecoder:
         emitted = state.emitted + settled.shape[-1]
         return DecoderState(history, state.received + start, emitted, state.length), settled
 
+    @settles
     def finish(
         self,
         state: DecoderState,

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Float
 
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array
 
 _MOST_TAPS = 32
@@ -87,7 +88,7 @@ def _windows(padded: jax.Array, taps: tuple[int, int], strides: tuple[int, int])
     return jnp.concatenate(parts, axis=-1)
 
 
-class StridedConv(nn.Module):
+class StridedConv(SettledModule):
     """:class:`flax.linen.Conv` of images with SAME padding, by :func:`convolve`.
 
     Parameters ``kernel`` [row taps, column taps, inputs, features] and ``bias`` [features].

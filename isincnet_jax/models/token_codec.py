@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,11 +11,13 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.dsp import companding
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers import weighted_decoding
 from isincnet_jax.layers.analysis import Analysis
 from isincnet_jax.layers.decoder_spec import DecoderSpec
 from isincnet_jax.layers.quantizer import Quantizer
 from isincnet_jax.layers.refiner import Refiner
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.layers.synthesis import Synthesis, check_spectrogram
 from isincnet_jax.layers.weighted_decoding import Cells
@@ -57,7 +58,7 @@ class Estimate(NamedTuple):
     preconditioner: jax.Array
 
 
-class TokenCodec(nn.Module):
+class TokenCodec(SettledModule):
     """Quantised spectrograms, decoded by learned precision-weighted least squares.
 
     Encoding is a fixed bank, peaks per channel as scales, and the symmetric mu-law code.
@@ -153,6 +154,7 @@ class TokenCodec(nn.Module):
         quantizer = Quantizer(one, self.q_bits, self.mu).fit(spectrogram)
         return Tokens(jnp.asarray(quantizer.encode(spectrogram)), jnp.asarray(quantizer.scale))
 
+    @settles
     def decode(
         self, codes: Codes, scales: Float[jax.Array, "..."], *, length: int | None = None
     ) -> Waveform:
@@ -185,6 +187,7 @@ class TokenCodec(nn.Module):
             preconditioner=estimate.preconditioner,
         )
 
+    @settles
     def estimate(
         self, codes: Codes, scales: Float[jax.Array, "..."], *, length: int | None = None
     ) -> Estimate:

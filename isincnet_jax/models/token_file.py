@@ -17,6 +17,7 @@ All numbers are little-endian::
 A file ends with its last block. Every byte is under a checksum that is verified before
 anything is decoded, every size is bounded before anything is allocated, and blocks make the
 memory used independent of the length of the recording.
+from isincnet_jax.dsp import meanings
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
+from isincnet_jax.dsp import meanings
 from isincnet_jax.layers import design
 from isincnet_jax.models import entropy
 from isincnet_jax.models.archive import ArchiveError
@@ -188,6 +190,8 @@ class TokenReader:
             self.header, self.turns, self.scales = self._read_header()
         except BaseException as error:
             self._file.close()
+            if isinstance(error, meanings.MeaningError):  # the file is as it was written
+                raise TokenFileError(f"{path}: {error}") from error
             if isinstance(error, Exception):  # struct, zlib and JSON each raise their own
                 reason = " ".join(str(error).split()) or type(error).__name__
                 raise TokenFileError(f"{path}: no token file ({reason})") from error

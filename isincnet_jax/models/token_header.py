@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from isincnet_jax.dsp import companding
+from isincnet_jax.dsp import companding, settling
 from isincnet_jax.layers.quantizer import Quantizer
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.layers.uniform_quantizer import (
@@ -59,6 +59,7 @@ class TokenHeader:
     scales_shape: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
+        settling.settle_fields(self)
         for name in ("length", "original_length", "original_rate", "audio_channels"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -182,7 +183,8 @@ class TokenHeader:
 
     def to_json(self) -> str:
         """The header as text, with the digest of the spec."""
-        values = {**dataclasses.asdict(self), "digest": self.spec.digest()}
+        spec = {"spec": self.spec.to_dict(), "digest": self.spec.digest()}
+        values = {**dataclasses.asdict(self), **spec}
         return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
     @classmethod

@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias, get_args
 
-import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -20,6 +19,9 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.dsp import vocoder_features
+from isincnet_jax.dsp.equality import equal_by_value
+from isincnet_jax.dsp.settling import settles
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.models import vocoder_polish
 from isincnet_jax.models.cnn_vocoder import CNNVocoder
 from isincnet_jax.models.convnext_vocoder import ConvNeXtVocoder
@@ -49,7 +51,7 @@ says so by ``context_frames``, None for all of them.
 _CONTEXT_FRAMES = 64
 
 
-class Vocoder(nn.Module):
+class Vocoder(SettledModule):
     """Features and the network that turns them back into a waveform.
 
     Attributes:
@@ -119,6 +121,7 @@ class Vocoder(nn.Module):
         """The spectrogram of a waveform [..., time]; needs no variables."""
         return self.features.of(jnp.asarray(waveform, self.dtype), precision=self.precision)
 
+    @settles
     def synthesize(
         self,
         spectrogram: Float[Array, "batch frames bins"],
@@ -161,6 +164,9 @@ class TrainedVocoder:
     variables: Any = None
     name: str = flax.struct.field(pytree_node=False, default="custom")
 
+    __eq__ = equal_by_value
+    __hash__ = None  # type: ignore[assignment]
+
     @property
     def features(self) -> VocoderFeatures:
         """What its spectrograms are."""
@@ -175,6 +181,7 @@ class TrainedVocoder:
         """Linear magnitudes [..., frames, bins] of a waveform [..., time]."""
         return _analyse(self.model, jnp.asarray(waveform, self.model.dtype))
 
+    @settles
     def synthesize(
         self,
         spectrogram: Float[Array, "... frames bins"],
@@ -210,6 +217,7 @@ class TrainedVocoder:
         parts = list(self.synthesize_blocks(values, **options))
         return np.concatenate(parts, axis=-1).reshape((*leading, -1))
 
+    @settles
     def synthesize_blocks(
         self,
         spectrogram: Any,

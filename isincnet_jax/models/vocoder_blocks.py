@@ -15,8 +15,10 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.dsp import fourier, overlap, phase, vocoder_features
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers import checks
 from isincnet_jax.layers.refiner import ConvNeXtBlock, FrameNorm
+from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array, Waveform
 
 _MOMENTUM = 0.99
@@ -100,7 +102,7 @@ def transposed_convolution(
     return summed[..., start : start + needed].reshape(*batch, stride * time, outputs)
 
 
-class TransposedConv(nn.Module):
+class TransposedConv(SettledModule):
     """:func:`transposed_convolution` with ``kernel`` [taps, inputs, width] and ``bias`` [width].
 
     Attributes:
@@ -127,6 +129,7 @@ class TransposedConv(nn.Module):
         return upsampled + bias.astype(self.dtype)
 
 
+@settles
 def fit_length(waveform: Waveform, length: int | None) -> jax.Array:
     """The first ``length`` samples, zeros where there are fewer; everything if None."""
     waveform = jnp.asarray(waveform)
@@ -142,6 +145,7 @@ def bounded_exp(values: jax.Array, largest: float) -> jax.Array:
     return jnp.exp(jnp.minimum(values, jnp.log(largest).astype(values.dtype)))
 
 
+@settles
 def synthesize(real: Any, imag: Any, *, length: int, **geometry: Any) -> Waveform:
     """Inverse STFT of centred frames, in float32 or float64.
 

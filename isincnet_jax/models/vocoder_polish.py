@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from isincnet_jax.dsp import vocoder_features
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.models import vocoder_blocks
 from isincnet_jax.models.vocoder_spectrograms import VocoderFeatures, frame_windows
 
@@ -38,6 +39,7 @@ def polish_context(features: VocoderFeatures, num_iterations: int) -> int:
     return -(-samples // features.hop_length) + 1
 
 
+@settles
 def polished_blocks(
     blocks: Iterable[Float[np.ndarray, "batch samples"]],
     spectrogram: Any,

@@ -13,7 +13,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import auditory, fourier
+from isincnet_jax.dsp import auditory, fourier, settling
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers import analysis, checks, design
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.typing import Waveform
@@ -62,6 +63,7 @@ class VocoderFeatures:
 
     def __post_init__(self) -> None:
         """Checks the arguments."""
+        settling.settle_fields(self)
         if self.kind not in get_args(FeatureKind):
             known = ", ".join(get_args(FeatureKind))
             raise ValueError(f"kind={self.kind!r} is unknown; use {known}")
@@ -241,6 +243,7 @@ def frame_windows(
         yield Window(begin, min(stop + context, num_frames), start, stop)
 
 
+@settles
 def spectrogram_blocks(
     features: VocoderFeatures,
     waveform: Float[np.ndarray, " time"],

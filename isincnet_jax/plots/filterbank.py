@@ -27,12 +27,19 @@ def plot_filterbank(
     """Draws a bank: some impulse responses, all frequency responses, and their sum.
 
     Args:
-        kernels: complex (or real) [bins, taps].
+        kernels: complex (or real) [bins, taps], or what the filters of a
+            :class:`.sincnet.SincNet` are: real [2 bins, taps], cosine channels before sine
+            channels, or the window [taps] of a uniform bank.
         sample_rate: Hz.
         center_hz: [bins].
         num_shown: impulse responses to draw.
         title: of the figure.
+
+    Raises:
+        ValueError: for kernels of another number of bins.
     """
+    center_hz = np.asarray(center_hz, np.float64)
+    kernels = _complex_kernels(np.asarray(kernels), center_hz, sample_rate)
     figure, axes = new_figure(1, 3, (15, 4.2))
     shown = np.unique(np.linspace(0, len(kernels) - 1, num_shown).astype(int))
     _impulse_responses(axes[0], kernels[shown], center_hz[shown], sample_rate)
@@ -66,6 +73,22 @@ def plot_filterbank(
         axis.grid(alpha=0.3)
     figure.suptitle(title, parse_math=False)  # a file name may have $ signs
     return figure
+
+
+def _complex_kernels(kernels: np.ndarray, center_hz: np.ndarray, sample_rate: float) -> np.ndarray:
+    """Filters in any of their forms as [bins, taps]."""
+    bins = len(center_hz)
+    if kernels.ndim == 1:
+        time_s = (np.arange(len(kernels)) - len(kernels) // 2) / sample_rate
+        return kernels * np.exp(2j * np.pi * center_hz[:, None] * time_s)
+    if kernels.ndim == 2 and len(kernels) == 2 * bins and not np.iscomplexobj(kernels):
+        return kernels[:bins] + 1j * kernels[bins:]
+    if kernels.ndim != 2 or len(kernels) != bins:
+        raise ValueError(
+            f"kernels.shape={kernels.shape} with {bins} centres: give [bins, taps], the real "
+            "channels [2 bins, taps] of a complex bank, or the window [taps] of a uniform one"
+        )
+    return kernels
 
 
 def _impulse_responses(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,10 +19,10 @@ _SMALLEST_ARROW = 0.01  # relative change of centre or bandwidth; shorter ones a
 
 
 def plot_filter_movement(
-    before_low_hz: Float[np.ndarray, " filters"],
-    before_high_hz: Float[np.ndarray, " filters"],
-    after_low_hz: Float[np.ndarray, " filters"],
-    after_high_hz: Float[np.ndarray, " filters"],
+    before_low_hz: Float[np.ndarray, " filters"] | Mapping[str, Any],
+    before_high_hz: Float[np.ndarray, " filters"] | Mapping[str, Any],
+    after_low_hz: Float[np.ndarray, " filters"] | None = None,
+    after_high_hz: Float[np.ndarray, " filters"] | None = None,
     *,
     sample_rate: float | None = None,
     title: str = "",
@@ -34,26 +35,33 @@ def plot_filter_movement(
     by the unit of their axis (mHz), not by an empty picture.
 
     Args:
-        before_low_hz: lower edges in Hz before training, [filters].
-        before_high_hz: upper edges.
+        before_low_hz: lower edges in Hz before training, [filters]; or the parameters of a
+            :class:`.sincnet.SincNet` before training (the tree with ``center`` and ``bandwidth``,
+            or one that has it under "analysis" or "params"), with ``sample_rate``.
+        before_high_hz: upper edges; or those parameters after training, and nothing more.
         after_low_hz: lower edges of the same filters after training.
         after_high_hz: upper edges.
         sample_rate: Hz; the axis ends at half of it, or a little above the highest edge if None.
         title: of the figure.
 
     Raises:
-        ValueError: for edges that are no bands, or other numbers of filters after than before.
+        ValueError: for edges that are no bands, parameters without centres and bandwidths, or
+            other numbers of filters after than before.
     """
-    before_low, before_high = checked_bands(before_low_hz, before_high_hz)
-    after_low, after_high = checked_bands(after_low_hz, after_high_hz)
-    if before_low.ndim != 1 or before_low.shape != after_low.shape:
+    if isinstance(before_low_hz, Mapping) or isinstance(before_high_hz, Mapping):
+        if after_low_hz is not None or after_high_hz is not None or sample_rate is None:
+            raise ValueError("give the parameters before and after, and sample_rate, nothing more")
+        start, start_width = learned_bands(before_low_hz, sample_rate)
+        end, end_width = learned_bands(before_high_hz, sample_rate)
+    else:
+        start, start_width = _centers_and_widths(before_low_hz, before_high_hz)
+        end, end_width = _centers_and_widths(after_low_hz, after_high_hz)
+    if start.ndim != 1 or start.shape != end.shape:
         raise ValueError(
-            f"before_low_hz.shape={before_low.shape} and after_low_hz.shape={after_low.shape}: "
+            f"before_low_hz.shape={start.shape} and after_low_hz.shape={end.shape}: "
             "give the same filters, [filters], before and after"
         )
-    start, end = (before_low + before_high) / 2, (after_low + after_high) / 2
-    start_width, end_width = before_high - before_low, after_high - after_low
-    limit = float(max(before_high.max(), after_high.max()))
+    limit = float(max((start + start_width / 2).max(), (end + end_width / 2).max()))
     limit = 1.02 * limit if sample_rate is None else max(sample_rate / 2, limit)
 
     figure = empty_figure((13, 5))
@@ -70,6 +78,31 @@ def plot_filter_movement(
     return figure
 
 
+def learned_bands(params: Any, sample_rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """Centres and bandwidths in Hz of a SincNet's parameters, float64 [filters].
+
+    Raises:
+        ValueError: for parameters without centres and bandwidths.
+    """
+    for name in ("params", "analysis"):
+        if isinstance(params, Mapping) and name in params:
+            params = params[name]
+    if not isinstance(params, Mapping) or not {"center", "bandwidth"} <= set(params):
+        found = ", ".join(params) if isinstance(params, Mapping) else type(params).__name__
+        raise ValueError(
+            f"parameters without center and bandwidth ({found}): only SincNet(..., "
+            "learnable_filters=True) has them; give the edges of other bands in Hz"
+        )
+    nyquist_hz = sample_rate / 2
+    center, width = (np.asarray(params[name], np.float64) for name in ("center", "bandwidth"))
+    return center * nyquist_hz, np.abs(width) * nyquist_hz
+
+
+def _centers_and_widths(low_hz: Any, high_hz: Any) -> tuple[np.ndarray, np.ndarray]:
+    low, high = checked_bands(low_hz, high_hz)
+    return (low + high) / 2, high - low
+
+
 def _arrows(
     axis: Axes, before: tuple[np.ndarray, np.ndarray], after: tuple[np.ndarray, np.ndarray]
 ) -> None:
@@ -77,7 +110,7 @@ def _arrows(
         from matplotlib.ticker import LogLocator, NullLocator
 
     for start, end in zip(np.transpose(before), np.transpose(after), strict=True):
-        if np.max(np.abs(end / start - 1.0)) < _SMALLEST_ARROW:
+        if np.all(np.abs(end - start) <= _SMALLEST_ARROW * np.abs(start)):
             continue
         axis.annotate(
             "",

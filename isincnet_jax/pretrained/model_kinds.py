@@ -26,6 +26,7 @@ import numpy as np
 from jax import lax
 
 from isincnet_jax import jax_names
+from isincnet_jax.dsp.equality import equal_by_value
 from isincnet_jax.layers import decoding
 from isincnet_jax.layers.decoder_spec import DecoderSpec
 from isincnet_jax.layers.sincnet import SincNet
@@ -55,6 +56,9 @@ class LoadedModel:
     variables: Any = None
     name: str = flax.struct.field(pytree_node=False, default="custom")
 
+    __eq__ = equal_by_value
+    __hash__ = None  # type: ignore[assignment]
+
 
 def attributes_of(module: Any) -> dict[str, Any]:
     """A module's attributes as JSON can hold them, ``dtype`` and ``precision`` left out."""
@@ -64,7 +68,7 @@ def attributes_of(module: Any) -> dict[str, Any]:
         if name in _NOT_STORED:
             continue
         if name in _SPECS and value is not None:
-            value = dataclasses.asdict(value)
+            value = _spec_fields(value)
         elif name.endswith("dtype") and value is not None:
             value = jnp.dtype(value).name
         fields[name] = value
@@ -82,12 +86,22 @@ def module_of(
     attributes: dict[str, Any] = {}
     for name, value in _with_tuples(fields).items():
         if name in _SPECS and value is not None:
-            attributes[name] = _SPECS[name](**_with_tuples(value))
+            attributes[name] = _spec_of(_SPECS[name], _with_tuples(value))
         elif name.endswith("dtype") and value is not None:
             attributes[name] = jnp.dtype(value)
         else:
             attributes[name] = value
     return module_class(**attributes, dtype=dtype, precision=precision)
+
+
+def _spec_fields(spec: Any) -> dict[str, Any]:
+    return spec.to_dict() if isinstance(spec, FilterbankSpec) else dataclasses.asdict(spec)
+
+
+def _spec_of(spec_class: Any, values: dict[str, Any]) -> Any:
+    if spec_class is FilterbankSpec:
+        return FilterbankSpec.from_dict(values, partial=True)
+    return spec_class(**values)
 
 
 def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from isincnet_jax.dsp import meanings
 from isincnet_jax.pretrained import arrays, members, model_kinds
 from isincnet_jax.pretrained.members import ModelFileError
 from isincnet_jax.pretrained.model_kinds import ModelKind
@@ -80,6 +81,8 @@ class StoredModel:
         dtype = self.dtype if dtype is None else dtype
         try:
             return self.kind.build(self.fields, dtype=dtype, precision=precision)
+        except meanings.MeaningError as error:  # the file is as it was written
+            raise self._error(str(error)) from error
         except Exception as error:  # fields of another's making can be wrong in any way
             raise self._error(f"fields of no {self.kind.name}: {error!r}") from error
 

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
+from isincnet_jax.dsp import settling
+
 _DECAY_60_DB = 6.907755278982137  # ln(1000)
 _PROBABILITIES = ("reversal", "polarity", "gain", "impulse_response", "noise", "requantize")
 _RANGES = ("impulse_decay_s", "impulse_level_db", "gain_db", "noise_snr_db", "requantize_bits")
@@ -55,6 +57,7 @@ class AugmentationSpec:
     silent_items: int = 0
 
     def __post_init__(self) -> None:
+        settling.settle_fields(self)
         for name in _PROBABILITIES:
             value = getattr(self, name)
             if not 0.0 <= value <= 1.0:

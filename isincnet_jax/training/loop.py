@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from isincnet_jax.dsp import settling
 from isincnet_jax.training import parallel
 from isincnet_jax.training.checkpoints import Checkpoints
 from isincnet_jax.training.logs import Progress, RunLog
@@ -49,6 +50,7 @@ class LoopSpec:
     max_skipped: int = 20
 
     def __post_init__(self) -> None:
+        settling.settle_fields(self)
         smallest = {"num_steps": 1, "log_every": 1}
         for field in dataclasses.fields(self):
             value, least = getattr(self, field.name), smallest.get(field.name, 0)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, Literal, get_args
 
 import jax
 import optax
+
+from isincnet_jax.dsp import settling
 
 Schedule = Literal["constant", "cosine", "step"]
 
@@ -20,7 +22,9 @@ class OptimizerSpec:
         learning_rate: peak rate.
         filter_learning_rate: peak rate of the parameters under ``filter_paths``; the same if
             None, frozen if 0.
-        filter_paths: first names of the parameter paths that count as filters.
+        filter_paths: names in the parameter paths below which parameters count as filters, at any
+            depth: "analysis" is that of a bank and of a model that has the bank as a part; several
+            names, "bank/analysis", must follow each other.
         weight_decay: decoupled, as a rate per step (multiplied with the schedule's shape); not
             applied to filters or to arrays of fewer than two axes.
         schedule: "constant", "cosine" (to ``final_fraction``) or "step" (times ``step_factor``
@@ -53,6 +57,7 @@ class OptimizerSpec:
     eps: float = 1e-8
 
     def __post_init__(self) -> None:
+        settling.settle_fields(self)
         if self.schedule not in get_args(Schedule):
             options = ", ".join(get_args(Schedule))
             raise ValueError(f"schedule={self.schedule!r} is unknown; use {options}")
@@ -92,10 +97,18 @@ def learning_rate_schedule(spec: OptimizerSpec, peak: float) -> optax.Schedule:
     return optax.join_schedules([warmup, main], [spec.warmup_steps])
 
 
-def make_optimizer(spec: OptimizerSpec) -> optax.GradientTransformation:
+def make_optimizer(
+    spec: OptimizerSpec, *, project: Callable[[Any], Any] | None = None
+) -> optax.GradientTransformation:
     """The optimiser: clip by the global norm, then AdamW with one rate for each group.
 
     Non-finite gradients are the step's business (it drops them); here they would spread.
+
+    Args:
+        spec: the optimiser and its schedule.
+        project: parameters to the nearest ones that are allowed, after every step:
+            :func:`.filter_ranges.project_parameters` of a model, say. It has no state: checkpoints
+            are as without it.
     """
     filter_peak = (
         spec.learning_rate if spec.filter_learning_rate is None else spec.filter_learning_rate
@@ -113,7 +126,17 @@ def make_optimizer(spec: OptimizerSpec) -> optax.GradientTransformation:
         parts.insert(0, optax.clip_by_global_norm(spec.clip_norm))
     if not filter_peak:  # the gradients of frozen filters are none of the norm's business
         parts.insert(0, optax.partition({**_KEEP, "filters": optax.set_to_zero()}, labels))
+    if project is not None:
+        parts.append(_projected(project))
     return optax.chain(*parts)
+
+
+def _projected(project: Callable[[Any], Any]) -> optax.GradientTransformation:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        allowed = project(optax.apply_updates(params, updates))
+        return jax.tree.map(lambda after, before: after - before, allowed, params), state
+
+    return optax.GradientTransformation(optax.init_empty_state, update)
 
 
 _KEEP: dict[Hashable, optax.GradientTransformation] = {"main": optax.identity()}
@@ -135,7 +158,8 @@ def label_parameters(params: Any, spec: OptimizerSpec) -> Any:
     """A tree of "filters" and "main" in the structure of the parameters."""
 
     def label(path: Any, leaf: Any) -> str:
-        first = getattr(path[0], "key", None) if path else None
-        return "filters" if first in spec.filter_paths else "main"
+        names = "/".join(str(getattr(key, "key", key)) for key in path)
+        found = any(f"/{wanted}/" in f"/{names}/" for wanted in spec.filter_paths)
+        return "filters" if found else "main"
 
     return jax.tree_util.tree_map_with_path(label, params)

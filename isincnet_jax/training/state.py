@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from isincnet_jax.dsp.equality import equal_by_value
+
 
 @flax.struct.dataclass
 class TrainState:
@@ -32,6 +34,9 @@ class TrainState:
     key_data: jax.Array
     skipped: jax.Array
     skipped_in_row: jax.Array
+
+    __eq__ = equal_by_value
+    __hash__ = None  # type: ignore[assignment]
 
 
 def create_state(

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from isincnet_jax.dsp import settling
 from isincnet_jax.training import adversarial_losses
 from isincnet_jax.training.augmentation import AugmentationSpec, augment
 from isincnet_jax.training.losses import WeightedLoss
@@ -64,6 +65,7 @@ class Adversary:
 
     def __post_init__(self) -> None:
         """Checks the arguments."""
+        settling.settle_fields(self)
         if self.start_step < 0 or not self.weight > 0 or not self.feature_weight >= 0:
             raise ValueError(
                 f"adversary start_step={self.start_step}, weight={self.weight}, "

@@ -210,3 +210,21 @@ def test_uniform_banks_are_recognised(changes, uniform):
     if uniform:  # the claim behind it: all filters have one modulus and equally spaced phases
         modulus = np.abs(spec.design_kernels())
         np.testing.assert_allclose(modulus, np.broadcast_to(modulus[0], modulus.shape), atol=1e-15)
+
+
+def test_the_last_centre_follows_the_sample_rate_unless_it_was_given():
+    spec = FilterbankSpec(sample_rate=16_000)
+    assert spec.replace(sample_rate=44_100) == FilterbankSpec(sample_rate=44_100)
+    assert spec.replace(sample_rate=8000).max_hz == 4000.0
+    given = FilterbankSpec(sample_rate=16_000, max_hz=7000.0)
+    assert given.replace(sample_rate=44_100).max_hz == 7000.0
+    assert spec.replace(sample_rate=44_100, max_hz=8000.0).max_hz == 8000.0
+    odd = FilterbankSpec.reference(sample_rate=11_025, frame_rate=105)
+    assert odd.replace(sample_rate=16_001).max_hz == 8000.0
+
+
+def test_the_first_centre_follows_the_scale_unless_it_was_given():
+    spec = FilterbankSpec()
+    assert spec.replace(scale="log") == FilterbankSpec(scale="log")
+    assert spec.replace(scale="log").replace(scale="linear") == spec
+    assert spec.replace(min_hz=100.0).replace(scale="log").min_hz == 100.0

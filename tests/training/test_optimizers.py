@@ -176,3 +176,37 @@ def test_labels(params):
 def test_errors(options, pattern):
     with pytest.raises(ValueError, match=pattern):
         OptimizerSpec(**options)
+
+
+@pytest.mark.parametrize(
+    ("paths", "filters"),
+    [
+        (("analysis",), {"bank/analysis/center", "analysis/center"}),
+        (("bank/analysis",), {"bank/analysis/center"}),
+        (("bank",), {"bank/analysis/center", "bank/synthesis/kernels"}),
+        (("anal",), set()),
+        ((), set()),
+    ],
+)
+def test_filters_of_nested_banks(paths, filters):
+    tree = {
+        "bank": {"analysis": {"center": jnp.ones(3)}, "synthesis": {"kernels": jnp.ones((2, 2))}},
+        "analysis": {"center": jnp.ones(3)},
+        "network": {"analysis_of_errors": {"center": jnp.ones(3)}},
+    }
+    labels = label_parameters(tree, OptimizerSpec(filter_paths=paths))
+    found = jax.tree_util.tree_leaves_with_path(labels)
+    names = {"/".join(key.key for key in path) for path, label in found if label == "filters"}
+    assert names == filters
+
+
+def test_parameters_are_projected_after_every_step():
+    optimizer = make_optimizer(
+        OptimizerSpec(learning_rate=0.5, schedule="constant"),
+        project=lambda params: jax.tree.map(lambda leaf: jnp.clip(leaf, -0.1, 0.25), params),
+    )
+    for params in _train(optimizer, {"analysis": {"center": jnp.zeros(64)}})[1:]:
+        center = params["analysis"]["center"]
+        assert float(jnp.min(center)) >= -0.1 - 1e-7
+        assert float(jnp.max(center)) <= 0.25 + 1e-7
+    assert float(jnp.max(center)) == pytest.approx(0.25)

@@ -1,0 +1,117 @@
+"""Names whose meaning a user may change, settled together with what they meant.
+
+Shapes and scales are functions in a dictionary: a notebook cell that is edited and run again gives
+a name another function. Whatever is cached, compiled or stored by a name would then belong to
+another function than it says. A :class:`SettledName` is the name with the function that it stood
+for, compared and hashed with a digest of that function's values; whoever keeps a name keeps this.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import numpy as np
+
+_DECIMALS = 8
+"""Of the values in a digest: functions closer than 1e-8 (-160 dB) count as the same, and what
+machines round differently does not make another function of it."""
+
+
+class MeaningError(ValueError):
+    """A name does not stand for the function that it stood for."""
+
+
+class SettledName(str):
+    """A name and what it stood for when it was settled.
+
+    It is the text of the name, for JSON, messages and comparisons with texts; two settled names
+    are equal only if their functions are, too. Subclasses say where names are registered.
+
+    Attributes:
+        meaning: what it stands for, held: not looked up again.
+        digest: of the values of the function, 16 hexadecimal digits; empty for what is built in.
+    """
+
+    kind: ClassVar[str] = "name"
+
+    meaning: Any
+    digest: str
+
+    def __new__(cls, name: str, meaning: Any, digest: str) -> SettledName:
+        """Attaches a meaning to a name; :meth:`settle` looks it up."""
+        settled = super().__new__(cls, name)
+        settled.meaning, settled.digest = meaning, digest
+        return settled
+
+    @classmethod
+    def settle(cls, name: str) -> SettledName:
+        """What a name stands for now; a settled name keeps its own meaning.
+
+        Raises:
+            ValueError: for an unknown name.
+        """
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Raises MeaningError if the function itself has changed: it reads a variable, say."""
+        raise NotImplementedError
+
+    @classmethod
+    def restore(cls, name: str, digest: str) -> SettledName:
+        """The settled name of another process or a file.
+
+        Raises:
+            MeaningError: unless the function registered under the name here has that digest.
+        """
+        found = cls.settle(name)
+        if found.digest != digest:
+            raise MeaningError(
+                f"the {cls.kind} {str(name)!r} registered here is another function than the one "
+                f"that this was made with (digest {found.digest or 'of the built-in one'} here, "
+                f"{digest or 'of the built-in one'} there); register that one under this name"
+            )
+        return found
+
+    def changed(self) -> MeaningError:
+        """The error of :meth:`check`."""
+        return MeaningError(
+            f"the function of {self.kind}={str(self)!r} has changed since it was first used: it "
+            "reads a variable that has another value now; settle such values in the function "
+            "(as default arguments, say), register it again and build the spec or layer anew"
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, SettledName) and self.digest != other.digest:
+            return False
+        return str.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+    def __deepcopy__(self, memo: Any) -> SettledName:
+        return self
+
+    def __copy__(self) -> SettledName:
+        return self
+
+    def __reduce__(self) -> Any:
+        # Functions may be lambdas: another process looks its own up, and checks that it is equal.
+        return (type(self).restore, (str(self), self.digest))
+
+
+def digest_values(facts: str, values: Iterable[Any]) -> str:
+    """A hash of a function's values, the same on all machines.
+
+    Args:
+        facts: what else belongs to the function.
+        values: arrays or numbers.
+    """
+    found = hashlib.sha256(facts.encode())
+    for value in values:
+        rounded = np.round(np.asarray(value, np.complex128), _DECIMALS) + 0.0  # no negative zeros
+        found.update(f"{rounded.shape}".encode() + rounded.astype("<c16").tobytes())
+    return found.hexdigest()[:16]
