@@ -17,6 +17,7 @@ from isincnet_jax.cli.common import (
     app,
     load_model,
     plot_app,
+    positive,
     say,
 )
 from isincnet_jax.cli.reconstruction import reconstruct
@@ -78,7 +79,14 @@ def plot_spectrogram(
     source: InputFile,
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Picture: .png, .pdf, .svg.")],
     model: ModelOption = DEFAULT_MODEL,
-    seconds: Annotated[float, typer.Option("--seconds", help="Draw so much of IN.")] = 10.0,
+    seconds: Annotated[
+        float,
+        typer.Option(
+            "--seconds",
+            help="Draw so much of IN.",
+            callback=positive,
+        ),
+    ] = 10.0,
 ) -> None:
     """Draw the signed coefficients and the magnitude of the first channel of IN."""
     import numpy as np
@@ -119,7 +127,14 @@ def draw_learned_filters(
         Path, typer.Argument(metavar="BANDS.npz", help="Band edges of a run, from the trainer.")
     ],
     folder: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="Folder, made if missing.")],
-    sample_rate: Annotated[float, typer.Option("--sample-rate", help="Of the run, Hz.")] = 16_000.0,
+    sample_rate: Annotated[
+        float,
+        typer.Option(
+            "--sample-rate",
+            help="Of the run, Hz.",
+            callback=positive,
+        ),
+    ] = 16_000.0,
     kernel_size: Annotated[int, typer.Option("--kernel-size", help="Taps of the filters.")] = 251,
     shape: Annotated[str, typer.Option("--shape", help="Spectral shape of the bands.")] = "sinc",
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from isincnet_jax.cli.common import app, say
+from isincnet_jax.cli.common import app, finite, say
 
 _SHOWN = 5
 
@@ -42,7 +42,10 @@ def prepare(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the division by name.")] = 0,
     loudness: Annotated[
-        float, typer.Option("--loudness", help="Integrated loudness of every track, LUFS.")
+        float,
+        typer.Option(
+            "--loudness", help="Integrated loudness of every track, LUFS.", callback=finite
+        ),
     ] = -23.0,
     no_loudness: Annotated[
         bool, typer.Option("--no-loudness", help="Leave the levels as they are.")

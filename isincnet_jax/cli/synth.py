@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from isincnet_jax.cli.common import app, say
+from isincnet_jax.cli.common import app, positive, say
 
 synth_app = typer.Typer(
     no_args_is_help=True, help="The FM synthesizer: sounds with known parameters, and back."
@@ -40,7 +40,14 @@ def generate(
         Path,
         typer.Option("--wavefile-directory", "--wavefile_directory", help="For wave files."),
     ] = Path("test_waves"),
-    length: Annotated[float, typer.Option("--length", help="Of each sound, seconds.")] = 1.0,
+    length: Annotated[
+        float,
+        typer.Option(
+            "--length",
+            help="Of each sound, seconds.",
+            callback=positive,
+        ),
+    ] = 1.0,
     sample_rate: Annotated[
         int, typer.Option("--sample-rate", "--sample_rate", help="Hz, at least 8000.")
     ] = 16_384,
