@@ -7,6 +7,8 @@ import math
 import numpy as np
 from jaxtyping import Float
 
+from isincnet_jax.dsp import checks
+
 _BLOCK_S = 0.4  # the gating block of BS.1770
 
 
@@ -40,6 +42,7 @@ def integrated_loudness(waveform: Float[np.ndarray, " time"], *, sample_rate: in
             "loudness normalisation needs pyloudnorm: pip install 'isincnet-jax[train]', or "
             "switch it off with loudness_db=None"
         ) from error
+    checks.check_floating_waveform(waveform)
     if not np.any(waveform):
         return -math.inf
     shortest = math.ceil(_BLOCK_S * sample_rate)

@@ -25,6 +25,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from isincnet_jax.dsp import checks
+
 _AUDIO_RATE, _SPEECH_RATE = 48_000, 16_000
 _LOCK = threading.Lock()
 
@@ -93,6 +95,7 @@ def score(
     reason = reason_against(name, sample_rate=sample_rate, speech=speech)
     if reason is not None:
         raise ValueError(f"{reason}; leave it out")
+    checks.check_pair(prediction, target, ndim=1)
     module = _load(MODELS[name])
     clip = np.asarray(target, np.float64)
     decoded = np.asarray(prediction, np.float64)

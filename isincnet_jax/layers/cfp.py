@@ -11,7 +11,6 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.dsp import centering, cfp, cfp_bands
-from isincnet_jax.layers import checks
 from isincnet_jax.typing import Array, Waveform
 
 
@@ -130,7 +129,6 @@ class CFP(nn.Module):
         Args:
             waveform: [..., time], floating.
         """
-        checks.check_floating_waveform(waveform)
         return cfp.combined_frequency_periodicity(waveform, **self._options())
 
     def __call__(self, waveform: Waveform) -> Float[Array, "... frames bins"]:

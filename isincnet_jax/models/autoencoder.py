@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from isincnet_jax.dsp import checks
 from isincnet_jax.layers import design, quantizer
 from isincnet_jax.layers.sincnet import SincNet
 from isincnet_jax.layers.spec import FilterbankSpec
@@ -61,7 +62,9 @@ class Codec:
                 model's dtype.
             scale: as in :meth:`isincnet_jax.layers.sincnet.SincNet.encode`.
         """
-        return _encode(self.variables, self._cast(waveform), model=self.model, scale=scale)
+        waveform = self._cast(waveform)
+        checks.check_floating_waveform(waveform, dtype=self.model.dtype)
+        return _encode(self.variables, waveform, model=self.model, scale=scale)
 
     def decode(
         self, spectrogram: Spectrogram, *, length: int | None = None, scale: str | None = None
@@ -74,9 +77,11 @@ class Codec:
                 its length only up to a hop; without it the longest such clip is returned.
             scale: what ``encode`` was given.
         """
+        spectrogram = self._cast(spectrogram)
+        checks.check_floating(spectrogram, "spectrogram", dtype=self.model.dtype, ndim=2)
         return _decode(
             self.variables,
-            self._cast(spectrogram),
+            spectrogram,
             model=self.model,
             length=length,
             scale=scale,

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Float
 
+from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.typing import Array
 
 _MOST_TAPS = 32
@@ -120,4 +121,4 @@ class StridedConv(nn.Module):
             strides=self.strides,
             precision=self.precision,
         )
-        return found + jnp.asarray(bias, self.dtype)
+        return found + match_rank(jnp.asarray(bias, self.dtype), found)
