@@ -18,7 +18,9 @@ from isincnet_jax.cli.common import (
     RefinementsOption,
     ScalesOption,
     app,
+    finite,
     load_model,
+    positive,
     say,
 )
 
@@ -58,11 +60,18 @@ def encode(
         bool, typer.Option("--entropy", help="Entropy-code into an .isn file; implied by .isn.")
     ] = False,
     step: Annotated[
-        float | None, typer.Option("--step", help="Uniform codes of this step (.isn).")
+        float | None,
+        typer.Option(
+            "--step",
+            help="Uniform codes of this step (.isn).",
+            callback=positive,
+        ),
     ] = None,
     snr: Annotated[
         float | None,
-        typer.Option("--snr", help="Uniform codes of so many dB (.isn; 25 unless told)."),
+        typer.Option(
+            "--snr", help="Uniform codes of so many dB (.isn; 25 unless told).", callback=finite
+        ),
     ] = None,
     jobs: JobsOption = None,
     suffix: FormatOption = None,

@@ -9,7 +9,7 @@ import typer
 
 from isincnet_jax import extras
 from isincnet_jax.cli.commands import output
-from isincnet_jax.cli.common import app, say, warn
+from isincnet_jax.cli.common import app, finite, positive, say, warn
 
 _SHOWN = 5
 _COLUMNS = ("snr_db", "si_sdr_db", "convergence_db", "log_spectral_db")
@@ -30,13 +30,27 @@ def benchmark(
         Path | None, typer.Option("--csv", help="Write all means as CSV.", callback=output)
     ] = None,
     sample_rate: Annotated[int, typer.Option("--sample-rate", help="Hz.")] = 16_000,
-    duration: Annotated[float, typer.Option("--duration", help="Seconds of each clip.")] = 5.0,
+    duration: Annotated[
+        float,
+        typer.Option(
+            "--duration",
+            help="Seconds of each clip.",
+            callback=positive,
+        ),
+    ] = 5.0,
     max_clips: Annotated[int | None, typer.Option("--max-clips", help="At most.")] = None,
     splits: Annotated[
         Path | None, typer.Option("--splits", metavar="DIR", help="Lists of names, *.txt.")
     ] = None,
     split: Annotated[str, typer.Option("--split", help="Of --splits.")] = "validation",
-    loudness: Annotated[float, typer.Option("--loudness", help="Of each track, LUFS.")] = -23.0,
+    loudness: Annotated[
+        float,
+        typer.Option(
+            "--loudness",
+            help="Of each track, LUFS.",
+            callback=finite,
+        ),
+    ] = -23.0,
     no_loudness: Annotated[
         bool, typer.Option("--no-loudness", help="Leave the levels as they are.")
     ] = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -68,6 +69,24 @@ RefinementsOption = Annotated[
         "for one more encoding and decoding.",
     ),
 ]
+
+
+def finite(value: float | None) -> float | None:
+    """Callback of every option that takes a number with a fraction: NaN and infinity are none.
+
+    Raises:
+        typer.BadParameter: for those, which Python reads as numbers.
+    """
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value}: give a finite number")
+    return value
+
+
+def positive(value: float | None) -> float | None:
+    """Callback of durations, rates and steps: :func:`finite`, and above 0."""
+    if finite(value) is not None and value <= 0:  # type: ignore[operator]
+        raise typer.BadParameter(f"{value}: give a number above 0")
+    return value
 
 
 def load_model(name: str) -> Codec:

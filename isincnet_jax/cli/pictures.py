@@ -19,6 +19,7 @@ from isincnet_jax.cli.common import (
     app,
     load_model,
     plot_app,
+    positive,
     say,
     warn,
 )
@@ -87,7 +88,14 @@ def plot_spectrogram(
     source: InputFile,
     target: OutputPicture,
     model: ModelOption = DEFAULT_MODEL,
-    seconds: Annotated[float, typer.Option("--seconds", help="Draw so much of IN.")] = 10.0,
+    seconds: Annotated[
+        float,
+        typer.Option(
+            "--seconds",
+            help="Draw so much of IN.",
+            callback=positive,
+        ),
+    ] = 10.0,
 ) -> None:
     """Draw the signed coefficients and the magnitude of the first channel of IN."""
     extras.require("matplotlib")
@@ -131,7 +139,14 @@ def draw_learned_filters(
     folder: Annotated[
         Path, typer.Argument(metavar="OUT_DIR", help="Folder, made if missing.", callback=output)
     ],
-    sample_rate: Annotated[float, typer.Option("--sample-rate", help="Of the run, Hz.")] = 16_000.0,
+    sample_rate: Annotated[
+        float,
+        typer.Option(
+            "--sample-rate",
+            help="Of the run, Hz.",
+            callback=positive,
+        ),
+    ] = 16_000.0,
     kernel_size: Annotated[int, typer.Option("--kernel-size", help="Taps of the filters.")] = 251,
     shape: Annotated[str, typer.Option("--shape", help="Spectral shape of the bands.")] = "sinc",
 ) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from isincnet_jax import extras
 from isincnet_jax.cli.commands import output
-from isincnet_jax.cli.common import app, say, warn
+from isincnet_jax.cli.common import app, finite, say, warn
 
 _SHOWN = 5
 
@@ -47,7 +47,10 @@ def prepare(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the division by name.")] = 0,
     loudness: Annotated[
-        float, typer.Option("--loudness", help="Integrated loudness of every track, LUFS.")
+        float,
+        typer.Option(
+            "--loudness", help="Integrated loudness of every track, LUFS.", callback=finite
+        ),
     ] = -23.0,
     no_loudness: Annotated[
         bool, typer.Option("--no-loudness", help="Leave the levels as they are.")

@@ -16,6 +16,7 @@ from isincnet_jax.cli.common import (
     app,
     load_model,
     open_input,
+    positive,
     say,
 )
 
@@ -32,7 +33,12 @@ def stream(
     target: OutputAudio,
     model: ModelOption = DEFAULT_MODEL,
     chunk_ms: Annotated[
-        float, typer.Option("--chunk-ms", help="Duration of a chunk in milliseconds.")
+        float,
+        typer.Option(
+            "--chunk-ms",
+            help="Duration of a chunk in milliseconds.",
+            callback=positive,
+        ),
     ] = 10.0,
     low_latency: Annotated[
         bool,

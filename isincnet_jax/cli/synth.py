@@ -12,7 +12,7 @@ import typer
 
 from isincnet_jax import extras
 from isincnet_jax.cli.commands import Commands, output
-from isincnet_jax.cli.common import app, say
+from isincnet_jax.cli.common import app, positive, say
 
 synth_app = Commands(
     no_args_is_help=True, help="The FM synthesizer: sounds with known parameters, and back."
@@ -49,7 +49,14 @@ def generate(
             callback=output,
         ),
     ] = Path("test_waves"),
-    length: Annotated[float, typer.Option("--length", help="Of each sound, seconds.")] = 1.0,
+    length: Annotated[
+        float,
+        typer.Option(
+            "--length",
+            help="Of each sound, seconds.",
+            callback=positive,
+        ),
+    ] = 1.0,
     sample_rate: Annotated[
         int, typer.Option("--sample-rate", "--sample_rate", help="Hz, at least 8000.")
     ] = 16_384,

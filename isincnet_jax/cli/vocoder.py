@@ -11,7 +11,7 @@ import typer
 
 from isincnet_jax import extras
 from isincnet_jax.cli.commands import Commands, output
-from isincnet_jax.cli.common import app, say
+from isincnet_jax.cli.common import app, finite, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +40,7 @@ def preprocess(
     *,
     sample_rate: Annotated[int, typer.Option("--sample-rate", help="To train at, Hz.")] = 22_050,
     min_duration: Annotated[
-        float, typer.Option("--min-duration", help="Skip shorter files, seconds.")
+        float, typer.Option("--min-duration", help="Skip shorter files, seconds.", callback=finite)
     ] = 0.95,
     seed: Annotated[int, typer.Option("--seed", help="Of the division by name.")] = 0,
     workers: Annotated[int, typer.Option("--workers", help="Threads; 0: one a core.")] = 0,

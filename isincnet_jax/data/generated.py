@@ -7,6 +7,7 @@ and ``rhythm`` (sweeps and bursts of noise). Every track has its own key, tempo 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -53,9 +54,9 @@ def generated_track(
         raise ValueError(f"name={name!r}: groups are {', '.join(GROUPS)}")
     if sample_rate < 4_000:
         raise ValueError(f"sample_rate={sample_rate}: generated music needs at least 4000 Hz")
-    num_samples = round(duration_s * sample_rate)
-    if num_samples < 1:
+    if not 0.5 < duration_s * sample_rate < math.inf:
         raise ValueError(f"duration_s={duration_s}: has no sample at {sample_rate} Hz")
+    num_samples = round(duration_s * sample_rate)
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     generator = np.random.default_rng(np.frombuffer(digest[:16], "<u4"))
     mix = makers[group](generator, num_samples, sample_rate)

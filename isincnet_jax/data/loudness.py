@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from isincnet_jax import extras
+from isincnet_jax.dsp import checks
 
 _BLOCK_S = 0.4  # the gating block of BS.1770
 
@@ -47,6 +48,7 @@ def integrated_loudness(waveform: Float[np.ndarray, " time"], *, sample_rate: in
         raise ValueError(f"sample_rate={sample_rate}: loudness needs more than 3000 Hz")
     with extras.importing("pyloudnorm"):
         import pyloudnorm  # noqa: PLC0415
+    checks.check_floating_waveform(waveform)
     if not np.any(waveform):
         return -math.inf
     shortest = math.ceil(_BLOCK_S * sample_rate)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -209,9 +210,9 @@ def validation_clips(
         CorpusError: if no track is long enough.
         ValueError: if a clip would have no samples, or max_clips is below 1.
     """
-    num_samples = round(duration_s * corpus.sample_rate)
-    if num_samples < 1:
+    if not 0.5 < duration_s * corpus.sample_rate < math.inf:
         raise ValueError(f"duration_s={duration_s}: has no sample at {corpus.sample_rate} Hz")
+    num_samples = round(duration_s * corpus.sample_rate)
     if max_clips is not None and max_clips < 1:
         raise ValueError(f"max_clips={max_clips}: must be at least 1, or None for all")
     lengths = corpus.lengths

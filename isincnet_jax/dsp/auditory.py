@@ -17,7 +17,7 @@ import scipy.fft
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import scales
+from isincnet_jax.dsp import checks, scales
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array
 
@@ -272,6 +272,7 @@ def weigh_bins(
     Returns:
         [..., frames, filters], the dtype of the spectrogram.
     """
+    checks.check_floating(spectrogram, "spectrogram", ndim=1)
 
     def product(values: Any, matrix: Any) -> jax.Array:
         return jnp.matmul(values, jnp.asarray(matrix, values.dtype).T, precision=precision)
@@ -317,6 +318,7 @@ def power_to_db(
     References:
         Departure: librosa.power_to_db seeks the loudest in the whole array, batch and channels.
     """
+    power = checks.as_floating(power, "power", ndim=1 if top_db is None else 2)
     level_db = 10.0 * jnp.log10(jnp.maximum(power, amin))
     if top_db is None:
         return level_db

@@ -19,7 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from isincnet_jax.dsp import centering, cfp_bands, fourier
+from isincnet_jax.dsp import centering, cfp_bands, checks, fourier
+from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Waveform
 
@@ -118,6 +119,7 @@ def combined_frequency_periodicity(
     the window's middle is sample ``t hop`` (there ``t hop - 1``), every frame is returned, and a
     first power of 0 is a logarithm (there the constant 1).
     """
+    waveform = checks.as_waveform(waveform)
     cfp_bands.check_cfp(
         sample_rate=sample_rate,
         hop_length=hop_length,
@@ -180,7 +182,7 @@ def _raised(values: jax.Array, gamma: float, *, floor: float = _TINY) -> jax.Arr
     audible = values > floor
     # exp and log are vectorised on CPUs, a power is not (measured: 3 times as long).
     logarithm = jnp.log(jnp.where(audible, values, 1.0))
-    return jnp.where(audible, jnp.exp(gamma * logarithm), 0.0)
+    return jnp.where(audible, jnp.exp(gamma * logarithm), 0.0 * values)  # NaN stays NaN
 
 
 def _layers(
@@ -201,6 +203,6 @@ def _layers(
         half = lax.complex(layer, jnp.zeros_like(layer))
         layer = jnp.fft.irfft(half, n=n_fft, axis=-1)[..., : n_fft // 2 + 1] * n_fft**0.5
         kept = np.arange(n_fft // 2 + 1) >= cuts[index % 2]
-        layer = jnp.where(kept, _raised(layer, gamma), 0.0)
+        layer = jnp.where(match_rank(kept, layer), _raised(layer, gamma), 0.0)
         found[index % 2] = layer
     return found[0], found[1]

@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
+from isincnet_jax.dsp import checks
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array
 
@@ -146,7 +147,7 @@ def normalize_frames(
         [..., frames, bins]; as ``librosa.util.normalize`` over the bins.
     """
     check_norm(norm)
-    values = jnp.asarray(values)
+    values = checks.as_floating(values, "values", ndim=1)
     if norm is None:
         return values
     largest = jnp.max(jnp.abs(values), axis=-1, keepdims=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from isincnet_jax.dsp import settling
+from isincnet_jax.dsp import checks, settling
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array
 
@@ -62,8 +62,13 @@ def encode_reference(value: Float[Array, "..."], *, q_bits: int) -> Int[Array, "
 
     Returns:
         int32 in [0, 2^q - 1].
+
+    Raises:
+        ValueError: for NaN, unless it is traced: then its code means nothing.
     """
     mu = float(2 ** check_q_bits(q_bits) - 1)
+    value = checks.as_floating(value, "value")
+    checks.refuse_nan(value, "value")
     # The reference computes (1 + mu)^... with plain log and pow in float32; so does this.
     companded = jnp.sign(value) * jnp.log(1.0 + mu * jnp.abs(value)) / jnp.log(1.0 + mu)
     levels = jnp.clip(mu * (companded + 1.0) / 2.0, 0.0, mu)
@@ -74,10 +79,18 @@ def encode_reference(value: Float[Array, "..."], *, q_bits: int) -> Int[Array, "
 def decode_reference(
     codes: Int[Array, "..."], *, q_bits: int, dtype: jnp.dtype | type = jnp.float32
 ) -> Float[Array, "..."]:
-    """The inverse that iSincNet uses: y = 2 code / mu - 1, then the inverse mu law."""
-    mu = float(2 ** check_q_bits(q_bits) - 1)
-    companded = 2.0 * codes.astype(dtype) / mu - 1.0
-    return jnp.sign(companded) * ((1.0 + mu) ** jnp.abs(companded) - 1.0) / mu
+    """The inverse that iSincNet uses: y = 2 code / mu - 1, then the inverse mu law.
+
+    Raises:
+        TypeError: for codes that are no integers.
+        ValueError: for codes out of range; traced ones give NaN.
+    """
+    most = 2 ** check_q_bits(q_bits) - 1
+    checks.check_codes(codes, 0, most)
+    mu = float(most)
+    companded = 2.0 * jnp.asarray(codes).astype(dtype) / mu - 1.0
+    values = jnp.sign(companded) * ((1.0 + mu) ** jnp.abs(companded) - 1.0) / mu
+    return checks.codes_in_range(values, codes, 0, most)
 
 
 @settles
@@ -91,8 +104,13 @@ def encode_symmetric(value: Float[Array, "..."], *, q_bits: int, mu: float) -> I
 
     Returns:
         int32 in [0, 2 H]; H stands for 0, and the code of -x mirrors that of x.
+
+    Raises:
+        ValueError: for NaN, unless it is traced: then its code means nothing.
     """
     half = 2 ** (check_q_bits(q_bits) - 1) - 1
+    value = checks.as_floating(value, "value")
+    checks.refuse_nan(value, "value")
     companded = mu_law(jnp.clip(value, -1.0, 1.0), mu=mu)
     return jnp.round(half * companded).astype(jnp.int32) + half
 
@@ -105,6 +123,14 @@ def decode_symmetric(
     mu: float,
     dtype: jnp.dtype | type = jnp.float32,
 ) -> Float[Array, "..."]:
-    """The inverse of :func:`encode_symmetric`, to the middle of each code's cell."""
+    """The inverse of :func:`encode_symmetric`, to the middle of each code's cell.
+
+    Raises:
+        TypeError: for codes that are no integers.
+        ValueError: for codes out of range; traced ones give NaN.
+    """
     half = 2 ** (check_q_bits(q_bits) - 1) - 1
-    return mu_law_inverse((codes.astype(jnp.int32) - half).astype(dtype) / half, mu=mu)
+    checks.check_codes(codes, 0, 2 * half)
+    level = (jnp.asarray(codes).astype(jnp.int32) - half).astype(dtype)
+    values = jnp.asarray(mu_law_inverse(level / half, mu=mu))
+    return checks.codes_in_range(values, codes, 0, 2 * half)

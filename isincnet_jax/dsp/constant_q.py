@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Complex, Float
 
-from isincnet_jax.dsp import centering, multirate
+from isincnet_jax.dsp import centering, checks, multirate
 from isincnet_jax.dsp.multirate_analysis import correlate_multirate
 from isincnet_jax.dsp.octave_kernels import plan_octaves
 from isincnet_jax.dsp.settling import settles
@@ -75,6 +75,7 @@ def transform_parts(
     Returns:
         Real and imaginary parts, [..., frames, bins] each.
     """
+    waveform = checks.as_waveform(waveform)
     padded = centering.pad_frames(
         waveform,
         frame_length=frame_length,

@@ -15,6 +15,7 @@ import math
 
 import numpy as np
 
+from isincnet_jax.dsp import checks
 from isincnet_jax.typing import Waveform
 
 
@@ -93,6 +94,7 @@ def error_sums(*, prediction: Waveform, target: Waveform) -> ErrorSums:
     Raises:
         ValueError: if the shapes differ.
     """
+    checks.check_pair(prediction, target)
     if prediction.shape != target.shape:
         raise ValueError(
             f"prediction.shape={tuple(prediction.shape)} and target.shape={tuple(target.shape)} "

@@ -133,7 +133,7 @@ def _convolve(blocks: Any, matrices: Any, divisions: int, precision: lax.Precisi
     ahead = _convolve(even[..., :-1, :] - odd, first, divisions - 1, precision)
     behind = _convolve(even[..., 1:, :] - odd, second, divisions - 1, precision)
     joined = jnp.stack([common + ahead, common + behind], axis=-2)
-    return jnp.reshape(joined, (*joined.shape[:-3], 2 * pairs, -1))[..., :frames, :]
+    return jnp.reshape(joined, (*joined.shape[:-3], 2 * pairs, joined.shape[-1]))[..., :frames, :]
 
 
 def _product(rows: Any, matrix: Any, *, precision: lax.PrecisionLike) -> Any:

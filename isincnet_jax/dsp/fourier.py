@@ -13,7 +13,8 @@ import scipy.signal
 from jax import lax
 from jaxtyping import Complex, Float
 
-from isincnet_jax.dsp import centering, formats, frame_mapping, overlap
+from isincnet_jax.dsp import centering, checks, formats, frame_mapping, overlap
+from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Waveform
 
@@ -72,6 +73,7 @@ def stft(
     Raises:
         ValueError: if the window is longer than the frame, or the clip has no frame.
     """
+    waveform = checks.as_waveform(waveform)
     taper = stft_window(window, checked_win_length(win_length, n_fft), n_fft)
     padded = centering.pad_frames(
         waveform, frame_length=n_fft, hop_length=hop_length, center=center, pad_mode=pad_mode
@@ -96,7 +98,7 @@ def windowed_frames(
     """All frames of a padded signal, multiplied by the window; whole arrays in memory."""
     (n_fft,) = taper.shape
     (frames,) = frame_mapping.map_frames(
-        lambda rows: (rows * taper,),
+        lambda rows: (rows * match_rank(taper, rows),),
         padded,
         num_frames=(padded.shape[-1] - n_fft) // hop_length + 1,
         taps=n_fft,
@@ -190,6 +192,7 @@ def stft_power(
     """
     if power <= 0:
         raise ValueError(f"power={power} must be positive; 1 for magnitudes, 2 for energies")
+    waveform = checks.as_waveform(waveform)
     taper = stft_window(window, checked_win_length(win_length, n_fft), n_fft)
     padded = centering.pad_frames(
         waveform, frame_length=n_fft, hop_length=hop_length, center=center, pad_mode=pad_mode
@@ -258,6 +261,7 @@ def istft(
             IEEE Trans. ASSP 32, 1984, equation 6. https://doi.org/10.1109/TASSP.1984.1164317
     """
     taper = stft_window(window, checked_win_length(win_length, n_fft), n_fft)
+    spectrum = checks.as_complex(spectrum, "spectrum", ndim=2)
     bins = spectrum.shape[-1]
     if bins != 1 + n_fft // 2:
         raise ValueError(f"{bins} bins: n_fft={n_fft} has {1 + n_fft // 2}; give its spectrum")

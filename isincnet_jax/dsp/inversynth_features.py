@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from isincnet_jax.dsp import fourier
+from isincnet_jax.dsp import checks, fourier
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Waveform
 
@@ -55,11 +55,8 @@ def log_stft(
             f"n_fft={n_fft}, hop_length={hop_length}: a frame reaches equally far beyond both ends "
             "of its hop; use an n_fft not below the hop and even or odd as it is"
         )
-    length = waveform.shape[-1] if waveform.ndim else 0
-    if length < 1:
-        raise ValueError(
-            f"waveform.shape={tuple(waveform.shape)}: the last axis is time, not empty"
-        )
+    waveform = checks.as_waveform(waveform)
+    length = waveform.shape[-1]
     beyond = (n_fft - hop_length) // 2
     widths = [(0, 0)] * (waveform.ndim - 1) + [(beyond, beyond + -length % hop_length)]
     gain = 2.0 / float(fourier.stft_window("hann", n_fft, n_fft).sum())

@@ -18,6 +18,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
+from isincnet_jax.dsp import checks
 from isincnet_jax.dsp import phase as phases
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Waveform
@@ -59,7 +60,7 @@ def mel_to_magnitude(
             Foundations of Computational Mathematics 15, 2015 (restart by the gradient).
             https://doi.org/10.1007/s10208-013-9150-3
     """
-    mel = jnp.asarray(mel)
+    mel = checks.as_floating(mel, "mel")
     design = _checked(mel, filters)
     phases.check_iterations(num_iterations)
     if power <= 0:
@@ -79,7 +80,8 @@ def _root(values: jax.Array, power: float) -> jax.Array:
         return values ** (1.0 / power)
     # The infinite slope at 0 times a slope of 0 would be NaN.
     audible = values > _FAINTEST**power
-    return jnp.where(audible, jnp.where(audible, values, 1.0) ** (1.0 / power), 0.0)
+    # 0 times the values, not 0: NaN stays NaN.
+    return jnp.where(audible, jnp.where(audible, values, 1.0) ** (1.0 / power), 0.0 * values)
 
 
 def _checked(mel: Any, filters: Any) -> np.ndarray:
@@ -163,7 +165,7 @@ def mel_admm(
             coefficients; here one pair is split between data and consistency, and the bound at 0
             is kept by clipping the solution of the unbounded problem.
     """
-    mel = jnp.asarray(mel)
+    mel = checks.as_floating(mel, "mel")
     design = _checked(mel, filters)
     phases.check_iterations(num_iterations, rho)
     if slack <= 0:

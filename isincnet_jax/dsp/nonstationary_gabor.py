@@ -41,9 +41,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Complex, Float
 
-from isincnet_jax.dsp import gabor_bands, gabor_tables
+from isincnet_jax.dsp import checks, gabor_bands, gabor_tables
 from isincnet_jax.dsp.frames import FrameBounds
 from isincnet_jax.dsp.gabor_spec import GaborSpec, next_smooth
+from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Waveform
 
@@ -137,6 +138,7 @@ def analyse(waveform: Waveform, *, spec: GaborSpec, layout: str = "matrix") -> C
         True
     """
     gabor_tables.check_layout(layout)
+    waveform = checks.as_waveform(waveform)
     length = waveform.shape[-1]
     zeros = padded_length(length, spec) - length
     padded = jnp.pad(jnp.asarray(waveform), [(0, 0)] * (waveform.ndim - 1) + [(0, zeros)])
@@ -178,6 +180,8 @@ def check_coefficients(
     arrays: tuple[Any, ...], *, padded: int, spec: GaborSpec, layout: str
 ) -> None:
     """Raises TypeError or ValueError for coefficients that are not those of a padded length."""
+    for array in arrays:
+        checks.check_complex(array, "coefficients")
     groups = gabor_tables.band_groups(spec)
     frames = padded // spec.hop
     shapes = [(frames >> halvings, bands.stop - bands.start) for bands, halvings in groups]
@@ -189,17 +193,11 @@ def check_coefficients(
             f"layout of this length has [..., frames, bins] = {shapes}; give all frames and bins "
             "of the analysis, and the length of its waveform"
         )
-    for array in arrays:
-        if not jnp.issubdtype(array.dtype, jnp.complexfloating):
-            raise TypeError(
-                f"coefficients of dtype {array.dtype}: only complex coefficients can be inverted; "
-                "magnitudes need phase retrieval"
-            )
 
 
 def scaled(values: jax.Array, factor: np.ndarray) -> jax.Array:
     """A complex array times a real one."""
-    real = jnp.asarray(factor, jnp.real(values).dtype)
+    real = match_rank(jnp.asarray(factor, jnp.real(values).dtype), values)
     return lax.complex(jnp.real(values) * real, jnp.imag(values) * real)
 
 
@@ -239,9 +237,9 @@ def _interpolated(
     tiled = jnp.broadcast_to(bins[..., None, :], (*bins.shape[:-1], repeats, num_bins)).reshape(
         (*bins.shape[:-1], num_frames)
     )
-    place = jnp.arange(num_frames, dtype=jnp.int32) - jnp.asarray(first)[:, None]
+    place = jnp.arange(num_frames, dtype=jnp.int32)[None] - jnp.asarray(first)[:, None]
     inside = jnp.where(place < 0, place + num_frames, place) < num_bins
-    return jnp.where(inside, tiled, jnp.zeros((), bins.dtype))
+    return jnp.where(match_rank(inside, tiled), tiled, jnp.zeros((), bins.dtype))
 
 
 @functools.partial(jax.jit, static_argnames=("padded", "spec", "layout"))
@@ -251,7 +249,7 @@ def synthesise_padded(
     """:func:`synthesise` of all ``padded`` samples."""
     tables = gabor_tables.design(padded, spec, layout)
     flat = jnp.concatenate(
-        [jnp.fft.fft(array.swapaxes(-1, -2)).reshape((*array.shape[:-2], -1)) for array in arrays],
+        [lax.collapse(jnp.fft.fft(array.swapaxes(-1, -2)), array.ndim - 2) for array in arrays],
         axis=-1,
     )
     below, above, half = tables.below, tables.above, padded // 2

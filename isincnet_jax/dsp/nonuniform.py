@@ -26,6 +26,7 @@ import scipy.special
 from jax import lax
 from jaxtyping import Complex, Float
 
+from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array
 
@@ -200,7 +201,7 @@ def interpolated_spectra(
     """
     dtype = frames.dtype
     n_fft = frames.shape[-1]
-    weighted = frames * jnp.asarray(interpolation.taper, dtype)
+    weighted = frames * match_rank(jnp.asarray(interpolation.taper, dtype), frames)
     # The middle of the frame becomes sample 0 of the transform: its bell is real there.
     spread = interpolation.length - n_fft
     keep = [(0, 0)] * (frames.ndim - 1)
@@ -234,6 +235,7 @@ def turn(
     real: jax.Array, imag: jax.Array, turns: Complex[np.ndarray, " bins"]
 ) -> tuple[jax.Array, jax.Array]:
     """Multiplies real and imaginary parts by fixed complex numbers of modulus 1."""
-    cosine = jnp.asarray(np.real(turns), real.dtype)
-    sine = jnp.asarray(np.imag(turns), real.dtype)
+    cosine, sine = (
+        match_rank(jnp.asarray(part, real.dtype), real) for part in (np.real(turns), np.imag(turns))
+    )
     return real * cosine - imag * sine, real * sine + imag * cosine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
+from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Waveform
 
@@ -37,7 +39,7 @@ def overlap_frames(
         length: samples of the waveform.
     """
     num_frames, n_fft = frames.shape[-2:]
-    weighted = frames * jnp.asarray(taper, frames.dtype)
+    weighted = frames * match_rank(jnp.asarray(taper, frames.dtype), frames)
     summed = overlap_add(weighted, hop_length=hop_length)
     tiny = np.finfo(np.float32).tiny
     gain: Any
@@ -53,7 +55,8 @@ def overlap_frames(
         gain = jnp.where(reached, 1.0 / jnp.where(reached, squares, 1.0), 0.0)
     start = n_fft // 2 if center else 0
     kept = summed[..., start : start + length]
-    kept = kept * jnp.asarray(gain[start : start + kept.shape[-1]], kept.dtype)
+    gains = jnp.asarray(gain[start : start + kept.shape[-1]], kept.dtype)
+    kept = kept * match_rank(gains, kept)
     return jnp.pad(kept, [(0, 0)] * (kept.ndim - 1) + [(0, length - kept.shape[-1])])
 
 
@@ -84,9 +87,9 @@ def overlap_add(
         padded = lax.optimization_barrier(padded)
         blocks = padded.reshape((*batch, rows + steps - 1, steps, hop_length))
         parts = [blocks[..., steps - 1 - k : steps - 1 - k + rows, k, :] for k in range(steps)]
-        return functools.reduce(jnp.add, parts).reshape((*batch, -1))
+        return functools.reduce(jnp.add, parts).reshape((*batch, rows * hop_length))
     padded = jnp.pad(frames, [*edge, (0, 0), (0, steps * hop_length - taps)])
-    blocks = padded.reshape((-1, num_frames, steps, hop_length)).transpose(2, 0, 1, 3)
+    blocks = padded.reshape((math.prod(batch), num_frames, steps, hop_length)).transpose(2, 0, 1, 3)
 
     def add(total: jax.Array, step: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         index, block = step
@@ -96,4 +99,4 @@ def overlap_add(
 
     total = jnp.zeros((blocks.shape[1], rows, hop_length), frames.dtype)
     summed, _ = lax.scan(add, total, (jnp.arange(steps, dtype=jnp.int32), blocks))
-    return summed.reshape((*batch, -1))
+    return summed.reshape((*batch, rows * hop_length))

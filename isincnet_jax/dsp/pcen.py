@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Float
 
+from isincnet_jax.dsp import checks
+from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.typing import Array
 
 Energies = Float[Array, "... frames bins"]
@@ -68,13 +70,13 @@ def smooth_frames(
         raise ValueError(
             f"initial_state={initial_state!r} is unknown; use one of {', '.join(INITIAL_STATES)}"
         )
-    energies = jnp.asarray(energies)
+    energies = checks.as_floating(energies, "energies", ndim=2)
     gain = jnp.broadcast_to(jnp.asarray(smoothing, energies.dtype), energies.shape[-1:])
     first = energies[..., 0, :]
     start = jnp.ones_like(first) if initial_state == "one" else first
     if jax.default_backend() == "cpu":
-        return _smooth_in_order(energies, gain, start)
-    return _smooth_in_parallel(energies, gain, start)
+        return _smooth_in_order(energies, match_rank(gain, start), start)
+    return _smooth_in_parallel(energies, match_rank(gain, energies), start)
 
 
 def _smooth_in_order(energies: Any, gain: Any, start: Any) -> jax.Array:
@@ -87,7 +89,7 @@ def _smooth_in_order(energies: Any, gain: Any, start: Any) -> jax.Array:
 
 def _smooth_in_parallel(energies: Any, gain: Any, start: Any) -> jax.Array:
     decay = jnp.broadcast_to(1.0 - gain, energies.shape)
-    inputs = (gain * energies).at[..., 0, :].add((1.0 - gain) * start)
+    inputs = (gain * energies).at[..., 0, :].add((1.0 - gain[..., 0, :]) * start)
 
     def join(before: Any, after: Any) -> tuple[Any, Any]:
         return before[0] * after[0], after[0] * before[1] + after[1]
@@ -144,8 +146,12 @@ def pcen(
     """
     if eps <= 0:
         raise ValueError(f"eps={eps} must be positive, say 1e-6")
-    energies = jnp.asarray(energies)
+    energies = checks.as_floating(energies, "energies", ndim=2)
     dtype = energies.dtype
+    gain, bias, power = (
+        part if isinstance(part, (int, float)) else match_rank(jnp.asarray(part, dtype), energies)
+        for part in (gain, bias, power)
+    )
     smooth = smooth_frames(energies, smoothing=smoothing, initial_state=initial_state)
     level = math.log(eps) + jnp.log1p(smooth / float(eps))
     log_gain = -jnp.asarray(gain, dtype) * level
@@ -155,7 +161,7 @@ def pcen(
     if _is_zero(bias):
         audible = energies > jnp.finfo(dtype).tiny
         total = jnp.log(jnp.where(audible, energies, 1.0)) + log_gain
-        return jnp.where(audible, jnp.exp(exponent * total), 0.0)
+        return jnp.where(audible, jnp.exp(exponent * total), 0.0 * energies)  # NaN stays NaN
     delta = jnp.asarray(bias, dtype)
     controlled = energies * jnp.exp(log_gain)
     return delta**exponent * jnp.expm1(exponent * jnp.log1p(controlled / delta))

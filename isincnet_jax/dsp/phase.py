@@ -23,7 +23,7 @@ from jax import lax
 from jax.tree_util import Partial
 from jaxtyping import Complex, Float
 
-from isincnet_jax.dsp import fourier
+from isincnet_jax.dsp import checks, fourier
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Waveform
 
@@ -117,7 +117,7 @@ def initial_coefficients(
     Raises:
         ValueError: with both a phase and a key, or a phase of another shape.
     """
-    magnitude = jnp.asarray(magnitude)
+    magnitude = checks.as_floating(magnitude, "magnitude", ndim=2)
     if phase is not None and key is not None:
         raise ValueError("phase and key are both given: one start is enough; leave one out")
     if phase is not None and phase.shape != magnitude.shape:
@@ -219,6 +219,8 @@ def polish(
     if momentum < 0:
         raise ValueError(f"momentum={momentum} must not be negative; use 0 to 1, say 0.99")
     check_iterations(num_iterations)
+    checks.check_floating_waveform(waveform)
+    checks.check_floating(magnitude, "magnitude", ndim=2)
     if num_iterations == 0:
         return waveform
     operators = Operators(as_partial(analyse), as_partial(synthesise))

@@ -23,6 +23,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from isincnet_jax.dsp import checks
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array
 
@@ -90,6 +91,7 @@ def phase_gradient_heap_integration(
         ValueError: if the bins are not those of ``n_fft``, for fewer than 2 frames, or for a gamma
             or a tolerance out of range.
     """
+    checks.check_floating(magnitude, "magnitude", ndim=2)
     values = np.asarray(magnitude, np.float64)
     _check(values, n_fft=n_fft, gamma=gamma, tolerance=tolerance)
     phase = np.asarray(jax.random.uniform(key, values.shape, np.float32), np.float64) * 2 * np.pi

@@ -36,6 +36,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Complex, Float
 
+from isincnet_jax.dsp import checks
+from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array
 
@@ -59,7 +61,7 @@ class Steps(NamedTuple):
 
 def relative_level(magnitude: Float[Array, "... frames bins"]) -> jax.Array:
     """Natural logarithm of magnitudes over the largest of a clip, at least log(1e-7) (-140 dB)."""
-    magnitude = jnp.asarray(magnitude)
+    magnitude = checks.as_floating(magnitude, "magnitude", ndim=2)
     top = jnp.max(magnitude, axis=(-2, -1), keepdims=True)
     return jnp.log(jnp.maximum(magnitude / jnp.maximum(top, _SILENCE), _FLOOR))
 
@@ -102,10 +104,13 @@ def gaussian_steps(
     rotation = np.arange((bins - 1) // every + 1) * (2.0 * np.pi * hop_length / n_fft * every)
     slope = by_bin[..., ::every] * (n_fft * hop_length / gamma)
     between = 0.5 * (slope[..., 1:, :] + slope[..., :-1, :])
-    per_frame = jnp.pad(between, [*keep, (1, 0), (0, 0)]) + jnp.asarray(rotation, level.dtype)
+    per_frame = jnp.pad(between, [*keep, (1, 0), (0, 0)])
+    per_frame = per_frame + match_rank(jnp.asarray(rotation, level.dtype), per_frame)
     slope = by_frame * (-gamma / (n_fft * hop_length))
     single = 0.5 * (slope[..., 1:] + slope[..., :-1])
-    joined = jnp.sum(single.reshape((*single.shape[:-1], -1, every)), axis=-1)
+    joined = jnp.sum(
+        single.reshape((*single.shape[:-1], single.shape[-1] // every, every)), axis=-1
+    )
     return Steps(per_frame, jnp.pad(joined, [*keep, (0, 0), (1, 0)]))
 
 
@@ -162,7 +167,7 @@ def propagated_phase(
     )
     # Our frames count from their first sample, half a frame before their middle.
     alternating = jnp.asarray((-1.0) ** np.arange(magnitude.shape[-1]), level.dtype)
-    return _scaled(jnp.reshape(found, magnitude.shape), alternating)
+    return _scaled(jnp.reshape(found, magnitude.shape), match_rank(alternating, magnitude))
 
 
 def _gradient(values: jax.Array, *, axis: int) -> jax.Array:

@@ -11,7 +11,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Complex
 
-from isincnet_jax.dsp import formats, fourier
+from isincnet_jax.dsp import checks, formats, fourier
+from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Waveform
 
@@ -67,6 +68,7 @@ def phase_vocoder(
         (5, 3)
     """
     _check_rate(rate)
+    spectrum = checks.as_complex(spectrum, "spectrum", ndim=2)
     num_frames = spectrum.shape[-2]
     places = np.arange(0, num_frames, rate, dtype=np.float64)
     before = np.floor(places).astype(np.int32)
@@ -78,7 +80,7 @@ def phase_vocoder(
     steps = jnp.concatenate([turns[..., :1, :], _frames_at(advance, before[:-1])], axis=-2)
     summed = lax.associative_scan(lambda a, b: _wrapped(a + b), steps, axis=steps.ndim - 2)
     angle = summed * (2 * math.pi)
-    share = jnp.asarray((places - before)[:, None], magnitude.dtype)
+    share = match_rank(jnp.asarray((places - before)[:, None], magnitude.dtype), magnitude)
     level = (1 - share) * _frames_at(magnitude, before) + share * _frames_at(magnitude, before + 1)
     return lax.complex(level * jnp.cos(angle), level * jnp.sin(angle))
 
@@ -148,6 +150,7 @@ def time_stretch(
         (8000,)
     """
     _check_rate(rate)
+    waveform = checks.as_waveform(waveform)
     geometry: dict[str, Any] = {
         "n_fft": n_fft,
         "win_length": n_fft if win_length is None else win_length,
@@ -200,6 +203,7 @@ def pitch_shift(
     """
     if bins_per_octave < 1:
         raise ValueError(f"bins_per_octave={bins_per_octave} must be at least 1")
+    waveform = checks.as_waveform(waveform)
     rate = 2.0 ** (-n_steps / bins_per_octave)
     stretched = time_stretch(
         waveform,
@@ -252,6 +256,7 @@ def resample(waveform: Waveform, *, ratio: float, length: int) -> Waveform:
         >>> resample(jnp.ones(441), ratio=160 / 441, length=160).shape
         (160,)
     """
+    waveform = checks.as_waveform(waveform)
     samples = waveform.shape[-1]
     if not (math.isfinite(ratio) and ratio > 0):
         raise ValueError(f"ratio={ratio} must be positive and finite; 0.5 halves the rate")
@@ -264,8 +269,9 @@ def resample(waveform: Waveform, *, ratio: float, length: int) -> Waveform:
     fade = np.cos(np.pi / 2 * (np.arange(_EDGE) + 0.5) / _EDGE) ** 2
     index = np.pad(np.arange(samples), _EDGE, mode="reflect" if samples > 1 else "edge")
     dtype = waveform.dtype
-    before = waveform[..., index[:_EDGE]] * jnp.asarray(fade[::-1], dtype)
-    after = waveform[..., index[-_EDGE:]] * jnp.asarray(fade, dtype)
+    fade = match_rank(jnp.asarray(fade, dtype), waveform)
+    before = waveform[..., index[:_EDGE]] * jnp.flip(fade, axis=-1)
+    after = waveform[..., index[-_EDGE:]] * fade
     silence = jnp.zeros((*waveform.shape[:-1], periods.source - samples - 2 * _EDGE), dtype)
     period = jnp.concatenate([waveform, after, silence, before], axis=-1)
     # Without the bin at the Nyquist frequency, which an even period shares between two halves.

@@ -289,6 +289,7 @@ def _difference_kernels(
     """Sinc filters as SincConv_fast computes them, in its order of roundings."""
     kind = low_hz.dtype.type
     half = len(window) // 2
+    left_taps = window[None, :half]
     # Radians per Hz; 2 pi is rounded before the product, as PyTorch does.
     nu = (kind(2 * np.pi) * np.arange(-half, 0).astype(kind) / kind(sample_rate))[None, :]
     low, high = low_hz[:, None] * nu, high_hz[:, None] * nu
@@ -298,8 +299,8 @@ def _difference_kernels(
     middle_phase = (0.5 * (low_hz + high_hz))[:, None] * nu
 
     def left_half(difference: jax.Array, wave: jax.Array) -> jax.Array:
-        wide = difference / (0.5 * nu) * window[:half] / (2.0 * band)
-        return jnp.where(band >= _NARROW_HZ, wide, wave * narrow * window[:half])
+        wide = difference / (0.5 * nu) * left_taps / (2.0 * band)
+        return jnp.where(band >= _NARROW_HZ, wide, wave * narrow * left_taps)
 
     left = left_half(jnp.sin(high) - jnp.sin(low), jnp.cos(middle_phase))
     middle = jnp.broadcast_to(window[half], (len(low_hz), 1))

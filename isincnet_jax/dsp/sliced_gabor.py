@@ -40,9 +40,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import gabor_bands, gabor_tables, nonstationary_gabor, settling
+from isincnet_jax.dsp import checks, gabor_bands, gabor_tables, nonstationary_gabor, settling
 from isincnet_jax.dsp.frames import FrameBounds
 from isincnet_jax.dsp.gabor_spec import GaborSpec, next_smooth
+from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Waveform
 
@@ -192,7 +193,10 @@ def frame_times(length: int, spec: SliceSpec) -> Any:
 
 
 def _arrays(coefficients: Any, spec: SliceSpec) -> tuple[Any, ...]:
-    return tuple(coefficients) if spec.layout == "ragged" else (coefficients,)
+    arrays = tuple(coefficients) if spec.layout == "ragged" else (coefficients,)
+    for array in arrays:
+        checks.check_complex(array, "coefficients", ndim=2)
+    return arrays
 
 
 def _layout(arrays: Any, spec: SliceSpec) -> Any:
@@ -222,7 +226,8 @@ def analyse_slice(samples: Waveform, *, spec: SliceSpec) -> Any:
         [..., frames, bins] complex, or a tuple of them.
     """
     window, _ = slice_windows(spec)
-    weighted = samples * jnp.asarray(window, samples.dtype)
+    samples = checks.as_waveform(samples, "samples")
+    weighted = samples * match_rank(jnp.asarray(window, samples.dtype), samples)
     return nonstationary_gabor.analyse_padded(weighted, spec=spec.bands, layout=spec.layout)
 
 
@@ -243,7 +248,7 @@ def synthesise_slice(coefficients: Any, *, spec: SliceSpec) -> Waveform:
         spec=spec.bands,
         layout=spec.layout,
     )
-    return samples * jnp.asarray(dual, samples.dtype)
+    return samples * match_rank(jnp.asarray(dual, samples.dtype), samples)
 
 
 def analyse_slices(waveform: Waveform, *, spec: SliceSpec) -> Any:
@@ -269,6 +274,7 @@ def analyse_slices(waveform: Waveform, *, spec: SliceSpec) -> Any:
         >>> bool(np.allclose(found, clip, atol=1e-6))
         True
     """
+    waveform = checks.as_waveform(waveform)
     *batch, length = waveform.shape
     half, count = spec.samples // 2, count_slices(length, spec)
     edge = [(0, 0)] * len(batch)
@@ -313,7 +319,7 @@ def synthesise_slices(coefficients: Any, *, spec: SliceSpec, length: int) -> Wav
         functools.partial(synthesise_slice, spec=spec), rows, samples=spec.samples
     ).reshape((*batch, count, 2, half))
     blocks = samples[..., :-1, 1, :] + samples[..., 1:, 0, :]
-    return blocks.reshape((*batch, -1))[..., :length]
+    return lax.collapse(blocks, blocks.ndim - 2)[..., :length]
 
 
 def overlap_add_slices(coefficients: Any, *, spec: SliceSpec, length: int) -> Any:
@@ -336,6 +342,6 @@ def overlap_add_slices(coefficients: Any, *, spec: SliceSpec, length: int) -> An
         *batch, count, frames, bins = faded.shape
         halves = faded.reshape((*batch, count, 2, frames // 2, bins))
         ahead = jnp.pad(halves[..., 1:, 0, :, :], [(0, 0)] * len(batch) + [(0, 1), (0, 0), (0, 0)])
-        summed = (halves[..., 1, :, :] + ahead).reshape((*batch, -1, bins))
+        summed = (halves[..., 1, :, :] + ahead).reshape((*batch, count * (frames // 2), bins))
         outputs.append(summed[..., : -(-length // hop), :])
     return _layout(outputs, spec)

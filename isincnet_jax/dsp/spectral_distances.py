@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from isincnet_jax.dsp import fourier
+from isincnet_jax.dsp import checks, fourier
 from isincnet_jax.typing import Waveform
 
 _SILENCE = 1e-10
@@ -43,21 +43,25 @@ PerClip = Float[jax.Array, "..."]
 
 def l1(*, prediction: Waveform, target: Waveform) -> PerClip:
     """Mean absolute error."""
+    checks.check_pair(prediction, target, ndim=1)
     return jnp.mean(jnp.abs(prediction - target), axis=-1)
 
 
 def l2(*, prediction: Waveform, target: Waveform) -> PerClip:
     """Mean squared error."""
+    checks.check_pair(prediction, target, ndim=1)
     return jnp.mean((prediction - target) ** 2, axis=-1)
 
 
 def energy(*, prediction: Waveform, target: Waveform) -> PerClip:
     """Absolute difference of the mean squares."""
+    checks.check_pair(prediction, target, ndim=1)
     return jnp.abs(jnp.mean(prediction**2, axis=-1) - jnp.mean(target**2, axis=-1))
 
 
 def negative_snr_db(*, prediction: Waveform, target: Waveform) -> PerClip:
     """Minus the SNR in dB, 10 log10 (e / p), with 1e-10 (-100 dBFS) added to both powers."""
+    checks.check_pair(prediction, target, ndim=1)
     error = jnp.mean((prediction - target) ** 2, axis=-1)
     power = jnp.mean(target**2, axis=-1)
     return 10.0 * (jnp.log10(error + _SILENCE) - jnp.log10(power + _SILENCE))
@@ -83,6 +87,7 @@ def log_stft(
     *, prediction: Waveform, target: Waveform, resolution: Resolution = REFERENCE_RESOLUTION
 ) -> PerClip:
     """Mean absolute difference of log(1 + magnitude), iSincNet's spectral loss."""
+    checks.check_pair(prediction, target, ndim=1)
     predicted = jnp.log1p(magnitude(prediction, resolution))
     wanted = jnp.log1p(magnitude(target, resolution))
     return jnp.mean(jnp.abs(predicted - wanted), axis=(-2, -1))
@@ -96,6 +101,7 @@ def spectral_convergence(
     Departure: 1e-10 per bin is added to the squares under both roots, less their difference at
     equality, so that silent clips have gradients.
     """
+    checks.check_pair(prediction, target, ndim=1)
     return _convergence(magnitude(prediction, resolution), magnitude(target, resolution))
 
 
@@ -117,6 +123,7 @@ def multi_stft(
 
     Departure: magnitudes below 1e-5 count as 1e-5 in the logarithm.
     """
+    checks.check_pair(prediction, target, ndim=1)
     total = jnp.zeros(target.shape[:-1], target.dtype)
     for resolution in resolutions:
         predicted, wanted = magnitude(prediction, resolution), magnitude(target, resolution)

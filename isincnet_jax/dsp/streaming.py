@@ -81,7 +81,7 @@ def synthesize_blocks(
     past, count = history.shape[-2], frames.shape[-2]
     seen = [rows[..., index : index + count, :] for index in range(past + 1)]
     blocks = jnp.matmul(jnp.concatenate(seen, axis=-1), matrix, precision=precision)
-    return rows[..., count:, :], blocks.reshape((*frames.shape[:-2], -1))
+    return rows[..., count:, :], lax.collapse(blocks, blocks.ndim - 2)
 
 
 class StreamKernels(NamedTuple):

@@ -30,6 +30,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
+from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.typing import Array
 
 Symmetry: TypeAlias = Literal["even", "even_odd", "none"]
@@ -161,7 +162,7 @@ def _rows_of(signal: jax.Array, *, step: int, width: int, count: int) -> jax.Arr
     keep = [(0, 0, 0)] * (signal.ndim - 1)
     zero = jnp.zeros((), signal.dtype)
     whole = lax.pad(signal, zero, [*keep, (0, total - signal.shape[-1], 0)])
-    blocks = jnp.reshape(whole, (*signal.shape[:-1], -1, step))
+    blocks = jnp.reshape(whole, (*signal.shape[:-1], count + tiles - 1, step))
     if tiles == 1:
         return blocks[..., :width]
     parts = [blocks[..., first : first + count, :] for first in range(tiles)]
@@ -239,9 +240,9 @@ def _frames(
         sign = np.where(np.arange(channels) < evens, 1.0, -1.0)
         mirrored = jnp.flip(first - second, axis=-2)
         if evens < channels:
-            mirrored = mirrored * jnp.asarray(sign, first.dtype)
+            mirrored = mirrored * match_rank(jnp.asarray(sign, first.dtype), mirrored)
         frames = jnp.concatenate([first + second, mirrored], axis=-2)
-    return jnp.reshape(frames, (*signal.shape[:-1], -1, channels))
+    return lax.collapse(frames, signal.ndim - 1, frames.ndim - 1)
 
 
 def _fold_at_once(

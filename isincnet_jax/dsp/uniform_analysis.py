@@ -17,6 +17,7 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.dsp import frame_mapping, framing, uniform
+from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.typing import Array
 
 
@@ -100,6 +101,10 @@ def _centred(window: Array, reach: int) -> jax.Array:
     return extended[max(-extra, 0) :][: 2 * reach + 1]
 
 
+def _windowed(frames: Array, weights: Array) -> Array:
+    return frames * match_rank(weights, frames)
+
+
 def _folding(
     weights: Array, starts: range, reach: int, period: int
 ) -> Callable[[Array], tuple[Array, ...]]:
@@ -107,7 +112,7 @@ def _folding(
 
     def fold(frames: Array) -> tuple[Array, ...]:
         stretches = [slice(reach + start, reach + start + period) for start in starts]
-        return (_total([frames[..., part] * weights[part] for part in stretches]),)
+        return (_total([_windowed(frames[..., part], weights[part]) for part in stretches]),)
 
     return fold
 
@@ -125,9 +130,9 @@ def _splitting(
             left = slice(reach - shift - last, reach - shift + 1)
             # A causal window has taps on one side only.
             if -lead <= shift + last and shift <= trail:
-                later.append(frames[..., right] * weights[right])
+                later.append(_windowed(frames[..., right], weights[right]))
             if -lead <= -shift and -shift - last <= trail:
-                earlier.append(jnp.flip(frames[..., left] * weights[left], axis=-1))
+                earlier.append(jnp.flip(_windowed(frames[..., left], weights[left]), axis=-1))
         if not earlier:
             return _total(later), _total(later)
         if not later:

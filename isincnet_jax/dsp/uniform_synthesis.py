@@ -22,6 +22,7 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.dsp import framing, uniform
+from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.stored import with_stored
 from isincnet_jax.typing import Array
 
@@ -130,7 +131,7 @@ def _folded(
     total = jnp.zeros((*rows.shape[:-2], blocks.number, hop), rows.dtype)
     for step, window, stretch in zip(blocks.steps, windows, stretches, strict=True):
         place = (..., blocks.rows(step), slice(stretch.start - low, stretch.start - low + hop))
-        total = total + _values(even[place], odd[place], stretch) * window
+        total = total + _values(even[place], odd[place], stretch) * match_rank(window, total)
     return total
 
 
@@ -166,8 +167,9 @@ def _mirrored(
             place = (..., blocks.rows(step), slice(column, column + pairs))
             part = _values(even[which][place], odd[which][place], stretch)
             samples.append(part[..., None])
-        both = jnp.where(np.array([True, False]), *samples)
-        total = total + both * jnp.reshape(window, (pairs, 2))
+        first = match_rank(np.array([True, False]), samples[0])
+        both = jnp.where(first, *samples)
+        total = total + both * match_rank(jnp.reshape(window, (pairs, 2)), both)
     return _cut_blocks(total, (*rows.shape[:-2], blocks.number, 2 * pairs), hop)
 
 
@@ -218,7 +220,8 @@ def _transformed(rows: Array, windows: Array, *, blocks: _Blocks, num_bins: int)
         start = step * hop % period
         turns = -(-(start + hop) // period)
         repeated = jnp.concatenate([place] * turns, axis=-1) if turns > 1 else place
-        total = total + repeated[..., start : start + hop] * window
+        part = repeated[..., start : start + hop]
+        total = total + part * match_rank(window, part)
     return _cut_blocks(total, total.shape, hop)
 
 

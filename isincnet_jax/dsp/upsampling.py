@@ -120,7 +120,7 @@ def polyphase(
     phases = lax.conv_general_dilated(
         flat, both, (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC"), precision=precision
     )
-    doubled = phases.reshape(-1, 2 * time, kernel.shape[2])
+    doubled = phases.reshape(len(flat), 2 * time, kernel.shape[2])
     # The convolution has zeros where upsampling repeats the end samples. (Putting them there
     # beforehand costs more: compilers fuse it with all that comes before.)
     share = 0.25 * jnp.stack([middle - first, first, last, middle - last])
@@ -129,4 +129,4 @@ def polyphase(
     beyond = 2 * time - 2
     doubled = doubled + jnp.pad(missing[:, :2], [(0, 0), (0, beyond), (0, 0)])
     doubled = doubled + jnp.pad(missing[:, 2:], [(0, 0), (beyond, 0), (0, 0)])
-    return doubled.reshape(*batch, 2 * time, -1)
+    return doubled.reshape(*batch, 2 * time, kernel.shape[2])

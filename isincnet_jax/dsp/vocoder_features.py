@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from isincnet_jax.dsp import fourier
+from isincnet_jax.dsp import checks, fourier
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Waveform
 
@@ -51,6 +51,7 @@ def normalize_magnitude(
     Returns:
         Values in [0, 1], of the same shape and dtype. Gradients are 0 outside the range.
     """
+    magnitude = checks.as_floating(magnitude, "magnitude")
     levels = 20.0 * jnp.log10(jnp.maximum(magnitude, decibels.floor))
     shifted = levels - decibels.reference_db + decibels.range_db
     return jnp.clip(shifted / decibels.range_db, 0.0, 1.0)
@@ -68,6 +69,7 @@ def denormalize_magnitude(
     Returns:
         Linear magnitudes. 0 becomes the lowest level of the range (1e-4), not 0.
     """
+    normalized = checks.as_floating(normalized, "normalized")
     levels = normalized * decibels.range_db - decibels.range_db + decibels.reference_db
     return jnp.power(10.0, jnp.asarray(levels) / 20.0)
 
@@ -169,7 +171,8 @@ def check_spectrogram(
             f"spectrogram has {count} NaN or infinite of {values.size} values; the logarithm of 0 "
             "without a floor gives them"
         )
-    _check_scale(float(values.min()), float(values.max()), scale)
+    if values.size:
+        _check_scale(float(values.min()), float(values.max()), scale)
 
 
 def check_shape(shape: tuple[int, ...], *, num_bins: int) -> None:
@@ -181,7 +184,7 @@ def check_shape(shape: tuple[int, ...], *, num_bins: int) -> None:
         raise ValueError(
             f"spectrogram.shape={tuple(shape)}: [..., frames, {num_bins}] is expected; {hint}"
         )
-    if 0 in shape:
+    if 0 in shape[-2:]:  # no clips are fine, no frames are not
         raise ValueError(f"spectrogram.shape={tuple(shape)} is empty; give at least one frame")
 
 

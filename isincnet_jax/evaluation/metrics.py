@@ -30,7 +30,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import distances, spectral_distances
+from isincnet_jax.dsp import checks, distances, spectral_distances
 from isincnet_jax.evaluation import perceptual
 
 RESOLUTION = spectral_distances.Resolution(1024, 256, 1024)
@@ -174,6 +174,7 @@ def score_clip(
         ValueError: for unequal shapes, non-finite samples or unknown names.
     """
     names = check_names(names)
+    checks.check_pair(prediction, target, ndim=1)
     if not np.all(np.isfinite(prediction)):
         raise ValueError("prediction: NaN or infinite samples; samples must be finite")
     scores: dict[str, float | None] = dict(_sample_scores(prediction, target))

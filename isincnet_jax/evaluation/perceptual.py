@@ -26,6 +26,7 @@ import numpy as np
 from jaxtyping import Float
 
 from isincnet_jax import extras
+from isincnet_jax.dsp import checks
 
 _AUDIO_RATE, _SPEECH_RATE = 48_000, 16_000
 _LOCK = threading.Lock()
@@ -123,6 +124,7 @@ def score(
     reason = reason_against(name, sample_rate=sample_rate, speech=speech)
     if reason is not None:
         raise ValueError(f"{reason}; leave it out")
+    checks.check_pair(prediction, target, ndim=1)
     module = _load(MODELS[name])
     clip = np.asarray(target, np.float64)
     decoded = np.asarray(prediction, np.float64)

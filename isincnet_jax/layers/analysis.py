@@ -11,7 +11,7 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.dsp import framing, kernels, shapes, uniform_analysis
-from isincnet_jax.layers import design
+from isincnet_jax.layers import checks, design
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.typing import Spectrogram, Waveform
@@ -40,24 +40,6 @@ def check_learnable(learnable: Any, *, spec: FilterbankSpec, window_terms: int =
         raise ValueError(
             f"tight={spec.tight}, dialect={spec.dialect!r}: such filters cannot be learned by "
             "centres and bandwidths; use tight=False and dialect='native', or learnable='free'"
-        )
-
-
-def check_waveform(waveform: Any, dtype: Any) -> None:
-    """Raises TypeError or ValueError for what is no floating waveform of the layer's dtype."""
-    if not jnp.issubdtype(waveform.dtype, jnp.floating):
-        raise TypeError(
-            f"waveform.dtype={waveform.dtype}: coefficients need floating samples in [-1, 1]; "
-            "scale integers first, e.g. pcm16 / 32768.0"
-        )
-    if waveform.dtype != jnp.dtype(dtype):
-        raise TypeError(
-            f"waveform.dtype={waveform.dtype} but the layer works in {jnp.dtype(dtype)}; "
-            "convert the waveform or build the model with the other dtype"
-        )
-    if waveform.ndim < 1 or waveform.shape[-1] < 1:
-        raise ValueError(
-            f"waveform.shape={tuple(waveform.shape)}: the last axis is time and needs a sample"
         )
 
 
@@ -184,7 +166,7 @@ class Analysis(SettledModule):
         if not self.learnable:
             return self.fixed.value
         if self.learnable == "free":
-            return self.taps * jnp.asarray(design.tap_support(self.spec), self.dtype)
+            return self.taps * jnp.asarray(design.tap_support(self.spec), self.dtype)[None]
         window = jnp.asarray(self.spec.window_taps(), self.dtype)
         if self.window_terms:
             window = window * kernels.cosine_series(self.window, taps=self.spec.taps)
@@ -207,5 +189,5 @@ class Analysis(SettledModule):
         Returns:
             [..., frames, channels]; a complex bank's cosine channels before its sine channels.
         """
-        check_waveform(waveform, self.dtype)
+        checks.check_floating_waveform(waveform, dtype=self.dtype)
         return apply_analysis(waveform, self.filters(), spec=self.spec, precision=self.precision)

@@ -10,7 +10,6 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.dsp import centering, cfp, cfp_bands
-from isincnet_jax.layers import checks
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array, Waveform
 
@@ -130,7 +129,6 @@ class CFP(SettledModule):
         Args:
             waveform: [..., time], floating.
         """
-        checks.check_floating_waveform(waveform)
         return cfp.combined_frequency_periodicity(waveform, **self._options())
 
     def __call__(self, waveform: Waveform) -> Float[Array, "... frames bins"]:

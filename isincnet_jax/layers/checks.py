@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import jax.numpy as jnp
 import numpy as np
 
+from isincnet_jax.dsp.checks import (
+    as_floating,
+    as_waveform,
+    check_complex,
+    check_floating,
+    check_floating_waveform,
+)
 
-def check_floating_waveform(waveform: Any) -> None:
-    """Raises TypeError or ValueError for what is no floating waveform [..., time].
-
-    Float32 and float64 are both welcome: a spectrogram layer works in the dtype it is given.
-    """
-    if not jnp.issubdtype(waveform.dtype, jnp.floating):
-        raise TypeError(
-            f"waveform.dtype={waveform.dtype}: a spectrogram needs floating samples in [-1, 1]; "
-            "scale integers first, e.g. pcm16 / 32768.0"
-        )
-    if waveform.ndim < 1 or waveform.shape[-1] < 1:
-        raise ValueError(
-            f"waveform.shape={tuple(waveform.shape)}: the last axis is time and needs a sample"
-        )
+__all__ = [
+    "as_floating",
+    "as_waveform",
+    "check_band",
+    "check_complex",
+    "check_floating",
+    "check_floating_waveform",
+    "check_positive_integers",
+]
 
 
 def check_positive_integers(**values: int | None) -> None:

@@ -9,14 +9,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from isincnet_jax.dsp import companding
+from isincnet_jax.dsp import checks, companding
+from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array
-
-
-def _check_floating(values: Array) -> None:
-    if not jnp.issubdtype(values.dtype, jnp.floating):
-        raise TypeError(f"values.dtype={values.dtype} must be floating")
 
 
 class LogCompression(SettledModule):
@@ -58,16 +54,15 @@ class LogCompression(SettledModule):
     @nn.compact
     def __call__(self, values: Float[Array, "*axes"]) -> Float[jax.Array, "*axes"]:
         """Compresses energies [..., bins], floating and not negative; their shape and dtype."""
-        _check_floating(values)
-        values = jnp.asarray(values)
+        values = checks.as_floating(values, "values")
         floor = math.log(self.eps)
         if not self.trainable:
             return jnp.log1p(values / self.eps) + floor
         shape = values.shape[-1:]
         scale = self.param("log_scale", nn.initializers.zeros, shape, jnp.float32)
         offset = self.param("offset", nn.initializers.zeros, shape, jnp.float32)
-        scaled = values * (jnp.exp(scale).astype(values.dtype) / self.eps)
-        return jnp.log1p(scaled) + (offset.astype(values.dtype) + floor)
+        scale, offset = (match_rank(part.astype(values.dtype), values) for part in (scale, offset))
+        return jnp.log1p(values * (jnp.exp(scale) / self.eps)) + (offset + floor)
 
 
 class MuLawCompression(SettledModule):
@@ -100,13 +95,12 @@ class MuLawCompression(SettledModule):
     @nn.compact
     def __call__(self, values: Float[Array, "*axes"]) -> Float[jax.Array, "*axes"]:
         """Compresses values [..., channels], floating; their shape and dtype."""
-        _check_floating(values)
-        values = jnp.asarray(values)
+        values = checks.as_floating(values, "values")
         if not self.trainable:
             return jnp.asarray(companding.mu_law(values, mu=self.mu))
         start = nn.initializers.constant(math.log(self.mu))
         log_mu = self.param("log_mu", start, values.shape[-1:], jnp.float32)
-        return _mu_law(values, jnp.exp(log_mu).astype(values.dtype))
+        return _mu_law(values, match_rank(jnp.exp(log_mu).astype(values.dtype), values))
 
 
 def _mu_law(values: jax.Array, mu: jax.Array) -> jax.Array:

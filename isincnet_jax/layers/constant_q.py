@@ -14,7 +14,8 @@ from jaxtyping import Complex, Float
 from isincnet_jax.dsp import centering, constant_q, wavelet_bank
 from isincnet_jax.dsp.formats import check_output_format, format_parts
 from isincnet_jax.dsp.multirate import KernelGroup
-from isincnet_jax.layers.checks import check_floating_waveform
+from isincnet_jax.dsp.ranks import match_rank
+from isincnet_jax.layers.checks import as_waveform
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Waveform
 
@@ -135,7 +136,7 @@ class ConstantQLayer(SettledModule):
         scale: Float[np.ndarray, " bins"] | None,
     ) -> jax.Array:
         """The asked format of the inner products, times ``scale``."""
-        check_floating_waveform(waveform)
+        waveform = as_waveform(waveform)
         real, imag = constant_q.transform_parts(
             waveform,
             self._groups(),
@@ -148,7 +149,7 @@ class ConstantQLayer(SettledModule):
             precision=self.precision,
         )
         if scale is not None:
-            factors = jnp.asarray(scale, real.dtype)
+            factors = match_rank(jnp.asarray(scale, real.dtype), real)
             real, imag = real * factors, imag * factors
         return format_parts(real, imag, output_format=self.output_format)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Float
 
 from isincnet_jax.dsp import centering, fourier, phase
@@ -99,8 +98,7 @@ class GriffinLim(SettledModule):
             TypeError: for magnitudes that are not floating.
             ValueError: for magnitudes of another transform, or a length with other frames.
         """
-        if not jnp.issubdtype(magnitude.dtype, jnp.floating):
-            raise TypeError(f"magnitude.dtype={magnitude.dtype} must be floating")
+        checks.check_floating(magnitude, "magnitude")
         bins = 1 + self.n_fft // 2
         if magnitude.ndim < 2 or magnitude.shape[-1] != bins:
             raise ValueError(

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from isincnet_jax.dsp import auditory, mel_inversion
+from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.layers import checks
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array
@@ -70,9 +71,8 @@ class NonNegativeInverse(SettledModule):
             TypeError: for integers.
             ValueError: for sums of another number of filters.
         """
+        checks.check_floating(sums, "spectrogram")
         sums = jnp.asarray(sums)
-        if not jnp.issubdtype(sums.dtype, jnp.floating):
-            raise TypeError(f"spectrogram.dtype={sums.dtype} must be floating")
         design = self.design()
         if sums.ndim < 2 or sums.shape[-1] != len(design):
             raise ValueError(
@@ -84,7 +84,7 @@ class NonNegativeInverse(SettledModule):
         # The root of order power / exponent turns |X|^power into |X|^exponent.
         exponent = 1.0 if self.output_format == "magnitude" else 2.0
         return mel_inversion.mel_to_magnitude(
-            sums / jnp.asarray(sizes, sums.dtype),
+            sums / match_rank(jnp.asarray(sizes, sums.dtype), sums),
             design / sizes[:, None],
             num_iterations=self.n_iter,
             power=self.power / exponent,

@@ -108,11 +108,7 @@ class InverseSTFT(SettledModule):
             TypeError: for a spectrum that is not complex, such as magnitudes.
             ValueError: for the bins of another ``n_fft``.
         """
-        if not jnp.issubdtype(spectrum.dtype, jnp.complexfloating):
-            raise TypeError(
-                f"spectrum.dtype={spectrum.dtype}: the inverse needs complex values, from "
-                'STFT(output_format="complex"); magnitudes need GriffinLim'
-            )
+        checks.check_complex(spectrum, "spectrum")
         bins = self.n_fft // 2 + 1
         expected = bins if self.onesided else self.n_fft
         if spectrum.ndim < 2 or spectrum.shape[-1] != expected:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from isincnet_jax.dsp import pcen
+from isincnet_jax.dsp import checks, pcen
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array
 
@@ -125,8 +125,7 @@ class PCEN(SettledModule):
             TypeError: for integers.
             ValueError: for fewer than two axes.
         """
-        if not jnp.issubdtype(energies.dtype, jnp.floating):
-            raise TypeError(f"energies.dtype={energies.dtype} must be floating")
+        energies = checks.as_floating(energies, "energies")
         if energies.ndim < 2 or energies.shape[-2] < 1:
             raise ValueError(
                 f"energies.shape={tuple(energies.shape)} must end in 1 frame or more, and bins"

@@ -36,6 +36,7 @@ def squared_modulus(
         >>> squared_modulus(jnp.array([[3.0, 1.0, 4.0, 0.0]])).tolist()
         [[25.0, 1.0]]
     """
+    checks.check_floating(pairs, "pairs", ndim=1)
     channels = pairs.shape[-1]
     if channels % 2:
         raise ValueError(f"channels={channels}: cosine and sine channels come in pairs, an even")
@@ -63,7 +64,7 @@ def gaussian_kernels(
     half = 0.5 * (kernel_size - 1)
     place = jnp.asarray((np.arange(kernel_size) - half) / half, width.dtype)
     clipped = jnp.clip(width, 2.0 / kernel_size, 0.5)
-    taps = jnp.exp(-0.5 * (place / clipped[:, None]) ** 2)
+    taps = jnp.exp(-0.5 * (place[None] / clipped[:, None]) ** 2)
     return taps if normalization == "peak" else taps / jnp.sum(taps, axis=1, keepdims=True)
 
 
@@ -142,11 +143,7 @@ class GaussianPooling(SettledModule):
         self, values: Float[Array, "... frames channels"]
     ) -> Float[jax.Array, "... pooled channels"]:
         """Smooths and decimates [..., frames, channels] along the frames; the dtype is kept."""
-        if not jnp.issubdtype(values.dtype, jnp.floating) or values.ndim < 2:
-            raise TypeError(
-                f"values: {values.dtype} with {values.ndim} axes; floating [..., frames, channels] "
-                "is needed"
-            )
+        values = checks.as_floating(values, "values", ndim=2)
         channels = values.shape[-1]
         widths = jnp.full((channels,), self.width, values.dtype)
         if self.trainable:
@@ -154,7 +151,7 @@ class GaussianPooling(SettledModule):
             widths = self.param("width", start, (channels,), jnp.float32).astype(values.dtype)
         kernels = gaussian_kernels(widths, self.kernel_size, normalization=self.normalization)
         return _pool(
-            jnp.asarray(values),
+            values,
             kernels,
             hop=self.hop_length,
             frames=self.count_frames(values.shape[-2]),

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from isincnet_jax.dsp import companding, covariance, settling
+from isincnet_jax.dsp import checks, companding, covariance, settling
 from isincnet_jax.dsp.equality import equal_by_value
+from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers import design
 from isincnet_jax.layers.spec import FilterbankSpec
@@ -52,10 +53,15 @@ class Quantizer:
         object.__setattr__(self, "mu", settling.settled_number("mu", self.mu))
 
     def encode(self, spectrogram: Spectrogram) -> Codes:
-        """Codes of coefficients, int32 in ``[0, 2^q_bits)``, in the shape of the input."""
+        """Codes of coefficients, int32 in ``[0, 2^q_bits)``, in the shape of the input.
+
+        Raises:
+            ValueError: for NaN, of which codes cannot tell; traced, it becomes any code.
+        """
+        checks.check_floating(spectrogram, "spectrogram")
         if self.code == "reference":
             return companding.encode_reference(spectrogram, q_bits=self.q_bits)
-        scale = jnp.asarray(self.scale, spectrogram.dtype)
+        scale = match_rank(jnp.asarray(self.scale, spectrogram.dtype), spectrogram)
         return companding.encode_symmetric(spectrogram / scale, q_bits=self.q_bits, mu=self.mu)
 
     def decode(self, codes: Codes, *, dtype: Any = jnp.float32) -> Spectrogram:
@@ -63,14 +69,13 @@ class Quantizer:
 
         Raises:
             TypeError: if the codes are not integers.
+            ValueError: for codes that are none of this quantizer's; traced ones give NaN.
         """
-        if not jnp.issubdtype(codes.dtype, jnp.integer):
-            raise TypeError(f"codes.dtype={codes.dtype}: codes are integers")
         if self.code == "reference":
             return companding.decode_reference(codes, q_bits=self.q_bits, dtype=dtype)
         scale = jnp.asarray(self.scale, dtype)
         values = companding.decode_symmetric(codes, q_bits=self.q_bits, mu=self.mu, dtype=dtype)
-        return values * scale
+        return values * match_rank(scale, values)
 
     def straight_through(self, spectrogram: Spectrogram) -> Spectrogram:
         """Coefficients of the codes of coefficients; gradients pass as if nothing had happened.
@@ -79,7 +84,9 @@ class Quantizer:
             Y. Bengio, N. Leonard and A. Courville, "Estimating or propagating gradients through
                 stochastic neurons", 2013, section 4. https://arxiv.org/abs/1308.3432
         """
-        coded = self.decode(self.encode(spectrogram), dtype=spectrogram.dtype)
+        # NaN is not hidden: it stays in the sum, whatever its code.
+        known = jnp.nan_to_num(spectrogram, posinf=jnp.inf, neginf=-jnp.inf)
+        coded = self.decode(self.encode(known), dtype=spectrogram.dtype)
         return spectrogram + jax.lax.stop_gradient(coded - spectrogram)
 
     def fit(self, spectrogram: Spectrogram) -> Quantizer:
@@ -87,6 +94,8 @@ class Quantizer:
 
         Channels that are silent get the smallest scale that keeps their codes at 0.
         """
+        checks.check_floating(spectrogram, "spectrogram", ndim=2)
+        checks.refuse_nan(spectrogram, "spectrogram")
         peak = jnp.max(jnp.abs(spectrogram), axis=-2, keepdims=True)
         tiny = jnp.asarray(np.finfo(np.float32).tiny * 2.0**24, peak.dtype)
         return self.replace(scale=jnp.maximum(peak, tiny))  # type: ignore[attr-defined]

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array
 
@@ -35,9 +36,9 @@ def depthwise_over_frames(
     reach = taps // 2
     widths = [(0, 0)] * (features.ndim - 2) + [(reach, reach), (0, 0)]
     padded = jnp.pad(features, widths)
-    total = kernel[0] * padded[..., :frames, :]
+    total = match_rank(kernel[0], padded) * padded[..., :frames, :]
     for tap in range(1, taps):
-        total = total + kernel[tap] * padded[..., tap : tap + frames, :]
+        total = total + match_rank(kernel[tap], padded) * padded[..., tap : tap + frames, :]
     return total
 
 
@@ -61,7 +62,8 @@ class FrameNorm(SettledModule):
         centred = wide - jnp.mean(wide, axis=-1, keepdims=True)
         variance = jnp.mean(centred * centred, axis=-1, keepdims=True)
         normed = centred * jax.lax.rsqrt(variance + _NORM_EPSILON)
-        return (normed * gain.astype(wide.dtype) + bias.astype(wide.dtype)).astype(self.dtype)
+        gain, bias = (match_rank(part.astype(wide.dtype), wide) for part in (gain, bias))
+        return (normed * gain + bias).astype(self.dtype)
 
 
 class ConvNeXtBlock(SettledModule):
@@ -99,7 +101,7 @@ class ConvNeXtBlock(SettledModule):
         mixed = FrameNorm(self.dtype)(mixed)
         hidden = nn.gelu(nn.Dense(self.expansion * self.width, dtype=self.dtype)(mixed))
         update = nn.Dense(self.width, dtype=self.dtype)(hidden)
-        return features + gain.astype(self.dtype) * jnp.asarray(update)
+        return features + match_rank(gain.astype(self.dtype), features) * jnp.asarray(update)
 
 
 class Refiner(SettledModule):

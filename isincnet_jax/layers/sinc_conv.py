@@ -270,12 +270,7 @@ class SincConv(SettledModule):
             ValueError: for a clip shorter than the filters with padding "valid", or one without
                 channels to mix.
         """
-        checks.check_floating_waveform(waveform)
-        if waveform.dtype != jnp.dtype(self.dtype):
-            raise TypeError(
-                f"waveform.dtype={waveform.dtype} but the layer works in {jnp.dtype(self.dtype)}; "
-                "convert the waveform or set dtype"
-            )
+        checks.check_floating_waveform(waveform, dtype=self.dtype)
         padded = centering.pad_frames(
             waveform,
             frame_length=self.reach,

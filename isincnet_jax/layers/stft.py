@@ -158,7 +158,7 @@ class STFT(SettledModule):
         Returns:
             [..., frames, bins]: float of the waveform's dtype, complex for "complex".
         """
-        checks.check_floating_waveform(waveform)
+        waveform = checks.as_waveform(waveform)
         dtype = waveform.dtype
         fixed = fourier.stft_window(self.window, self.taps, self.n_fft)
         taper = self.taper if self.trainable_window else fixed
@@ -171,7 +171,7 @@ class STFT(SettledModule):
             pad_mode=self.pad_mode,
         )
         if self.trainable_kernels:
-            kernels = self.kernels.astype(dtype) * taper
+            kernels = self.kernels.astype(dtype) * taper[None]
             both = fast_correlation.correlate_frames(
                 padded, kernels, hop_length=self.hop, precision=self.precision
             )

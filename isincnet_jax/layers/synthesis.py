@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from isincnet_jax.dsp import framing, uniform_synthesis
 from isincnet_jax.dsp.settling import settles
-from isincnet_jax.layers import decoding, design
+from isincnet_jax.layers import checks, decoding, design
 from isincnet_jax.layers.analysis import COLLECTION
 from isincnet_jax.layers.decoder_spec import DecoderSpec
 from isincnet_jax.layers.edges import EdgePlan, edge_plan
@@ -77,7 +77,7 @@ def apply_synthesis(
 
 
 def _solve_edge(spectrogram: Any, edge: Any, precision: lax.PrecisionLike) -> jax.Array:
-    flat = spectrogram.reshape((*spectrogram.shape[:-2], -1))
+    flat = lax.collapse(jnp.asarray(spectrogram), spectrogram.ndim - 2)
     return jnp.matmul(flat, jnp.asarray(edge.matrix, flat.dtype), precision=precision)
 
 
@@ -162,15 +162,11 @@ def check_spectrogram(
         ValueError: for wrong channels, or frames that do not fit ``length``.
         TypeError: for another dtype.
     """
+    checks.check_floating(spectrogram, "spectrogram", dtype=dtype)
     shape = tuple(spectrogram.shape)
     if len(shape) < 2 or shape[-1] != spec.num_channels:
         raise ValueError(
             f"spectrogram.shape={shape}: expected [..., frames, {spec.num_channels} channels]"
-        )
-    if spectrogram.dtype != jnp.dtype(dtype):
-        raise TypeError(
-            f"spectrogram.dtype={spectrogram.dtype} but the layer works in {jnp.dtype(dtype)}; "
-            "decode codes with their quantizer first, or convert"
         )
     if length is None:
         return design.longest_length(spec, shape[-2])

@@ -78,7 +78,6 @@ class TimeStretch(SettledModule):
         Returns:
             [..., round(time / rate)], in the waveform's dtype.
         """
-        checks.check_floating_waveform(waveform)
         return phase_vocoder.time_stretch(
             waveform,
             rate=self.rate,
@@ -140,7 +139,6 @@ class PitchShift(SettledModule):
         Returns:
             [..., time], in the waveform's dtype.
         """
-        checks.check_floating_waveform(waveform)
         return phase_vocoder.pitch_shift(
             waveform,
             n_steps=self.n_steps,

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from isincnet_jax.dsp import settling
+from isincnet_jax.dsp import checks, settling
 from isincnet_jax.dsp.equality import equal_by_value
+from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.typing import Codes, Spectrogram
 
 LARGEST_LEVEL = 1 << 20
@@ -45,31 +46,44 @@ class UniformQuantizer:
     def encode(self, spectrogram: Spectrogram) -> Codes:
         """Signed codes, int32 in [-2^20, 2^20], in the shape of the input.
 
-        What would be larger becomes 2^20 + 1 with its sign, which no token file takes.
+        What would be larger becomes 2^20 + 1 with its sign, which nothing decodes.
+
+        Raises:
+            ValueError: for NaN, of which codes cannot tell; traced, it becomes any code.
         """
-        levels = jnp.round(spectrogram / self._steps(spectrogram.dtype))
-        most = LARGEST_LEVEL + 1
-        return jnp.clip(levels, -most, most).astype(jnp.int32)
+        spectrogram = checks.as_floating(spectrogram, "spectrogram")
+        checks.refuse_nan(spectrogram, "spectrogram")
+        levels = self._levels(spectrogram)
+        return levels.astype(jnp.int32)
 
     def decode(self, codes: Codes, *, dtype: Any = jnp.float32) -> Spectrogram:
         """Coefficients of codes, in the shape of the input.
 
         Raises:
             TypeError: if the codes are not integers.
+            ValueError: for codes beyond 2^20 either way; traced ones give NaN.
         """
-        if not jnp.issubdtype(codes.dtype, jnp.integer):
-            raise TypeError(f"codes.dtype={codes.dtype}: codes are integers")
-        return codes.astype(dtype) * self._steps(dtype)
+        checks.check_codes(codes, -LARGEST_LEVEL, LARGEST_LEVEL)
+        values = jnp.asarray(codes).astype(dtype)
+        values = values * match_rank(self._steps(dtype), values)
+        return checks.codes_in_range(values, codes, -LARGEST_LEVEL, LARGEST_LEVEL)
 
     def straight_through(self, spectrogram: Spectrogram) -> Spectrogram:
         """Coefficients of the codes of coefficients; gradients pass as if nothing had happened."""
-        coded = self.decode(self.encode(spectrogram), dtype=spectrogram.dtype)
+        spectrogram = checks.as_floating(spectrogram, "spectrogram")
+        steps = match_rank(self._steps(spectrogram.dtype), spectrogram)
+        coded = self._levels(spectrogram) * steps
         return spectrogram + jax.lax.stop_gradient(coded - spectrogram)
 
     @property
     def storage_dtype(self) -> np.dtype:
         """The type that holds the codes: int32."""
         return np.dtype(np.int32)
+
+    def _levels(self, spectrogram: jax.Array) -> jax.Array:
+        steps = match_rank(self._steps(spectrogram.dtype), spectrogram)
+        most = LARGEST_LEVEL + 1
+        return jnp.clip(jnp.round(spectrogram / steps), -most, most)
 
     def _steps(self, dtype: Any) -> jax.Array:
         return jnp.asarray(self.step, dtype) * jnp.asarray(self.weight, dtype)

@@ -11,6 +11,7 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.dsp import upsampling
+from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.layers import checks
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array
@@ -60,10 +61,12 @@ class UpsampleConv(SettledModule):
         self, sequence: Float[Array, "... time inputs"]
     ) -> Float[jax.Array, "... doubled width"]:
         """[..., time, inputs] to [..., 2 time, width]."""
+        own = sequence.dtype if getattr(sequence, "dtype", None) == self.dtype else None
+        checks.check_floating(sequence, "sequence", ndim=2, dtype=own)
         shape = (self.taps, sequence.shape[-1], self.width)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.width,), jnp.float32)
         doubled = upsampling.upsample_convolve(
             jnp.asarray(sequence, self.dtype), kernel.astype(self.dtype), precision=self.precision
         )
-        return doubled + bias.astype(self.dtype)
+        return doubled + match_rank(bias.astype(self.dtype), doubled)

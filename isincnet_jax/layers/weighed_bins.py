@@ -132,7 +132,7 @@ class WeighedSpectrogram(StftGeometry):
         Returns:
             [..., frames, filters], the dtype of the waveform.
         """
-        checks.check_floating_waveform(waveform)
+        waveform = checks.as_waveform(waveform)
         weights = self.weights()
 
         def product(values: Any) -> jax.Array:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from isincnet_jax.dsp import checks
 from isincnet_jax.dsp.equality import equal_by_value
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers import design, quantizer
@@ -77,7 +78,9 @@ class Codec:
                 model's dtype.
             scale: as in :meth:`isincnet_jax.layers.sincnet.SincNet.encode`.
         """
-        return _encode(self.variables, self._cast(waveform), model=self.model, scale=scale)
+        waveform = self._cast(waveform)
+        checks.check_floating_waveform(waveform, dtype=self.model.dtype)
+        return _encode(self.variables, waveform, model=self.model, scale=scale)
 
     @settles
     def decode(
@@ -99,9 +102,11 @@ class Codec:
                 :meth:`isincnet_jax.layers.sincnet.SincNet.decode`; each takes one more encoding and
                 decoding.
         """
+        spectrogram = self._cast(spectrogram)
+        checks.check_floating(spectrogram, "spectrogram", dtype=self.model.dtype, ndim=2)
         return _decode(
             self.variables,
-            self._cast(spectrogram),
+            spectrogram,
             model=self.model,
             length=length,
             scale=scale,

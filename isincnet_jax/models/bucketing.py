@@ -20,7 +20,6 @@ from jaxtyping import Float
 from isincnet_jax.dsp import settling
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers import checks
-from isincnet_jax.layers.analysis import check_waveform
 from isincnet_jax.layers.synthesis import check_spectrogram
 from isincnet_jax.models.autoencoder import Codec
 
@@ -117,8 +116,8 @@ class BucketedCodec:
             waveform: floating samples, in the memory of the host or not.
             scale: as of the codec.
         """
+        checks.check_floating_waveform(waveform, dtype=getattr(waveform, "dtype", None))
         waveform = np.asarray(waveform)
-        check_waveform(waveform, waveform.dtype)
         *batch, length = waveform.shape
         found = self._encode_rows(waveform.reshape(math.prod(batch), length), scale)
         frames = self.codec.num_frames(length)
@@ -227,6 +226,6 @@ def _stacked(clips: list[Any], length: int, dtype: Any) -> np.ndarray:
     for row, clip in zip(batch, clips, strict=True):
         samples = np.asarray(clip)
         if not (isinstance(clip, np.ndarray) and np.issubdtype(samples.dtype, np.floating)):
-            check_waveform(samples, dtype)
+            checks.check_floating_waveform(samples, dtype=dtype)
         row[: len(samples)] = samples
     return batch

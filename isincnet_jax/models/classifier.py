@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.layers import sinc_checks
@@ -102,7 +103,7 @@ class SincNetClassifier(SettledModule):
                 x = conv(x)
             x = nn.max_pool(x, (pool,), strides=(pool,))
             x = _leaky(_time_norm(f"norm_{block}")(x))
-        x = nn.LayerNorm(epsilon=1e-6, name="dense_input_norm")(x.reshape(x.shape[0], -1))
+        x = nn.LayerNorm(epsilon=1e-6, name="dense_input_norm")(lax.collapse(x, 1))
         norm = functools.partial(batch_norm(self.axis_name, train=train), momentum=0.95)
         for layer, width in enumerate(self.hidden):
             dense = nn.Dense(width, use_bias=False, kernel_init=_dense_init, name=f"dense_{layer}")
@@ -227,7 +228,7 @@ class AudioClassifier(SettledModule):
             x = nn.relu(norm(name=f"norm_{block}")(x))
             x = _halve(x)
         x = jnp.concatenate([jnp.mean(x, axis=1), jnp.max(x, axis=1)], axis=-1)
-        x = x.reshape(x.shape[0], -1)
+        x = lax.collapse(x, 1)
         dropped = nn.Dropout(self.dropout, deterministic=not train)(x)
         return nn.Dense(self.num_classes, name="classes")(dropped), x
 

@@ -246,7 +246,9 @@ class ConvNeXtVocoder(SettledModule):
         # Whole turns are taken out in integers. Frames start half an n_fft before their middles.
         cycles = (samples - self.n_fft // 2) * np.arange(self.spectrum_bins) % self.n_fft
         angle = 2 * np.pi * cycles / self.n_fft
-        return jnp.asarray(np.cos(angle), self.dtype), jnp.asarray(np.sin(angle), self.dtype)
+        return jnp.asarray(np.cos(angle)[None], self.dtype), jnp.asarray(
+            np.sin(angle)[None], self.dtype
+        )
 
     def _check_initial(self, features: Any, initial: Any) -> None:
         if (initial is not None) != self.with_initial:

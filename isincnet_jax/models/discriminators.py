@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.dsp import spectral_distances
@@ -50,7 +51,7 @@ def fold(
     missing = -time % period
     mode = "reflect" if missing < time else "edge"
     padded = jnp.pad(waveform, [(0, 0), (0, missing)], mode=mode)
-    return padded.reshape(batch, -1, period, 1)
+    return padded.reshape(batch, padded.shape[1] // period, period, 1)
 
 
 def _check_sizes(**sizes: tuple[int, ...]) -> None:
@@ -98,7 +99,7 @@ class _ImageCritic(SettledModule):
             if not last:
                 image = _leaky(image)
             maps.append(image)
-        return image.reshape(image.shape[0], -1), maps
+        return lax.collapse(image, 1), maps
 
 
 class MultiPeriodDiscriminator(SettledModule):
@@ -136,6 +137,7 @@ class MultiPeriodDiscriminator(SettledModule):
     @nn.compact
     def __call__(self, waveform: Float[Array, "batch time"]) -> Judgement:
         """Judges clips [batch, time]."""
+        checks.check_floating_waveform(waveform)
         layers = len(self.widths)
         strides = [(3, 1)] * (layers - 1) + [(1, 1)]
         kernels = [(self.taps, 1)] * layers + [(3, 1)]
@@ -188,6 +190,7 @@ class MultiResolutionDiscriminator(SettledModule):
     @nn.compact
     def __call__(self, waveform: Float[Array, "batch time"]) -> Judgement:
         """Judges clips [batch, time]."""
+        checks.check_floating_waveform(waveform)
         layers = len(self.widths)
         # 3 x 9 kernels while bins are many, 3 x 3 in the last layer and for the logits.
         kernels = [(3, 9)] * (layers - 1) + [(3, 3), (3, 3)]

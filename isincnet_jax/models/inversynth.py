@@ -23,10 +23,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import inversynth_features
+from isincnet_jax.dsp import checks, inversynth_features
 from isincnet_jax.dsp.equality import equal_by_value
 from isincnet_jax.dsp.inversynth_features import NUM_SAMPLES
-from isincnet_jax.layers.analysis import Analysis, check_waveform
+from isincnet_jax.layers.analysis import Analysis
 from isincnet_jax.layers.pooling import squared_modulus
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.layers.spec import FilterbankSpec
@@ -216,7 +216,7 @@ class InverSynth(SettledModule):
             TypeError: for another dtype.
             ValueError: for another length.
         """
-        check_waveform(waveform, self.dtype)
+        checks.check_floating_waveform(waveform, dtype=self.dtype)
         if waveform.shape[-1] != NUM_SAMPLES:
             raise ValueError(
                 f"waveform.shape={tuple(waveform.shape)}: the network takes {NUM_SAMPLES} samples; "
@@ -262,7 +262,7 @@ class InverSynth(SettledModule):
             taps = (layer.frame_taps, layer.bin_taps)
             strides = (layer.frame_stride, layer.bin_stride)
             image = nn.relu(self._conv(layer.features, taps, strides, f"conv_{number}")(image))
-        values = jnp.reshape(image, (image.shape[0], -1))
+        values = lax.collapse(image, 1)
         values = nn.relu(self._dense(_HIDDEN, "hidden")(values))
         return self._dense(num_scores, "scores")(values)
 

@@ -67,7 +67,7 @@ class Mixer(SettledModule):
             x = x + jnp.swapaxes(over_time, 1, 2)
             x = x + self._two_layers(self._norm(f"norm_{block}")(x), f"channels_{block}")
         x = self._dense(self.summary, "summary")(self._norm("last_norm")(x))
-        x = nn.gelu(self._dense(self.hidden, "hidden")(jnp.reshape(x, (batch, -1))))
+        x = nn.gelu(self._dense(self.hidden, "hidden")(lax.collapse(x, 1)))
         return self._dense(self.num_scores, "scores")(x)
 
     def _two_layers(self, values: jax.Array, name: str) -> jax.Array:

@@ -18,6 +18,7 @@ from jaxtyping import Complex, Float
 
 from isincnet_jax.dsp import phase_beliefs, phase_gradient, phase_propagation
 from isincnet_jax.dsp.phase_beliefs import PhaseBeliefs
+from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers import checks
 from isincnet_jax.layers.settled import SettledModule
@@ -180,7 +181,7 @@ class PhaseGradientVocoder(SettledModule):
             "position", nn.initializers.zeros, (hidden.shape[-2], self.width), jnp.float32
         )
         hidden = nn.Dense(self.width, dtype=self.dtype, name="enter")(hidden)
-        hidden = nn.relu(hidden + position.astype(self.dtype))
+        hidden = nn.relu(hidden + match_rank(position.astype(self.dtype), hidden))
         for block in range(self.num_blocks):
             inner = nn.Dense(self.width, dtype=self.dtype, name=f"block_{block}")
             hidden = hidden + nn.relu(inner(hidden))
@@ -191,7 +192,9 @@ class PhaseGradientVocoder(SettledModule):
             dtype=self.dtype,
             name="leave",
         )
-        found = leave(hidden).reshape(*level.shape[:2], -1, 4)[:, :, : self.phase_samples // 2 + 1]
+        found = leave(hidden).reshape(*level.shape[:2], hidden.shape[-2] * self.patch_bins, 4)[
+            :, :, : self.phase_samples // 2 + 1
+        ]
         real_t, imag_t, real_k, imag_k = jnp.moveaxis(found, -1, 0)
         return PhaseBeliefs(
             lax.complex(real_t, imag_t) * phase_propagation.directions(analytic.per_frame),
@@ -214,7 +217,7 @@ class PhaseGradientVocoder(SettledModule):
         )
         # Frames of an STFT count from their first sample, half a frame before their middle.
         alternating = jnp.asarray((-1.0) ** np.arange(level.shape[-1]), features.dtype)
-        signed = features[..., :: self.every] * alternating
+        signed = features[..., :: self.every] * match_rank(alternating, features)
         return lax.complex(signed * jnp.real(directions), signed * jnp.imag(directions))
 
     @settles
@@ -270,7 +273,7 @@ class PhaseGradientVocoder(SettledModule):
 
     def _patches(self, level: jax.Array) -> jax.Array:
         """What the network sees, [batch, frames, patches, values]: levels below the loudest."""
-        batch, frames, bins = level.shape
+        _, frames, bins = level.shape
         before, behind = self.past_frames, self.future_frames
         step, halo = self.patch_bins * self.every, self.halo_bins * self.every
         patches = -(-(self.phase_samples // 2 + 1) // self.patch_bins)
@@ -285,7 +288,7 @@ class PhaseGradientVocoder(SettledModule):
         values = jnp.stack(parts, axis=2)
         values = values - jnp.max(values, axis=(-2, -1), keepdims=True)
         values = 1.0 - jnp.maximum(values, _QUIET) / (_QUIET / 3.0)
-        return values.reshape(batch, frames, patches, -1)
+        return lax.collapse(values, 3)
 
 
 def _first_beliefs(key: jax.Array, shape: Any, dtype: Any) -> jax.Array:

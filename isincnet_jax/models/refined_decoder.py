@@ -10,6 +10,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
+from isincnet_jax.dsp import checks
+from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers import design, weighted_decoding
 from isincnet_jax.layers.analysis import Analysis
@@ -160,6 +162,7 @@ class RefinedDecoder(SettledModule):
         Raises:
             ValueError: if the frames do not fit the length.
         """
+        checks.check_floating(observed, "observed", dtype=self.dtype, ndim=2)
         if length is None:
             length = design.longest_length(self.spec, observed.shape[-2])
         operators = weighted_decoding.bank_operators(
@@ -208,7 +211,7 @@ class RefinedDecoder(SettledModule):
         observed = observed / unit
         real, imaginary = jnp.split(self.refiner(log_level), 2, axis=-1)
         cosine, sine = (
-            jnp.asarray(part, self.dtype)
+            match_rank(jnp.asarray(part, self.dtype), observed)
             for part in center_rotation(self.spec, grid.num_frames, first_frame=grid.first)
         )
         real = 1.0 + real

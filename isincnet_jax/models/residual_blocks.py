@@ -57,7 +57,7 @@ def convolve_image(
     padded = jnp.pad(image, edges)
     parts = [
         # All outputs at once, by broadcasting: stacking them would be a branch in every product.
-        kernel[row, column, channel][:, None, None]
+        kernel[row, column, channel][None, :, None, None]
         * padded[:, channel : channel + 1, row : row + height, column : column + width]
         for row in range(rows)
         for column in range(columns)
@@ -90,7 +90,7 @@ class ImageConv(SettledModule):
         if not self.use_bias:
             return result
         bias = self.param("bias", nn.initializers.zeros, (self.width,), jnp.float32)
-        return result + bias.astype(self.dtype)[:, None, None]
+        return result + bias.astype(self.dtype)[None, :, None, None]
 
 
 class ResidualUnit(SettledModule):
@@ -213,7 +213,7 @@ class ResidualRun(SettledModule):
     def _each(self, per_channel: Any) -> jax.Array:
         """Values per channel in the shape that broadcasts against the layout."""
         cast = per_channel.astype(self.dtype)
-        return cast[:, None, None] if self.as_image else cast
+        return cast[None, :, None, None] if self.as_image else cast[None, None]
 
     def _statistics(self, values: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Mean and variance per channel in float32, over the devices as well."""

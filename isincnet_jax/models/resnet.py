@@ -50,7 +50,9 @@ def adaptive_average(
     """
     size = sequence.shape[1]
     if size % bins == 0:
-        return jnp.mean(sequence.reshape(-1, bins, size // bins, sequence.shape[2]), axis=2)
+        return jnp.mean(
+            sequence.reshape(len(sequence), bins, size // bins, sequence.shape[2]), axis=2
+        )
     ranges = np.array(adaptive_bins(size, bins))
     width = int(np.max(ranges[:, 1] - ranges[:, 0]))
     index = ranges[:, :1] + np.arange(width)

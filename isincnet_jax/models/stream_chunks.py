@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 import jax.numpy as jnp
 import numpy as np
 
+from isincnet_jax.dsp import checks
+
 LARGEST_STEP = 64
 """Blocks of one hop in the largest compiled step."""
 
@@ -37,6 +39,7 @@ def checked(
         TypeError: unless they are floating.
         ValueError: for other axes.
     """
+    checks.check_array(values, what)
     array = np.asarray(values)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(

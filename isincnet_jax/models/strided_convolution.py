@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Float
 
+from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array
 
@@ -121,4 +122,4 @@ class StridedConv(SettledModule):
             strides=self.strides,
             precision=self.precision,
         )
-        return found + jnp.asarray(bias, self.dtype)
+        return found + match_rank(jnp.asarray(bias, self.dtype), found)

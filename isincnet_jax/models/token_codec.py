@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import companding
+from isincnet_jax.dsp import checks, companding
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers import weighted_decoding
 from isincnet_jax.layers.analysis import Analysis
@@ -169,7 +169,8 @@ class TokenCodec(SettledModule):
             [..., length].
 
         Raises:
-            ValueError: if the axes do not fit the spec or the length.
+            ValueError: if the axes do not fit the spec or the length, or for codes out of range;
+                traced ones give NaN.
             TypeError: if the codes are not integers.
         """
         length, cells, unit, operators = self._prepare(codes, scales, length)
@@ -211,8 +212,9 @@ class TokenCodec(SettledModule):
     def _prepare(
         self, codes: Codes, scales: Any, length: int | None
     ) -> tuple[int, Cells, jax.Array, weighted_decoding.Operators]:
-        if not jnp.issubdtype(codes.dtype, jnp.integer):
-            raise TypeError(f"codes.dtype={codes.dtype}: codes are integers")
+        most = 2**self.q_bits - 2
+        checks.check_codes(codes, 0, most)
+        checks.check_floating(scales, "scales")
         scales = jnp.asarray(scales, self.dtype)
         like = jax.ShapeDtypeStruct(codes.shape, self.dtype)
         length = check_spectrogram(like, self.spec, length, self.dtype)
@@ -221,6 +223,7 @@ class TokenCodec(SettledModule):
         cells = weighted_decoding.code_cells(
             codes.astype(jnp.int32), scales / unit[..., None], q_bits=self.q_bits, mu=self.mu
         )
+        cells = cells._replace(center=checks.codes_in_range(cells.center, codes, 0, most))
         operators = weighted_decoding.bank_operators(
             self.analysis.filters(),
             self.synthesis.fixed.value,

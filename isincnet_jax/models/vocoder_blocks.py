@@ -15,6 +15,7 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.dsp import fourier, overlap, phase, vocoder_features
+from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.layers import checks
 from isincnet_jax.layers.refiner import ConvNeXtBlock, FrameNorm
@@ -126,7 +127,7 @@ class TransposedConv(SettledModule):
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.width,), jnp.float32)
         upsampled = transposed_convolution(sequence, kernel.astype(self.dtype), stride=self.stride)
-        return upsampled + bias.astype(self.dtype)
+        return upsampled + match_rank(bias.astype(self.dtype), upsampled)
 
 
 @settles
@@ -206,6 +207,7 @@ def network_input(
     features: Any, *, num_bins: int, compression: str, floor: float, dtype: Any
 ) -> jax.Array:
     """Features [batch, frames, bins], their shape checked, compressed as the attributes say."""
+    checks.check_floating(features, "features")
     if features.ndim != 3:
         raise ValueError(f"features.shape={features.shape}: [batch, frames, bins] is expected")
     vocoder_features.check_shape(features.shape, num_bins=num_bins)

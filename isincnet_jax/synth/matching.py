@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import fourier
+from isincnet_jax.dsp import checks, fourier
 from isincnet_jax.synth.parameters import (
     NAMES,
     NUM_PARAMETERS,
@@ -97,6 +97,8 @@ def spectral_distance(*, prediction: Waveform, target: Waveform) -> PerClip:
         The floor, which follows the target: half of a gated sound is silence, and logarithms of
         its rounding errors would be most of the distance.
     """
+    checks.check_floating_waveform(prediction, "prediction")
+    checks.check_floating_waveform(target, "target")
     return _distance(prediction, _spectra(target))
 
 
@@ -174,6 +176,8 @@ def refine(
             "InverSynth II: sound matching via self-supervised synthesizer-proxy and
             inference-time finetuning", ISMIR 2023 (finetuning of each estimate).
     """
+    checks.check_floating_waveform(target, "target")
+    checks.check_floating(values, "values")
     if values.ndim < 1 or values.shape[-1] != NUM_PARAMETERS:
         raise ValueError(f"values: shape {list(values.shape)}; the last axis is {NUM_PARAMETERS}")
     if target.shape[:-1] != values.shape[:-1]:
@@ -191,7 +195,7 @@ def refine(
         raise ValueError("target: some samples are not finite; there is nothing to come nearer to")
     start = jnp.asarray(values)
     flat = jnp.reshape(start, (-1, NUM_PARAMETERS))
-    sounds = jnp.reshape(jnp.asarray(target, start.dtype), (len(flat), -1))
+    sounds = jnp.reshape(jnp.asarray(target, start.dtype), (len(flat), target.shape[-1]))
     schedule = _Schedule(
         jnp.asarray(num_steps, jnp.int32),
         jnp.asarray(num_sweeps, jnp.int32),

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from isincnet_jax.dsp import settling
+from isincnet_jax.dsp import checks, settling
 
 _DECAY_60_DB = 6.907755278982137  # ln(1000)
 _PROBABILITIES = ("reversal", "polarity", "gain", "impulse_response", "noise", "requantize")
@@ -94,6 +94,7 @@ def augment(
     Returns:
         [batch, time] in the dtype of the input.
     """
+    waveform = checks.as_waveform(waveform)
     index = jnp.asarray(first_index, jnp.int32) + jnp.arange(waveform.shape[0], dtype=jnp.int32)
     keys = jax.vmap(lambda item: jax.random.fold_in(key, item))(index)
 

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from isincnet_jax.dsp import auditory, spectral_distances
+from isincnet_jax.dsp import auditory, checks, spectral_distances
 from isincnet_jax.dsp.spectral_distances import RESOLUTIONS, Resolution
 from isincnet_jax.training import losses
 from isincnet_jax.training.losses import WeightedLoss
@@ -109,6 +109,7 @@ def magnitude_distance(
     A resolution of :func:`.spectral_distances.multi_stft` without its STFT: for networks that
     predict magnitudes. Values below 1e-5 count as 1e-5 in the logarithm.
     """
+    checks.check_pair(prediction, target, ndim=2)
     logs = jnp.mean(jnp.abs(_log(prediction) - _log(target)), axis=(-2, -1))
     return _convergence(prediction, target) + logs
 
@@ -176,7 +177,8 @@ def score_clips(
     Returns:
         One value per clip.
     """
-    inside = jnp.arange(target.shape[-1]) < lengths[:, None]
+    checks.check_pair(prediction, target, ndim=2)
+    inside = jnp.arange(target.shape[-1])[None] < lengths[:, None]
     prediction, target = (jnp.where(inside, clip, 0.0) for clip in (prediction, target))
     multi = jnp.zeros(target.shape[:-1], target.dtype)
     for resolution in RESOLUTIONS:
@@ -197,7 +199,7 @@ def _counted(
     predicted, wanted = (
         spectral_distances.magnitude(clip, resolution) for clip in (prediction, target)
     )
-    counted = jnp.arange(wanted.shape[-2]) <= (lengths // resolution.hop_length)[:, None]
+    counted = jnp.arange(wanted.shape[-2])[None] <= (lengths // resolution.hop_length)[:, None]
     counted = counted[..., None]
     return jnp.where(counted, predicted, 0.0), jnp.where(counted, wanted, 0.0), counted
 

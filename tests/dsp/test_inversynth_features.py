@@ -49,8 +49,8 @@ def test_silence_is_the_floor_with_zero_gradients():
 @pytest.mark.parametrize(
     ("shape", "options", "message"),
     [
-        ((0,), {}, "not empty"),
-        ((), {}, "not empty"),
+        ((0,), {}, "the last axis is time"),
+        ((), {}, "the last axis is time"),
         ((9,), {"n_fft": 8, "hop_length": 9}, "hop_length=9"),
         ((9,), {"n_fft": 8, "hop_length": 3}, "even or odd"),
     ],

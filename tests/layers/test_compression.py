@@ -58,5 +58,5 @@ def test_bad_arguments_are_refused():
         for value in (0.0, -1.0, float("nan")):
             with pytest.raises(ValueError, match=f"{name}="):
                 layer(**{name: value})
-        with pytest.raises(TypeError, match="must be floating"):
+        with pytest.raises(TypeError, match="float32 or float64, are needed"):
             layer().apply({}, jnp.zeros(3, jnp.int32))
