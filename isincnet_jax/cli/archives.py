@@ -14,6 +14,7 @@ from isincnet_jax.cli.common import (
     BitsOption,
     ModelOption,
     ScalesOption,
+    TruncatedOption,
     app,
     load_model,
     say,
@@ -58,6 +59,7 @@ def encode(
         float | None,
         typer.Option("--snr", help="Uniform codes of so many dB (.isn; 25 unless told)."),
     ] = None,
+    truncated: TruncatedOption = "refuse",
     jobs: JobsOption = None,
     suffix: FormatOption = None,
     overwrite: OverwriteOption = False,
@@ -68,7 +70,7 @@ def encode(
     time; the same command goes on with a run that was interrupted.
     """
     _check_source(source)
-    options = corpus_encoder.EncodeOptions(model, q_bits, scales, step, snr)
+    options = corpus_encoder.EncodeOptions(model, q_bits, scales, step, snr, truncated)
     if source.is_dir():
         is_coded = entropy or step is not None or snr is not None
         suffix = suffix or (token_files.SUFFIX if is_coded else corpus_encoder.ARCHIVE_SUFFIX)

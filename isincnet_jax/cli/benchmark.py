@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from isincnet_jax.cli.common import app, say
+from isincnet_jax.cli.common import TruncatedOption, app, say
 
 _SHOWN = 5
 _COLUMNS = ("snr_db", "si_sdr_db", "convergence_db", "log_spectral_db")
@@ -55,6 +55,7 @@ def benchmark(
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", help="Clips per call.")] = 4,
     seed: Annotated[int, typer.Option("--seed", help="Of the intervals.")] = 0,
+    truncated: TruncatedOption = "refuse",
 ) -> None:
     """Compare methods on the clips of DIR; the same command goes on where it stopped."""
     from isincnet_jax.cli import benchmark_run
@@ -79,6 +80,7 @@ def benchmark(
         partial=partial,
         batch_size=batch_size,
         seed=seed,
+        truncated=truncated,
     )
     results, skipped = benchmark_run.run(settings)
     say(tables.markdown_table(results, metrics=_columns(results["metrics"])))

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from isincnet_jax.cli.common import app, say
+from isincnet_jax.cli.common import TruncatedOption, app, say
 
 _SHOWN = 5
 
@@ -53,6 +53,7 @@ def prepare(
     no_verify: Annotated[
         bool, typer.Option("--no-verify", help="Accept any GTZAN archive, whatever its SHA-256.")
     ] = False,
+    truncated: TruncatedOption = "refuse",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the corpora that are in OUT_DIR.")
     ] = False,
@@ -68,6 +69,7 @@ def prepare(
         seed=seed,
         stems=tuple(name.strip() for name in stems.split(",") if name.strip()),
         verify=not no_verify,
+        truncated=truncated,  # type: ignore[arg-type]
     )
     assignment = preparation.assign_splits(opened, splits=splits, seed=seed)
     with _quiet():
@@ -90,8 +92,8 @@ def prepare(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps warnings of single files from the screen: the command tells them at its end."""
-    logger = logging.getLogger("isincnet_jax")
+    """Keeps warnings of skipped files from the screen: the command tells them at its end."""
+    logger = logging.getLogger("isincnet_jax.data.sources")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:

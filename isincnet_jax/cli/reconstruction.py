@@ -16,6 +16,7 @@ from isincnet_jax.cli.common import (
     InputFile,
     ModelOption,
     ScalesOption,
+    TruncatedOption,
     app,
     fitted_quantizer,
     load_model,
@@ -37,6 +38,8 @@ def reconstruct(
     model: ModelOption = DEFAULT_MODEL,
     q_bits: BitsOption = None,
     scales: ScalesOption = "signal",
+    *,
+    truncated: TruncatedOption = "refuse",
 ) -> None:
     """Encode and decode IN, write the result to OUT, and print how close it is.
 
@@ -46,7 +49,7 @@ def reconstruct(
 
     begin = time.perf_counter()
     codec = load_model(model)
-    info, read = open_input(source, codec)
+    info, read = open_input(source, codec, truncated)
     subtype = audio_writing.output_subtype(target, info.subtype)
     quantizer = fitted_quantizer(codec, read, q_bits, scales)
     meter = _Meter()

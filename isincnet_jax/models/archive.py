@@ -25,6 +25,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from isincnet_jax.dsp import companding
+from isincnet_jax.files import first_line
 from isincnet_jax.layers import design
 from isincnet_jax.layers.quantizer import Code, Quantizer
 from isincnet_jax.layers.spec import FilterbankSpec
@@ -177,7 +178,7 @@ class ArchiveReader:
                 self.scales = self._read_scales() if self.header.q_bits else None
             except Exception as error:  # zip, npy and JSON each raise their own
                 raise ArchiveError(
-                    f"{path}: no spectrogram archive ({_first_line(error)})"
+                    f"{path}: no spectrogram archive ({first_line(error)})"
                 ) from error
             opened.pop_all()
 
@@ -237,7 +238,7 @@ class ArchiveReader:
         except ArchiveError:
             raise
         except Exception as error:  # zlib, zip and npy each raise their own
-            raise ArchiveError(f"{self.path}: damaged ({_first_line(error)})") from error
+            raise ArchiveError(f"{self.path}: damaged ({first_line(error)})") from error
 
     def _check_rows(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
         header = self.header
@@ -270,7 +271,3 @@ def _read_npy_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     if fortran_order or dtype.hasobject:
         raise ValueError("an unexpected array layout")
     return shape, dtype
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

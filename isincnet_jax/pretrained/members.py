@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import tempfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+
+from isincnet_jax import files
 
 MODEL = "model.json"
 VARIABLES = "variables.npz"
@@ -101,68 +97,28 @@ def write_members(path: str | Path, members: dict[str, bytes], *, overwrite: boo
 
     Raises:
         FileExistsError, FileNotFoundError: see :func:`check_writable`.
-        OSError: if it cannot be written, a full disk included; what was there is still there.
+        FileError: if it cannot be written, a full disk included; what was there is still there.
     """
-    path = Path(path).resolve()
+    path = Path(path)
     check_writable(path, overwrite=overwrite)
-    try:
-        if path.suffix.lower() == ".zip":
-            _write_zip(path, members)
-        else:
-            _write_folder(path, members)
-    except OSError as error:
-        raise OSError(f"{path}: cannot be written: {error.strerror or error}") from error
+    if path.suffix.lower() == ".zip":
+        _write_zip(path, members)
+    else:
+        _write_folder(path, members)
 
 
 def _write_zip(path: Path, members: dict[str, bytes]) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=".part")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                for member, data in sorted(members.items()):
-                    # A fixed date: the same model gives the same file, and the same digest.
-                    archive.writestr(zipfile.ZipInfo(member), data)
-            _settle(file)
-        temporary.chmod(0o666 & ~_umask())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        files.replacing(path) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        for member, data in sorted(members.items()):
+            # A fixed date: the same model gives the same file, and the same digest.
+            archive.writestr(zipfile.ZipInfo(member), data)
 
 
 def _write_folder(path: Path, members: dict[str, bytes]) -> None:
-    with _removed(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}-")) as scratch:
-        fresh, old = scratch / "new", scratch / "old"
-        fresh.mkdir()
+    with files.replacing_folder(path) as folder:
         for member, data in members.items():
-            with (fresh / member).open("wb") as file:
-                file.write(data)
-                _settle(file)
-        if not path.exists():
-            os.rename(fresh, path)
-            return
-        os.rename(path, old)
-        try:
-            os.rename(fresh, path)
-        except OSError:
-            os.rename(old, path)
-            raise
-
-
-@contextlib.contextmanager
-def _removed(folder: str) -> Iterator[Path]:
-    try:
-        yield Path(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _settle(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
+            with files.replacing(folder / member) as temporary:
+                temporary.write_bytes(data)
