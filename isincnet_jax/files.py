@@ -64,7 +64,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         state = _state(path)
         if state is not None and stat.S_ISDIR(state.st_mode):
-            raise FileError(f"{path}: a directory, not a file to write")
+            raise FileError(f"{path}: a directory, cannot be written as a file")
         with (_beside if state is None or stat.S_ISREG(state.st_mode) else _through)(
             path, state
         ) as temporary:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import math
 import zipfile
 from pathlib import Path
 
@@ -10,6 +13,9 @@ from isincnet_jax import files
 MODEL = "model.json"
 VARIABLES = "variables.npz"
 _LARGEST = {MODEL: 1 << 22, VARIABLES: 1 << 32}
+_WIDEST_BYTES = 16  # of a number, complex128
+_OVERHEAD_BYTES = 1 << 12  # of an array in an .npz
+_SMALL, _HIGHEST_RATIO = 1 << 26, 100  # of compression
 
 
 class ModelFileError(ValueError):
@@ -35,21 +41,37 @@ def read_members(path: str | Path) -> dict[str, bytes]:
 
 
 def _read_folder(path: Path) -> dict[str, bytes]:
-    members = {}
-    for name, largest in _LARGEST.items():
+    members: dict[str, bytes] = {}
+    for name in _LARGEST:
         file = path / name
         if not file.is_file():
             raise ModelFileError(f"{path}: has no {name}; not a folder of export_pretrained")
-        if file.stat().st_size > largest:
-            raise ModelFileError(f"{file}: over {largest} bytes, larger than any model")
+        _check_size(file, name, file.stat().st_size, members)
         members[name] = file.read_bytes()
     return members
+
+
+def _check_size(path: Path, name: str, size: int, members: dict[str, bytes]) -> None:
+    """Refuses what is larger than any model, or than the table of this one, before it is read."""
+    most = _LARGEST[name]
+    if name == VARIABLES:
+        with contextlib.suppress(
+            Exception
+        ):  # JSON of another's making; its reader says what is wrong
+            table = json.loads(members[MODEL])["variables"]["arrays"]
+            counts = [math.prod(map(int, entry["shape"])) for entry in table.values()]
+            most = min(most, _WIDEST_BYTES * sum(counts) + _OVERHEAD_BYTES * (1 + len(counts)))
+    if size > most:
+        raise ModelFileError(
+            f"{path}: {name} is of {size} bytes, {'its table' if name == VARIABLES else 'a model'} "
+            f"allows {most}: too large"
+        )
 
 
 def _read_zip(path: Path) -> dict[str, bytes]:
     if not path.is_file():
         raise ModelFileError(f"{path}: neither a folder nor a file")
-    members = {}
+    members: dict[str, bytes] = {}
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         if sorted(names) != sorted(_LARGEST):
@@ -57,9 +79,14 @@ def _read_zip(path: Path) -> dict[str, bytes]:
             raise ModelFileError(
                 f"{path}: holds {held}; expected {MODEL} and {VARIABLES}, once each"
             )
-        for name, largest in _LARGEST.items():
-            if archive.getinfo(name).file_size > largest:
-                raise ModelFileError(f"{path}: {name} is over {largest} bytes, too large")
+        for name in _LARGEST:
+            entry = archive.getinfo(name)
+            _check_size(path, name, entry.file_size, members)
+            if entry.file_size > max(_SMALL, _HIGHEST_RATIO * entry.compress_size):
+                raise ModelFileError(
+                    f"{path}: {name}: {entry.compress_size} bytes that claim to be "
+                    f"{entry.file_size}, which no weights become"
+                )
             with archive.open(name) as member:  # reads at most the size that it states
                 members[name] = member.read()
     return members
