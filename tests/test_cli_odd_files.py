@@ -88,8 +88,9 @@ def test_encode_takes_odd_names_and_names_the_rest(corpus, run, tmp_path):
 
 
 def test_single_odd_files(corpus, run, tmp_path):
-    os.rename(corpus / os.fsdecode(ODD[0]), tmp_path / os.fsdecode(ODD[0]))
-    status, out, _ = run(f"reconstruct {os.fsdecode(ODD[0])} {os.fsdecode(b'n\xe9u.wav')}")
+    source, target = os.fsdecode(ODD[0]), os.fsdecode(b"n\xe9u.wav")
+    os.rename(corpus / source, tmp_path / source)
+    status, out, _ = run(f"reconstruct {source} {target}")
     assert status == 0
     assert r"wrote   n\xe9u.wav" in out
     for name, reason in (

@@ -92,9 +92,11 @@ def test_what_cannot_be_written_is_named_with_the_cause(tmp_path):
         with pytest.raises(FileError, match=message) as caught:
             files.write_text(tmp_path / name, "x")
         assert str(caught.value).startswith(str(tmp_path / name))
-    with pytest.raises(FileError, match="a file, not a folder"):
-        with files.replacing_folder(tmp_path / "file"):
-            pass
+    with (
+        pytest.raises(FileError, match="a file, not a folder"),
+        files.replacing_folder(tmp_path / "file"),
+    ):
+        pass
     assert isinstance(caught.value, OSError)
     assert isinstance(caught.value, ValueError)
 
@@ -116,9 +118,12 @@ def test_devices_and_pipes_are_written_to(tmp_path):
 def test_an_error_of_the_block_is_not_blamed_on_the_target(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"other"), files.replacing(tmp_path / "a"):
         open(tmp_path / "other")  # noqa: SIM115
-    with pytest.raises(FileError, match=r"a: cannot be written: No space left"):
-        with files.replacing(tmp_path / "a"):
-            raise OSError(28, "No space left on device")
+    full = OSError(28, "No space left on device")
+    with (
+        pytest.raises(FileError, match=r"a: cannot be written: No"),
+        files.replacing(tmp_path / "a"),
+    ):
+        raise full
     assert os.listdir(tmp_path) == []
 
 
@@ -127,8 +132,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     with files.replacing_folder(place) as temporary:
         (temporary / "a").write_text("1")
         assert not place.exists()
-    with pytest.raises(KeyboardInterrupt), files.replacing_folder(place) as temporary:
-        (temporary / "a").write_text("2")
+    with pytest.raises(KeyboardInterrupt), files.replacing_folder(place):
         raise KeyboardInterrupt
     rename = os.rename
 
@@ -138,14 +142,18 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path, monkeypatch):
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", fail)
-    with pytest.raises(FileError, match="model: cannot be written: Input/output error"):
-        with files.replacing_folder(place) as temporary:
-            (temporary / "a").write_text("3")
+    with (
+        pytest.raises(FileError, match="model: cannot be written: Input/output error"),
+        files.replacing_folder(place) as temporary,
+    ):
+        (temporary / "a").write_text("3")
     assert os.listdir(tmp_path) == ["model"]
     assert (place / "a").read_text() == "1"
-    with pytest.raises(FileError, match=r"model/b/c: cannot be written: No such"):
-        with files.replacing_folder(place) as temporary:
-            files.write_text(temporary / "b" / "c", "x")
+    with (
+        pytest.raises(FileError, match=r"model/b/c: cannot be written: No such"),
+        files.replacing_folder(place) as temporary,
+    ):
+        files.write_text(temporary / "b" / "c", "x")
 
 
 def test_threads_write_files_of_the_rights_of_any(tmp_path):

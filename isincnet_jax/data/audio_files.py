@@ -180,7 +180,7 @@ def _own_rate_blocks(
 ) -> Iterator[np.ndarray]:
     info, position, problem = seen.info, 0, seen.problem
     try:
-        for block in raw_blocks(path, seen, block_samples):
+        for block in raw_blocks(path, seen, block_samples, truncated):
             bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
             if len(bad):
                 at_s = (position + int(bad[0])) / info.sample_rate

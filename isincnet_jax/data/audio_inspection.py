@@ -130,11 +130,9 @@ def inspect_file(path: Path, truncated: Truncated) -> Inspected:
         )
     if info.samplerate < 1 or info.channels < 1:
         raise AudioError(f"{path}: {_CLEARER['SF_INFO struct incomplete']}")
-    if info.frames == 0:
-        raise AudioError(f"{path}: holds no samples")
     problem = audio_headers.cut_off(path, info.extra_info)
-    if problem and truncated == "refuse":
-        raise AudioError(f"{path}: {problem}")
+    if truncated == "refuse" and (problem or info.frames == 0):
+        raise AudioError(f"{path}: {problem or 'holds no samples'}")
     found = AudioInfo(info.samplerate, info.channels, info.frames, info.subtype)
     seen = Inspected(found, info.format, info.frames, problem)
     is_stated = info.frames < _UNKNOWN_LENGTH
@@ -151,32 +149,41 @@ def inspect_file(path: Path, truncated: Truncated) -> Inspected:
 
 
 def _counted_samples(path: Path, seen: Inspected, truncated: Truncated) -> tuple[int, str]:
-    """Decodes a file whose length is a guess, or that is damaged; also what stopped it."""
+    """Decodes a file whose length is a guess, or that is damaged; also what is wrong with it."""
     count, problem = 0, ""
-    with _open_source(path, seen) as source:
-        try:
-            for block in _blocks_of(path, source, bounded_block(seen, _BLOCK_SAMPLES, truncated)):
-                count += len(block)
-        except AudioError as error:
-            problem = str(error).removeprefix(f"{path}: ")
-        left = source.num_left() if seen.format == "MP3" else 0
-    if left > _TAG_BYTES and not problem and not audio_headers.states_length(path):
-        # libsndfile stops at its guess if that is too small.
-        problem = (
-            f"an MP3 of variable bit rate without a length in its header: {left} bytes "
-            "would be left out; rewrite it, for instance by ffmpeg -i IN.mp3 -c copy OUT.mp3"
-        )
+    size = bounded_block(seen, _BLOCK_SAMPLES, truncated)
+    try:
+        for block in raw_blocks(path, seen, size, truncated):
+            count += len(block)
+    except DecodingError as error:
+        problem = str(error).removeprefix(f"{path}: ")
     if count == 0:
         raise AudioError(f"{path}: holds no samples that can be read ({problem or 'empty'})")
+    if seen.format == "MP3" and not problem and not audio_headers.states_length(path):
+        problem = _unread_rest(path, seen)
     if problem and truncated == "refuse":
         raise AudioError(f"{path}: {problem}")
     return count, problem
 
 
+def _unread_rest(path: Path, seen: Inspected) -> str:
+    """Says whether libsndfile stops at its guess of the length of an MP3, which is too small."""
+    with _open_source(path, seen, "refuse") as source:
+        for _ in _blocks_of(path, source, _BLOCK_SAMPLES):
+            pass
+        left = source.num_left()
+    if left <= _TAG_BYTES:
+        return ""
+    return (
+        f"an MP3 of variable bit rate without a length in its header: {left} bytes would be left "
+        "out; rewrite it, for instance by ffmpeg -i IN.mp3 -c copy OUT.mp3"
+    )
+
+
 class _Source:
     """An open file: its samples until its end, whatever the header of a FLAC file says."""
 
-    def __init__(self, path: Path, file_format: str) -> None:
+    def __init__(self, path: Path, file_format: str, truncated: Truncated) -> None:
         length = audio_headers.flac_length(path) if file_format == "FLAC" else None
         self._path = path
         self._file: Any = None
@@ -190,7 +197,9 @@ class _Source:
             if self._file is not None:
                 self._file.close()
             raise
-        if length is not None:  # soundfile seeks behind every block, which fails at its end
+        if length is not None or truncated == "keep":
+            # soundfile seeks behind every block: in vain at an unknown end, and libsndfile makes
+            # silence of what follows in a cut MP3 or Ogg file.
             self.sound.seekable = lambda: False  # type: ignore[method-assign]
 
     def __enter__(self) -> _Source:
@@ -206,9 +215,9 @@ class _Source:
         return self._path.stat().st_size - self._file.tell()
 
 
-def _open_source(path: Path, seen: Inspected) -> _Source:
+def _open_source(path: Path, seen: Inspected, truncated: Truncated) -> _Source:
     try:
-        return _Source(path, seen.format)
+        return _Source(path, seen.format, truncated)
     except (soundfile.LibsndfileError, OSError) as error:
         raise AudioError(f"{path}: {reason_of(error)}") from error
 
@@ -250,14 +259,16 @@ def _read_with_ffmpeg(path: Path, reason: str) -> tuple[np.ndarray, int]:
     return np.ascontiguousarray(samples.T), sample_rate
 
 
-def raw_blocks(path: Path, seen: Inspected, block_samples: int) -> Iterator[np.ndarray]:
+def raw_blocks(
+    path: Path, seen: Inspected, block_samples: int, truncated: Truncated
+) -> Iterator[np.ndarray]:
     """Yields all samples that a file holds, float32 [time, channels], at its own rate.
 
     Raises:
         DecodingError: where libsndfile stops; what came before has been yielded.
     """
     if seen.format:
-        with _open_source(path, seen) as source:
+        with _open_source(path, seen, truncated) as source:
             yield from _blocks_of(path, source, block_samples)
         return
     samples, _ = _read_with_ffmpeg(path, _NOT_KNOWN[0])

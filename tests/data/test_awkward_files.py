@@ -45,11 +45,7 @@ REFUSED = {  # what is to be said of them; what is not named here is read
 OF_FFMPEG = (  # libsndfile does not know them; ffmpeg may, and its versions differ
     *("faulty__06", "uncommon__07", "uncommon__10", "uncommon__11", "64bit", ".spx"),
 )
-NOT_STATED = (
-    "uncommon__04",
-    "mpeglayer3",
-    "silence-22khz",
-)  # the header says no, or another, length
+NOT_STATED = ("uncommon__04", "mpeglayer3", "silence-22khz")  # or another length
 
 
 @pytest.fixture(scope="module")
