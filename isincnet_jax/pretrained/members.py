@@ -53,18 +53,20 @@ def _read_folder(path: Path) -> dict[str, bytes]:
 
 def _check_size(path: Path, name: str, size: int, members: dict[str, bytes]) -> None:
     """Refuses what is larger than any model, or than the table of this one, before it is read."""
+    if size > _LARGEST[name]:
+        raise ModelFileError(
+            f"{path}: {name} is over {_LARGEST[name]} bytes, larger than any model"
+        )
+    if name != VARIABLES:
+        return
     most = _LARGEST[name]
-    if name == VARIABLES:
-        with contextlib.suppress(
-            Exception
-        ):  # JSON of another's making; its reader says what is wrong
-            table = json.loads(members[MODEL])["variables"]["arrays"]
-            counts = [math.prod(map(int, entry["shape"])) for entry in table.values()]
-            most = min(most, _WIDEST_BYTES * sum(counts) + _OVERHEAD_BYTES * (1 + len(counts)))
+    with contextlib.suppress(Exception):  # what is wrong with it is said by its reader
+        table = json.loads(members[MODEL])["variables"]["arrays"]
+        counts = [math.prod(map(int, entry["shape"])) for entry in table.values()]
+        most = _WIDEST_BYTES * sum(counts) + _OVERHEAD_BYTES * (1 + len(counts))
     if size > most:
         raise ModelFileError(
-            f"{path}: {name} is of {size} bytes, {'its table' if name == VARIABLES else 'a model'} "
-            f"allows {most}: too large"
+            f"{path}: {name} is of {size} bytes, its table allows {most}: too large"
         )
 
 
