@@ -176,7 +176,8 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
     except FileError as error:
         if str(temporary) in str(error):  # of a file within
-            raise FileError(str(error).replace(str(temporary), str(path))) from error
+            reason = first_line(error.__cause__ or error)
+            raise FileError(f"{path}: cannot be written: {reason}") from error
         raise
     except OSError as error:
         if temporary is not None and not str(error.filename or temporary).startswith(
