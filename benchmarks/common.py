@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from isincnet_jax import provenance
+from isincnet_jax import files, provenance
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -135,7 +135,7 @@ def write_results(name: str, content: dict[str, Any]) -> None:
     """Writes ``results/<name>.json``; infinities (no error at all) become the text "exact"."""
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps(_plain(content), indent=1, allow_nan=False)
-    (RESULTS / f"{name}.json").write_text(text + "\n")
+    files.write_text(RESULTS / f"{name}.json", text + "\n")
     print(f"\nwritten: benchmarks/results/{name}.json")
 
 

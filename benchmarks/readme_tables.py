@@ -22,6 +22,8 @@ import readme_streaming
 import readme_training
 import readme_vocoders
 
+from isincnet_jax import files
+
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 BENCHMARKS = ("benchmark_gtzan_mini", "benchmark_musdb_mini")
@@ -172,7 +174,7 @@ def main() -> None:
     updated = replace(updated, "operations", speed)
     if options.check:
         sys.exit(0 if updated == text else "README.md: the measured tables are out of date")
-    README.write_text(updated)
+    files.write_text(README, updated)
 
 
 if __name__ == "__main__":

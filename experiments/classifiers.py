@@ -14,10 +14,10 @@ import ml_collections
 import numpy as np
 
 from isincnet_jax.data import chunks, labelled
-from isincnet_jax.data.audio_writing import replacing
 from isincnet_jax.data.pipeline import BatchPlan
 from isincnet_jax.data.prefetching import prefetch
 from isincnet_jax.dsp import measured_bands, sinc_bands
+from isincnet_jax.files import replacing
 from isincnet_jax.layers.leaf import LeafFrontend
 from isincnet_jax.layers.mel import MelSpectrogram
 from isincnet_jax.layers.sinc_conv import SincConv

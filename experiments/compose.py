@@ -117,7 +117,13 @@ def _corpora(config: ml_collections.ConfigDict) -> dict[str, Corpus]:
 
         data_dir = Path(data.cache_dir or config.workdir) / "tensorflow_datasets"
         return tf_pipeline.build_tf_corpora(data.path, data_dir=data_dir, **options)
-    return build_corpora(data.source, data.path, stems=tuple(data.stems), **options)
+    return build_corpora(
+        data.source,
+        data.path,
+        stems=tuple(data.stems),
+        truncated=data.get("truncated", "refuse"),
+        **options,
+    )
 
 
 def _resident_data(

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import ml_collections
 
-from isincnet_jax.pretrained.locking import locked
+from isincnet_jax.files import locked
 from isincnet_jax.training import parallel
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)

@@ -35,6 +35,7 @@ import numpy as np
 
 from isincnet_jax.data.chunks import ChunkPlan, track_chunks
 from isincnet_jax.data.labelled import Labelled
+from isincnet_jax.files import write_text
 from isincnet_jax.training import parallel
 from isincnet_jax.training.classification import Scores, make_predict, score_tracks
 from isincnet_jax.training.loop import fit
@@ -200,7 +201,7 @@ def _finish(
             f"centres of filters moved {result['filter_movement_hz']:.4g} Hz on average, "
             f"{result['most_moved_hz']:.4g} Hz at most"
         )
-    (workdir / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+    write_text(workdir / "result.json", json.dumps(result, indent=1) + "\n")
     return Outcome(0, result, "\n".join(lines))
 
 

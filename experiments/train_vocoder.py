@@ -29,6 +29,7 @@ from typing import Any
 
 import ml_collections
 
+from isincnet_jax.files import write_text
 from isincnet_jax.models.vocoder import TrainedVocoder
 from isincnet_jax.pretrained.vocoders import export_vocoder, load_vocoder
 from isincnet_jax.training import parallel
@@ -145,7 +146,7 @@ def _finish(
             f"{split}: {len(clips)} clips, multi-resolution STFT loss {found['multi_stft']:.3f}, "
             f"spectral convergence {found['convergence_db']:.2f} dB"
         )
-    (workdir / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+    write_text(workdir / "result.json", json.dumps(result, indent=1) + "\n")
     _logger.info("exported step %d: isincnet_jax.from_pretrained(%r)", int(state.step), str(export))
 
 

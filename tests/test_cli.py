@@ -213,7 +213,7 @@ def test_bad_input_is_one_line(fails, command):
     Path("cut.wav").write_bytes(content[: len(content) // 2])
     fails(command.format("missing.wav"), r"missing\.wav: no such file")
     fails(command.format("empty.wav"), r"empty\.wav: an empty file")
-    fails(command.format("text.wav"), r"text\.wav: no audio that soundfile or librosa can read")
+    fails(command.format("text.wav"), r"text\.wav: no audio that soundfile")
     fails(command.format("folder.wav"), r"folder\.wav: a directory")
     fails(command.format("none.wav"), r"none\.wav: holds no samples")
     fails(command.format("short.wav"), r"short\.wav: too short")

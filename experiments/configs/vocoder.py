@@ -65,6 +65,7 @@ def get_config(kind: str = "cnn") -> ml_collections.ConfigDict:
     config.data.loudness_db = config_dict.placeholder(float)  # LUFS; None leaves levels as they are
     config.data.splits = ""  # folder with train.txt, validation.txt, test.txt; by hash if empty
     config.data.stems = ("mixture",)  # of musdb18
+    config.data.truncated = "refuse"  # of a damaged file in a folder: refuse, or keep what is left
     config.data.cache_dir = ""  # decoded files are kept here, if given; else in memory
     config.data.crop_s = _CROP_FRAMES * 256 / 22_050  # drawn anew for every batch
     config.data.pad_short = True  # files shorter than a crop are followed by silence

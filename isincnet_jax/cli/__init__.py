@@ -18,14 +18,15 @@ from isincnet_jax.cli import (  # noqa: F401
     synth_match,
     vocoder,
 )
-from isincnet_jax.cli.common import app
+from isincnet_jax.cli.common import app, printable, warnings_once
 
 
 def main() -> None:
     """Runs the command; errors that a user can mend become one line and exit status 1."""
     try:
-        app()
+        with warnings_once():
+            app()
     except commands.EXPECTED as error:
         text = " ".join(str(error).split()) or type(error).__name__
-        sys.stderr.write(f"isincnet: error: {text}\n")
+        sys.stderr.write(f"isincnet: error: {printable(text, sys.stderr)}\n")
         sys.exit(1)

@@ -17,6 +17,7 @@ from isincnet_jax.cli.common import (
     ModelOption,
     RefinementsOption,
     ScalesOption,
+    TruncatedOption,
     app,
     finite,
     load_model,
@@ -73,6 +74,7 @@ def encode(
             "--snr", help="Uniform codes of so many dB (.isn; 25 unless told).", callback=finite
         ),
     ] = None,
+    truncated: TruncatedOption = "refuse",
     jobs: JobsOption = None,
     suffix: FormatOption = None,
     overwrite: OverwriteOption = False,
@@ -86,7 +88,7 @@ def encode(
     is_coded = entropy or step is not None or snr is not None
     if token_files.SUFFIX in (suffix, target.suffix.lower()) or is_coded:
         extras.require("constriction")
-    options = corpus_encoder.EncodeOptions(model, q_bits, scales, step, snr)
+    options = corpus_encoder.EncodeOptions(model, q_bits, scales, step, snr, truncated)
     if source.is_dir():
         suffix = suffix or (token_files.SUFFIX if is_coded else corpus_encoder.ARCHIVE_SUFFIX)
         _check_target(source, target)

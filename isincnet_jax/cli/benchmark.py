@@ -9,7 +9,7 @@ import typer
 
 from isincnet_jax import extras
 from isincnet_jax.cli.commands import output
-from isincnet_jax.cli.common import app, finite, positive, say, warn
+from isincnet_jax.cli.common import TruncatedOption, app, finite, positive, say, warn
 
 _SHOWN = 5
 _COLUMNS = ("snr_db", "si_sdr_db", "convergence_db", "log_spectral_db")
@@ -83,6 +83,7 @@ def benchmark(
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", help="Clips per call.")] = 4,
     seed: Annotated[int, typer.Option("--seed", help="Of the intervals.")] = 0,
+    truncated: TruncatedOption = "refuse",
 ) -> None:
     """Compare methods on the clips of DIR; the same command goes on where it stopped.
 
@@ -118,6 +119,7 @@ def benchmark(
         partial=partial,
         batch_size=batch_size,
         seed=seed,
+        truncated=truncated,
     )
     results, skipped = benchmark_run.run(settings, tell=warn)
     say(tables.markdown_table(results, metrics=_columns(results["metrics"])))

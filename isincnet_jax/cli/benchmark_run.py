@@ -45,6 +45,7 @@ class Settings:
     partial: Path | None = None
     batch_size: int = 4
     seed: int = 0
+    truncated: str = "refuse"
 
 
 def run(
@@ -166,7 +167,12 @@ def load_clips(
 
     if settings.max_clips is not None and settings.max_clips < 1:
         raise ValueError(f"--max-clips {settings.max_clips}: must be at least 1")
-    source = corpora.open_source("folder", settings.path, sample_rate=settings.sample_rate)
+    source = corpora.open_source(
+        "folder",
+        settings.path,
+        sample_rate=settings.sample_rate,
+        truncated=settings.truncated,  # type: ignore[arg-type]
+    )
     names: Sequence[str] = [track.name for track in source.tracks]
     if settings.splits is not None:
         found = match_splits(read_split_files(settings.splits), names)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 import isincnet_jax
+from isincnet_jax import files
 from isincnet_jax.cli.commands import Commands, output
 
 if TYPE_CHECKING:
@@ -58,6 +63,12 @@ BitsOption = Annotated[
 ScalesOption = Annotated[
     str,
     typer.Option("--scales", help="Quantiser scales: 'signal' (two passes) or 'spec' (one pass)."),
+]
+TruncatedOption = Annotated[
+    str,
+    typer.Option(
+        "--truncated", help="Of damaged or cut audio: 'refuse', or 'keep' what can be read of it."
+    ),
 ]
 
 RefinementsOption = Annotated[
@@ -110,24 +121,52 @@ def load_model(name: str) -> Codec:
 
 
 def say(text: str) -> None:
-    """Prints a line."""
-    typer.echo(text)
+    """Prints a line, or several."""
+    typer.echo(printable(text, sys.stdout))
 
 
 def warn(text: str) -> None:
     """Prints a line on standard error."""
-    typer.echo(text, err=True)
+    typer.echo(printable(text, sys.stderr), err=True)
 
 
-def open_input(path: Path, codec: Codec) -> tuple[Any, Any]:
+def printable(text: str, stream: TextIO) -> str:
+    """A text that a stream takes, whatever names are in it and whatever its encoding is."""
+    text = "\n".join(map(files.shown, text.split("\n")))
+    encoding = stream.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+@contextlib.contextmanager
+def warnings_once() -> Iterator[None]:
+    """Prints what the package warns of to standard error, a line only once."""
+    logger, said = logging.getLogger("isincnet_jax"), set()
+
+    class Once(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            text = record.getMessage()
+            if text not in said:
+                said.add(text)
+                sys.stderr.write(f"{printable(text, sys.stderr)}\n")
+
+    handler = Once(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def open_input(path: Path, codec: Codec, truncated: str = "refuse") -> tuple[Any, Any]:
     """The file's header, and a function that starts reading it at the codec's rate."""
     from isincnet_jax.data import audio_files
 
-    info = audio_files.audio_info(path)
+    mode: Any = truncated
+    info = audio_files.audio_info(path, truncated=mode)
     rate = codec.spec.sample_rate
     if info.sample_rate != rate:
         say(f"{path.name}: resampled from {info.sample_rate} Hz to {rate} Hz")
-    return info, lambda: audio_files.read_blocks(path, sample_rate=rate)
+    return info, lambda: audio_files.read_blocks(path, sample_rate=rate, truncated=mode)
 
 
 def fitted_quantizer(codec: Codec, read: Any, q_bits: int | None, scales: str) -> Quantizer | None:

@@ -35,6 +35,7 @@ class EncodeOptions:
         scales: "signal" or "spec", of companded codes.
         step: of uniform codes.
         snr_db: of uniform codes, aimed at.
+        truncated: "refuse" or "keep", of damaged audio.
     """
 
     model: str
@@ -42,6 +43,7 @@ class EncodeOptions:
     scales: str = "signal"
     step: float | None = None
     snr_db: float | None = None
+    truncated: str = "refuse"
 
     def check(self, target: Path, *, entropy: bool = False) -> None:
         """Refuses what does not go together.
@@ -68,11 +70,13 @@ class EncodeOptions:
             ValueError: for impossible bits, scales or steps.
             ImportError: for .isn files without constriction.
         """
+        from isincnet_jax.data.audio_inspection import check_truncated
         from isincnet_jax.layers.uniform_quantizer import make_uniform_quantizer
         from isincnet_jax.models import entropy
 
         if self.scales not in ("signal", "spec"):
             raise ValueError(f"--scales {self.scales!r}: use 'signal' or 'spec'")
+        check_truncated(self.truncated)
         fitted_quantizer(codec, None, self.q_bits, "spec")
         if self.step is not None:
             make_uniform_quantizer(self.step)
@@ -81,10 +85,13 @@ class EncodeOptions:
 
     def configuration(self, codec: Codec, suffix: str) -> dict[str, Any]:
         """All that the bytes of the files depend on, but for the recordings."""
+        fields = dataclasses.asdict(self)
+        if self.truncated == "refuse":  # as in folders that were made before there was a choice
+            del fields["truncated"]
         return {
             "work": "encode",
             "suffix": suffix,
-            **dataclasses.asdict(self),
+            **fields,
             "scales": None if self.q_bits is None else self.scales,
             "bank": codec.spec.digest(),
             "weights": weights_digest(codec),
@@ -136,10 +143,11 @@ class FileEncoder:
 
         options, codec = self.options, self.codec
         rate = codec.spec.sample_rate
-        info = audio_files.audio_info(source)
+        mode: Any = options.truncated
+        info = audio_files.audio_info(source, truncated=mode)
         if info.sample_rate != rate:
             self._say(f"{source.name}: resampled from {info.sample_rate} Hz to {rate} Hz")
-        read = functools.partial(audio_files.read_blocks, source, sample_rate=rate)
+        read = functools.partial(audio_files.read_blocks, source, sample_rate=rate, truncated=mode)
         if target.suffix.lower() == ARCHIVE_SUFFIX:
             quantizer = fitted_quantizer(codec, read, options.q_bits, options.scales)
             counted = _Counter(read())
@@ -180,11 +188,11 @@ def _write_archive(
     """Encodes a recording into an .npz archive; returns what there is to say about it."""
     import numpy as np
 
-    from isincnet_jax.data import audio_writing
+    from isincnet_jax import files
     from isincnet_jax.models import archive, blocks
 
     rows = blocks.encode_blocks(codec, counted)
-    with audio_writing.replacing(target) as temporary:
+    with files.replacing(target) as temporary:
         num_frames = archive.write_archive(
             temporary,
             rows if quantizer is None else blocks.quantize_rows(rows, quantizer),

@@ -122,11 +122,11 @@ def plot_spectrogram(
 
 
 def _save_figure(figure: Any, target: Path) -> None:
-    from isincnet_jax.data import audio_writing
+    from isincnet_jax import files
 
     if target.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise ValueError(f"{target}: pictures end in .png, .pdf or .svg")
-    with audio_writing.replacing(target) as temporary:
+    with files.replacing(target) as temporary:
         figure.savefig(temporary, dpi=150)
     say(f"wrote {target}")
 
@@ -152,8 +152,7 @@ def draw_learned_filters(
 ) -> None:
     """Draw how filters learned: movement.png, cumulative.png and training.gif in OUT_DIR."""
     extras.require("matplotlib")
-    from isincnet_jax import plots
-    from isincnet_jax.data import audio_writing
+    from isincnet_jax import files, plots
 
     bands = _read_bands(source)
     first, last = int(bands.steps[0]), int(bands.steps[-1])
@@ -178,9 +177,9 @@ def draw_learned_filters(
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:  # all pictures take their places, or none does
         for name, figure in figures.items():
-            target = stack.enter_context(audio_writing.replacing(folder / name))
+            target = stack.enter_context(files.replacing(folder / name))
             figure.savefig(target, dpi=150)
-        target = stack.enter_context(audio_writing.replacing(folder / "training.gif"))
+        target = stack.enter_context(files.replacing(folder / "training.gif"))
         animation = plots.animate_filters(
             bands.low_hz, bands.high_hz, bands.steps, title=source.name, **design
         )

@@ -12,7 +12,7 @@ import typer
 
 from isincnet_jax import extras
 from isincnet_jax.cli.commands import output
-from isincnet_jax.cli.common import app, finite, say, warn
+from isincnet_jax.cli.common import TruncatedOption, app, finite, say, warn
 
 _SHOWN = 5
 
@@ -61,6 +61,7 @@ def prepare(
     no_verify: Annotated[
         bool, typer.Option("--no-verify", help="Accept any GTZAN archive, whatever its SHA-256.")
     ] = False,
+    truncated: TruncatedOption = "refuse",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the corpora that are in OUT_DIR.")
     ] = False,
@@ -78,6 +79,7 @@ def prepare(
         seed=seed,
         stems=tuple(name.strip() for name in stems.split(",") if name.strip()),
         verify=not no_verify,
+        truncated=truncated,  # type: ignore[arg-type]
     )
     assignment = preparation.assign_splits(opened, splits=splits, seed=seed)
     with _quiet():
@@ -102,8 +104,8 @@ def prepare(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps warnings of single files from the screen: the command tells them at its end."""
-    logger = logging.getLogger("isincnet_jax")
+    """Keeps warnings of skipped files from the screen: the command tells them at its end."""
+    logger = logging.getLogger("isincnet_jax.data.sources")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:

@@ -15,6 +15,7 @@ from isincnet_jax.cli.common import (
     OutputAudio,
     RefinementsOption,
     ScalesOption,
+    TruncatedOption,
     app,
     fitted_quantizer,
     load_model,
@@ -38,6 +39,7 @@ def reconstruct(
     scales: ScalesOption = "signal",
     *,
     refinements: RefinementsOption = 0,
+    truncated: TruncatedOption = "refuse",
 ) -> None:
     """Encode and decode IN, write the result to OUT, and print how close it is.
 
@@ -47,7 +49,7 @@ def reconstruct(
 
     begin = time.perf_counter()
     codec = load_model(model)
-    info, read = open_input(source, codec)
+    info, read = open_input(source, codec, truncated)
     subtype = audio_writing.output_subtype(target, info.subtype)
     quantizer = fitted_quantizer(codec, read, q_bits, scales)
     meter = _Meter()

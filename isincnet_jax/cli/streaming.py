@@ -13,6 +13,7 @@ from isincnet_jax.cli.common import (
     InputFile,
     ModelOption,
     OutputAudio,
+    TruncatedOption,
     app,
     load_model,
     open_input,
@@ -46,6 +47,8 @@ def stream(
             "--low-latency", help="Solve the decoder of the model's bank that waits least."
         ),
     ] = False,
+    *,
+    truncated: TruncatedOption = "refuse",
 ) -> None:
     """Encode and decode IN chunk by chunk, write OUT, and print the time that chunks took.
 
@@ -68,7 +71,7 @@ def stream(
         _check_designed(codec, model)
         codec = low_latency_codec(codec.spec, name=f"{codec.name}, low latency")
     encoder, decoder = stream_encoder(codec), stream_decoder(codec)
-    info, read = open_input(source, codec)
+    info, read = open_input(source, codec, truncated)
     _compile(encoder, decoder, size, info.num_channels)
     times = _Times()
     length = audio_writing.write_blocks(

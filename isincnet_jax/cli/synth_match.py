@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from isincnet_jax.cli.commands import output
-from isincnet_jax.cli.common import InputFile, OutputAudio, say
+from isincnet_jax.cli.common import InputFile, OutputAudio, TruncatedOption, say
 from isincnet_jax.cli.synth import synth_app
 
 if TYPE_CHECKING:
@@ -44,11 +44,13 @@ def match(
             help="Search, and N gradient steps through the synthesizer; 60 is good, 0 is none.",
         ),
     ] = 0,
+    truncated: TruncatedOption = "refuse",
 ) -> None:
     """Estimate the parameters that make IN, render them to OUT, and print how close it is.
 
     The first second of IN counts; shorter files are followed by silence.
     """
+    from isincnet_jax import files
     from isincnet_jax.data import audio_writing
     from isincnet_jax.synth import parameters
 
@@ -59,11 +61,11 @@ def match(
         raise ValueError(f"IN {source}, OUT {target}, --params {params}: give three files")
     subtype = audio_writing.output_subtype(target, "FLOAT")
     estimator = _estimator(model)
-    waveform = _read(source, estimator)
+    waveform = _read(source, estimator, truncated)
     say(f"model     {estimator.name}")
     values, rendered = _match(estimator, waveform, refine)
     text = json.dumps(parameters.parameters_to_json(values), indent=1) + "\n"
-    with audio_writing.replacing(params) as temporary:  # both files or none
+    with files.replacing(params) as temporary:  # both files or none
         temporary.write_text(text, encoding="utf-8")
         _write(target, rendered, estimator.sample_rate, subtype)
     say(f"wrote     {params}: {len(values)} parameters")
@@ -80,18 +82,21 @@ def _estimator(name: str) -> TrainedInverSynth:
     return inversynth.load_inversynth(name)
 
 
-def _read(path: Path, estimator: TrainedInverSynth) -> np.ndarray:
+def _read(path: Path, estimator: TrainedInverSynth, truncated: str) -> np.ndarray:
     """One second of one channel, at the estimator's rate; says what it changes."""
     import numpy as np
 
     from isincnet_jax.data import audio_files
 
     rate, length = estimator.sample_rate, estimator.num_samples
-    info = audio_files.audio_info(path)
+    mode: Any = truncated
+    info = audio_files.audio_info(path, truncated=mode)
     if info.sample_rate != rate:
         say(f"{path.name}: resampled from {info.sample_rate} Hz to {rate} Hz")
     # A sample more than is used, so that longer files are known.
-    channels, _ = audio_files.read_audio(path, sample_rate=rate, max_duration_s=(length + 1) / rate)
+    channels, _ = audio_files.read_audio(
+        path, sample_rate=rate, max_duration_s=(length + 1) / rate, truncated=mode
+    )
     if len(channels) > 1:
         say(f"{path.name}: {len(channels)} channels, their mean is used")
     waveform = channels.mean(axis=0)

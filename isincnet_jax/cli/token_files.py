@@ -141,7 +141,7 @@ def write_tokens(
     """Encodes a recording into an entropy-coded file; returns what there is to say about it."""
     import numpy as np
 
-    from isincnet_jax.data import audio_writing
+    from isincnet_jax import files
     from isincnet_jax.layers.uniform_quantizer import UniformQuantizer
     from isincnet_jax.models import blocks, token_file, token_header
 
@@ -156,7 +156,7 @@ def write_tokens(
         **token_header.TokenHeader.describe_quantizer(quantizer),
     )
     rows = blocks.quantize_rows(blocks.encode_blocks(codec, counted), quantizer)  # type: ignore[arg-type]
-    with audio_writing.replacing(target) as temporary:
+    with files.replacing(target) as temporary:
         written = token_file.write_token_file(
             temporary,
             rows,

@@ -11,7 +11,7 @@ import typer
 
 from isincnet_jax import extras
 from isincnet_jax.cli.commands import Commands, output
-from isincnet_jax.cli.common import app, finite, say
+from isincnet_jax.cli.common import TruncatedOption, app, finite, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +44,7 @@ def preprocess(
     ] = 0.95,
     seed: Annotated[int, typer.Option("--seed", help="Of the division by name.")] = 0,
     workers: Annotated[int, typer.Option("--workers", help="Threads; 0: one a core.")] = 0,
+    truncated: TruncatedOption = "refuse",
 ) -> None:
     """Check the recordings in DIR and divide them: 80, 10, 10 % for training and tests.
 
@@ -59,6 +60,7 @@ def preprocess(
         min_duration_s=min_duration,
         seed=seed,
         workers=workers,
+        truncated=truncated,
     )
     for split, names in index.splits.items():
         say(f"{split}: {len(names)} files, {index.duration_s(split) / 3600:.3f} h")
@@ -120,6 +122,7 @@ def spectrogram(
     win_length: Annotated[int | None, typer.Option("--win", help="Of the window; 1024.")] = None,
     hop_length: Annotated[int | None, typer.Option("--hop", help="Between frames; 256.")] = None,
     n_mels: Annotated[int | None, typer.Option("--n-mels", help="Mel filters; 80.")] = None,
+    truncated: TruncatedOption = "refuse",
 ) -> None:
     """Write the spectrogram of WAV, linear magnitudes and what they are, for `synthesize`."""
     from isincnet_jax.models.vocoder_spectrograms import VocoderFeatures
@@ -146,16 +149,18 @@ def spectrogram(
         from isincnet_jax.pretrained.vocoders import load_vocoder
 
         features = load_vocoder(model).features
-    _write_spectrogram(source, target, features)
+    _write_spectrogram(source, target, features, truncated)
 
 
-def _write_spectrogram(source: Path, target: Path, features: VocoderFeatures) -> None:
-    from isincnet_jax.data import audio_writing
+def _write_spectrogram(
+    source: Path, target: Path, features: VocoderFeatures, truncated: str
+) -> None:
+    from isincnet_jax import files
     from isincnet_jax.models import spectrogram_file, vocoder_spectrograms
 
-    samples = _read_mono(source, features.sample_rate)
+    samples = _read_mono(source, features.sample_rate, truncated)
     num_frames = features.num_frames(len(samples))
-    with audio_writing.replacing(target) as temporary:
+    with files.replacing(target) as temporary:
         spectrogram_file.write_spectrogram(
             temporary,
             vocoder_spectrograms.spectrogram_blocks(features, samples),
@@ -169,20 +174,21 @@ def _write_spectrogram(source: Path, target: Path, features: VocoderFeatures) ->
     )
 
 
-def _read_mono(source: Path, sample_rate: int) -> np.ndarray:
+def _read_mono(source: Path, sample_rate: int, truncated: str) -> np.ndarray:
     """The samples of a file at a rate, float32 [time], channels averaged."""
     import numpy as np
 
     from isincnet_jax.data import audio_files
 
-    info = audio_files.audio_info(source)
+    mode: Any = truncated
+    info = audio_files.audio_info(source, truncated=mode)
     if info.sample_rate != sample_rate:
         say(f"{source.name}: resampled from {info.sample_rate} Hz to {sample_rate} Hz")
     if info.num_channels > 1:
         say(f"{source.name}: {info.num_channels} channels averaged to one")
     parts = [
         np.mean(block, axis=1, dtype=np.float32)
-        for block in audio_files.read_blocks(source, sample_rate=sample_rate)
+        for block in audio_files.read_blocks(source, sample_rate=sample_rate, truncated=mode)
     ]
     return np.concatenate(parts)
 

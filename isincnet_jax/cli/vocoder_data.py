@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import importlib
 import json
 import os
@@ -13,11 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import isincnet_jax
+from isincnet_jax import files
 from isincnet_jax.data import audio_files
-from isincnet_jax.data.audio_writing import replacing
 from isincnet_jax.data.corpus import CorpusError
 from isincnet_jax.data.sources import folder_source
-from isincnet_jax.data.splits import SPLIT_NAMES, split_tracks
+from isincnet_jax.data.splits import SPLIT_NAMES, as_entry, split_tracks
 
 MANIFEST = "manifest.json"
 _FORMAT = "isincnet vocoder index 1"
@@ -32,6 +33,7 @@ class Index(NamedTuple):
         splits: names of "train", "validation" and, unless it is empty, "test".
         durations_s: of every recording that is used, by name.
         skipped: names of those that are not, and why.
+        truncated: "keep" if damaged ones are used as far as they can be read.
     """
 
     data: Path
@@ -39,6 +41,7 @@ class Index(NamedTuple):
     splits: dict[str, tuple[str, ...]]
     durations_s: dict[str, float]
     skipped: dict[str, str]
+    truncated: str = "refuse"
 
     def duration_s(self, split: str) -> float:
         """Seconds of a split."""
@@ -53,6 +56,7 @@ def make_index(
     min_duration_s: float,
     seed: int = 0,
     workers: int = 0,
+    truncated: str = "refuse",
 ) -> Index:
     """Decodes every recording once to check it, divides them, and writes the index.
 
@@ -65,6 +69,7 @@ def make_index(
         min_duration_s: shorter recordings are skipped.
         seed: of the division.
         workers: threads; 0 for the number of cores.
+        truncated: "keep" takes damaged recordings, of which training uses what can be read.
 
     Raises:
         ValueError: for arguments out of range.
@@ -78,14 +83,14 @@ def make_index(
         )
     source, target = Path(source).resolve(), Path(target)
     _check_free(target)
-    # The files themselves by name: a source hands out samples only.
-    tracks = folder_source(source).tracks
-    paths = {track.name: _path_of(source, track.name, track.stamp) for track in tracks}
+    opened = folder_source(source, truncated=truncated)  # type: ignore[arg-type]
+    tracks, paths = opened.tracks, opened.paths
     missing = _missing(source, paths)
     durations: dict[str, float] = {}
-    skipped: dict[str, str] = {}
+    skipped = dict(opened.missing)
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        for name, found in zip(paths, pool.map(_duration_s, paths.values()), strict=True):
+        measure = functools.partial(_duration_s, truncated=truncated)
+        for name, found in zip(paths, pool.map(measure, paths.values()), strict=True):
             if isinstance(found, str):
                 skipped[name] = found
             elif found < min_duration_s:
@@ -104,15 +109,9 @@ def make_index(
             f"{source}: {len(usable)} usable recordings of {len(tracks)}, too few to divide; "
             "bring more" + _example(skipped)
         )
-    index = Index(source, sample_rate, splits, durations, skipped)
+    index = Index(source, sample_rate, splits, durations, skipped, truncated)
     _write(index, target)
     return index
-
-
-def _path_of(root: Path, name: str, stamp: str) -> Path:
-    """The file of a track, whose stamp begins with the file's own name."""
-    file = stamp.rsplit(":", 2)[0]
-    return (root / name).parent / file
 
 
 def _example(skipped: dict[str, str]) -> str:
@@ -122,11 +121,11 @@ def _example(skipped: dict[str, str]) -> str:
     return f" (skipped for instance {name}: {reason})"
 
 
-def _duration_s(path: Path) -> float | str:
+def _duration_s(path: Path, truncated: Any) -> float | str:
     """Seconds of a recording that decodes from beginning to end, or what is wrong."""
     try:
-        info = audio_files.audio_info(path)
-        count = sum(len(block) for block in audio_files.read_blocks(path))
+        info = audio_files.audio_info(path, truncated=truncated)
+        count = sum(len(block) for block in audio_files.read_blocks(path, truncated=truncated))
     except (audio_files.AudioError, OSError) as error:
         return str(error)
     return count / info.sample_rate
@@ -163,17 +162,16 @@ def _write(index: Index, target: Path) -> None:
         if split not in index.splits:
             path.unlink(missing_ok=True)
             continue
-        with replacing(path) as temporary:
-            temporary.write_text("".join(f"{name}\n" for name in index.splits[split]), "utf-8")
+        files.write_text(path, "".join(f"{as_entry(name)}\n" for name in index.splits[split]))
     content = {
         "format": _FORMAT,
         "data": str(index.data),
         "sample_rate": index.sample_rate,
         "durations_s": {name: round(seconds, 4) for name, seconds in index.durations_s.items()},
         "skipped": index.skipped,
+        "truncated": index.truncated,
     }
-    with replacing(target / MANIFEST) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    files.write_text(target / MANIFEST, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def data_fields(source: str | Path) -> dict[str, Any]:
@@ -196,6 +194,7 @@ def data_fields(source: str | Path) -> dict[str, Any]:
             "data.path": str(content["data"]),
             "data.splits": source,
             "data.sample_rate": int(content["sample_rate"]),
+            "data.truncated": str(content.get("truncated", "refuse")),
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorpusError(f"{path}: damaged ({error}); run preprocess again") from error

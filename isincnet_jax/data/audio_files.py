@@ -1,172 +1,65 @@
 """Audio files in: any format, in blocks, with errors that name the file.
 
-Reading goes through soundfile (WAV, FLAC, OGG, MP3, AIFF, ...) and, for what it does not know,
-through librosa; resampling through soxr's streaming resampler.
+Reading goes through soundfile (WAV, FLAC, OGG, MP3, AIFF, ...) and, for what it does not know (AAC
+in .m4a, ...), through ffmpeg; resampling through soxr's streaming resampler.
+
+What a damaged file is worth is for its user to say: by default it is refused whole, and with
+``truncated="keep"`` what can be read of it is used, and a warning logged. Also refused is a FLAC
+file that holds more samples than its header says, for its end would be lost without a word.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import re
+import logging
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import soundfile
 import soxr
 
+from isincnet_jax.data.audio_inspection import (
+    MOST_NUMBERS,
+    AudioError,
+    AudioInfo,
+    DecodingError,
+    Inspected,
+    Truncated,
+    bounded_block,
+    check_truncated,
+    inspect_file,
+    raw_blocks,
+    reason_of,
+)
+from isincnet_jax.files import first_line
+
+__all__ = [
+    "AudioError",
+    "AudioInfo",
+    "Truncated",
+    "audio_info",
+    "read_audio",
+    "read_blocks",
+    "reason_of",
+    "resample_blocks",
+]
+
+_LOG = logging.getLogger(__name__)
 _BLOCK_SAMPLES = 1 << 18
-_TAG_BYTES = 1 << 12  # tags may follow the last frame of an MP3
 _MP3_SLACK = 2 * 1152  # encoders differ in whether they count the header's own frame
 
-_CLEARER = {  # libsndfile's words for a failed write, and for an MP3 without a single frame
-    "System error": "System error; is the disk full?",
-    "File does not exist or is not a regular file (possibly a pipe?)": "Format not recognised",
-}
 
-_MAGIC = {".au": (b".snd", b"dns.")}  # without it libsndfile reads mu-law noise at 8 kHz
-_KNOWN_BEST = (b"caff",)  # what libsndfile cannot read of these is damaged: others would guess
-
-_PROMISE = re.compile(  # what libsndfile notes of a WAV, AIFF, AU, W64 or RF64 file that was cut
-    r"^ *(?:data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)$", re.MULTILINE
-)
-
-
-class AudioError(ValueError):
-    """An audio file that cannot be read or written; the message names the file and the reason."""
-
-
-class AudioInfo(NamedTuple):
-    """What a file says about itself.
-
-    Attributes:
-        sample_rate: Hz.
-        num_channels: audio channels.
-        num_samples: samples per channel.
-        subtype: sample format, "PCM_16" for instance; empty if unknown.
-    """
-
-    sample_rate: int
-    num_channels: int
-    num_samples: int
-    subtype: str
-
-
-def _readable(path: Path) -> Path:
-    if not path.exists():
-        raise AudioError(f"{path}: no such file")
-    if path.is_dir():
-        raise AudioError(f"{path}: a directory, not an audio file")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path}: an empty file")
-    if path.suffix.lower() in _MAGIC:
-        with open(path, "rb") as file:
-            if file.read(4) not in _MAGIC[path.suffix.lower()]:
-                raise AudioError(f"{path}: no {path.suffix} file: its header is missing")
-    return path
-
-
-def reason_of(error: Exception) -> str:
-    """What libsndfile or the system says, in a few words."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    text = str(error).strip().splitlines()
-    reason = text[-1].rpartition(": ")[2].rstrip(".") if text else type(error).__name__
-    return _CLEARER.get(reason, reason)
-
-
-def audio_info(path: str | Path) -> AudioInfo:
+def audio_info(path: str | Path, *, truncated: Truncated = "refuse") -> AudioInfo:
     """Reads the header of an audio file.
+
+    Args:
+        path: an audio file.
+        truncated: "keep" counts the samples that can be read, by decoding them.
 
     Raises:
         AudioError: if it is missing, no audio, truncated, or has no samples.
     """
-    path = _readable(Path(path))
-    try:
-        info = soundfile.info(str(path), verbose=True)
-    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: raw, without a header
-        samples, sample_rate = _read_with_librosa(path, reason_of(error))
-        return AudioInfo(sample_rate, samples.shape[1], len(samples), "")
-    if info.frames == 0:
-        raise AudioError(f"{path}: holds no samples")
-    _check_not_truncated(path, info.extra_info)
-    num_samples = info.frames
-    if info.format == "MP3" and not _states_length(path):
-        num_samples = _counted_samples(path)
-    return AudioInfo(info.samplerate, info.channels, num_samples, info.subtype)
-
-
-def _check_not_truncated(path: Path, log: str) -> None:
-    """libsndfile reads what is left of a cut file and at most notes it in its log."""
-    for found in _PROMISE.finditer(log):
-        promised, present = int(found[1]), int(found[2])
-        # Programs that write to a pipe cannot know the size and put almost 2 or 4 GB.
-        is_known = promised < 0x7FFF0000 or 0x80000000 <= promised < 0xFFFF0000
-        if is_known and promised > present:
-            raise AudioError(
-                f"{path}: truncated: its header promises {promised} bytes, {present} are there"
-            )
-    if "Ogg stream data" in log and _ends_within_page(path):
-        raise AudioError(f"{path}: truncated: its last Ogg page is cut off")
-
-
-def _ends_within_page(path: Path) -> bool:
-    with open(path, "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - (1 << 17)))  # pages have less than 64 kB
-        tail = file.read()
-    page = tail[max(0, tail.rfind(b"OggS")) :]
-    if len(page) < 27 or len(page) < 27 + page[26]:
-        return True
-    return len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])
-
-
-def _states_length(path: Path) -> bool:
-    """Whether an MP3 has a Xing or Info header; without one libsndfile guesses the length."""
-    with open(path, "rb") as file:
-        head = file.read(10)
-        if head.startswith(b"ID3"):  # a tag of so many bytes, seven bits in each of four
-            file.seek(10 + sum((byte & 127) << (21 - 7 * i) for i, byte in enumerate(head[6:])))
-        else:
-            file.seek(0)
-        first_frame = file.read(4096)
-    return b"Xing" in first_frame or b"Info" in first_frame
-
-
-def _counted_samples(path: Path) -> int:
-    """Decodes an MP3 whose length is a guess; libsndfile stops at the guess if it is too small."""
-    with open(path, "rb") as file, soundfile.SoundFile(file) as source:
-        count = sum(len(block) for block in _raw_blocks(path, source, _BLOCK_SAMPLES))
-        left = path.stat().st_size - file.tell()
-    if left > _TAG_BYTES:
-        raise AudioError(
-            f"{path}: an MP3 of variable bit rate without a length in its header: {left} bytes "
-            "would be left out; rewrite it, for instance by ffmpeg -i IN.mp3 -c copy OUT.mp3"
-        )
-    return count
-
-
-def _read_with_librosa(path: Path, reason: str) -> tuple[np.ndarray, int]:
-    import warnings
-
-    import librosa
-
-    with open(path, "rb") as file:
-        if file.read(4) in _KNOWN_BEST:
-            raise AudioError(f"{path}: damaged ({reason})")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            samples, sample_rate = librosa.load(path, sr=None, mono=False)
-    except Exception as error:  # audioread's backends raise anything
-        raise AudioError(
-            f"{path}: no audio that soundfile or librosa can read ({reason})"
-        ) from error
-    if samples.size == 0:
-        raise AudioError(f"{path}: holds no samples")
-    return np.atleast_2d(samples).T, int(sample_rate)
+    return inspect_file(Path(path), truncated).info
 
 
 def resample_blocks(
@@ -205,16 +98,22 @@ def resample_blocks(
 
 
 def read_blocks(
-    path: str | Path, *, sample_rate: int | None = None, block_samples: int = _BLOCK_SAMPLES
+    path: str | Path,
+    *,
+    sample_rate: int | None = None,
+    block_samples: int = _BLOCK_SAMPLES,
+    truncated: Truncated = "refuse",
 ) -> Iterator[np.ndarray]:
     """Yields the samples of a file in blocks, resampled on the way.
 
-    Memory stays constant whatever the length, but for formats that only librosa can read.
+    Memory stays constant whatever the length, but for formats that only ffmpeg can read.
 
     Args:
         path: an audio file.
         sample_rate: Hz to resample to; the file's own if None.
-        block_samples: samples per block read from the file.
+        block_samples: samples per block read from the file; fewer if it has very many channels,
+            or if very many samples are made of one.
+        truncated: "keep" uses what can be read of a damaged file, and logs a warning.
 
     Yields:
         float32 [time, channels]; every block but the last has samples.
@@ -222,15 +121,53 @@ def read_blocks(
     Raises:
         AudioError: if the file cannot be read to its end, holds NaN or infinite samples, or is
             too short to have a sample at the new rate.
+        ValueError: at once, for a rate or a size that is none.
     """
-    path = Path(path)
-    info = audio_info(path)
+    rate = _checked_rate(sample_rate)
+    if block_samples < 1:
+        raise ValueError(f"block_samples={block_samples}: must be at least 1")
+    check_truncated(truncated)
+    return _resampled_blocks(Path(path), rate, block_samples, truncated)
+
+
+def _checked_rate(sample_rate: float | None) -> int | None:
+    """A rate to resample to as an int; None for the file's own.
+
+    Raises:
+        ValueError: for what is no whole number of hertz from 1 on.
+    """
+    if sample_rate is None:
+        return None
+    is_whole = not isinstance(sample_rate, bool) and sample_rate == sample_rate // 1
+    if not (is_whole and 1 <= sample_rate < math.inf):
+        raise ValueError(
+            f"sample_rate={sample_rate!r}: must be a whole number of Hz, at least 1; leave it out "
+            "for the file's own"
+        )
+    return int(sample_rate)
+
+
+def _resampled_blocks(
+    path: Path, sample_rate: int | None, block_samples: int, truncated: Truncated
+) -> Iterator[np.ndarray]:
+    seen = inspect_file(path, truncated)
+    info = seen.info
     rate = sample_rate or info.sample_rate
+    size = bounded_block(seen, block_samples, truncated)
+    if rate > info.sample_rate:
+        size = max(1, min(size, MOST_NUMBERS * info.sample_rate // (rate * info.num_channels)))
     is_empty = True
-    own = _own_rate_blocks(path, info, block_samples)
-    for block in resample_blocks(own, source_rate=info.sample_rate, target_rate=rate):
-        is_empty = False
-        yield block
+    own = _own_rate_blocks(path, seen, size, truncated)
+    try:
+        for block in resample_blocks(own, source_rate=info.sample_rate, target_rate=rate):
+            is_empty = False
+            yield block
+    except (ValueError, RuntimeError) as error:
+        if isinstance(error, AudioError):
+            raise
+        raise AudioError(
+            f"{path}: cannot be resampled from {info.sample_rate} to {rate} Hz: {first_line(error)}"
+        ) from error
     if is_empty:
         raise AudioError(
             f"{path}: too short: of {info.num_samples} samples at {info.sample_rate} Hz none is "
@@ -238,67 +175,68 @@ def read_blocks(
         )
 
 
-def _own_rate_blocks(path: Path, info: AudioInfo, block_samples: int) -> Iterator[np.ndarray]:
-    position = 0
+def _own_rate_blocks(
+    path: Path, seen: Inspected, block_samples: int, truncated: Truncated
+) -> Iterator[np.ndarray]:
+    info, position, problem = seen.info, 0, seen.problem
     try:
-        source = soundfile.SoundFile(str(path)) if info.subtype else None
-    except soundfile.LibsndfileError as error:
-        raise AudioError(f"{path}: {reason_of(error)}") from error
-    with source or contextlib.nullcontext():
-        for block in _raw_blocks(path, source, block_samples):
+        for block in raw_blocks(path, seen, block_samples, truncated):
             bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
             if len(bad):
                 at_s = (position + int(bad[0])) / info.sample_rate
                 raise AudioError(f"{path}: NaN or infinite samples at {at_s:.3f} s")
             position += len(block)
             yield block
+    except DecodingError as error:
+        if truncated == "refuse":
+            raise
+        problem = problem or str(error).removeprefix(f"{path}: ")
     if position == 0:
         raise AudioError(f"{path}: holds no samples")
     slack = _MP3_SLACK if info.subtype.startswith("MPEG") else 0
-    if position + slack < info.num_samples:
-        raise AudioError(
-            f"{path}: truncated: {position} of {info.num_samples} samples could be read"
-        )
-
-
-def _raw_blocks(
-    path: Path, source: soundfile.SoundFile | None, block_samples: int
-) -> Iterator[np.ndarray]:
-    if source is None:
-        samples, _ = _read_with_librosa(path, "not known to libsndfile")
-        for start in range(0, len(samples), block_samples):
-            yield samples[start : start + block_samples].astype(np.float32)
-        return
-    while True:
-        try:
-            block = source.read(block_samples, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise AudioError(f"{path}: {reason_of(error)}") from error
-        if not len(block):
-            return
-        yield block
+    if not problem and position + slack < seen.stated:
+        problem = f"truncated: {position} of {seen.stated} samples could be read"
+    if not problem and seen.format == "FLAC" and position > seen.stated:
+        problem = f"its header states {seen.stated} samples, and it holds {position}"
+    if problem and truncated == "refuse":
+        raise AudioError(f"{path}: {problem}")
+    if problem:
+        seconds = position / info.sample_rate
+        _LOG.warning("%s: the %.3f s that could be read are used: %s", path, seconds, problem)
 
 
 def read_audio(
-    path: str | Path, *, sample_rate: int | None = None, max_duration_s: float | None = None
+    path: str | Path,
+    *,
+    sample_rate: int | None = None,
+    max_duration_s: float | None = None,
+    truncated: Truncated = "refuse",
 ) -> tuple[np.ndarray, int]:
     """Reads a file into memory.
 
     Args:
         path: an audio file.
         sample_rate: Hz to resample to; the file's own if None.
-        max_duration_s: read no more than the beginning.
+        max_duration_s: read no more than the beginning; all of it if None.
+        truncated: "keep" uses what can be read of a damaged file, and logs a warning.
 
     Returns:
         float32 [channels, time] and the rate in Hz.
 
     Raises:
         AudioError: as :func:`read_blocks`.
+        ValueError: for a rate or a duration that is none.
     """
-    rate = sample_rate or audio_info(path).sample_rate
+    if max_duration_s is not None and not 0 < max_duration_s < math.inf:
+        raise ValueError(
+            f"max_duration_s={max_duration_s!r}: must be positive and finite; leave it out to read "
+            "all"
+        )
+    blocks = read_blocks(path, sample_rate=sample_rate, truncated=truncated)
+    rate = _checked_rate(sample_rate) or audio_info(path, truncated=truncated).sample_rate
     limit = None if max_duration_s is None else max(1, round(max_duration_s * rate))
     parts, total = [], 0
-    for block in read_blocks(path, sample_rate=sample_rate):
+    for block in blocks:
         parts.append(block)
         total += len(block)
         if limit is not None and total >= limit:

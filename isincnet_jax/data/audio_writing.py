@@ -1,21 +1,18 @@
-"""Audio files out, whole or not at all.
-
-Writing goes to a temporary file beside the target, which is renamed when everything is written.
-"""
+"""Audio files out, whole or not at all, and nothing in them that is no sound."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from isincnet_jax.data import audio_stamps
-from isincnet_jax.data.audio_files import AudioError, reason_of
+from isincnet_jax.data.audio_headers import native
+from isincnet_jax.data.audio_inspection import AudioError, reason_of
+from isincnet_jax.files import FileError, replacing
 
 _WRITE_SAMPLES = 1 << 16  # libsndfile's Vorbis encoder overflows its stack on millions at once
 
@@ -33,37 +30,6 @@ _CONTAINERS = {
     ".w64": "W64",
     ".rf64": "RF64",
 }
-
-
-@contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place if the block ends well.
-
-    Raises:
-        AudioError: if the folder is missing, cannot be written, or the disk is full.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise AudioError(f"{path}: a directory, not a file to write")
-    try:
-        handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=path.suffix
-        )
-        os.close(handle)
-    except OSError as error:
-        raise AudioError(f"{path}: cannot be written: {error.strerror or error}") from error
-    temporary = Path(name)
-    try:
-        yield temporary
-        # mkstemp makes private files; give the result the permissions of any new file.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise AudioError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def output_subtype(path: str | Path, wanted: str) -> str:
@@ -104,7 +70,8 @@ def write_blocks(
 
     Args:
         path: where to; the extension names the container.
-        blocks: float [time, channels]; samples beyond [-1, 1] are clipped by integer formats.
+        blocks: float [time, channels], or [time] for one channel; samples beyond [-1, 1] are
+            clipped by integer formats.
         sample_rate: Hz.
         num_channels: audio channels.
         subtype: sample format, see :func:`output_subtype`.
@@ -113,25 +80,57 @@ def write_blocks(
         Samples per channel written.
 
     Raises:
-        AudioError: if the file cannot be written, a full disk included; an existing file is
-            then as it was.
+        AudioError: if the file cannot be written, a full disk included, or the samples are no
+            floats, of other channels, NaN or infinite; an existing file is then as it was.
     """
     path = Path(path)
     chosen = output_subtype(path, subtype)
+    if sample_rate < 1 or sample_rate != sample_rate // 1 or num_channels < 1:
+        raise AudioError(
+            f"{path}: sample_rate={sample_rate}, num_channels={num_channels}: use whole numbers "
+            "from 1 on"
+        )
     written = 0
-    with replacing(path) as temporary:
-        sink = _open_sink(path, temporary, sample_rate, num_channels, chosen)
-        try:
-            with sink:
-                for block in blocks:
-                    _write(sink, block)
-                    written += len(block)
-                sink.flush()
-            audio_stamps.settle(temporary)
-            _check_written(temporary, written)
-        except (soundfile.LibsndfileError, OSError) as error:
-            raise AudioError(f"{path}: cannot be written: {reason_of(error)}") from error
+    try:
+        with replacing(path) as temporary:
+            sink = _open_sink(path, temporary, int(sample_rate), num_channels, chosen)
+            try:
+                with sink:
+                    for block in blocks:
+                        samples = _checked(path, block, sink, written)
+                        _write(sink, samples)
+                        written += len(samples)
+                    sink.flush()
+                audio_stamps.settle(temporary)
+                _check_written(temporary, written)
+            except (soundfile.LibsndfileError, OSError) as error:
+                raise AudioError(f"{path}: cannot be written: {reason_of(error)}") from error
+    except FileError as error:
+        raise AudioError(str(error)) from error
     return written
+
+
+def _checked(path: Path, block: np.ndarray, sink: soundfile.SoundFile, start: int) -> np.ndarray:
+    """The samples in a type that libsndfile takes: float64 as it is, other floats as float32."""
+    samples = np.asarray(block)
+    if samples.dtype.kind != "f":
+        raise AudioError(
+            f"{path}: samples of type {samples.dtype}: floats in [-1, 1] are written; use "
+            "pcm / 32768.0 for int16"
+        )
+    if samples.ndim == 1:
+        samples = samples[:, None]
+    if samples.ndim != 2 or samples.shape[1] != sink.channels:
+        raise AudioError(f"{path}: samples of shape {block.shape}, not [time, {sink.channels}]")
+    # In float32 files larger numbers would be infinite.
+    is_double = samples.dtype.itemsize > 4 and sink.subtype != "FLOAT"
+    with np.errstate(over="ignore"):
+        samples = samples.astype(np.float64 if is_double else np.float32, copy=False)
+    bad = np.flatnonzero(~np.isfinite(samples).all(axis=1))
+    if len(bad):
+        at_s = (start + int(bad[0])) / sink.samplerate
+        raise AudioError(f"{path}: NaN or infinite samples at {at_s:.3f} s are not written")
+    return samples
 
 
 def _open_sink(
@@ -143,7 +142,7 @@ def _open_sink(
         raise AudioError(f"{path}: {problem}")  # libvorbis crashes instead of refusing
     try:
         return soundfile.SoundFile(
-            str(temporary), "w", sample_rate, num_channels, subtype, format=container
+            native(temporary), "w", sample_rate, num_channels, subtype, format=container
         )
     except soundfile.LibsndfileError as error:
         raise AudioError(f"{path}: {problem} ({reason_of(error)})") from error
@@ -161,6 +160,6 @@ def _check_written(path: Path, written: int) -> None:
     """libsndfile reports a full disk late or never: count what arrived."""
     with open(path, "rb") as file:
         os.fsync(file.fileno())
-    info = soundfile.info(str(path))
+    info = soundfile.info(native(path))
     if info.frames < written and info.format != "MP3":
         raise OSError(f"only {info.frames} of {written} samples arrived; is the disk full?")

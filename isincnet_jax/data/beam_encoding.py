@@ -22,7 +22,7 @@ from typing import Any
 
 from isincnet_jax import extras
 from isincnet_jax.data import output_folder
-from isincnet_jax.data.corpus_encoding import NOT_UTF8, plan_jobs, shown_name
+from isincnet_jax.data.corpus_encoding import plan_jobs
 from isincnet_jax.data.file_workers import Task, Work, made_of, reason_of
 from isincnet_jax.data.output_configuration import (
     CONFIGURATION,
@@ -32,6 +32,7 @@ from isincnet_jax.data.output_configuration import (
 )
 from isincnet_jax.data.output_folder import Job
 from isincnet_jax.data.splits import AUDIO_SUFFIXES
+from isincnet_jax.files import shown
 
 with extras.importing("apache_beam"):
     import apache_beam as beam
@@ -71,9 +72,16 @@ def find_jobs(source: str, *, suffix: str, suffixes: Collection[str] = AUDIO_SUF
     if not wanted:
         raise OutputError(f"{source}: no files to work on below it ({', '.join(sorted(suffixes))})")
     for name in wanted:
-        if shown_name(name) != name:
-            raise OutputError(f"{source}: {shown_name(name)}: {NOT_UTF8}")
+        if not _is_utf8(name):  # which is all that Beam can hand from one worker to another
+            raise OutputError(f"{source}: {shown(name)}: its name is not UTF-8; rename it")
     return plan_jobs(sorted(wanted), suffix=suffix)
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def prepare_output(

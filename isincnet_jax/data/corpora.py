@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from isincnet_jax.data import generated
+from isincnet_jax.data.audio_files import Truncated
 from isincnet_jax.data.corpus import Corpus, CorpusError
 from isincnet_jax.data.corpus_files import INDEX
 from isincnet_jax.data.gtzan import gtzan_source
@@ -33,6 +34,7 @@ def build_corpora(
     stems: str | Sequence[str] = ("mixture",),
     cache_dir: str | Path | None = None,
     verify: bool = True,
+    truncated: Truncated = "refuse",
 ) -> dict[str, Corpus]:
     """The corpora of a source, decoded, at one rate and loudness, by split.
 
@@ -50,6 +52,7 @@ def build_corpora(
         cache_dir: keep what was decoded here and map it from disk; decoded anew when the
             arguments or the files change. None decodes into memory.
         verify: refuse an archive of GTZAN that is not the published one.
+        truncated: "keep" uses what can be read of damaged files of a "folder".
 
     Returns:
         "train", "validation" and, unless it is empty, "test".
@@ -62,7 +65,13 @@ def build_corpora(
     if source == "prepared":
         return load_prepared(path, sample_rate=sample_rate, loudness_db=loudness_db)
     opened = open_source(
-        source, path, sample_rate=sample_rate, seed=seed, stems=stems, verify=verify
+        source,
+        path,
+        sample_rate=sample_rate,
+        seed=seed,
+        stems=stems,
+        verify=verify,
+        truncated=truncated,
     )
     assignment = assign_splits(opened, splits=splits, seed=seed)
     if cache_dir is None:
@@ -88,13 +97,18 @@ def open_source(
     seed: int = 0,
     stems: str | Sequence[str] = ("mixture",),
     verify: bool = True,
+    truncated: Truncated = "refuse",
 ) -> Source:
     """Lists the tracks of a source; the arguments are those of :func:`build_corpora`.
 
+    ``truncated="keep"`` uses what can be read of damaged files of a folder.
+
     Raises:
-        ValueError: for an unknown source.
+        ValueError: for an unknown source, or damaged files that are to be kept of another source.
         NoDataError: if it is not there.
     """
+    if truncated != "refuse" and source != "folder":
+        raise ValueError(f"truncated={truncated!r}: for source='folder'; {source} is known whole")
     if source == "generated":
         return generated_source(sample_rate=sample_rate, seed=seed)
     if source == "gtzan":
@@ -103,7 +117,9 @@ def open_source(
         raise ValueError(f"source={source!r}: use one of {', '.join(SOURCE_NAMES)}")
     if path is None:
         raise NoDataError(f"source={source!r} needs a path (--config.data.path=DIR)")
-    return musdb18_source(path, stems=stems) if source == "musdb18" else folder_source(path)
+    if source == "musdb18":
+        return musdb18_source(path, stems=stems)
+    return folder_source(path, truncated=truncated)
 
 
 def generated_source(

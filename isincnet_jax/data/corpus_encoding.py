@@ -17,8 +17,7 @@ from typing import NamedTuple
 from isincnet_jax.data import file_workers
 from isincnet_jax.data.output_folder import Job, OutputError, OutputFolder
 from isincnet_jax.data.splits import AUDIO_SUFFIXES
-
-NOT_UTF8 = "its name is not UTF-8; rename it"
+from isincnet_jax.files import first_line, shown
 
 
 class Outcome(NamedTuple):
@@ -59,8 +58,7 @@ def find_files(
     Args:
         folder: to list.
         suffixes: in lower case; those of files may be in any.
-        problems: gets the folders below that cannot be listed, and the files whose names are not
-            UTF-8; without it they are errors.
+        problems: gets the folders below that cannot be listed; without it they are errors.
 
     Raises:
         OutputError: if it is no folder, or has no such file.
@@ -72,8 +70,8 @@ def find_files(
     found, bad = [], []
 
     def note(error: OSError) -> None:
-        name = shown_name(os.path.relpath(error.filename or root, root))
-        bad.append(Problem(name, f"cannot be listed: {error.strerror or error}"))
+        name = shown(os.path.relpath(error.filename or root, root))
+        bad.append(Problem(name, f"cannot be listed: {first_line(error)}"))
 
     for parent, folders, files in os.walk(root, onerror=note):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -83,8 +81,6 @@ def find_files(
             for name in files
             if not name.startswith(".") and PurePosixPath(name).suffix.lower() in suffixes
         ]
-    bad += [Problem(shown_name(name), NOT_UTF8) for name in found if shown_name(name) != name]
-    found = [name for name in found if shown_name(name) == name]
     if bad and (problems is None or not found):
         raise OutputError(f"{root / bad[0].name}: {bad[0].reason}")
     if not found:
@@ -93,11 +89,6 @@ def find_files(
     if problems is not None:
         problems += sorted(bad)
     return sorted(found)
-
-
-def shown_name(name: str) -> str:
-    """A name with bytes that are not UTF-8 written out."""
-    return os.fsencode(name).decode("utf-8", errors="backslashreplace")
 
 
 def plan_jobs(sources: Iterable[str], *, suffix: str) -> list[Job]:
@@ -170,7 +161,7 @@ def run_jobs(
                 state = stats[task.number]
                 num_bytes = output.accept(job, task.target, state, result.made_with)
             except OSError as error:
-                reason = f"cannot be written: {error.strerror or error}"
+                reason = f"cannot be written: {first_line(error)}"
         if reason:
             with contextlib.suppress(OSError):
                 task.target.unlink(missing_ok=True)

@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
-import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -21,6 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int16
 
+from isincnet_jax import files
 from isincnet_jax.data.corpus import Corpus, CorpusError, Track, check_tracks
 
 _FORMAT = "isincnet corpus"
@@ -43,34 +42,12 @@ def new_folder(folder: str | Path, *, overwrite: bool = False) -> Iterator[Path]
     check_free(folder, overwrite=overwrite)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name[:40]}-"))
+        with files.replacing_folder(folder) as temporary:
+            yield temporary
+    except files.FileError as error:
+        raise CorpusError(str(error)) from error
     except OSError as error:
-        raise CorpusError(f"{folder}: cannot be written: {error.strerror or error}") from error
-    try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o777 & ~umask)  # mkdtemp makes private folders
-        _put(temporary, folder)
-    except OSError as error:
-        raise CorpusError(f"{folder}: cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _put(temporary: Path, folder: Path) -> None:
-    """Renames; what was there is removed last, and comes back if the renaming fails."""
-    if not (folder.exists() and any(folder.iterdir())):
-        os.replace(temporary, folder)
-        return
-    aside = temporary.with_name(temporary.name + ".replaced")
-    os.replace(folder, aside)
-    try:
-        os.replace(temporary, folder)
-    except OSError:
-        os.replace(aside, folder)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
+        raise CorpusError(f"{folder}: cannot be written: {files.first_line(error)}") from error
 
 
 def check_free(folder: str | Path, *, overwrite: bool = False) -> None:
@@ -159,10 +136,7 @@ class CorpusWriter:
             "num_samples": self._num_samples,
             "tracks": [{**asdict(track), "crc32": self._checksums[track.name]} for track in tracks],
         }
-        with open(self._folder / INDEX, "w", encoding="utf-8") as file:
-            json.dump(index, file, indent=1, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
+        files.write_text(self._folder / INDEX, json.dumps(index, indent=1, ensure_ascii=False))
 
 
 def save_corpus(corpus: Corpus, folder: str | Path, *, overwrite: bool = False) -> None:

@@ -10,14 +10,10 @@ References:
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
+from isincnet_jax.data import audio_ffmpeg
 from isincnet_jax.data.audio_files import AudioError, read_audio
 from isincnet_jax.data.sources import Decoded, NoDataError, Source, SourceTrack
 from isincnet_jax.data.splits import AUDIO_SUFFIXES
@@ -111,14 +107,12 @@ def _decoder(file: Path, stream_index: int | None) -> Callable[[], Decoded]:
     return lambda: read_stem(file, stream_index)
 
 
-def _require_ffmpeg(file: Path) -> str:
-    program = shutil.which("ffmpeg")
-    if program is None or shutil.which("ffprobe") is None:
+def _require_ffmpeg(file: Path) -> None:
+    if not audio_ffmpeg.is_installed():
         raise AudioError(
             f"{file}: .stem.mp4 files need ffmpeg and ffprobe, which are not installed; install "
             "them, or use the .wav edition, MUSDB18-HQ"
         )
-    return program
 
 
 def read_stem(file: Path, stream_index: int) -> Decoded:
@@ -126,7 +120,7 @@ def read_stem(file: Path, stream_index: int) -> Decoded:
 
     Args:
         file: of any format that ffmpeg knows.
-        stream_index: among the audio streams, from 0.
+        stream_index: among the audio streams, from 0; .stem.mp4 files have five.
 
     Returns:
         float32 [channels, time] and the rate in Hz.
@@ -134,25 +128,5 @@ def read_stem(file: Path, stream_index: int) -> Decoded:
     Raises:
         AudioError: without ffmpeg, or if the stream is missing or damaged.
     """
-    program = _require_ffmpeg(file)
-    choose = f"a:{stream_index}"
-    probe = ["ffprobe", "-v", "error", "-select_streams", choose]
-    probe += ["-show_entries", "stream=sample_rate,channels", "-of", "json", str(file)]
-    streams = json.loads(_run(probe, file) or b"{}").get("streams", [])
-    if not streams:
-        raise AudioError(f"{file}: has no audio stream {stream_index}; .stem.mp4 files have five")
-    rate, channels = int(streams[0]["sample_rate"]), int(streams[0]["channels"])
-    decode = [program, "-v", "error", "-xerror", "-nostdin", "-i", str(file)]
-    decode += ["-map", f"0:{choose}", "-f", "f32le", "-"]
-    samples = np.frombuffer(_run(decode, file), dtype="<f4").astype(np.float32)
-    if len(samples) == 0 or not np.isfinite(samples).all():
-        raise AudioError(f"{file}: audio stream {stream_index} has no samples, or not finite ones")
-    return np.ascontiguousarray(samples.reshape(-1, channels).T), rate
-
-
-def _run(command: list[str], file: Path) -> bytes:
-    done = subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["unknown error"]
-        raise AudioError(f"{file}: {command[0].rpartition('/')[2]}: {lines[-1]}")
-    return done.stdout
+    _require_ffmpeg(file)
+    return audio_ffmpeg.read_stream(file, stream_index)

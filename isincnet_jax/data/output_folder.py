@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from isincnet_jax.data.audio_writing import replacing
+from isincnet_jax import files
 from isincnet_jax.data.output_configuration import (
     CONFIGURATION,
     OutputError,
@@ -35,11 +35,6 @@ from isincnet_jax.data.output_configuration import (
     configuration_text,
 )
 from isincnet_jax.data.output_journal import Entry, Journal
-
-try:
-    import fcntl
-except ImportError:  # Windows: two runs into one folder are not told apart there
-    fcntl = None
 
 JOURNAL = "isincnet.jsonl"
 UNFINISHED = ".unfinished-"
@@ -206,10 +201,9 @@ def open_output(
             output = OutputFolder(path, unfinished, journal)
             output._begin(doomed, anew=overwrite)
         except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+            raise OutputError(f"{path}: cannot be written: {files.first_line(error)}") from error
         if is_new or overwrite:
-            with replacing(path / CONFIGURATION) as temporary:
-                temporary.write_text(configuration_text(configuration), encoding="utf-8")
+            files.write_text(path / CONFIGURATION, configuration_text(configuration))
         yield output
 
 
@@ -264,11 +258,6 @@ def _check_targets(
 
 
 def _lock(file: IO[bytes], path: Path) -> None:
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise OutputError(f"{path}: another run is working on it; wait for its end") from error
-    except OSError:
-        return  # a file system without locks
+    with contextlib.suppress(OSError):  # a file system without locks
+        if not files.try_lock(file):
+            raise OutputError(f"{path}: another run is working on it; wait for its end")

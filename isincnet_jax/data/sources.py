@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import logging
 import os
+import stat
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,10 +19,12 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Float, Int16
 
-from isincnet_jax.data.audio_files import AudioError, read_audio, resample_blocks
+from isincnet_jax.data.audio_files import AudioError, Truncated, read_audio, resample_blocks
+from isincnet_jax.data.audio_inspection import check_truncated
 from isincnet_jax.data.corpus import CorpusError, quantize
 from isincnet_jax.data.loudness import loudness_gain
 from isincnet_jax.data.splits import AUDIO_SUFFIXES, without_suffix
+from isincnet_jax.files import first_line, shown
 
 _LOG = logging.getLogger(__name__)
 
@@ -62,12 +65,14 @@ class Source:
         stream: yields each wanted track once, in any order, with a function that decodes it;
             the functions may run in threads, in any order, and raise AudioError.
         missing: tracks that cannot be read, known before, with the reason.
+        paths: of the files of tracks that are one file each, by name.
     """
 
     title: str
     tracks: tuple[SourceTrack, ...]
     stream: Callable[[Collection[str]], Iterator[tuple[SourceTrack, Callable[[], Decoded]]]]
     missing: dict[str, str] = field(default_factory=dict)
+    paths: dict[str, Path] = field(default_factory=dict)
 
 
 class Conditioned(NamedTuple):
@@ -195,17 +200,30 @@ def file_source(
     files: Iterable[tuple[SourceTrack, Path]],
     *,
     missing: dict[str, str] | None = None,
+    truncated: Truncated = "refuse",
 ) -> Source:
     """A source of audio files; the stamp of a track is that of its file.
+
+    What is no regular file is missing.
 
     Raises:
         NoDataError: if there are no files.
     """
     paths: dict[str, Path] = {}
     tracks: list[SourceTrack] = []
+    missing = dict(missing or {})
+    check_truncated(truncated)
     for track, path in files:
-        status = path.stat()
+        try:
+            status = path.stat()
+        except OSError as error:  # a dangling link, a loop of links
+            missing[track.name] = f"{path}: cannot be read: {first_line(error)}"
+            continue
+        if not stat.S_ISREG(status.st_mode):
+            missing[track.name] = f"{path}: a pipe or device, not an audio file"
+            continue
         stamp = f"{path.name}:{status.st_size}:{status.st_mtime_ns}"
+        stamp += ":keep" if truncated == "keep" else ""
         tracks.append(SourceTrack(track.name, track.group, track.unit, track.official, stamp))
         paths[track.name] = path
     tracks.sort(key=lambda track: track.name)
@@ -215,15 +233,17 @@ def file_source(
     def stream(wanted: Collection[str]) -> Iterator[tuple[SourceTrack, Callable[[], Decoded]]]:
         for track in tracks:
             if track.name in wanted:
-                yield track, lambda path=paths[track.name]: read_audio(path)
+                yield track, lambda path=paths[track.name]: read_audio(path, truncated=truncated)
 
-    return Source(title, tuple(tracks), stream, missing or {})
+    return Source(title, tuple(tracks), stream, missing, paths)
 
 
-def folder_source(path: str | Path) -> Source:
-    """All audio files below a folder; names are relative paths, groups parent folders.
+def folder_source(path: str | Path, *, truncated: Truncated = "refuse") -> Source:
+    r"""All audio files below a folder; names are relative paths, groups parent folders.
 
-    Hidden files and folders are left out. Files that differ by extension only keep it.
+    Hidden files and folders are left out. Files that differ by extension only keep it. Names are
+    what lists and pages can hold: bytes that are no UTF-8, and line ends, are written out
+    ("caf\xe9"), see :func:`isincnet_jax.files.shown`.
 
     Raises:
         NoDataError: if the folder is missing or has no audio files.
@@ -231,16 +251,29 @@ def folder_source(path: str | Path) -> Source:
     root = Path(path)
     if not root.is_dir():
         raise NoDataError(f"{root}: no such folder; give a folder of audio files")
+    missing: dict[str, str] = {}
+
+    def note(error: OSError) -> None:
+        name = shown(os.path.relpath(error.filename or root, root))
+        missing[name] = f"cannot be listed: {first_line(error)}"
+
     found = [
-        file.relative_to(root)
-        for file in sorted(root.rglob("*"))
-        if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file()
+        Path(parent, name).relative_to(root)
+        for parent, _, names in os.walk(root, onerror=note)
+        for name in names
+        if Path(name).suffix.lower() in AUDIO_SUFFIXES
     ]
-    found = [file for file in found if not any(part.startswith(".") for part in file.parts)]
+    found = sorted(file for file in found if not any(part.startswith(".") for part in file.parts))
     bare = collections.Counter(without_suffix(PurePosixPath(file.as_posix())) for file in found)
-    files = []
+    files: list[tuple[SourceTrack, Path]] = []
+    owner: dict[str, str] = {}
     for file in found:
         short = without_suffix(PurePosixPath(file.as_posix()))
-        name = str(short) if bare[short] == 1 else file.as_posix()
-        files.append((SourceTrack(name, group=file.parent.as_posix()), root / file))
-    return file_source(f"folder {root}", files)
+        name = shown(str(short) if bare[short] == 1 else file.as_posix())
+        if name in owner:
+            missing[f"{name} (2)"] = f"called like {owner[name]}; rename it"
+            continue
+        owner[name] = shown(root / file)
+        group = shown(file.parent.as_posix())
+        files.append((SourceTrack(name, group=group), root / file))
+    return file_source(f"folder {root}", files, missing=missing, truncated=truncated)

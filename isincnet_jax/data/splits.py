@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
 import hashlib
 import logging
 import re
@@ -67,12 +68,16 @@ def split_tracks(
     strata.append([name for names in groups.values() if len(names) < len(wanted) for name in names])
     found: dict[str, list[str]] = {split: [] for split in shares}
     for names in strata:
-        names.sort(key=lambda name: (hashlib.sha256(f"{seed}:{name}".encode()).digest(), name))
+        names.sort(key=lambda name: (_hash(f"{seed}:{name}"), name))
         start = 0
         for split, count in _counts(len(names), wanted).items():
             found[split] += names[start : start + count]
             start += count
     return {split: tuple(sorted(names)) for split, names in found.items()}
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def _check_unique(names: Iterable[str]) -> None:
@@ -132,6 +137,14 @@ def read_split_files(folder: str | Path) -> dict[str, tuple[str, ...]]:
         if not found[split]:
             raise CorpusError(f"{path}: names no track")
     return found
+
+
+def as_entry(name: str) -> str:
+    """A line of a split file that means this track, whatever its name looks like there."""
+    if name == name.strip() and not re.search(r"(^|\s)#", name):
+        return name
+    escaped = glob.escape(name).replace("#", "[#]")
+    return re.sub(r"^\s|\s$", lambda space: f"[{space[0]}]", escaped)
 
 
 def match_splits(

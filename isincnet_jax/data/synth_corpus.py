@@ -30,9 +30,9 @@ from jaxtyping import Float, UInt8
 
 from isincnet_jax import extras
 from isincnet_jax.data import audio_files
-from isincnet_jax.data.audio_writing import replacing
 from isincnet_jax.data.corpus import CorpusError
 from isincnet_jax.dsp import settling
+from isincnet_jax.files import replacing, write_text
 from isincnet_jax.synth.parameters import (
     NAMES,
     NUM_LEVELS,
@@ -240,7 +240,7 @@ def write_labels(
     """Writes the HDF5 file, whole or not at all.
 
     Raises:
-        AudioError: if it cannot be written; what was there is as it was.
+        FileError: if it cannot be written; what was there is as it was.
         ImportError: if h5py is not installed.
     """
     h5py = _h5py()
@@ -268,10 +268,9 @@ def values_of(
 
 
 def write_description(files: SynthFiles, settings: SynthSettings, levels: np.ndarray) -> None:
-    """Writes the JSON file, whole or not at all; raises AudioError if it cannot be written."""
+    """Writes the JSON file, whole or not at all; raises FileError if it cannot be written."""
     content = {**_description(settings, levels), "parameters": specification()}
-    with replacing(files.description) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_text(files.description, json.dumps(content, indent=1) + "\n")
 
 
 def check_description(files: SynthFiles, settings: SynthSettings, levels: np.ndarray) -> None:

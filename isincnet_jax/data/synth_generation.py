@@ -77,7 +77,8 @@ def generate(
     Raises:
         CorpusError: if there is a data set of other settings, or a damaged one, and it was not
             asked to replace it.
-        AudioError: for a damaged wave file, and if something cannot be written.
+        AudioError: for a damaged wave file, or one that cannot be written.
+        FileError: if something else cannot be written.
         ImportError: if h5py is not installed.
     """
     extras.require("h5py")

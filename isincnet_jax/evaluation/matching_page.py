@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib import resources
@@ -13,7 +12,6 @@ from string import Template
 from typing import Any, NamedTuple
 
 import numpy as np
-import soundfile
 from jaxtyping import Float
 
 from isincnet_jax import provenance
@@ -254,16 +252,14 @@ def _figure(
     decibels = report_media.decibels(power, reference=1.0)
     indices = report_media.levels(decibels, low=report_media.FLOOR_DB, high=0.0)[::-1]
     picture = _base64(report_media.encode_png(indices, colors=report_media.HEAT))
-    content = io.BytesIO()
-    clipped = np.clip(waveform, -1.0, 1.0)
-    soundfile.write(content, clipped, sample_rate, format="FLAC", subtype="PCM_16")
+    content = report_media.as_flac(waveform, sample_rate)
     label = escape(f"{title}, {version.title}")
     return (
         f"<figure><figcaption><b>{escape(version.title)}</b>"
         f"<span>{escape(version.remark)}</span></figcaption>"
         f'<img alt="Spectrogram of {label}" src="data:image/png;base64,{picture}">'
         f'<audio controls preload="metadata" aria-label="{label}" '
-        f'src="data:audio/flac;base64,{_base64(content.getvalue())}"></audio></figure>'
+        f'src="data:audio/flac;base64,{_base64(content)}"></audio></figure>'
     )
 
 

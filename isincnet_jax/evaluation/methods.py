@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import soundfile
 from jaxtyping import Float
+
+from isincnet_jax import files
+from isincnet_jax.evaluation import report_media
 
 
 class Coded(NamedTuple):
@@ -91,9 +93,15 @@ def safe_name(name: str) -> str:
 
 
 def write_sound(path: Path, waveform: Float[np.ndarray, " time"], sample_rate: int) -> None:
-    """Writes 16-bit FLAC; samples beyond full scale are clipped."""
+    """Writes 16-bit FLAC, whole or not at all; samples beyond full scale are clipped.
+
+    Raises:
+        ValueError: for NaN and infinity.
+        FileError: if it cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, np.clip(waveform, -1.0, 1.0), sample_rate, subtype="PCM_16")
+    with files.replacing(path) as temporary:
+        temporary.write_bytes(report_media.as_flac(waveform, sample_rate))
 
 
 def sound_path(clip: str, method: str) -> str:

@@ -6,8 +6,6 @@ import base64
 import hashlib
 import json
 import math
-import os
-import tempfile
 from collections.abc import Sequence
 from html import escape
 from importlib import resources
@@ -15,7 +13,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from isincnet_jax import provenance
+from isincnet_jax import files, provenance
 from isincnet_jax.evaluation import report_curves, report_media
 from isincnet_jax.evaluation.report_results import ReportError, read_results, score_value
 from isincnet_jax.evaluation.report_table import columns, number_text, table_html
@@ -244,18 +242,8 @@ def _digest(text: str) -> str:
 def _write_whole(path: Path, text: str) -> None:
     # A name may hold half a surrogate pair: HTML has a reference for it, UTF-8 has nothing.
     content = text.encode("utf-8", "xmlcharrefreplace")
-    temporary = None
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".report-", suffix=".html")
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ReportError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        with files.replacing(path) as temporary:
+            temporary.write_bytes(content)
+    except files.FileError as error:
+        raise ReportError(str(error)) from error

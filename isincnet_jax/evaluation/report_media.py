@@ -132,11 +132,18 @@ def read_track(folder: Path, name: str) -> tuple[bytes, Float[np.ndarray, " time
     if not np.all(np.isfinite(samples)):
         raise MediaError(f"{name}: holds samples that are not finite")
     if not content.startswith(_FLAC_MAGIC):
-        content = _as_flac(samples, rate)
+        content = as_flac(samples, rate)
     return content, samples.mean(axis=1), rate
 
 
-def _as_flac(samples: np.ndarray, rate: int) -> bytes:
+def as_flac(samples: Float[np.ndarray, "time ..."], rate: int) -> bytes:
+    """A 16-bit FLAC file in memory; samples beyond full scale are clipped.
+
+    Raises:
+        ValueError: for NaN and infinity, which would become full scale.
+    """
+    if not np.all(np.isfinite(samples)):
+        raise ValueError("samples hold NaN or infinity, which no sound has")
     target = io.BytesIO()
     soundfile.write(target, np.clip(samples, -1, 1), rate, format="FLAC", subtype="PCM_16")
     return target.getvalue()

@@ -25,12 +25,18 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from isincnet_jax.dsp import companding, meanings, settling
+from isincnet_jax.files import first_line
 from isincnet_jax.layers import design
 from isincnet_jax.layers.quantizer import Code, Quantizer
 from isincnet_jax.layers.spec import FilterbankSpec
 
 _FORMAT = 1
 _COPY_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 28
+_LARGEST_HEADER, _NPY_HEADER = 1 << 20, 1 << 12  # bytes
+_MOST_BINS, _LARGEST_BANK = 1 << 18, 1 << 26  # taps of all bins: half a gigabyte in float64
+MOST_AUDIO_CHANNELS = 1024
+"""Of a recording, as libsndfile has it."""
 
 
 class ArchiveError(ValueError):
@@ -94,7 +100,20 @@ class Header:
         version = values.pop("format")
         if version != _FORMAT:
             raise ValueError(f"format {version}, this version reads {_FORMAT}")
+        check_bank_size(values["spec"])
         return cls(**{**values, "spec": FilterbankSpec.from_dict(values["spec"])})
+
+
+def check_bank_size(spec: dict[str, Any]) -> None:
+    """Refuses the bank of a header before anything of its size is made.
+
+    Raises:
+        ValueError: if it has more taps than any bank.
+        KeyError: if it does not say how many.
+    """
+    num_bins, taps = spec["num_bins"], spec["kernel_size"]
+    if not (1 <= num_bins <= _MOST_BINS and 1 <= taps <= _LARGEST_BANK // num_bins):
+        raise ValueError(f"a bank of {num_bins} x {taps} taps is out of bounds")
 
 
 def write_archive(
@@ -175,13 +194,13 @@ class ArchiveReader:
         with contextlib.ExitStack() as opened:
             try:
                 self._zip = opened.enter_context(zipfile.ZipFile(self.path))
-                self.header = Header.from_json(str(self._read("header")))
+                self.header = Header.from_json(str(self._read("header", _LARGEST_HEADER)))
                 self.scales = self._read_scales() if self.header.q_bits else None
             except meanings.MeaningError as error:  # the file is as it was written
                 raise ArchiveError(f"{path}: {error}") from error
             except Exception as error:  # zip, npy and JSON each raise their own
                 raise ArchiveError(
-                    f"{path}: no spectrogram archive ({_first_line(error)})"
+                    f"{path}: no spectrogram archive ({first_line(error)})"
                 ) from error
             opened.pop_all()
 
@@ -191,13 +210,16 @@ class ArchiveReader:
     def __exit__(self, *exc_info: Any) -> None:
         self._zip.close()
 
-    def _read(self, name: str) -> np.ndarray:
+    def _read(self, name: str, largest: int) -> np.ndarray:
+        size = self._zip.getinfo(f"{name}.npy").file_size
+        if size > largest:  # before it is read
+            raise ValueError(f"its {name} is of {size} bytes, at most {largest} are allowed")
         with self._zip.open(f"{name}.npy") as member:
             return npy_format.read_array(member, allow_pickle=False)
 
     def _read_scales(self) -> np.ndarray:
-        scales = self._read("scales")
         channels = self.header.spec.num_channels
+        scales = self._read("scales", _NPY_HEADER + 4 * channels * MOST_AUDIO_CHANNELS)
         if scales.dtype != np.float32 or scales.ndim != 3 or scales.shape[1] != 1:
             raise ValueError(f"scales of type {scales.dtype} and shape {scales.shape}")
         if scales.shape[2] not in (1, channels):
@@ -225,6 +247,7 @@ class ArchiveReader:
                 shape, dtype = _read_npy_header(member)
                 self._check_rows(shape, dtype)
                 row_bytes = math.prod(shape[1:]) * dtype.itemsize
+                frames_per_chunk = max(1, min(frames_per_chunk, _CHUNK_BYTES // row_bytes))
                 for start in range(0, shape[0], frames_per_chunk):
                     count = min(frames_per_chunk, shape[0] - start)
                     data = member.read(count * row_bytes)
@@ -241,7 +264,7 @@ class ArchiveReader:
         except ArchiveError:
             raise
         except Exception as error:  # zlib, zip and npy each raise their own
-            raise ArchiveError(f"{self.path}: damaged ({_first_line(error)})") from error
+            raise ArchiveError(f"{self.path}: damaged ({first_line(error)})") from error
 
     def _check_rows(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
         header = self.header
@@ -253,6 +276,8 @@ class ArchiveReader:
                 f"({header.spec.num_channels} channels, {expected})"
             )
         frames = design.frame_grid(header.spec, header.length).num_frames
+        if shape[1] > MOST_AUDIO_CHANNELS:
+            raise ArchiveError(f"{self.path}: {shape[1]} audio channels, which no recording has")
         if shape[0] != frames or not shape[1]:
             raise ArchiveError(
                 f"{self.path}: {shape[0]} frames of {shape[1]} audio channels, but "
@@ -274,7 +299,3 @@ def _read_npy_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     if fortran_order or dtype.hasobject:
         raise ValueError("an unexpected array layout")
     return shape, dtype
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

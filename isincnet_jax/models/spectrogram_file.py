@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,6 +24,7 @@ from isincnet_jax.models.vocoder_spectrograms import VocoderFeatures
 FORMAT = "isincnet spectrogram 1"
 _SCALES = ("linear",)
 _LOCAL_HEADER = 30
+_LARGEST_FACT = 1 << 20
 _TEXT = ("format", "scale", "kind", "bank")
 
 
@@ -104,6 +106,7 @@ def read_spectrogram(path: str | Path) -> StoredSpectrogram:
             raise ValueError("is no .npz archive, or a truncated one")
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             names = set(archive.files)
+            _check_sizes(path)
             small = {name: archive[name] for name in names - {"spectrogram"}}
         if "spectrogram" not in names:
             held = ", ".join(sorted(names)[:5]) or "nothing"
@@ -116,6 +119,14 @@ def read_spectrogram(path: str | Path) -> StoredSpectrogram:
             f"{path}: {reason}; isincnet vocoder spectrogram writes such files"
         ) from error
     return StoredSpectrogram(spectrogram, features, length)
+
+
+def _check_sizes(path: Path) -> None:
+    """Refuses facts that are no facts, before they are read."""
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.filename != "spectrogram.npy" and entry.file_size > _LARGEST_FACT:
+                raise ValueError(f"{entry.filename} is of {entry.file_size} bytes, too large")
 
 
 def _mapped(path: Path) -> np.ndarray:
@@ -132,10 +143,10 @@ def _mapped(path: Path) -> np.ndarray:
         header = member.tell()
         if dtype.hasobject or dtype.kind not in "fiuc":
             raise ValueError(f"spectrogram is of {dtype}, no array of numbers")
+        if entry.file_size != header + dtype.itemsize * math.prod(shape):
+            raise ValueError("spectrogram is truncated")
         if entry.compress_type != zipfile.ZIP_STORED:
             return np.load(path, allow_pickle=False)["spectrogram"]
-        if entry.file_size != header + dtype.itemsize * int(np.prod(shape)):
-            raise ValueError("spectrogram is truncated")
     if not np.prod(shape):
         return np.zeros(shape, dtype)
     with path.open("rb") as file:

@@ -17,11 +17,10 @@ from isincnet_jax.layers.uniform_quantizer import (
     UniformQuantizer,
     make_uniform_quantizer,
 )
+from isincnet_jax.models.archive import check_bank_size
 from isincnet_jax.models.code_model import MOST_SYMBOLS
 
 TokenQuantizer: TypeAlias = Quantizer | UniformQuantizer
-
-_LARGEST_BANK = 1 << 26  # taps: half a gigabyte in float64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,9 +196,7 @@ class TokenHeader:
         values = json.loads(text)
         digest, spec = values.pop("digest"), values.pop("spec")
         # Before anything of that size is made.
-        num_bins, taps = spec["num_bins"], spec["kernel_size"]
-        if not (1 <= num_bins <= MOST_SYMBOLS and 1 <= taps <= _LARGEST_BANK // num_bins):
-            raise ValueError(f"a bank of {num_bins} x {taps} taps is out of bounds")
+        check_bank_size(spec)
         spec = FilterbankSpec.from_dict(spec)
         if spec.digest() != digest:
             raise ValueError(f"its spec has the digest {spec.digest()}, not {digest}")

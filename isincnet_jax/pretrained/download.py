@@ -18,8 +18,8 @@ import urllib.request
 from pathlib import Path
 from typing import IO, Any
 
+from isincnet_jax.files import first_line, locked
 from isincnet_jax.pretrained.addresses import Address, check_url, parse_address
-from isincnet_jax.pretrained.locking import locked
 
 _logger = logging.getLogger(__name__)
 
@@ -107,9 +107,8 @@ def fetch(
     except DownloadError:
         raise
     except OSError as error:
-        reason = error.strerror or error
         raise DownloadError(
-            f"{address.url}: {target.parent} cannot be written: {reason}"
+            f"{address.url}: {target.parent} cannot be written: {first_line(error)}"
         ) from error
     return target
 

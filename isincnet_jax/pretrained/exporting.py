@@ -32,7 +32,7 @@ import numpy as np
 from jax import lax
 
 import isincnet_jax
-from isincnet_jax import extras
+from isincnet_jax import extras, files
 from isincnet_jax.dsp import framing
 from isincnet_jax.layers import decoding, design
 from isincnet_jax.layers.edges import EdgePlan, edge_plan
@@ -132,8 +132,9 @@ def write_program(path: str | Path, program: Program) -> Path:
     """
     path = Path(path)
     beside = path.with_name(path.name + ".json")
-    path.write_bytes(program.data)
-    beside.write_text(json.dumps(program.description, indent=1, allow_nan=False) + "\n")
+    with files.replacing(path) as temporary:  # both files or none
+        temporary.write_bytes(program.data)
+        files.write_text(beside, json.dumps(program.description, indent=1, allow_nan=False) + "\n")
     return beside
 
 

@@ -8,7 +8,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from isincnet_jax import files
 from isincnet_jax.layers import decoding
 from isincnet_jax.layers.decoder_spec import DecoderSpec
 from isincnet_jax.layers.decoding import SolvedDecoder
@@ -215,11 +215,9 @@ def _store_solution(path: Path, key: str, solved: SolvedDecoder) -> None:
     """Writes beside the target and renames, so that readers see all or nothing."""
     errors = solved.residual, solved.noise_gain, solved.expected_snr_db
     numbers = np.asarray([solved.lead, *errors], np.float64)
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            temporary = Path(file.name)
+        with files.replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(
                 file,
                 values=solved.values,
@@ -228,8 +226,5 @@ def _store_solution(path: Path, key: str, solved: SolvedDecoder) -> None:
                 key=np.asarray(key),
                 digest=np.asarray(_digest(key, solved.values, numbers, solved.method)),
             )
-        os.replace(temporary, path)
     except OSError as error:
         _logger.warning("%s: decoder not cached: %s", path, error)
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import tempfile
+import json
+import math
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+
+from isincnet_jax import files
 
 MODEL = "model.json"
 VARIABLES = "variables.npz"
 _LARGEST = {MODEL: 1 << 22, VARIABLES: 1 << 32}
+_WIDEST_BYTES = 16  # of a number, complex128
+_OVERHEAD_BYTES = 1 << 12  # of an array in an .npz
+_SMALL, _HIGHEST_RATIO = 1 << 26, 100  # of compression
 
 
 class ModelFileError(ValueError):
@@ -39,21 +41,39 @@ def read_members(path: str | Path) -> dict[str, bytes]:
 
 
 def _read_folder(path: Path) -> dict[str, bytes]:
-    members = {}
-    for name, largest in _LARGEST.items():
+    members: dict[str, bytes] = {}
+    for name in _LARGEST:
         file = path / name
         if not file.is_file():
             raise ModelFileError(f"{path}: has no {name}; not a folder of export_pretrained")
-        if file.stat().st_size > largest:
-            raise ModelFileError(f"{file}: over {largest} bytes, larger than any model")
+        _check_size(file, name, file.stat().st_size, members)
         members[name] = file.read_bytes()
     return members
+
+
+def _check_size(path: Path, name: str, size: int, members: dict[str, bytes]) -> None:
+    """Refuses what is larger than any model, or than the table of this one, before it is read."""
+    if size > _LARGEST[name]:
+        raise ModelFileError(
+            f"{path}: {name} is over {_LARGEST[name]} bytes, larger than any model"
+        )
+    if name != VARIABLES:
+        return
+    most = _LARGEST[name]
+    with contextlib.suppress(Exception):  # what is wrong with it is said by its reader
+        table = json.loads(members[MODEL])["variables"]["arrays"]
+        counts = [math.prod(map(int, entry["shape"])) for entry in table.values()]
+        most = _WIDEST_BYTES * sum(counts) + _OVERHEAD_BYTES * (1 + len(counts))
+    if size > most:
+        raise ModelFileError(
+            f"{path}: {name} is of {size} bytes, its table allows {most}: too large"
+        )
 
 
 def _read_zip(path: Path) -> dict[str, bytes]:
     if not path.is_file():
         raise ModelFileError(f"{path}: neither a folder nor a file")
-    members = {}
+    members: dict[str, bytes] = {}
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         if sorted(names) != sorted(_LARGEST):
@@ -61,9 +81,14 @@ def _read_zip(path: Path) -> dict[str, bytes]:
             raise ModelFileError(
                 f"{path}: holds {held}; expected {MODEL} and {VARIABLES}, once each"
             )
-        for name, largest in _LARGEST.items():
-            if archive.getinfo(name).file_size > largest:
-                raise ModelFileError(f"{path}: {name} is over {largest} bytes, too large")
+        for name in _LARGEST:
+            entry = archive.getinfo(name)
+            _check_size(path, name, entry.file_size, members)
+            if entry.file_size > max(_SMALL, _HIGHEST_RATIO * entry.compress_size):
+                raise ModelFileError(
+                    f"{path}: {name}: {entry.compress_size} bytes that claim to be "
+                    f"{entry.file_size}, which no weights become"
+                )
             with archive.open(name) as member:  # reads at most the size that it states
                 members[name] = member.read()
     return members
@@ -101,68 +126,28 @@ def write_members(path: str | Path, members: dict[str, bytes], *, overwrite: boo
 
     Raises:
         FileExistsError, FileNotFoundError: see :func:`check_writable`.
-        OSError: if it cannot be written, a full disk included; what was there is still there.
+        FileError: if it cannot be written, a full disk included; what was there is still there.
     """
-    path = Path(path).resolve()
+    path = Path(path)
     check_writable(path, overwrite=overwrite)
-    try:
-        if path.suffix.lower() == ".zip":
-            _write_zip(path, members)
-        else:
-            _write_folder(path, members)
-    except OSError as error:
-        raise OSError(f"{path}: cannot be written: {error.strerror or error}") from error
+    if path.suffix.lower() == ".zip":
+        _write_zip(path, members)
+    else:
+        _write_folder(path, members)
 
 
 def _write_zip(path: Path, members: dict[str, bytes]) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=".part")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                for member, data in sorted(members.items()):
-                    # A fixed date: the same model gives the same file, and the same digest.
-                    archive.writestr(zipfile.ZipInfo(member), data)
-            _settle(file)
-        temporary.chmod(0o666 & ~_umask())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        files.replacing(path) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        for member, data in sorted(members.items()):
+            # A fixed date: the same model gives the same file, and the same digest.
+            archive.writestr(zipfile.ZipInfo(member), data)
 
 
 def _write_folder(path: Path, members: dict[str, bytes]) -> None:
-    with _removed(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}-")) as scratch:
-        fresh, old = scratch / "new", scratch / "old"
-        fresh.mkdir()
+    with files.replacing_folder(path) as folder:
         for member, data in members.items():
-            with (fresh / member).open("wb") as file:
-                file.write(data)
-                _settle(file)
-        if not path.exists():
-            os.rename(fresh, path)
-            return
-        os.rename(path, old)
-        try:
-            os.rename(fresh, path)
-        except OSError:
-            os.rename(old, path)
-            raise
-
-
-@contextlib.contextmanager
-def _removed(folder: str) -> Iterator[Path]:
-    try:
-        yield Path(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _settle(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
+            with files.replacing(folder / member) as temporary:
+                temporary.write_bytes(data)

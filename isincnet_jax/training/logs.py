@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from isincnet_jax import extras
+from isincnet_jax import extras, files
 
 _logger = logging.getLogger(__name__)
 
@@ -66,9 +66,7 @@ class RunLog:
 
     def _drop_after(self, step: int) -> None:
         kept = [record for record in read_log(self.path) if record["step"] <= step]
-        temporary = self.path.with_suffix(".part")
-        temporary.write_text("".join(json.dumps(record) + "\n" for record in kept))
-        os.replace(temporary, self.path)
+        files.write_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
 
     def scalars(self, kind: str, step: int, values: dict[str, float]) -> None:
         """Adds one record: its kind ("train", "evaluation", ...), step, time and values.

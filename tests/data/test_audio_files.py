@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import struct
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isincnet_jax.data import audio_files, audio_writing
+from isincnet_jax.data import audio_ffmpeg, audio_files, audio_writing
 from isincnet_jax.data.audio_files import AudioError
 
 
@@ -208,13 +211,15 @@ def test_an_mp3_without_a_length_is_counted(tmp_path, tag_bytes):
     assert audio_files.audio_info(tagged).num_samples == 160_000
 
 
-def test_an_mp3_whose_length_libsndfile_underestimates_is_refused(tmp_path):
+def test_an_mp3_whose_length_libsndfile_underestimates_is_refused(tmp_path, caplog):
     content = _mp3(tmp_path / "whole.mp3", bitrate_mode="VARIABLE")
     path = tmp_path / "stream.mp3"
     path.write_bytes(_without_length(content))
     assert soundfile.info(path).frames < 150_000  # the loss that the next line prevents
     with pytest.raises(AudioError, match=r"stream\.mp3: an MP3 of variable bit rate .*ffmpeg"):
         audio_files.audio_info(path)
+    assert audio_files.read_audio(path, truncated="keep")[0].size
+    assert "bytes would be left out" in caplog.text
 
 
 @pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFF000])
@@ -365,3 +370,169 @@ def test_a_file_can_replace_what_it_is_made_from(tmp_path, noise):
     halves = (block / 2 for block in audio_files.read_blocks(path, block_samples=1000))
     audio_writing.write_blocks(path, halves, sample_rate=16_000, num_channels=2, subtype="FLOAT")
     np.testing.assert_array_equal(audio_files.read_audio(path)[0].T, noise / 2)
+
+
+@pytest.mark.parametrize("type_", ["<f4", ">f4", "<f8", ">f8", "f2"])
+def test_floats_of_any_machine_are_written(tmp_path, noise, type_):
+    path = _write(tmp_path / "a.wav", noise.astype(type_))
+    expected = noise.astype(type_).astype(np.float32)
+    np.testing.assert_array_equal(audio_files.read_audio(path)[0].T, expected)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (np.full((9, 1), 16_000, np.int16), r"type int16: floats .*use pcm / 32768\.0"),
+        (np.ones((9, 1), bool), "type bool"),
+        (np.ones((9, 1), np.complex64), "type complex64"),
+        (np.ones((9, 2), np.float32), r"shape \(9, 2\), not \[time, 1\]"),
+        (np.r_[np.zeros(800), np.nan][:, None], r"NaN or infinite samples at 0\.050 s"),
+        (np.full((9, 1), np.inf, np.float32), r"NaN or infinite samples at 0\.000 s"),
+    ],
+)
+def test_what_is_no_sound_is_not_written(tmp_path, block, message, subtype):
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"what was there before")
+    with pytest.raises(AudioError, match=rf"a\.wav: .*{message}"):
+        audio_writing.write_blocks(
+            path, [np.zeros((0, 1)), block], sample_rate=16_000, num_channels=1, subtype=subtype
+        )
+    assert path.read_bytes() == b"what was there before"
+    assert _hidden(tmp_path) == []
+
+
+def test_doubles_that_are_infinite_in_the_file_are_not_written(tmp_path):
+    with pytest.raises(AudioError, match="infinite"):
+        _write(tmp_path / "a.wav", np.full((9, 1), 1e300), subtype="FLOAT")
+    assert audio_files.audio_info(_write(tmp_path / "b.wav", np.ones((9, 1)))).num_samples == 9
+
+
+@pytest.mark.parametrize("rate", [0, -8000, 0.5, float("nan")])
+def test_impossible_rates_are_not_written(tmp_path, rate):
+    with pytest.raises(AudioError, match=r"a\.wav: sample_rate="):
+        _write(tmp_path / "a.wav", np.zeros((9, 1)), rate=rate)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("rate", [0, -1, 0.5, float("nan"), float("inf"), True])
+def test_impossible_rates_are_not_read(tmp_path, noise, rate):
+    path = _write(tmp_path / "a.wav", noise)
+    for read in (audio_files.read_audio, audio_files.read_blocks):
+        with pytest.raises(ValueError, match=r"sample_rate=.*: must be a whole number of Hz"):
+            read(path, sample_rate=rate)
+
+
+@pytest.mark.parametrize("duration", [0, -1.0, float("nan"), float("inf")])
+def test_impossible_durations_are_not_read(tmp_path, noise, duration):
+    with pytest.raises(ValueError, match=r"max_duration_s=.*: must be positive and finite"):
+        audio_files.read_audio(_write(tmp_path / "a.wav", noise), max_duration_s=duration)
+
+
+@pytest.mark.parametrize("rate", [0, 0xFFFFFFFF])
+def test_a_header_of_an_impossible_rate_is_named(tmp_path, noise, rate):
+    path = _write(tmp_path / "a.wav", noise, subtype="PCM_16")
+    content = bytearray(path.read_bytes())
+    content[24:28] = struct.pack("<I", rate)
+    path.write_bytes(content)
+    with pytest.raises(AudioError, match=r"a\.wav: .*impossible sample rate"):
+        audio_files.audio_info(path)
+
+
+def test_very_slow_files_are_resampled_in_small_blocks(tmp_path):
+    path = _write(tmp_path / "a.wav", np.zeros((3000, 1), np.float32), rate=1)
+    block = next(audio_files.read_blocks(path, sample_rate=16_000))
+    assert block.nbytes < 64e6
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.wav", b"a\nb.flac", b"-i.wav", b"a\tb'\"<b>.wav"])
+def test_odd_names_are_read_and_written(tmp_path, noise, name):
+    path = tmp_path / os.fsdecode(name)
+    try:
+        _write(path, noise, subtype="PCM_24")
+    except AudioError:
+        pytest.skip("a file system that takes UTF-8 only")
+    assert np.max(np.abs(audio_files.read_audio(path)[0].T - noise)) <= 2.0**-23
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX")
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "gone.wav").symlink_to("nothing")
+    (tmp_path / "loop.wav").symlink_to("loop.wav")
+    for name, message in (
+        ("pipe.wav", "a pipe or device"),
+        ("gone.wav", "a link to a file that is missing"),
+        ("loop.wav", "cannot be read: Too many levels of symbolic links"),
+    ):
+        with pytest.raises(AudioError, match=rf"{name}: {message}"):
+            audio_files.read_audio(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.aiff", "a.flac", "a.ogg", "a.opus", "a.mp3"])
+def test_what_is_left_of_a_cut_file_is_kept_on_demand(tmp_path, caplog, name):
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (64_000, 1)).astype(np.float32)
+    whole, _ = audio_files.read_audio(_write(tmp_path / name, noise))
+    cut = tmp_path / f"cut{Path(name).suffix}"
+    content = (tmp_path / name).read_bytes()
+    cut.write_bytes(content[: len(content) * 3 // 4])
+    with pytest.raises(AudioError, match=cut.name):
+        audio_files.read_audio(cut)
+    assert caplog.messages == []
+    kept, _ = audio_files.read_audio(cut, truncated="keep")
+    assert 24_000 < kept.shape[1] < 64_000
+    assert audio_files.audio_info(cut, truncated="keep").num_samples == kept.shape[1]
+    end = kept.shape[1] - 4000  # lossy codecs lack what overlaps
+    np.testing.assert_allclose(kept[:, :end], whole[:, :end], atol=2e-3)
+    assert [cut.name in message for message in caplog.messages] == [True]
+    sound, _ = audio_files.read_audio(tmp_path / name, truncated="keep")
+    np.testing.assert_array_equal(sound, whole)
+    assert len(caplog.messages) == 1
+    with pytest.raises(ValueError, match="truncated='mend': use 'refuse' or 'keep'"):
+        audio_files.read_audio(cut, truncated="mend")
+
+
+def _with_total(path: Path, total: int) -> Path:
+    content = bytearray(path.read_bytes())
+    content[21:26] = ((int.from_bytes(content[21:26], "big") >> 36 << 36) | total).to_bytes(
+        5, "big"
+    )
+    path.write_bytes(_id3(300) + content)
+    return path
+
+
+def test_a_flac_file_from_a_pipe_is_read_to_its_end(tmp_path, noise):
+    path = _with_total(_write(tmp_path / "a.flac", noise, subtype="PCM_24"), 0)
+    assert audio_files.audio_info(path).num_samples == 4000
+    assert np.max(np.abs(audio_files.read_audio(path)[0].T - noise)) <= 2.0**-23
+
+
+def test_a_flac_file_that_holds_more_than_it_says_is_refused(tmp_path, noise, caplog):
+    path = _with_total(_write(tmp_path / "a.flac", noise, subtype="PCM_24"), 3999)
+    with pytest.raises(AudioError, match=r"a\.flac: its header states 3999 .* holds 4000"):
+        audio_files.read_audio(path)
+    assert audio_files.read_audio(path, truncated="keep")[0].shape == (2, 4000)
+    assert "its header states 3999" in caplog.text
+
+
+def test_formats_of_ffmpeg_ask_for_it(tmp_path, monkeypatch):
+    path = tmp_path / "a.m4a"
+    path.write_bytes(b"\0\0\0\x20ftypM4A " + bytes(100))
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(AudioError, match=r"a\.m4a: \.m4a files need ffmpeg and ffprobe, which"):
+        audio_files.read_audio(path)
+
+
+@pytest.mark.skipif(not audio_ffmpeg.is_installed(), reason="ffmpeg and ffprobe are not installed")
+def test_aac_is_read_through_ffmpeg(tmp_path):
+    tone = np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000).astype(np.float32)[:, None] / 2
+    _write(tmp_path / "a.wav", tone)
+    path = tmp_path / "-a: b.m4a"
+    command = ["ffmpeg", "-v", "error", "-i", tmp_path / "a.wav", "-c:a", "aac", f"file:{path}"]
+    subprocess.run(command, check=True)
+    samples, rate = audio_files.read_audio(path)
+    assert (len(samples), rate) == (1, 16_000)
+    assert np.argmax(np.abs(np.fft.rfft(samples[0, 4000:12_000]))) == 220
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(AudioError, match=r"-a: b\.m4a: no audio that soundfile or ffmpeg can read"):
+        audio_files.read_audio(path)

@@ -452,7 +452,7 @@ def test_the_script_gives_the_bytes_of_the_command(run, script, tmp_path, capsys
         assert Path("here", name).read_bytes() == Path("there", name).read_bytes()
     failures = [json.loads(line) for line in Path("there/failures.jsonl").read_text().splitlines()]
     assert [failure["source"] for failure in failures] == ["bad.wav"]
-    assert "no audio that soundfile or librosa can read" in failures[0]["reason"]
+    assert "no audio that soundfile" in failures[0]["reason"]
     assert "file.wav" not in failures[0]["reason"]
     with contextlib.suppress(FileNotFoundError):
         Path("in/bad.wav").unlink()

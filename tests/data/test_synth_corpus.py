@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from isincnet_jax import files
 from isincnet_jax.data import audio_writing, synth_corpus, synth_generation
 from isincnet_jax.data.corpus import CorpusError
 from isincnet_jax.data.synth_corpus import SynthSettings
@@ -274,7 +275,7 @@ def test_labels_that_cannot_be_written_leave_the_old_ones(made, folders, monkeyp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(h5py.Group, "create_dataset", full)
-    with pytest.raises(audio_writing.AudioError, match="No space left"):
+    with pytest.raises(files.FileError, match="No space left"):
         synth_generation.generate(SETTINGS, **folders, regenerate_samples=True)
     assert made.files.labels.read_bytes() == before
     assert {path.name for path in made.files.labels.parent.iterdir()} == {"some_data.hdf5"}

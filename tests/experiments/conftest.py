@@ -17,7 +17,7 @@ for _folder in ("experiments", "benchmarks"):
 
 import resilience  # noqa: E402
 
-from isincnet_jax.pretrained.locking import locked  # noqa: E402
+from isincnet_jax.files import locked  # noqa: E402
 
 SHORT = ("--config.train.num_steps=40", "--config.train.save_every=10")
 

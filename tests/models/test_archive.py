@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -294,3 +295,32 @@ def test_codes_beyond_their_bits_are_refused(tmp_path, codes):
         _read(path)
     _forge(path, _header(q_bits=6, mu=30.0), codes=codes % 64, scales=SCALES)
     np.testing.assert_array_equal(_read(path), codes % 64)
+
+
+@pytest.mark.parametrize("name", ["header", "scales"])
+def test_sizes_are_checked_before_they_are_believed(tmp_path, codes, name):
+    path = tmp_path / "a.npz"
+    _write(path, codes, header=CODES, scales=SCALES)
+    with zipfile.ZipFile(path) as old:
+        members = {entry: old.read(entry) for entry in old.namelist()}
+    members[f"{name}.npy"] = members[f"{name}.npy"][:128] + bytes(100 << 20)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for entry, data in members.items():
+            new.writestr(entry, data)
+    del members, data
+    tracemalloc.start()
+    try:
+        with pytest.raises(ArchiveError, match=rf"a\.npz: .*its {name} is of \d+ bytes"):
+            archive.ArchiveReader(path)
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_bank_of_impossible_size_is_not_made(tmp_path, rows):
+    path = tmp_path / "a.npz"
+    spec = {**dataclasses.asdict(_spec()), "num_bins": 1 << 40}
+    text = json.dumps({"format": 1, **dataclasses.asdict(COEFFICIENTS), "spec": spec})
+    np.savez(path, header=text, coefficients=rows)
+    with pytest.raises(ArchiveError, match="is out of bounds"):
+        archive.ArchiveReader(path)

@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 import isincnet_jax as isn
-from isincnet_jax.pretrained import addresses, download, folder, hub, locking, registry
+from isincnet_jax import files
+from isincnet_jax.pretrained import addresses, download, folder, hub, registry
 
 CONTENT = np.random.default_rng(7).bytes(200_000)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -325,7 +326,7 @@ def test_lock_is_held_by_one_at_a_time(tmp_path):
 
     def enter():
         for _ in range(10):
-            with locking.locked(tmp_path / "lock"):
+            with files.locked(tmp_path / "lock"):
                 inside[0] += 1
                 most[0] = max(most[0], inside[0])
                 time.sleep(0.001)

@@ -10,6 +10,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -331,7 +332,7 @@ def test_full_disk_leaves_what_was_there(form, overwrite, tmp_path, monkeypatch)
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(members.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match=f"{form}: cannot be written: No space left"):
         export_pretrained(make(learnable_decoder=True), tmp_path / form, overwrite=overwrite)
     assert os.listdir(tmp_path) == ([form] if overwrite else [])
@@ -345,11 +346,11 @@ def test_failing_rename_brings_the_old_folder_back(tmp_path, monkeypatch):
     rename = os.rename
 
     def fail(source, target):
-        if Path(source).name == "new":
+        if Path(target) == path and not Path(source).name.endswith(".replaced"):
             raise OSError(5, "Input/output error")
         rename(source, target)
 
-    monkeypatch.setattr(members.os, "rename", fail)
+    monkeypatch.setattr(os, "rename", fail)
     with pytest.raises(OSError, match="Input/output error"):
         export_pretrained(make(learnable_decoder=True), path, overwrite=True)
     assert os.listdir(tmp_path) == ["model"]
@@ -782,3 +783,36 @@ def test_export_and_load_need_no_other_framework(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_member_larger_than_its_table_is_refused_before_it_is_read(form, tmp_path):
+    path = export_pretrained(make(), tmp_path / form)
+    size = 200 << 20
+    if path.is_dir():
+        os.truncate(path / members.VARIABLES, size)
+    else:
+        content = members.read_members(path)
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(members.MODEL, content[members.MODEL])
+            archive.writestr(members.VARIABLES, bytes(size))
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            ModelFileError, match=rf"{members.VARIABLES} is of {size} bytes, its table"
+        ):
+            load_folder(path)
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_small_member_that_claims_to_be_large_is_refused(tmp_path):
+    path = export_pretrained(make(), tmp_path / "model.zip")
+    model = json.loads(members.read_members(path)[members.MODEL])
+    model["variables"]["arrays"] = {"a": {"dtype": "float32", "shape": [1 << 26]}}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(members.MODEL, json.dumps(model))
+        archive.writestr(members.VARIABLES, bytes(100 << 20))
+    with pytest.raises(ModelFileError, match="bytes that claim to be"):
+        load_folder(path)
