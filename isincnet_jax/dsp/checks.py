@@ -156,3 +156,25 @@ def codes_in_range(values: jax.Array, codes: Any, low: int, high: int) -> jax.Ar
     bounds = jnp.iinfo(codes.dtype)
     inside = (codes >= max(low, int(bounds.min))) & (codes <= min(high, int(bounds.max)))
     return jnp.where(inside, values, jnp.asarray(jnp.nan, values.dtype))
+
+
+def check_positive_integers(**values: int | None) -> None:
+    """Raises ValueError unless every value is None or an integer of at least 1."""
+    for name, value in values.items():
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            raise ValueError(f"{name}={value!r} must be an integer of at least 1")
+
+
+def check_band(*, fmin: float, fmax: float, sample_rate: float) -> None:
+    """Raises ValueError unless ``0 <= fmin < fmax <= sample_rate / 2`` (Hz)."""
+    if sample_rate <= 0:
+        raise ValueError(f"sample_rate={sample_rate} must be positive (Hz)")
+    if not 0 <= fmin < fmax:
+        raise ValueError(f"fmin={fmin} and fmax={fmax}: 0 <= fmin < fmax must hold (Hz)")
+    if fmax > sample_rate / 2:
+        raise ValueError(
+            f"fmax={fmax} lies above half of sample_rate={sample_rate}; use fmax <= "
+            f"{sample_rate / 2:g}"
+        )

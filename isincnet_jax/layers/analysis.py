@@ -10,8 +10,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import framing, kernels, shapes, uniform_analysis
-from isincnet_jax.layers import checks, design
+from isincnet_jax.dsp import checks, framing, kernels, shapes, uniform_analysis
+from isincnet_jax.layers import design
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.typing import Spectrogram, Waveform

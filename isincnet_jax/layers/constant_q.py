@@ -12,10 +12,10 @@ from jax import lax
 from jaxtyping import Complex, Float
 
 from isincnet_jax.dsp import centering, constant_q, wavelet_bank
+from isincnet_jax.dsp.checks import as_waveform
 from isincnet_jax.dsp.formats import check_output_format, format_parts
 from isincnet_jax.dsp.multirate import KernelGroup
 from isincnet_jax.dsp.ranks import match_rank
-from isincnet_jax.layers.checks import as_waveform
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Waveform
 

@@ -8,8 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from isincnet_jax.dsp import auditory
-from isincnet_jax.layers import checks
+from isincnet_jax.dsp import auditory, checks
 from isincnet_jax.layers.weighed_bins import WeighedSpectrogram
 from isincnet_jax.typing import Waveform
 

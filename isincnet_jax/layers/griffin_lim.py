@@ -7,9 +7,8 @@ import math
 import jax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import centering, fourier, phase
+from isincnet_jax.dsp import centering, checks, fourier, phase
 from isincnet_jax.dsp.settling import settles
-from isincnet_jax.layers import checks
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array, Waveform
 

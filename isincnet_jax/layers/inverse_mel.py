@@ -10,9 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from isincnet_jax.dsp import auditory, mel_inversion
+from isincnet_jax.dsp import auditory, checks, mel_inversion
 from isincnet_jax.dsp.ranks import match_rank
-from isincnet_jax.layers import checks
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array
 

@@ -8,9 +8,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Complex, Float
 
-from isincnet_jax.dsp import fourier, overlap
+from isincnet_jax.dsp import checks, fourier, overlap
 from isincnet_jax.dsp.settling import settles
-from isincnet_jax.layers import checks, stft
+from isincnet_jax.layers import stft
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array, Waveform
 

@@ -8,12 +8,18 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from isincnet_jax.dsp import formats, gabor_bands, gabor_tables, nonstationary_gabor, sliced_gabor
+from isincnet_jax.dsp import (
+    checks,
+    formats,
+    gabor_bands,
+    gabor_tables,
+    nonstationary_gabor,
+    sliced_gabor,
+)
 from isincnet_jax.dsp.frames import FrameBounds
 from isincnet_jax.dsp.gabor_spec import GaborSpec
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.dsp.sliced_gabor import SliceSpec
-from isincnet_jax.layers import checks
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Waveform
 

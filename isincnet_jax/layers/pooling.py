@@ -11,8 +11,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import centering
-from isincnet_jax.layers import checks
+from isincnet_jax.dsp import centering, checks
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from isincnet_jax.dsp import centering, scales, shapes, sinc_bands
-from isincnet_jax.layers import checks
+from isincnet_jax.dsp import centering, checks, scales, shapes, sinc_bands
 
 FREE = "free"
 """The family of filters whose every tap is learned; no shape, so not in ``shapes.SHAPES``."""

@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from isincnet_jax.dsp import (
     centering,
+    checks,
     measured_bands,
     mixed_correlation,
     scales,
@@ -21,7 +22,7 @@ from isincnet_jax.dsp import (
     sinc_bands,
     symmetric_correlation,
 )
-from isincnet_jax.layers import checks, sinc_checks
+from isincnet_jax.layers import sinc_checks
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array, Component, Waveform
 

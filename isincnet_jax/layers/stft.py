@@ -10,8 +10,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import centering, fast_correlation, formats, fourier, nonuniform
-from isincnet_jax.layers import checks
+from isincnet_jax.dsp import centering, checks, fast_correlation, formats, fourier, nonuniform
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Waveform
 

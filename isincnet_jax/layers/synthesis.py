@@ -11,9 +11,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import framing, uniform_synthesis
+from isincnet_jax.dsp import checks, framing, uniform_synthesis
 from isincnet_jax.dsp.settling import settles
-from isincnet_jax.layers import checks, decoding, design
+from isincnet_jax.layers import decoding, design
 from isincnet_jax.layers.analysis import COLLECTION
 from isincnet_jax.layers.decoder_spec import DecoderSpec
 from isincnet_jax.layers.edges import EdgePlan, edge_plan

@@ -6,8 +6,7 @@ import math
 
 import numpy as np
 
-from isincnet_jax.dsp import fourier, phase_vocoder
-from isincnet_jax.layers import checks
+from isincnet_jax.dsp import checks, fourier, phase_vocoder
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Waveform
 

@@ -10,9 +10,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import upsampling
+from isincnet_jax.dsp import checks, upsampling
 from isincnet_jax.dsp.ranks import match_rank
-from isincnet_jax.layers import checks
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array
 

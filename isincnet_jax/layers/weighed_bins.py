@@ -12,8 +12,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import auditory, centering, fourier
-from isincnet_jax.layers import checks
+from isincnet_jax.dsp import auditory, centering, checks, fourier
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.layers.stft import STFT
 from isincnet_jax.typing import Array, Waveform

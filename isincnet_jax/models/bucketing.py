@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from isincnet_jax.dsp import settling
+from isincnet_jax.dsp import checks, settling
 from isincnet_jax.dsp.settling import settles
-from isincnet_jax.layers import checks
 from isincnet_jax.layers.synthesis import check_spectrogram
 from isincnet_jax.models.autoencoder import Codec
 

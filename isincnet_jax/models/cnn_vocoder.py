@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from isincnet_jax.dsp import checks
 from isincnet_jax.dsp.settling import settles
-from isincnet_jax.layers import checks
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.layers.upsampling import UpsampleConv
 from isincnet_jax.models import vocoder_blocks as blocks

@@ -11,9 +11,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Complex, Float
 
-from isincnet_jax.dsp import fourier, vocoder_features
+from isincnet_jax.dsp import checks, fourier, vocoder_features
 from isincnet_jax.dsp.settling import settles
-from isincnet_jax.layers import checks
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.models import vocoder_blocks as blocks
 from isincnet_jax.typing import Array, Waveform

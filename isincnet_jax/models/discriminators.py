@@ -16,8 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import spectral_distances
-from isincnet_jax.layers import checks
+from isincnet_jax.dsp import checks, spectral_distances
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array
 

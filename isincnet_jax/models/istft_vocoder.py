@@ -12,9 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from isincnet_jax.dsp import vocoder_features
+from isincnet_jax.dsp import checks, vocoder_features
 from isincnet_jax.dsp.settling import settles
-from isincnet_jax.layers import checks
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.models import vocoder_blocks as blocks
 from isincnet_jax.typing import Array, Waveform

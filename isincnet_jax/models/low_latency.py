@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from isincnet_jax.dsp import checks
 from isincnet_jax.dsp.settling import settles
-from isincnet_jax.layers import checks, decoding, design
+from isincnet_jax.layers import decoding, design
 from isincnet_jax.layers.decoder_spec import DecoderSpec
 from isincnet_jax.layers.sincnet import SincNet
 from isincnet_jax.layers.spec import FilterbankSpec

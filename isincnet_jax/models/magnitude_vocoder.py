@@ -9,9 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from isincnet_jax.dsp import fourier, phase_gradient, phase_propagation, vocoder_features
+from isincnet_jax.dsp import checks, fourier, phase_gradient, phase_propagation, vocoder_features
 from isincnet_jax.dsp.settling import settles
-from isincnet_jax.layers import checks
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.models import vocoder_blocks as blocks
 from isincnet_jax.typing import Array, Waveform

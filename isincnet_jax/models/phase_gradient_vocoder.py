@@ -16,11 +16,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Complex, Float
 
-from isincnet_jax.dsp import phase_beliefs, phase_gradient, phase_propagation
+from isincnet_jax.dsp import checks, phase_beliefs, phase_gradient, phase_propagation
 from isincnet_jax.dsp.phase_beliefs import PhaseBeliefs
 from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
-from isincnet_jax.layers import checks
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.models import vocoder_blocks as blocks
 from isincnet_jax.typing import Array, Waveform

@@ -14,10 +14,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import fourier, overlap, phase, vocoder_features
+from isincnet_jax.dsp import checks, fourier, overlap, phase, vocoder_features
 from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
-from isincnet_jax.layers import checks
 from isincnet_jax.layers.refiner import ConvNeXtBlock, FrameNorm
 from isincnet_jax.layers.settled import SettledModule
 from isincnet_jax.typing import Array, Waveform

@@ -13,9 +13,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import auditory, fourier, settling
+from isincnet_jax.dsp import auditory, checks, fourier, settling
 from isincnet_jax.dsp.settling import settles
-from isincnet_jax.layers import analysis, checks, design
+from isincnet_jax.layers import analysis, design
 from isincnet_jax.layers.spec import FilterbankSpec
 from isincnet_jax.typing import Waveform
 
