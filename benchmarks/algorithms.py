@@ -2,9 +2,9 @@
 
     python benchmarks/algorithms.py [--calls 9] [--bins 128,257] [--skip-strided]
 
-Measures what ``isincnet_jax/layers/algorithms.py`` chooses from. Uniform banks of several sizes,
+Measures what ``isincnet_jax/bank/algorithms.py`` chooses from. Uniform banks of several sizes,
 whose N = 2 (bins - 1) has small, middling and large prime factors, go through all methods of
-:mod:`isincnet_jax.dsp.uniform`; the mel and the causal preset through the strided convolution, the
+:mod:`.uniform`; the mel and the causal preset through the strided convolution, the
 convolution over blocks, even and odd parts, and shared products. Two shapes each: 16 clips of 10 s
 and one clip of 5 s at 16 kHz. Candidates take turns, call by call, and the median of each is
 printed, with "*" at the one that the package chooses and, at the end, how far each choice lies
@@ -27,15 +27,11 @@ import numpy as np
 from paired import timed_once
 
 import isincnet_jax as isn
-from isincnet_jax.dsp import (
-    fast_correlation,
-    framing,
-    symmetric_correlation,
-    uniform,
-    uniform_analysis,
-    uniform_synthesis,
-)
-from isincnet_jax.layers import design
+from isincnet_jax.bank import design
+from isincnet_jax.bank.dsp import uniform, uniform_analysis, uniform_synthesis
+from isincnet_jax.dsp import framing
+from isincnet_jax.frontends import symmetric_correlation
+from isincnet_jax.spectrograms.dsp import shared_products
 
 RATE = 16_000
 SHAPES = ((16, 10), (1, 5))
@@ -119,7 +115,7 @@ def strided_rows(preset: str, calls: int) -> list[dict[str, Any]]:
     candidates = {
         "strided": framing.correlate_frames,
         "blocks": framing.correlate_blocks,
-        "shared": fast_correlation.correlate_shared,
+        "shared": shared_products.correlate_shared,
     }
     if spec.is_symmetric:
         candidates["even_odd"] = functools.partial(

@@ -90,7 +90,7 @@ def count_compilations(source: Path) -> dict[str, int]:
     """Programs compiled for the first quarter of the files and for the others."""
     import jax
 
-    from isincnet_jax.cli import corpus_encoder
+    from isincnet_jax.recordings import encoder as corpus_encoder
 
     compiled = 0
 

@@ -23,8 +23,8 @@ from typing import Any
 
 import common
 
-from isincnet_jax.evaluation.ablation import t_interval
-from isincnet_jax.training.classification import wilson_interval
+from isincnet_jax.ablation.grid import t_interval
+from isincnet_jax.classifiers.training import wilson_interval
 
 _DIFFERING = ("seed", "workdir")
 _OF_MODEL = ("parametrization", "shape", "initial_scale", "component")

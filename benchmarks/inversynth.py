@@ -21,15 +21,13 @@ import jax.numpy as jnp
 
 sys.path.insert(0, str(common.ROOT / "experiments"))
 
-import train_inversynth
-
 from isincnet_jax import provenance
-from isincnet_jax.dsp.inversynth_features import NUM_SAMPLES
+from isincnet_jax.inversynth.features import NUM_SAMPLES
+from isincnet_jax.tasks import command
+from isincnet_jax.tasks import inversynth as train_inversynth
+from isincnet_jax.tasks.inversynth_data import build_data
 from isincnet_jax.training import parallel
 from isincnet_jax.training.state import create_state
-
-import arguments
-from inversynth_data import build_data
 
 NETWORKS = ("C1", "C3", "C6", "C6XL", "CE2E", "mixer")
 CONFIG = common.ROOT / "experiments" / "configs" / "inversynth.py"
@@ -37,7 +35,7 @@ CONFIG = common.ROOT / "experiments" / "configs" / "inversynth.py"
 
 def measure(network: str, *, batch: int, calls: int) -> dict[str, Any]:
     options = [f"--config={CONFIG}:{network}", f"--config.data.batch_size={batch}"]
-    config = arguments.read_config([*options, "--config.train.num_steps=1000"])
+    config = command.read_config([*options, "--config.train.num_steps=1000"])
     module, data = train_inversynth.build_module(config), build_data(config)
     optimizer = train_inversynth._build_optimizer(config)
     step = train_inversynth.build_step(config, module, optimizer, data)

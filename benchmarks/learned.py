@@ -22,11 +22,12 @@ import jax.numpy as jnp
 import numpy as np
 
 import isincnet_jax as isn
+from isincnet_jax.bank import design, statistics
+from isincnet_jax.bank.dsp import decoders, frame_theory
+from isincnet_jax.benchmark.clips import evaluate_clips
 from isincnet_jax.data.corpora import build_corpora
 from isincnet_jax.data.pipeline import validation_clips
-from isincnet_jax.dsp import decoders, frames, framing
-from isincnet_jax.evaluation.clips import evaluate_clips
-from isincnet_jax.layers import design, statistics
+from isincnet_jax.dsp import framing
 
 RATE, DURATION_S = 16_000, 5.0
 BITS = (2, 4, 6, 8)
@@ -88,7 +89,7 @@ def solved(model: isn.SincNet, variables: Any, clips: np.ndarray) -> Scores:
     """Learned filters with the decoder that is solved for them instead of the learned one."""
     spec = model.spec
     kernels = np.asarray(model.apply(variables, method="filters"), np.float64)
-    bounds = frames.frame_bounds_of_kernels(kernels, hop_length=spec.hop_length)
+    bounds = frame_theory.frame_bounds_of_kernels(kernels, hop_length=spec.hop_length)
     found = decoders.least_squares_decoder(kernels, hop_length=spec.hop_length, num_frames=16)
     weights = jnp.asarray(found.kernels, jnp.float32)
 

@@ -514,7 +514,7 @@ def main() -> None:
     shapes = _grid(args.grid)
     if args.keep_memory:
         sys.path.insert(0, str(common.ROOT / "experiments"))
-        import process
+        from isincnet_jax.tasks import process
 
         process.keep_memory()
     # Peers' deprecations; nothing of ours warns.

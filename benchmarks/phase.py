@@ -1,6 +1,6 @@
 """Phase retrieval on speech: how far it converges, and how fast beside librosa.
 
-    python benchmarks/phase.py [--audio DIR] [--clips 12]
+    python benchmarks/retrieval.py [--audio DIR] [--clips 12]
 
 Clips are the first 5 s of files that are as long, at 22,050 Hz: ``shared/audio/ljspeech_mini``
 beside the checkout, else the built-in demo clip. STFT of 1024 samples, hop 256, Hann. Spectral
@@ -25,17 +25,17 @@ import librosa
 import numpy as np
 
 import isincnet_jax as isn
-from isincnet_jax.dsp import mel_inversion, phase, phase_gradient
-from isincnet_jax.evaluation.operators import bank_operators
+from isincnet_jax.benchmark.operators import bank_operators
+from isincnet_jax.phase import heap_integration, mel_inversion, retrieval
 
 RATE, DURATION_S, N_FFT, HOP, MELS = 22_050, 5, 1024, 256, 80
 LENGTH = RATE * DURATION_S
 ITERATIONS = (10, 30, 60, 120)
 TIMED_CLIPS, TIMED_ITERATIONS, ROUNDS = 8, 60, 7
 METHODS: dict[str, Callable[..., Any]] = {
-    "Griffin-Lim": phase.griffin_lim,
-    "fast Griffin-Lim, momentum 0.99": functools.partial(phase.griffin_lim, momentum=0.99),
-    "ADMM, rho 0.2": phase.admm,
+    "Griffin-Lim": retrieval.griffin_lim,
+    "fast Griffin-Lim, momentum 0.99": functools.partial(retrieval.griffin_lim, momentum=0.99),
+    "ADMM, rho 0.2": retrieval.admm,
 }
 
 
@@ -83,7 +83,7 @@ def run_librosa(magnitude: np.ndarray, *, num_iterations: int, momentum: float) 
     )
 
 
-def convergence_rows(magnitude: Any, operators: phase.Operators) -> list[dict[str, Any]]:
+def convergence_rows(magnitude: Any, operators: retrieval.Operators) -> list[dict[str, Any]]:
     """Spectral convergence in dB after so many iterations, for every method."""
     rows = []
 
@@ -102,11 +102,11 @@ def convergence_rows(magnitude: Any, operators: phase.Operators) -> list[dict[st
                 run_librosa(bins_first, num_iterations=count, momentum=momentum)
             ),
         )
-    integrated = phase_gradient.phase_gradient_heap_integration(
+    integrated = heap_integration.phase_gradient_heap_integration(
         magnitude,
         n_fft=N_FFT,
         hop_length=HOP,
-        gamma=phase_gradient.window_gamma("hann", N_FFT),
+        gamma=heap_integration.window_gamma("hann", N_FFT),
         key=jax.random.key(common.SEED),
     )
     starts = {"": random_phase(magnitude.shape), "PGHI, then ": integrated}
@@ -120,7 +120,7 @@ def convergence_rows(magnitude: Any, operators: phase.Operators) -> list[dict[st
             )
     add(
         "PGHI",
-        lambda count: phase.griffin_lim(
+        lambda count: retrieval.griffin_lim(
             magnitude, **operators._asdict(), num_iterations=count, phase=integrated
         ),
         (0,),
@@ -157,7 +157,7 @@ def bank_rows(waveforms: Any) -> list[dict[str, Any]]:
     return rows
 
 
-def mel_rows(magnitude: Any, operators: phase.Operators) -> list[dict[str, Any]]:
+def mel_rows(magnitude: Any, operators: retrieval.Operators) -> list[dict[str, Any]]:
     """From 80 Slaney mels: errors of the mel spectrogram and of the magnitudes, 60 iterations."""
     filters = librosa.filters.mel(sr=RATE, n_fft=N_FFT, n_mels=MELS)
     mel = magnitude @ filters.T
@@ -194,14 +194,14 @@ def seconds(run: Callable[[], Any]) -> float:
     return time.perf_counter() - begun
 
 
-def speed_rows(magnitude: Any, operators: phase.Operators) -> list[dict[str, Any]]:
+def speed_rows(magnitude: Any, operators: retrieval.Operators) -> list[dict[str, Any]]:
     """Ours and librosa's in turn, both on the whole batch."""
     start = random_phase(magnitude.shape)
     bins_first = np.ascontiguousarray(np.swapaxes(np.asarray(magnitude), -1, -2))
     rows = []
     for name, momentum in (("Griffin-Lim", 0.0), ("fast Griffin-Lim", 0.99)):
         ours = functools.partial(
-            phase.griffin_lim,
+            retrieval.griffin_lim,
             magnitude,
             **operators._asdict(),
             num_iterations=TIMED_ITERATIONS,
@@ -270,7 +270,7 @@ def main() -> None:
     args = parser.parse_args()
     load_before = common.load_average()
     clips, data = load_clips(args.audio, args.clips)
-    operators = phase.stft_operators(n_fft=N_FFT, hop_length=HOP, length=LENGTH)
+    operators = retrieval.stft_operators(n_fft=N_FFT, hop_length=HOP, length=LENGTH)
     waveforms = jnp.asarray(clips)
     magnitude = jnp.abs(operators.analyse(waveforms))
     timed = magnitude[:TIMED_CLIPS]

@@ -19,8 +19,10 @@ import jax
 import numpy as np
 
 import isincnet_jax as isn
-from isincnet_jax.dsp import kernels, scales, shapes
-from isincnet_jax.layers import decoding, design, exactness
+from isincnet_jax.bank import design, exactness
+from isincnet_jax.bank import solve as decoding
+from isincnet_jax.bank.dsp import kernels, shapes
+from isincnet_jax.dsp import scales
 
 WINDOWS = ("hann", "hamming", "blackman", "boxcar", "cosine", "nuttall", "bartlett", "flattop")
 WITHIN_DB = 6.0

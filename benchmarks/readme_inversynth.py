@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from isincnet_jax.evaluation import inversynth_published
+from isincnet_jax.inversynth import published as inversynth_published
 
 
 def score_table(result: Mapping[str, Any]) -> list[str]:

@@ -114,7 +114,7 @@ def speed_table(result: dict[str, Any]) -> list[str]:
 
 
 def benchmark_table(result: dict[str, Any]) -> list[str]:
-    from isincnet_jax.evaluation import tables
+    from isincnet_jax.benchmark import tables
 
     corpus, versions = result["corpus"], result["versions"]
     count = len(corpus["clips"])

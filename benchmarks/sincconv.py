@@ -24,8 +24,8 @@ from paired import Operation, compare
 from program import Program
 from torch_peers import torch_device
 
-from isincnet_jax.dsp import sinc_bands
-from isincnet_jax.layers.sinc_conv import SincConv
+from isincnet_jax.frontends import sinc_bands
+from isincnet_jax.frontends.sinc_conv import SincConv
 
 BATCH, RATE, DURATION_S = 16, 16_000, 10
 FILTERS, TAPS = 80, 251

@@ -26,10 +26,10 @@ import jax
 import numpy as np
 
 import isincnet_jax as isn
-from isincnet_jax.models.low_latency import low_latency_codec
-from isincnet_jax.models.stream_decoder import StreamDecoder
-from isincnet_jax.models.stream_encoder import StreamEncoder
-from isincnet_jax.models.streaming import stream_decoder, stream_encoder
+from isincnet_jax.streaming.decoder import StreamDecoder
+from isincnet_jax.streaming.encoder import StreamEncoder
+from isincnet_jax.streaming.low_latency import low_latency_codec
+from isincnet_jax.streaming.stream import stream_decoder, stream_encoder
 
 # Steps run in the calling thread: handing them to another one takes longer than they do.
 jax.config.update("jax_cpu_enable_async_dispatch", False)

@@ -31,9 +31,9 @@ import paired
 import scipy.signal
 
 from isincnet_jax import provenance
-from isincnet_jax.synth.parameters import values_from_levels
-from isincnet_jax.synth.render import NUM_SAMPLES, SAMPLE_RATE, render
-from isincnet_jax.synth.sampling import sample_batch, sample_levels
+from isincnet_jax.inversynth.synth.parameters import values_from_levels
+from isincnet_jax.inversynth.synth.render import NUM_SAMPLES, SAMPLE_RATE, render
+from isincnet_jax.inversynth.synth.sampling import sample_batch, sample_levels
 
 ASKED = 1000.0
 WAVES = (

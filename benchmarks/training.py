@@ -31,9 +31,9 @@ import numpy as np
 from torch_peers import torch_device
 
 import isincnet_jax as isn
+from isincnet_jax.bank import design
 from isincnet_jax.data import corpora, pipeline
 from isincnet_jax.data.prefetching import prefetch
-from isincnet_jax.layers import design
 from isincnet_jax.training import losses, optimizers, parallel
 from isincnet_jax.training import resident as on_device
 from isincnet_jax.training import state as train_state
@@ -162,7 +162,8 @@ def open_corpus(folder: Path | None) -> Any:
 
 def pipeline_rates(corpus: Any, plan: Any, count: int = 200) -> dict[str, float]:
     """Batches per second of each way to read a corpus."""
-    from isincnet_jax.data import corpus_files, tf_pipeline
+    from isincnet_jax.data import corpus_files
+    from isincnet_jax.data.tf import pipeline as tf_pipeline
 
     rates = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -205,7 +206,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     args: argparse.Namespace = parser.parse_args()
     sys.path.insert(0, str(common.ROOT / "experiments"))
-    import process
+    from isincnet_jax.tasks import process
 
     process.keep_memory()  # as experiments/train.py does; it serves both sides
     corpus = open_corpus(common.audio_folder(args.audio))

@@ -27,11 +27,12 @@ import numpy as np
 from isincnet_jax import provenance
 from isincnet_jax.data.corpora import build_corpora
 from isincnet_jax.data.corpus import Corpus
-from isincnet_jax.dsp import fourier, mel_inversion, phase, phase_gradient, phase_propagation
-from isincnet_jax.models import vocoder_blocks
-from isincnet_jax.models.vocoder_spectrograms import VocoderFeatures
+from isincnet_jax.dsp import fourier
+from isincnet_jax.phase import heap_integration, mel_inversion, propagation, retrieval
 from isincnet_jax.pretrained.vocoders import load_vocoder
-from isincnet_jax.training import vocoder_losses
+from isincnet_jax.vocoders import blocks as vocoder_blocks
+from isincnet_jax.vocoders import losses as vocoder_losses
+from isincnet_jax.vocoders.features import VocoderFeatures
 
 LINEAR = VocoderFeatures("linear")
 MEL = VocoderFeatures("mel_slaney")
@@ -40,7 +41,7 @@ GEOMETRY: dict[str, Any] = {
     "hop_length": LINEAR.hop_length,
     "win_length": LINEAR.win_length,
 }
-GAMMA = phase_gradient.window_gamma("hann", LINEAR.win_length)
+GAMMA = heap_integration.window_gamma("hann", LINEAR.win_length)
 
 
 class Method(NamedTuple):
@@ -58,8 +59,8 @@ class Method(NamedTuple):
 
 
 def _griffin_lim(magnitude: jax.Array, length: int, **options: Any) -> jax.Array:
-    operators = phase.stft_operators(**GEOMETRY, length=length)
-    return phase.griffin_lim(
+    operators = retrieval.stft_operators(**GEOMETRY, length=length)
+    return retrieval.griffin_lim(
         magnitude, **operators._asdict(), key=jax.random.key(common.SEED), **options
     )
 
@@ -70,7 +71,7 @@ def _polished(waveform: Any, magnitude: jax.Array, iterations: int) -> Any:
 
 @functools.partial(jax.jit, static_argnames=("length", "iterations"))
 def _propagated(magnitude: jax.Array, *, length: int, iterations: int) -> jax.Array:
-    found = phase_propagation.propagated_phase(
+    found = propagation.propagated_phase(
         magnitude, n_fft=LINEAR.n_fft, hop_length=LINEAR.hop_length, gamma=GAMMA
     )
     spectrum = jax.lax.complex(magnitude * jnp.real(found), magnitude * jnp.imag(found))
@@ -79,14 +80,14 @@ def _propagated(magnitude: jax.Array, *, length: int, iterations: int) -> jax.Ar
 
 
 def _heap(magnitude: jax.Array, length: int, *, iterations: int) -> jax.Array:
-    angle = phase_gradient.phase_gradient_heap_integration(
+    angle = heap_integration.phase_gradient_heap_integration(
         magnitude,
         n_fft=LINEAR.n_fft,
         hop_length=LINEAR.hop_length,
         gamma=GAMMA,
         key=jax.random.key(common.SEED),
     )
-    start = phase.initial_coefficients(magnitude, phase=jnp.asarray(angle, magnitude.dtype))
+    start = retrieval.initial_coefficients(magnitude, phase=jnp.asarray(angle, magnitude.dtype))
     return _polished(fourier.istft(start, **GEOMETRY, length=length), magnitude, iterations)
 
 

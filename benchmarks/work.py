@@ -17,8 +17,11 @@ import numpy as np
 from roofline import Work
 
 import isincnet_jax as isn
-from isincnet_jax.dsp import centering, constant_q, multirate, symmetric_correlation
-from isincnet_jax.layers import algorithms, design
+from isincnet_jax.bank import algorithms, design
+from isincnet_jax.constant_q.dsp import multirate
+from isincnet_jax.constant_q.dsp import transform as constant_q
+from isincnet_jax.dsp import centering
+from isincnet_jax.frontends import symmetric_correlation
 
 FLOAT_BYTES = 4
 _COMPANDING = 8

@@ -24,8 +24,8 @@ from typing import Any
 
 from isincnet_jax import extras
 from isincnet_jax.cli.common import DEFAULT_MODEL, load_model
-from isincnet_jax.cli.corpus_encoder import ARCHIVE_SUFFIX, EncodeOptions, make_encoder
 from isincnet_jax.cli.token_files import SUFFIX
+from isincnet_jax.recordings.encoder import ARCHIVE_SUFFIX, EncodeOptions, make_encoder
 
 _IN_PROCESS = "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
 
@@ -79,7 +79,7 @@ def run(
         from apache_beam.io.textio import WriteToText
         from apache_beam.options.pipeline_options import PipelineOptions
 
-    from isincnet_jax.data import beam_encoding
+    from isincnet_jax.recordings import beam as beam_encoding
 
     # Of two values of an option the last one counts. File systems get theirs from the pipeline.
     pipeline = beam.Pipeline(options=PipelineOptions([_IN_PROCESS, *pipeline_arguments]))

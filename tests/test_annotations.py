@@ -18,10 +18,10 @@ TOUR = textwrap.dedent(
 
     with install_import_hook("isincnet_jax", "beartype.beartype"):
         import isincnet_jax as isn
-        import isincnet_jax.dsp.boundary
-        import isincnet_jax.layers.sincnet
-        import isincnet_jax.models.blocks
-        import isincnet_jax.models.description
+        import isincnet_jax.bank.dsp.reflected_edges
+        import isincnet_jax.bank.sincnet
+        import isincnet_jax.bank.long_signals
+        import isincnet_jax.pretrained.description
 
     import warnings
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import isincnet_jax as isn
-from isincnet_jax.layers.constant_q import CQT1992v2
-from isincnet_jax.layers.mel import MelSpectrogram
+from isincnet_jax.constant_q.layers import CQT1992v2
+from isincnet_jax.spectrograms.mel import MelSpectrogram
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 

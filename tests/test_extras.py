@@ -14,7 +14,8 @@ import pytest
 import soundfile
 
 from isincnet_jax import extras
-from isincnet_jax.data import audio_files, tensorflow_import
+from isincnet_jax.data import audio_files
+from isincnet_jax.data.tf import tensorflow_import
 from isincnet_jax.pretrained import hub
 
 ROOT = Path(__file__).parents[1]

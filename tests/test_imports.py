@@ -45,7 +45,7 @@ def test_training_from_arrays_needs_neither_tensorflow_nor_decoders():
     loaded = loaded_after(
         "import isincnet_jax.training.loop, isincnet_jax.training.checkpoints\n"
         "import isincnet_jax.training.logs, isincnet_jax.training.resident\n"
-        "import isincnet_jax.evaluation.clips, isincnet_jax.data.corpus_files\n"
+        "import isincnet_jax.benchmark.clips, isincnet_jax.data.corpus_files\n"
         "import isincnet_jax.data.pipeline"
     )
     assert "orbax" in loaded

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from isincnet_jax import extras
-from isincnet_jax.cli import corpus_decoder, corpus_encoder, corpus_folders, token_files
+from isincnet_jax.cli import corpus_folders, token_files
 from isincnet_jax.cli.commands import output
 from isincnet_jax.cli.common import (
     DEFAULT_MODEL,
@@ -24,6 +24,8 @@ from isincnet_jax.cli.common import (
     positive,
     say,
 )
+from isincnet_jax.recordings import decoder as corpus_decoder
+from isincnet_jax.recordings import encoder as corpus_encoder
 
 _CODED = (corpus_encoder.ARCHIVE_SUFFIX, token_files.SUFFIX)
 

@@ -89,16 +89,16 @@ def benchmark(
 
     A function of --method gets a float32 NumPy array [batch, time] in [-1, 1], --batch-size mono
     clips of one length at --sample-rate, and returns a finite array of the same shape (NumPy or
-    JAX), or isincnet_jax.evaluation.methods.Coded(waveform, num_bits) with the size of every
+    JAX), or isincnet_jax.benchmark.methods.Coded(waveform, num_bits) with the size of every
     clip's code, num_bits [batch], for the column kbit/s. Its docstring's first line describes it.
     """
     if not no_loudness:
         extras.require("pyloudnorm")
-    from isincnet_jax.evaluation import perceptual
+    from isincnet_jax.benchmark import perceptual
 
     perceptual.check(_listed(metrics), sample_rate=sample_rate, speech=speech)
-    from isincnet_jax.cli import benchmark_run
-    from isincnet_jax.evaluation import tables
+    from isincnet_jax.benchmark import run as benchmark_run
+    from isincnet_jax.benchmark import tables
 
     settings = benchmark_run.Settings(
         path=path,
@@ -135,7 +135,7 @@ def benchmark(
         tables.write_csv(csv, results)
         say(f"wrote {csv}")
     if html is not None:
-        from isincnet_jax.evaluation.report import write_report
+        from isincnet_jax.pages.benchmark import write_report
 
         write_report(out, html)
         say(f"wrote {html}")

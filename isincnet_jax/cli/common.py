@@ -17,8 +17,8 @@ from isincnet_jax import files
 from isincnet_jax.cli.commands import Commands, output
 
 if TYPE_CHECKING:
-    from isincnet_jax.layers.quantizer import Quantizer
-    from isincnet_jax.models.autoencoder import Codec
+    from isincnet_jax.bank.codec import Codec
+    from isincnet_jax.bank.quantizer import Quantizer
 
 app = Commands(
     no_args_is_help=True,
@@ -106,7 +106,7 @@ def load_model(name: str) -> Codec:
     Raises:
         ValueError: if there is none, or the model is no filterbank with its inverse.
     """
-    from isincnet_jax.models.autoencoder import Codec
+    from isincnet_jax.bank.codec import Codec
     from isincnet_jax.pretrained import hub, reference
 
     if name.endswith(".ckpt") or (Path(name).is_file() and not name.endswith(".zip")):
@@ -171,7 +171,7 @@ def open_input(path: Path, codec: Codec, truncated: str = "refuse") -> tuple[Any
 
 def fitted_quantizer(codec: Codec, read: Any, q_bits: int | None, scales: str) -> Quantizer | None:
     """The quantizer that the options ask for; None without --q-bits."""
-    from isincnet_jax.models import blocks
+    from isincnet_jax.bank import long_signals
 
     if q_bits is None:
         return None
@@ -180,4 +180,4 @@ def fitted_quantizer(codec: Codec, read: Any, q_bits: int | None, scales: str) -
     quantizer = codec.quantizer(q_bits=q_bits)
     if scales == "spec":
         return quantizer
-    return blocks.fit_quantizer(codec, read(), quantizer=quantizer)
+    return long_signals.fit_quantizer(codec, read(), quantizer=quantizer)

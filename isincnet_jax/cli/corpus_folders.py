@@ -14,9 +14,9 @@ import typer
 from isincnet_jax.cli.common import say
 
 if TYPE_CHECKING:
-    from isincnet_jax.data.corpus_encoding import Outcome, Problem
-    from isincnet_jax.data.file_workers import Kind, Work
-    from isincnet_jax.data.output_folder import Job
+    from isincnet_jax.recordings.jobs import Outcome, Problem
+    from isincnet_jax.recordings.output_folder import Job
+    from isincnet_jax.recordings.workers import Kind, Work
 
 _INTERRUPTED = 130
 _PROCESS_BYTES = 1 << 24  # of sources that are worth the seconds in which a process starts
@@ -43,20 +43,21 @@ def run_folder(
         target: folder to write.
         suffix: of the files to make.
         make_work: makes the function that makes a file, see
-            :func:`isincnet_jax.data.file_workers.run_tasks`.
+            :func:`.workers.run_tasks`.
         kind: of workers, for the names of the sources.
         configuration: all that the result depends on but for the sources.
         num_jobs: files at a time; the number of cores if None, fewer for small corpora.
         overwrite: make everything anew.
         verb: what happens to the files.
         suffixes: of the files to read; those of audio files if None.
-        is_current: see :meth:`isincnet_jax.data.output_folder.OutputFolder.is_done`.
+        is_current: see :meth:`.output_folder.OutputFolder.is_done`.
 
     Raises:
         typer.Exit: with status 1 if a file failed, 130 if interrupted.
         ValueError: if a folder cannot be used.
     """
-    from isincnet_jax.data import corpus_encoding, output_folder
+    from isincnet_jax.recordings import jobs as corpus_encoding
+    from isincnet_jax.recordings import output_folder
 
     if num_jobs is not None and num_jobs < 1:
         raise ValueError(f"--jobs {num_jobs}: use at least 1")
@@ -119,7 +120,7 @@ def _tell(meter: _Meter, total: int) -> None:
 
 def _suitable_workers(source: Path, jobs: list[Job], kind: Kind) -> int:
     """As many as there are cores; fewer processes where there is little for each to do."""
-    from isincnet_jax.data import file_workers
+    from isincnet_jax.recordings import workers as file_workers
 
     cores = file_workers.available_cores()
     if kind == "threads":

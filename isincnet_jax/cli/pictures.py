@@ -57,7 +57,7 @@ def describe(
     codec = token_files.load_described(model)
     if codec is None:
         return
-    from isincnet_jax.models import description
+    from isincnet_jax.pretrained import description
 
     for label, value in description.describe(codec):
         say(f"{label:24s} {value}")

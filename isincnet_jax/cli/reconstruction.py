@@ -26,8 +26,8 @@ from isincnet_jax.cli.common import (
 if TYPE_CHECKING:
     import numpy as np
 
-    from isincnet_jax.layers.quantizer import Quantizer
-    from isincnet_jax.models.autoencoder import Codec
+    from isincnet_jax.bank.codec import Codec
+    from isincnet_jax.bank.quantizer import Quantizer
 
 
 @app.command()
@@ -93,10 +93,10 @@ class _Meter:
         """Yields the reconstruction of a sequence of blocks."""
         import numpy as np
 
+        from isincnet_jax.bank import long_signals
         from isincnet_jax.dsp import distances
-        from isincnet_jax.models import blocks
 
-        pairs = blocks.reconstruct_blocks(
+        pairs = long_signals.reconstruct_blocks(
             codec, source, quantizer=quantizer, refinements=refinements
         )
         for target, prediction in pairs:

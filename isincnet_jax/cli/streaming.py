@@ -24,8 +24,8 @@ from isincnet_jax.cli.common import (
 if TYPE_CHECKING:
     import numpy as np
 
-    from isincnet_jax.models.autoencoder import Codec
-    from isincnet_jax.models.streaming import StreamDecoder, StreamEncoder
+    from isincnet_jax.bank.codec import Codec
+    from isincnet_jax.streaming.stream import StreamDecoder, StreamEncoder
 
 
 @app.command()
@@ -58,8 +58,8 @@ def stream(
     import jax
 
     from isincnet_jax.data import audio_writing
-    from isincnet_jax.models.low_latency import low_latency_codec
-    from isincnet_jax.models.streaming import stream_decoder, stream_encoder
+    from isincnet_jax.streaming.low_latency import low_latency_codec
+    from isincnet_jax.streaming.stream import stream_decoder, stream_encoder
 
     # On a CPU, steps run in this thread: handing them to another one takes longer than they do.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
@@ -90,8 +90,8 @@ def _check_designed(codec: Codec, model: str) -> None:
     """Refuses learned filters: the decoder of lowest latency is solved for those of the spec."""
     import numpy as np
 
-    from isincnet_jax.layers import design
-    from isincnet_jax.models import stream_weights
+    from isincnet_jax.bank import design
+    from isincnet_jax.streaming import weights as stream_weights
 
     found = np.asarray(stream_weights.analysis_kernels(codec))
     wanted = design.design_bank(codec.spec).kernels
@@ -123,7 +123,7 @@ def _compile(encoder: StreamEncoder, decoder: StreamDecoder, size: int, channels
     """Runs the steps that chunks of this size will need, before any time is taken."""
     import numpy as np
 
-    from isincnet_jax.models.stream_chunks import LARGEST_STEP
+    from isincnet_jax.streaming.chunks import LARGEST_STEP
 
     # The first frames may wait for as long as the latency, and then all come at once.
     most = min(-(-(size + encoder.latency) // encoder.spec.hop_length) + 1, LARGEST_STEP)

@@ -85,8 +85,8 @@ def generate(
     Only what is missing is made; a data set of other settings is not touched unless asked.
     """
     extras.require("h5py")
-    from isincnet_jax.data.synth_corpus import SynthSettings
-    from isincnet_jax.data.synth_generation import generate as make
+    from isincnet_jax.inversynth.corpus import SynthSettings
+    from isincnet_jax.inversynth.generation import generate as make
 
     settings = SynthSettings(
         name=name,

@@ -16,7 +16,7 @@ from isincnet_jax.cli.synth import synth_app
 if TYPE_CHECKING:
     import numpy as np
 
-    from isincnet_jax.models.inversynth import TrainedInverSynth
+    from isincnet_jax.inversynth.networks import TrainedInverSynth
 
 MATCHING_MODEL = "16khz-inversynth"
 _SILENT = 1e-4  # of full scale, -80 dB
@@ -52,7 +52,7 @@ def match(
     """
     from isincnet_jax import files
     from isincnet_jax.data import audio_writing
-    from isincnet_jax.synth import parameters
+    from isincnet_jax.inversynth.synth import parameters
 
     if refine < 0:
         raise ValueError(f"--refine {refine}: use 0 or more steps, 60 for instance")
@@ -122,8 +122,9 @@ def _match(
     import jax.numpy as jnp
     import numpy as np
 
-    from isincnet_jax.synth import matching, parameters
-    from isincnet_jax.synth.render import render
+    from isincnet_jax.inversynth import matching
+    from isincnet_jax.inversynth.synth import parameters
+    from isincnet_jax.inversynth.synth.render import render
 
     levels = jnp.argmax(estimator.scores(waveform), axis=-1)
     values = parameters.values_from_levels(levels)

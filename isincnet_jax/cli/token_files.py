@@ -10,9 +10,9 @@ from isincnet_jax import extras
 from isincnet_jax.cli.common import fitted_quantizer, load_model, say
 
 if TYPE_CHECKING:
-    from isincnet_jax.layers.uniform_quantizer import UniformQuantizer
-    from isincnet_jax.models.autoencoder import Codec
-    from isincnet_jax.models.token_header import TokenQuantizer
+    from isincnet_jax.bank.codec import Codec
+    from isincnet_jax.tokens.token_header import TokenQuantizer
+    from isincnet_jax.tokens.uniform_quantizer import UniformQuantizer
 
 SUFFIX = ".isn"
 _DEFAULT_SNR_DB = 25.0
@@ -52,7 +52,7 @@ def choose_quantizer(
     scales: str,
 ) -> TokenQuantizer:
     """The quantizer that the options ask for; 25 dB if they ask for nothing."""
-    from isincnet_jax.layers.uniform_quantizer import make_uniform_quantizer
+    from isincnet_jax.tokens.uniform_quantizer import make_uniform_quantizer
 
     if q_bits is not None:
         quantizer = fitted_quantizer(codec, read, q_bits, scales)
@@ -77,7 +77,7 @@ def search_step(codec: Codec, read: Any, *, snr_db: float) -> UniformQuantizer:
     Raises:
         ValueError: for a silent recording, or if the codec cannot reach the ratio.
     """
-    from isincnet_jax.layers.uniform_quantizer import make_uniform_quantizer
+    from isincnet_jax.tokens.uniform_quantizer import make_uniform_quantizer
 
     log_step = math.log(_deviation(codec, read) * 10 ** (-snr_db / 20) * math.sqrt(12))
     low, high = -math.inf, math.inf
@@ -111,10 +111,10 @@ def _deviation(codec: Codec, read: Any) -> float:
     """
     import numpy as np
 
-    from isincnet_jax.models import blocks
+    from isincnet_jax.bank import long_signals
 
     energy, count = 0.0, 0
-    for rows in blocks.encode_blocks(codec, read()):
+    for rows in long_signals.encode_blocks(codec, read()):
         energy += float(np.sum(np.square(rows, dtype=np.float64)))
         count += rows.size
     if not energy:
@@ -125,10 +125,10 @@ def _deviation(codec: Codec, read: Any) -> float:
 def _snr_db(codec: Codec, read: Any, quantizer: UniformQuantizer) -> float:
     import numpy as np
 
-    from isincnet_jax.models import blocks
+    from isincnet_jax.bank import long_signals
 
     energy = error = 0.0
-    for block in blocks.reconstruct_blocks(codec, read(), quantizer=quantizer):  # type: ignore[arg-type]
+    for block in long_signals.reconstruct_blocks(codec, read(), quantizer=quantizer):  # type: ignore[arg-type]
         energy += float(np.sum(np.square(block.target, dtype=np.float64)))
         difference = block.target.astype(np.float64) - block.prediction
         error += float(np.sum(np.square(difference)))
@@ -142,8 +142,9 @@ def write_tokens(
     import numpy as np
 
     from isincnet_jax import files
-    from isincnet_jax.layers.uniform_quantizer import UniformQuantizer
-    from isincnet_jax.models import blocks, token_file, token_header
+    from isincnet_jax.bank import long_signals
+    from isincnet_jax.tokens import token_file, token_header
+    from isincnet_jax.tokens.uniform_quantizer import UniformQuantizer
 
     is_uniform = isinstance(quantizer, UniformQuantizer)
     header = token_header.TokenHeader(
@@ -155,7 +156,7 @@ def write_tokens(
         audio_channels=info.num_channels,
         **token_header.TokenHeader.describe_quantizer(quantizer),
     )
-    rows = blocks.quantize_rows(blocks.encode_blocks(codec, counted), quantizer)  # type: ignore[arg-type]
+    rows = long_signals.quantize_rows(long_signals.encode_blocks(codec, counted), quantizer)  # type: ignore[arg-type]
     with files.replacing(target) as temporary:
         written = token_file.write_token_file(
             temporary,
@@ -174,7 +175,7 @@ def write_tokens(
 
 def describe_tokens(path: Path) -> None:
     """Prints what a token file says about itself, and checks that all of it decodes."""
-    from isincnet_jax.models import token_file
+    from isincnet_jax.tokens import token_file
 
     with token_file.TokenReader(path) as reader:
         header = reader.header

@@ -16,7 +16,7 @@ from isincnet_jax.cli.common import TruncatedOption, app, finite, say
 if TYPE_CHECKING:
     import numpy as np
 
-    from isincnet_jax.models.vocoder_spectrograms import VocoderFeatures
+    from isincnet_jax.vocoders.features import VocoderFeatures
 
 vocoder_app = Commands(
     no_args_is_help=True, help="Spectrogram to waveform by networks: data, training, use."
@@ -125,7 +125,7 @@ def spectrogram(
     truncated: TruncatedOption = "refuse",
 ) -> None:
     """Write the spectrogram of WAV, linear magnitudes and what they are, for `synthesize`."""
-    from isincnet_jax.models.vocoder_spectrograms import VocoderFeatures
+    from isincnet_jax.vocoders.features import VocoderFeatures
 
     given = {
         "kind": kind,
@@ -156,7 +156,8 @@ def _write_spectrogram(
     source: Path, target: Path, features: VocoderFeatures, truncated: str
 ) -> None:
     from isincnet_jax import files
-    from isincnet_jax.models import spectrogram_file, vocoder_spectrograms
+    from isincnet_jax.vocoders import features as vocoder_spectrograms
+    from isincnet_jax.vocoders import spectrogram_file
 
     samples = _read_mono(source, features.sample_rate, truncated)
     num_frames = features.num_frames(len(samples))
@@ -218,8 +219,9 @@ def synthesize(
     import time
 
     from isincnet_jax.data import audio_writing
-    from isincnet_jax.models import spectrogram_file, vocoder_polish
     from isincnet_jax.pretrained.vocoders import load_vocoder
+    from isincnet_jax.vocoders import polish as vocoder_polish
+    from isincnet_jax.vocoders import spectrogram_file
 
     begin = time.perf_counter()
     vocoder = load_vocoder(model)

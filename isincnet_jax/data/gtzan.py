@@ -95,7 +95,7 @@ def gtzan_source(path: str | Path | None, *, verify: bool = True) -> Source:
             return file_source(f"gtzan {folder}", files, missing=_missing(folder))
     prepared = tfds_folder(root)
     if prepared is not None:
-        from isincnet_jax.data import gtzan_tfds  # noqa: PLC0415 - TensorFlow
+        from isincnet_jax.data.tf import gtzan_tfds  # noqa: PLC0415 - TensorFlow
 
         return gtzan_tfds.tfds_source(prepared)
     if (root / ARCHIVE_NAME).is_file():

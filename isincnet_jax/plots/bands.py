@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from isincnet_jax.dsp import kernels, sinc_bands
+from isincnet_jax.bank.dsp import kernels
+from isincnet_jax.frontends import sinc_bands
 
 
 def checked_bands(

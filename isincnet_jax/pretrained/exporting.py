@@ -33,13 +33,14 @@ from jax import lax
 
 import isincnet_jax
 from isincnet_jax import extras, files
+from isincnet_jax.bank import design
+from isincnet_jax.bank import solve as decoding
+from isincnet_jax.bank.codec import Codec
+from isincnet_jax.bank.edges import EdgePlan, edge_plan
+from isincnet_jax.bank.spec import FilterbankSpec
+from isincnet_jax.bank.synthesis import apply_synthesis
 from isincnet_jax.dsp import framing
-from isincnet_jax.layers import decoding, design
-from isincnet_jax.layers.edges import EdgePlan, edge_plan
-from isincnet_jax.layers.spec import FilterbankSpec
-from isincnet_jax.layers.synthesis import apply_synthesis
-from isincnet_jax.models import stream_weights
-from isincnet_jax.models.autoencoder import Codec
+from isincnet_jax.streaming import weights as stream_weights
 
 FORMAT = 1
 """Of the description."""

@@ -21,7 +21,7 @@ import numpy as np
 from jax import lax
 
 import isincnet_jax
-from isincnet_jax.models.autoencoder import Codec
+from isincnet_jax.bank.codec import Codec
 from isincnet_jax.pretrained import arrays, members, model_kinds, stored
 
 

@@ -16,12 +16,12 @@ import numpy as np
 from jax import lax
 
 from isincnet_jax import files
-from isincnet_jax.layers import decoding
-from isincnet_jax.layers.decoder_spec import DecoderSpec
-from isincnet_jax.layers.decoding import SolvedDecoder
-from isincnet_jax.layers.sincnet import SincNet
-from isincnet_jax.layers.spec import FilterbankSpec
-from isincnet_jax.models.autoencoder import Codec, build_codec
+from isincnet_jax.bank import solve as decoding
+from isincnet_jax.bank.codec import Codec, build_codec
+from isincnet_jax.bank.decoder_spec import DecoderSpec
+from isincnet_jax.bank.sincnet import SincNet
+from isincnet_jax.bank.solve import SolvedDecoder
+from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.pretrained import addresses, download, stored
 from isincnet_jax.pretrained.registry import PRESETS, REGISTRY, Preset, Stored, Weights
 
@@ -61,7 +61,7 @@ def from_pretrained(
 
     Returns:
         A frozen pytree with ``encode`` and ``decode``, or what the model's kind is used by, such
-        as a :class:`isincnet_jax.models.vocoder.TrainedVocoder`; its name finds it again.
+        as a :class:`.vocoder.TrainedVocoder`; its name finds it again.
 
     Raises:
         ValueError: for an unknown name, an address without digest or a sha256 without address.

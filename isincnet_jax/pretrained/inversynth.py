@@ -7,7 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from isincnet_jax.models.inversynth import TrainedInverSynth
+from isincnet_jax.inversynth.networks import TrainedInverSynth
 from isincnet_jax.pretrained import folder, hub
 
 

@@ -26,17 +26,17 @@ import numpy as np
 from jax import lax
 
 from isincnet_jax import jax_names
+from isincnet_jax.bank import solve as decoding
+from isincnet_jax.bank.codec import Codec
+from isincnet_jax.bank.decoder_spec import DecoderSpec
+from isincnet_jax.bank.sincnet import SincNet
+from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.dsp.equality import equal_by_value
-from isincnet_jax.layers import decoding
-from isincnet_jax.layers.decoder_spec import DecoderSpec
-from isincnet_jax.layers.sincnet import SincNet
-from isincnet_jax.layers.spec import FilterbankSpec
-from isincnet_jax.models.autoencoder import Codec
-from isincnet_jax.models.inversynth import NUM_SAMPLES, InverSynth, TrainedInverSynth
-from isincnet_jax.models.refined_decoder import RefinedDecoder
-from isincnet_jax.models.token_codec import TokenCodec
-from isincnet_jax.models.vocoder import NETWORKS, TrainedVocoder, Vocoder
-from isincnet_jax.models.vocoder_spectrograms import VocoderFeatures
+from isincnet_jax.inversynth.networks import NUM_SAMPLES, InverSynth, TrainedInverSynth
+from isincnet_jax.tokens.refined_decoder import RefinedDecoder
+from isincnet_jax.tokens.token_codec import TokenCodec
+from isincnet_jax.vocoders.features import VocoderFeatures
+from isincnet_jax.vocoders.vocoder import NETWORKS, TrainedVocoder, Vocoder
 
 _SPECS = {"spec": FilterbankSpec, "working_spec": FilterbankSpec, "decoder": DecoderSpec}
 _NOT_STORED = ("parent", "name", "dtype", "precision")

@@ -9,12 +9,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from isincnet_jax.layers import design
-from isincnet_jax.layers.analysis import COLLECTION
-from isincnet_jax.layers.decoder_spec import DecoderSpec
-from isincnet_jax.layers.sincnet import SincNet
-from isincnet_jax.layers.spec import FilterbankSpec
-from isincnet_jax.models.autoencoder import Codec
+from isincnet_jax.bank import design
+from isincnet_jax.bank.analysis import COLLECTION
+from isincnet_jax.bank.codec import Codec
+from isincnet_jax.bank.decoder_spec import DecoderSpec
+from isincnet_jax.bank.sincnet import SincNet
+from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.pretrained.torch_archive import CheckpointError, read_tensors
 
 _MODEL_ID = re.compile(

@@ -21,9 +21,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
-from isincnet_jax.layers import projection
-from isincnet_jax.layers.decoder_spec import DecoderSpec
-from isincnet_jax.layers.spec import FilterbankSpec
+from isincnet_jax.bank import projection
+from isincnet_jax.bank.decoder_spec import DecoderSpec
+from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.pretrained import addresses
 
 _FORMAT = 1

@@ -7,8 +7,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from isincnet_jax.models.vocoder import TrainedVocoder, Vocoder
 from isincnet_jax.pretrained import folder, hub
+from isincnet_jax.vocoders.vocoder import TrainedVocoder, Vocoder
 
 
 def export_vocoder(

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from isincnet_jax.dsp import conditioning
+from isincnet_jax.training import conditioning
 from isincnet_jax.training.step import Penalty
 
 

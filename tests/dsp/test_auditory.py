@@ -12,7 +12,8 @@ import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isincnet_jax.dsp import auditory, chroma
+from isincnet_jax.dsp import auditory
+from isincnet_jax.spectrograms.dsp import chroma
 
 RATES = st.sampled_from([8000, 16_000, 22_050, 44_100, 48_000])
 

@@ -10,47 +10,34 @@ import numpy as np
 import pytest
 
 import isincnet_jax as isn
+from isincnet_jax.benchmark import metrics
+from isincnet_jax.constant_q.dsp import nonstationary_gabor, sliced_gabor
+from isincnet_jax.constant_q.dsp import transform as constant_q
+from isincnet_jax.constant_q.dsp.gabor_spec import GaborSpec
 from isincnet_jax.data import loudness
-from isincnet_jax.dsp import (
-    auditory,
-    cfp,
-    checks,
-    chroma,
-    companding,
-    constant_q,
-    distances,
-    fourier,
-    inversynth_features,
-    mel_inversion,
-    nonstationary_gabor,
-    pcen,
-    phase,
-    phase_gradient,
-    phase_propagation,
-    phase_vocoder,
-    sliced_gabor,
-    spectral_distances,
-    vocoder_features,
-)
-from isincnet_jax.dsp.gabor_spec import GaborSpec
-from isincnet_jax.evaluation import metrics
-from isincnet_jax.layers.pooling import squared_modulus
-from isincnet_jax.layers.uniform_quantizer import make_uniform_quantizer
-from isincnet_jax.synth import matching
-from isincnet_jax.training import augmentation, vocoder_losses
+from isincnet_jax.dsp import auditory, checks, companding, distances, fourier, spectral_distances
+from isincnet_jax.inversynth import features as inversynth_features
+from isincnet_jax.inversynth import matching
+from isincnet_jax.nets.pooling import squared_modulus
+from isincnet_jax.phase import heap_integration, mel_inversion, propagation, retrieval
+from isincnet_jax.spectrograms.dsp import cfp, chroma, pcen, time_stretch
+from isincnet_jax.tokens.uniform_quantizer import make_uniform_quantizer
+from isincnet_jax.training import augmentation
+from isincnet_jax.vocoders import compression as vocoder_features
+from isincnet_jax.vocoders import losses as vocoder_losses
 
 STFT = {"n_fft": 64, "hop_length": 16}
 GABOR = GaborSpec(sample_rate=8000, fmin=500.0, n_bins=12)
-OPERATORS = phase.stft_operators(**STFT, length=96)._asdict()
+OPERATORS = retrieval.stft_operators(**STFT, length=96)._asdict()
 MELS = np.ones((4, 33))
 LOSSES = {**vocoder_losses.vocoder_losses(8000.0), "matching": matching.spectral_distance}
 
 OF_WAVEFORMS = {
     "stft": lambda x: fourier.stft(x, **STFT),
     "stft_power": lambda x: fourier.stft_power(x, **STFT),
-    "time_stretch": lambda x: phase_vocoder.time_stretch(x, rate=1.5, **STFT),
-    "pitch_shift": lambda x: phase_vocoder.pitch_shift(x, n_steps=2.0, **STFT),
-    "resample": lambda x: phase_vocoder.resample(x, ratio=0.5, length=20),
+    "time_stretch": lambda x: time_stretch.time_stretch(x, rate=1.5, **STFT),
+    "pitch_shift": lambda x: time_stretch.pitch_shift(x, n_steps=2.0, **STFT),
+    "resample": lambda x: time_stretch.resample(x, ratio=0.5, length=20),
     "cfp": cfp.combined_frequency_periodicity,
     "cqt": lambda x: constant_q.cqt(x, hop_length=32),
     "recursive_cqt": lambda x: constant_q.recursive_cqt(x, hop_length=32),
@@ -69,7 +56,7 @@ OF_WAVEFORMS = {
         first_index=0,
         sample_rate=8000,
     ),
-    "polish": lambda x: phase.polish(x, jnp.ones((2, 7, 33)), **OPERATORS),
+    "polish": lambda x: retrieval.polish(x, jnp.ones((2, 7, 33)), **OPERATORS),
 }
 OF_PAIRS = {
     **{
@@ -87,8 +74,8 @@ OF_PAIRS = {
     ),
 }
 OF_SPECTROGRAMS = {
-    "griffin_lim": lambda x: phase.griffin_lim(x, **OPERATORS),
-    "admm": lambda x: phase.admm(x, **OPERATORS),
+    "griffin_lim": lambda x: retrieval.griffin_lim(x, **OPERATORS),
+    "admm": lambda x: retrieval.admm(x, **OPERATORS),
     "mel_to_magnitude": lambda x: mel_inversion.mel_to_magnitude(x[..., :4], MELS),
     "mel_admm": lambda x: mel_inversion.mel_admm(x[..., :4], MELS, **OPERATORS),
     "pcen": lambda x: pcen.pcen(x, smoothing=0.1),
@@ -99,10 +86,10 @@ OF_SPECTROGRAMS = {
     "normalize_magnitude": vocoder_features.normalize_magnitude,
     "denormalize_magnitude": vocoder_features.denormalize_magnitude,
     "squared_modulus": lambda x: squared_modulus(x[..., :4]),
-    "propagated_phase": lambda x: phase_propagation.propagated_phase(
+    "propagated_phase": lambda x: propagation.propagated_phase(
         x, n_fft=64, hop_length=16, gamma=100.0
     ),
-    "heap integration": lambda x: phase_gradient.phase_gradient_heap_integration(
+    "heap integration": lambda x: heap_integration.phase_gradient_heap_integration(
         x, n_fft=64, hop_length=16, gamma=100.0, key=jax.random.key(0)
     ),
     "magnitude_distance": lambda x: vocoder_losses.magnitude_distance(
@@ -114,7 +101,7 @@ OF_SPECTROGRAMS = {
 }
 OF_SPECTRA = {
     "istft": lambda x: fourier.istft(x, **STFT, length=96),
-    "phase_vocoder": lambda x: phase_vocoder.phase_vocoder(x, rate=1.5),
+    "phase_vocoder": lambda x: time_stretch.phase_vocoder(x, rate=1.5),
 }
 REAL = {**OF_WAVEFORMS, **OF_PAIRS, **OF_SPECTROGRAMS}
 

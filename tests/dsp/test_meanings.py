@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 
 import isincnet_jax as isn
-from isincnet_jax.dsp import meanings, scales, shapes
-from isincnet_jax.layers import decoding, design
-from isincnet_jax.models import archive, token_header
-from isincnet_jax.models.classifier import SincNetClassifier
-from isincnet_jax.models.ms_sincresnet import MSSincResNet
+from isincnet_jax.bank import design
+from isincnet_jax.bank import solve as decoding
+from isincnet_jax.bank.dsp import shapes
+from isincnet_jax.classifiers.ms_sincresnet import MSSincResNet
+from isincnet_jax.classifiers.networks import SincNetClassifier
+from isincnet_jax.dsp import meanings, scales
 from isincnet_jax.pretrained import exporting
 from isincnet_jax.pretrained.members import ModelFileError
+from isincnet_jax.tokens import archive, token_header
 
 GEOMETRY = {"sample_rate": 8000, "hop_length": 8, "num_bins": 17, "scale": "erb"}
 KEY = jax.random.key(0)

@@ -14,15 +14,16 @@ import numpy as np
 import pytest
 
 import isincnet_jax as isn
+from isincnet_jax.constant_q.dsp.gabor_spec import GaborSpec
 from isincnet_jax.data.pipeline import BatchPlan
-from isincnet_jax.dsp import auditory, companding, fourier, phase_vocoder, settling
-from isincnet_jax.dsp.gabor_spec import GaborSpec
-from isincnet_jax.layers import uniform_quantizer
-from isincnet_jax.layers.settled import SettledModule
-from isincnet_jax.models.vocoder_spectrograms import VocoderFeatures
+from isincnet_jax.dsp import auditory, companding, fourier, settling
+from isincnet_jax.linen import SettledModule
+from isincnet_jax.spectrograms.dsp import time_stretch
+from isincnet_jax.tokens import uniform_quantizer
 from isincnet_jax.training.augmentation import AugmentationSpec
 from isincnet_jax.training.loop import LoopSpec
 from isincnet_jax.training.optimizers import OptimizerSpec
+from isincnet_jax.vocoders.features import VocoderFeatures
 
 NOISE = np.random.default_rng(0).standard_normal((1, 2000)).astype(np.float32)
 INTEGERS = (np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64)
@@ -182,7 +183,7 @@ def test_pure_functions():
     options = {"n_fft": np.int16(512), "hop_length": np.int8(64), "length": jnp.int32(2000)}
     again = fourier.istft(fourier.stft(jnp.asarray(NOISE), n_fft=512, hop_length=64), **options)
     np.testing.assert_allclose(again, NOISE, atol=1e-5)
-    slow = phase_vocoder.time_stretch(jnp.asarray(NOISE), rate=np.float32(0.5), n_fft=np.uint8(128))
+    slow = time_stretch.time_stretch(jnp.asarray(NOISE), rate=np.float32(0.5), n_fft=np.uint8(128))
     assert slow.shape == (1, 4000)
     weights = auditory.mel_weights(np.uint16(22_050), n_fft=np.int16(512), n_mels=np.int8(20))
     assert weights is auditory.mel_weights(22_050, n_fft=512, n_mels=20)  # one cache entry

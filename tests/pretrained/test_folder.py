@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 import isincnet_jax as isn
 from isincnet_jax import jax_names
-from isincnet_jax.layers import decoding
+from isincnet_jax.bank import solve as decoding
 from isincnet_jax.pretrained import arrays, members, model_kinds, stored
 from isincnet_jax.pretrained.folder import export_pretrained, load_folder
 from isincnet_jax.pretrained.members import ModelFileError

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from isincnet_jax import PRESETS, from_pretrained
-from isincnet_jax.layers import decoding
-from isincnet_jax.layers.decoder_spec import DecoderSpec
-from isincnet_jax.layers.spec import FilterbankSpec
+from isincnet_jax.bank import solve as decoding
+from isincnet_jax.bank.decoder_spec import DecoderSpec
+from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.pretrained import hub, registry
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import isincnet_jax as isn
-from isincnet_jax.layers.spec import FilterbankSpec
-from isincnet_jax.models.inversynth import NUM_SAMPLES, InverSynth, TrainedInverSynth
+from isincnet_jax.bank.spec import FilterbankSpec
+from isincnet_jax.inversynth.networks import NUM_SAMPLES, InverSynth, TrainedInverSynth
 from isincnet_jax.pretrained import model_kinds
 from isincnet_jax.pretrained.inversynth import export_inversynth, load_inversynth
 
@@ -70,10 +70,10 @@ def test_plain_fields_name_the_network():
 
 
 def test_other_models_are_refused(tmp_path):
-    from isincnet_jax.models.istft_vocoder import ISTFTNet
-    from isincnet_jax.models.vocoder import TrainedVocoder, Vocoder
-    from isincnet_jax.models.vocoder_spectrograms import VocoderFeatures
     from isincnet_jax.pretrained.vocoders import export_vocoder
+    from isincnet_jax.vocoders.features import VocoderFeatures
+    from isincnet_jax.vocoders.networks.istftnet import ISTFTNet
+    from isincnet_jax.vocoders.vocoder import TrainedVocoder, Vocoder
 
     features = VocoderFeatures("mel_slaney", n_fft=64, win_length=64, hop_length=16, n_mels=4)
     network = ISTFTNet(

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from isincnet_jax import FilterbankSpec, Quantizer, SincNet, build_codec, load_reference
-from isincnet_jax.layers import quantizer
-from isincnet_jax.layers.decoder_spec import DecoderSpec
+from isincnet_jax.bank import quantizer
+from isincnet_jax.bank.decoder_spec import DecoderSpec
 from isincnet_jax.pretrained.torch_archive import CheckpointError, read_tensors
 
 V5 = {

@@ -11,13 +11,13 @@ import pytest
 import soundfile
 
 import isincnet_jax as isn
-from isincnet_jax.models.phase_gradient_vocoder import PhaseGradientVocoder
-from isincnet_jax.models.vocoder import TrainedVocoder, Vocoder
-from isincnet_jax.models.vocoder_spectrograms import VocoderFeatures
 from isincnet_jax.pretrained import hub, registry, stored
 from isincnet_jax.pretrained.members import ModelFileError
 from isincnet_jax.pretrained.vocoders import export_vocoder, load_vocoder
-from isincnet_jax.training import vocoder_losses
+from isincnet_jax.vocoders import losses as vocoder_losses
+from isincnet_jax.vocoders.features import VocoderFeatures
+from isincnet_jax.vocoders.networks.phase_gradient import PhaseGradientVocoder
+from isincnet_jax.vocoders.vocoder import TrainedVocoder, Vocoder
 
 LARGEST = 8_000_000
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from isincnet_jax import FilterbankSpec, SincNet
-from isincnet_jax.dsp import conditioning, frames
+from isincnet_jax.bank.dsp import frame_theory
+from isincnet_jax.training import conditioning
 from isincnet_jax.training.penalties import condition_penalty
 
 HOP = 8
@@ -29,13 +30,13 @@ def _penalty(model, **options):
 
 def _condition(model, variables):
     kernels = np.asarray(model.apply(variables, method="filters"), np.float64)
-    return frames.frame_bounds_of_kernels(kernels, hop_length=HOP).condition
+    return frame_theory.frame_bounds_of_kernels(kernels, hop_length=HOP).condition
 
 
 def _deficits(model, variables, frequency, *, target):
     """Sum of what the logarithms of the eigenvalues lack, per frequency, by dense matrices."""
     kernels = np.asarray(model.apply(variables, method="filters"), np.float64)
-    matrices = frames.polyphase_matrix(kernels, hop_length=HOP, frequency=frequency)
+    matrices = frame_theory.polyphase_matrix(kernels, hop_length=HOP, frequency=frequency)
     values = np.log(np.linalg.svd(matrices, compute_uv=False) ** 2)
     return np.sum(np.maximum(values.max() - np.log(target) - values, 0)) / len(frequency)
 

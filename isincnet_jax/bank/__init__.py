@@ -1,0 +1,1 @@
+"""Filterbank: spec, design, solved decoders, Flax modules, codec."""

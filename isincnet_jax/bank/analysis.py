@@ -1,0 +1,194 @@
+"""Analysis: a waveform goes in, the real signed coefficients of a filterbank come out."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Float
+
+from isincnet_jax.bank import design
+from isincnet_jax.bank.dsp import kernels, shapes, uniform_analysis
+from isincnet_jax.bank.spec import FilterbankSpec
+from isincnet_jax.dsp import checks, framing
+from isincnet_jax.linen import SettledModule
+from isincnet_jax.typing import Spectrogram, Waveform
+
+COLLECTION = "filterbank"
+"""Linen collection that holds fixed kernels; they are inputs of jitted functions, not constants."""
+
+Learnable: TypeAlias = bool | Literal["free"]
+"""What is learned of a bank: nothing, centres and bandwidths (True), or every tap ("free")."""
+
+
+def check_learnable(learnable: Any, *, spec: FilterbankSpec, window_terms: int = 0) -> None:
+    """Raises ValueError for what cannot be learned of a bank, see :class:`Analysis`."""
+    if not isinstance(learnable, bool) and learnable != "free":
+        raise ValueError(
+            f"learnable={learnable!r} is unknown; use False, True (centres and bandwidths) or "
+            "'free' (every tap)"
+        )
+    parametric = learnable is True
+    if window_terms < 0 or (window_terms and not parametric):
+        raise ValueError(
+            f"window_terms={window_terms}, learnable={learnable}: a learnable window "
+            "has 1 term or more and needs learnable=True"
+        )
+    if parametric and (spec.tight or spec.dialect != "native"):
+        raise ValueError(
+            f"tight={spec.tight}, dialect={spec.dialect!r}: such filters cannot be learned by "
+            "centres and bandwidths; use tight=False and dialect='native', or learnable='free'"
+        )
+
+
+def apply_analysis(
+    waveform: Waveform,
+    filters: Float[jax.Array, "..."],
+    *,
+    spec: FilterbankSpec,
+    precision: lax.PrecisionLike = lax.Precision.HIGHEST,
+) -> Spectrogram:
+    """Applies a spec's filters, by the cheapest exact way that the spec allows.
+
+    Uniform banks are given by their window and go through folded DFTs
+    (:mod:`.uniform_analysis`), all others through a strided convolution: the rule
+    and what else was measured stand in :mod:`.algorithms`.
+
+    Args:
+        waveform: [..., time].
+        filters: the window [taps] of a uniform bank, or kernels [channels, taps].
+        spec: the geometry.
+        precision: of the products on accelerators.
+
+    Returns:
+        [..., frames, channels].
+    """
+    hop, padding = spec.hop_length, spec.padding
+    grid = design.frame_grid(spec, waveform.shape[-1])
+    if filters.ndim == 1:
+        bank = design.design_bank(spec)
+        return uniform_analysis.uniform_analysis(
+            waveform,
+            filters,
+            num_bins=spec.num_bins,
+            hop_length=hop,
+            grid=grid,
+            lead=bank.lead,
+            trail=bank.trail,
+            padding=padding,
+            precision=precision,
+        )
+    taps = filters.shape[-1]
+    lead, trail = taps // 2, taps - 1 - taps // 2
+    padded = framing.pad_for_frames(
+        waveform, grid=grid, hop_length=hop, lead=lead, trail=trail, padding=padding
+    )
+    return framing.correlate_frames(padded, filters, hop_length=hop, precision=precision)
+
+
+class Analysis(SettledModule):
+    """A filterbank as a Linen module.
+
+    Fixed filters are designed in float64, cast once and kept in the collection "filterbank".
+    With ``learnable=True`` filters have two parameters per bin, ``center`` and ``bandwidth``, as
+    fractions of the Nyquist frequency, so that one learning rate suits all bins, and those of their
+    shape, if it has any (:data:`.shapes.SHAPES`). A learnable window has a few parameters
+    ``window`` for all bins, the terms of a cosine series that the spec's window is multiplied with,
+    ``1 + sum_k a_k cos(2 pi k n / (taps - 1))``: the spectral shape of the bands, smooth and
+    symmetric. All start as the spec says.
+
+    With ``learnable="free"`` every tap is learned: the parameter ``taps`` [channels, taps], cosine
+    channels before sine channels, starts as the bank of the spec, tight and reference banks
+    included, and is used as it is, without normalisation. Taps beyond the ends of all filters of
+    that bank (:class:`.design.Bank`) stay 0, so that causal banks stay causal and clips keep their
+    frames. What the spec says of centres and bandwidths then holds for the start only.
+
+    The decoder that is solved from a spec is exact for the filters at the start;
+    :func:`.learned_inverse.with_exact_decoder` solves that of learned ones.
+
+    Attributes:
+        spec: geometry and filters.
+        learnable: whether centres and bandwidths (True) or all taps ("free") are parameters.
+        window_terms: terms of the learnable window; 0 keeps the window. Needs ``learnable=True``.
+        dtype: of waveform, filters and coefficients; float64 needs ``jax_enable_x64``.
+        precision: of the products on accelerators, which may otherwise use TF32 or bfloat16.
+
+    Raises:
+        ValueError: for ``learnable=True`` with tight or reference banks, whose filters follow no
+            centres and bandwidths, and for an unknown ``learnable``.
+    """
+
+    spec: FilterbankSpec
+    learnable: Learnable = False
+    window_terms: int = 0
+    dtype: Any = jnp.float32
+    precision: lax.PrecisionLike = lax.Precision.HIGHEST
+
+    def setup(self) -> None:
+        """Creates the variables."""
+        spec = self.spec
+        check_learnable(self.learnable, spec=spec, window_terms=self.window_terms)
+        if not self.learnable:
+            fixed = (
+                design.analysis_window(spec)
+                if spec.is_uniform
+                else design.design_bank(spec).kernels
+            )
+            self.fixed = self.variable(
+                COLLECTION, "analysis", lambda: jnp.asarray(fixed, self.dtype)
+            )
+            return
+        if self.learnable == "free":
+            self.taps = self.param(
+                "taps", lambda key: jnp.asarray(design.design_bank(spec).kernels, self.dtype)
+            )
+            return
+        nyquist_hz = spec.sample_rate / 2
+        center_hz, bandwidth_hz = spec.centers_and_bandwidths()
+
+        def start(values: np.ndarray) -> Any:
+            return lambda key: jnp.asarray(values / nyquist_hz, self.dtype)
+
+        self.center = self.param("center", start(center_hz))
+        self.bandwidth = self.param("bandwidth", start(bandwidth_hz))
+        own = shapes.initial_parameters(spec.shape, spec.num_bins)
+        self.of_shape = {
+            name: self.param(name, lambda key, value=value: jnp.asarray(value, self.dtype))
+            for name, value in own.items()
+        }
+        if self.window_terms:
+            self.window = self.param("window", lambda key: jnp.zeros(self.window_terms, self.dtype))
+
+    def filters(self) -> Float[jax.Array, "..."]:
+        """The filters in use: kernels [channels, taps], or a fixed uniform bank's window [taps]."""
+        if not self.learnable:
+            return self.fixed.value
+        if self.learnable == "free":
+            return self.taps * jnp.asarray(design.tap_support(self.spec), self.dtype)[None]
+        window = jnp.asarray(self.spec.window_taps(), self.dtype)
+        if self.window_terms:
+            window = window * kernels.cosine_series(self.window, taps=self.spec.taps)
+        return kernels.kernels_from_parameters(
+            self.center,
+            self.bandwidth,
+            window,
+            shape=self.spec.shape,
+            component=self.spec.component,
+            normalization=self.spec.normalization,
+            parameters=self.of_shape,
+        )
+
+    def __call__(self, waveform: Waveform) -> Spectrogram:
+        """Encodes a waveform.
+
+        Args:
+            waveform: [time], [batch, time] or any leading axes before time; ``dtype``.
+
+        Returns:
+            [..., frames, channels]; a complex bank's cosine channels before its sine channels.
+        """
+        checks.check_floating_waveform(waveform, dtype=self.dtype)
+        return apply_analysis(waveform, self.filters(), spec=self.spec, precision=self.precision)

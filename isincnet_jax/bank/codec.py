@@ -1,0 +1,187 @@
+"""Codec: a SincNet with its variables, a frozen pytree that encodes and decodes."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from isincnet_jax.bank import design, quantizer
+from isincnet_jax.bank.sincnet import SincNet, check_refinements
+from isincnet_jax.bank.spec import FilterbankSpec
+from isincnet_jax.dsp import checks
+from isincnet_jax.dsp.equality import equal_by_value
+from isincnet_jax.dsp.settling import settles
+from isincnet_jax.typing import Spectrogram, Waveform
+
+
+@functools.partial(jax.jit, static_argnames=("model", "scale"))
+def _encode(variables: Any, waveform: Any, *, model: SincNet, scale: str | None) -> jax.Array:
+    return model.apply(variables, waveform, scale=scale, method="encode")  # type: ignore[return-value]
+
+
+@functools.partial(jax.jit, static_argnames=("model", "length", "scale", "refinements"))
+def _decode(
+    variables: Any,
+    spectrogram: Any,
+    *,
+    model: SincNet,
+    length: int | None,
+    scale: str | None,
+    refinements: int,
+) -> jax.Array:
+    return model.apply(  # type: ignore[return-value]
+        variables,
+        spectrogram,
+        length=length,
+        scale=scale,
+        refinements=refinements,
+        method="decode",
+    )
+
+
+@flax.struct.dataclass
+class Codec:
+    """A model and its variables.
+
+    A pytree: pass it through ``jax.jit``, ``vmap`` or a checkpoint. Its methods compile once per
+    shape; the functions inside are ``model.apply(variables, ..., method="encode")`` and
+    ``"decode"``.
+
+    Attributes:
+        model: the Linen module, static.
+        variables: its parameters and fixed filters.
+        name: of the preset or file it came from.
+    """
+
+    model: SincNet = flax.struct.field(pytree_node=False)
+    variables: Any = None
+    name: str = flax.struct.field(pytree_node=False, default="custom")
+
+    __eq__ = equal_by_value
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def spec(self) -> FilterbankSpec:
+        """The filterbank."""
+        return self.model.spec
+
+    def encode(self, waveform: Waveform, *, scale: str | None = None) -> Spectrogram:
+        """Waveform [..., time] to spectrogram [..., frames, channels].
+
+        Args:
+            waveform: floating samples at ``spec.sample_rate``; NumPy float64 is cast to the
+                model's dtype.
+            scale: as in :meth:`.sincnet.SincNet.encode`.
+        """
+        waveform = self._cast(waveform)
+        checks.check_floating_waveform(waveform, dtype=self.model.dtype)
+        return _encode(self.variables, waveform, model=self.model, scale=scale)
+
+    @settles
+    def decode(
+        self,
+        spectrogram: Spectrogram,
+        *,
+        length: int | None = None,
+        scale: str | None = None,
+        refinements: int = 0,
+    ) -> Waveform:
+        """Spectrogram [..., frames, channels] to waveform [..., length].
+
+        Args:
+            spectrogram: as encoded, or dequantised.
+            length: samples of the clip that was encoded. The frames of a zero-padded clip tell
+                its length only up to a hop; without it the longest such clip is returned.
+            scale: what ``encode`` was given.
+            refinements: times that what the result lacks is decoded once more, see
+                :meth:`.sincnet.SincNet.decode`; each takes one more encoding and
+                decoding.
+        """
+        spectrogram = self._cast(spectrogram)
+        checks.check_floating(spectrogram, "spectrogram", dtype=self.model.dtype, ndim=2)
+        return _decode(
+            self.variables,
+            spectrogram,
+            model=self.model,
+            length=length,
+            scale=scale,
+            refinements=check_refinements(refinements),
+        )
+
+    def _cast(self, array: Any) -> Any:
+        if isinstance(array, np.ndarray) and np.issubdtype(array.dtype, np.floating):
+            return array.astype(self.model.dtype)
+        return array
+
+    def quantizer(self, *, q_bits: int = 8, **options: Any) -> quantizer.Quantizer:
+        """A quantizer for this codec's coefficients.
+
+        Args:
+            q_bits: 2 to 16.
+            **options: of :func:`.quantizer.make_quantizer`.
+        """
+        return quantizer.make_quantizer(self.spec, q_bits=q_bits, **options)
+
+    @settles
+    def num_frames(self, length: int) -> int:
+        """Frames of a clip of ``length`` samples."""
+        return design.frame_grid(self.spec, length).num_frames
+
+    @settles
+    def frame_times_s(self, length: int) -> np.ndarray:
+        """Positions of the frames of a clip in seconds; the first may lie before the clip."""
+        grid = design.frame_grid(self.spec, length)
+        index = grid.first + np.arange(grid.num_frames)
+        return index * (self.spec.hop_length / self.spec.sample_rate)
+
+
+def decode_filled(
+    codec: Codec,
+    spectrogram: Spectrogram,
+    *,
+    length: int,
+    end: int,
+    refinements: int = 0,
+) -> Waveform:
+    """:meth:`Codec.decode` of a clip whose frames were filled up with zeros to a longer clip's.
+
+    Args:
+        codec: any codec with zero padding.
+        spectrogram: [..., frames, channels], zeros behind the frames of the clip.
+        length: samples of the longer clip.
+        end: samples of the clip: refinements take those behind it for zeros, as they were encoded.
+        refinements: as of the codec.
+    """
+    waveform = codec.decode(spectrogram, length=length)
+    for _ in range(check_refinements(refinements)):
+        lacking = _lacking(codec.encode(_cut(waveform, end)), spectrogram)
+        waveform = waveform + codec.decode(lacking, length=length)
+    return waveform
+
+
+@jax.jit
+def _cut(waveform: jax.Array, end: int) -> jax.Array:
+    return jnp.where(jnp.arange(waveform.shape[-1]) < end, waveform, jnp.zeros((), waveform.dtype))
+
+
+@jax.jit
+def _lacking(found: jax.Array, wanted: jax.Array) -> jax.Array:
+    return wanted - found
+
+
+def build_codec(model: SincNet, *, key: jax.Array | None = None, name: str = "custom") -> Codec:
+    """Initialises a model and wraps it up.
+
+    Args:
+        model: any SincNet.
+        key: PRNG key of the initialisation; the initial values do not depend on it.
+        name: shown by ``describe``.
+    """
+    key = jax.random.key(0) if key is None else key
+    shape = jax.ShapeDtypeStruct((1, model.spec.hop_length), model.dtype)
+    return Codec(model, jax.jit(model.init)(key, jnp.zeros(shape.shape, shape.dtype)), name)

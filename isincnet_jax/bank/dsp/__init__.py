@@ -1,0 +1,1 @@
+"""Filterbank mathematics without Flax: kernels, frame theory, decoders, uniform banks."""

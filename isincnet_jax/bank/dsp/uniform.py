@@ -1,0 +1,176 @@
+"""Uniform banks: every filter the same window at frequencies 0 .. Nyquist, equally spaced.
+
+With ``num_bins`` centres from 0 to the Nyquist frequency the filters sit at multiples of
+``1 / N`` cycles per sample, N = 2 (num_bins - 1). Such a bank is a windowed real DFT of
+length N of a frame that may be longer than N, and the same structure holds for the inverse,
+whose only unknown is a dual *window*. Here are its design and the choice of the DFT;
+:mod:`.uniform_analysis` and :mod:`.uniform_synthesis` apply it.
+
+References:
+    J. Wexler and S. Raz, "Discrete Gabor expansions", Signal Processing 21, 1990.
+    R. Crochiere and L. Rabiner, "Multirate Digital Signal Processing", 1983, section 7.2.5
+        (weighted overlap-add, the folding of long windows).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any, Literal, TypeAlias
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from isincnet_jax.bank.dsp.decoders import SynthesisKernels
+from isincnet_jax.dsp.settling import settles
+
+Method: TypeAlias = Literal["folded", "mirrored", "fft"]
+"""How the DFT of a frame is computed. "folded": its even and its odd part times a cosine and a sine
+matrix, ``2 num_bins^2`` products. "mirrored": these once more split, by the mirror image of the
+frequencies, ``num_bins^2``; for synthesis only. "fft": a fast transform."""
+
+_FEWEST_TRANSFORMED = 257
+_HARDEST_PERIOD = 100
+_FLOAT_BITS = 32
+
+
+def choose_method(
+    num_bins: int, *, operation: Literal["analysis", "synthesis"], dtype: Any = np.float32
+) -> Method:
+    """The fastest way on CPUs, as measured by ``benchmarks/algorithms.py``.
+
+    A fast transform takes time in proportion to N times the sum of the prime factors of N =
+    2 (num_bins - 1), but to 100 N at most, since large primes are transformed as convolutions.
+
+    * Analysis: "fft" if that is at most ``num_bins^2``, else "folded".
+    * Synthesis: "fft" from 257 bins on if that is at most ``num_bins^2 / 2``, else "mirrored",
+      since synthesis passes over its coefficients anyway. (An analysis so split was no faster than
+      "folded" below 256 bins, by one more pass over the frames, and slower than "fft" above.)
+
+    Numbers narrower than float32 have no FFT. XLA does not partition FFTs: where ``jax.jit`` is to
+    split a sharded batch by itself, it gathers the batch on every device; map such banks over the
+    devices by ``jax.shard_map`` or ``jax.pmap``.
+
+    Example:
+        >>> [choose_method(bins, operation="analysis") for bins in (128, 257, 512)]
+        ['folded', 'fft', 'fft']
+        >>> [choose_method(bins, operation="synthesis") for bins in (128, 257, 258)]
+        ['mirrored', 'fft', 'mirrored']
+    """
+    period = 2 * (num_bins - 1)
+    transform: float = period * min(_sum_of_factors(period), _HARDEST_PERIOD)
+    if jnp.finfo(dtype).bits < _FLOAT_BITS:
+        transform = math.inf
+    if operation == "analysis":
+        return "fft" if transform <= num_bins**2 else "folded"
+    fast = num_bins >= _FEWEST_TRANSFORMED and 2 * transform <= num_bins**2
+    return "fft" if fast else "mirrored"
+
+
+def _sum_of_factors(number: int) -> int:
+    """The sum of the prime factors of a number above 1, each as often as it occurs."""
+    total, factor = 0, 2
+    while factor * factor <= number:
+        while number % factor == 0:
+            number, total = number // factor, total + factor
+        factor += 1
+    return total + (number if number > 1 else 0)
+
+
+def products_per_frame(num_bins: int, method: Method) -> int:
+    """Multiply-adds of one frame's DFT; half a real FFT's ``2.5 N log2 N`` operations."""
+    period = 2 * (num_bins - 1)
+    if method == "fft":
+        return round(1.25 * period * np.log2(period))
+    half = -(-num_bins // 2)
+    return 2 * num_bins**2 if method == "folded" else 2 * half * num_bins
+
+
+def _window_at(window: np.ndarray, center: int, offset: np.ndarray) -> np.ndarray:
+    """Values of a window at offsets from its centre tap, 0 outside."""
+    inside = (offset >= -center) & (offset < len(window) - center)
+    return np.where(inside, window[np.clip(offset + center, 0, len(window) - 1)], 0.0)
+
+
+@settles
+def dual_window(
+    window: Float[np.ndarray, " taps"],
+    *,
+    hop_length: int,
+    num_bins: int,
+    reach: int,
+    reach_ahead: int | None = None,
+) -> tuple[Float[np.ndarray, " dual_taps"], float]:
+    """The dual window of least energy with a given support, from the Wexler-Raz conditions.
+
+    ``sum_t window[n - tM + lN] dual[n - tM] = 1/N if l = 0 else 0`` for every residue n of the
+    hop and every l for which the windows overlap: a handful of equations each.
+
+    Args:
+        window: analysis window, centred at tap ``taps // 2``.
+        hop_length: M.
+        num_bins: of the bank; N = 2 (num_bins - 1).
+        reach: samples that the dual reaches before its centre.
+        reach_ahead: samples after it; ``reach`` if None.
+
+    Returns:
+        The dual window, float64 [reach + reach_ahead + 1], centred at tap ``reach``, and the
+        largest violation of the conditions (relative to 1/N): rounding if the bank and the
+        support admit an exact inverse.
+    """
+    after = reach if reach_ahead is None else reach_ahead
+    period = 2 * (num_bins - 1)
+    center = len(window) // 2
+    dual = np.zeros(reach + after + 1)
+    worst = 0.0
+    folds = np.arange(-((reach + after + len(window)) // period) - 1, 0)
+    folds = np.concatenate([folds, [0], -folds[::-1]])
+    for residue in range(hop_length):
+        first = -((after - residue) // hop_length)
+        last = (residue + reach) // hop_length
+        position = residue - hop_length * np.arange(first, last + 1)
+        if len(position) == 0:
+            return dual, 1.0
+        system = _window_at(window, center, position[None, :] + period * folds[:, None])
+        wanted = (folds == 0) / period
+        solution = np.linalg.lstsq(system, wanted, rcond=1e-12)[0]
+        worst = max(worst, float(np.max(np.abs(system @ solution - wanted)) * period))
+        dual[position + reach] = solution
+    return dual, worst
+
+
+@settles
+def synthesis_kernels(
+    dual: Float[np.ndarray, " dual_taps"], *, num_bins: int, lead: int, hop_length: int
+) -> SynthesisKernels:
+    """The dense synthesis kernels that a dual window stands for: the oracle of the fast path.
+
+    Returns:
+        Kernels [2 num_bins, dual_taps]: cosine channels, then sine channels.
+    """
+    period = 2 * (num_bins - 1)
+    offset = np.arange(len(dual)) - lead
+    phase = 2 * np.pi * ((np.arange(num_bins)[:, None] * offset) % period) / period
+    weight = np.where((np.arange(num_bins) == 0) | (np.arange(num_bins) == num_bins - 1), 1.0, 2.0)
+    kernels = np.concatenate([np.cos(phase), np.sin(phase)]) * np.tile(weight, 2)[:, None] * dual
+    gain = float(np.sqrt(np.sum(kernels**2) / hop_length))
+    return SynthesisKernels(kernels, lead, 0.0, gain)
+
+
+@functools.lru_cache(maxsize=16)
+def dft_matrices(num_bins: int, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+    """cos and sin of 2 pi m b / N for m = first .. last, float64 [m, bins]; exact by reduction."""
+    period = 2 * (num_bins - 1)
+    phase = np.outer(np.arange(first, last + 1), np.arange(num_bins)) % period
+    turns = 2 * np.pi * phase / period
+    sine = np.sin(turns)
+    sine[2 * phase % period == 0] = 0.0
+    return np.cos(turns), sine
+
+
+def inverse_dft_matrices(num_bins: int, first: int, last: int) -> list[np.ndarray]:
+    """:func:`dft_matrices` of the inverse without 1 / N: inner bins count twice."""
+    weight = np.full(num_bins, 2.0)
+    weight[[0, -1]] = 1.0
+    return [matrix * weight for matrix in dft_matrices(num_bins, first, last)]

@@ -1,0 +1,120 @@
+"""What a bank's round trip returns of a clip: the SNR to expect in float32, edges included.
+
+A decoder's own figure, :attr:`.solve.SolvedDecoder.expected_snr_db`, holds for every sample of
+a zero-padded clip. Reflected clips have samples near their edges that are solved from the frames
+nearest to them, and those may be worse conditioned than the rest, or in no frame at all.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from isincnet_jax.bank import design, edges
+from isincnet_jax.bank import solve as decoding
+from isincnet_jax.bank.decoder_spec import DecoderSpec
+from isincnet_jax.bank.dsp import reflected_edges, rounding
+from isincnet_jax.bank.spec import FilterbankSpec
+
+_CLIP_SAMPLES = 1000
+_CLIPS = 4
+
+
+class Exactness(NamedTuple):
+    """What to expect of a bank and its decoder.
+
+    Attributes:
+        residual: relative root mean squared error before rounding on white noise, of a clip.
+        expected_snr_db: in float32, of a clip.
+        worst_edge_snr_db: in float32, of the samples at a reflected edge alone; infinite where
+            there are none.
+        edge_samples: how many those are.
+        unseen_samples: how many of them, at the end of a clip, may be in no frame.
+    """
+
+    residual: float
+    expected_snr_db: float
+    worst_edge_snr_db: float
+    edge_samples: int
+    unseen_samples: int
+
+    @property
+    def is_exact_in_float64(self) -> bool:
+        """Whether the error before rounding is at most :data:`.solve.EXACT_RESIDUAL`."""
+        return self.residual <= decoding.EXACT_RESIDUAL
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether :data:`.solve.EXACT_SNR_DB` are to be expected of every clip."""
+        return self.is_exact_in_float64 and self.expected_snr_db >= decoding.EXACT_SNR_DB
+
+
+@functools.lru_cache(maxsize=32)
+def expect(
+    spec: FilterbankSpec, decoder: DecoderSpec | None = None, *, length: int | None = None
+) -> Exactness:
+    """The errors to expect of a round trip.
+
+    Args:
+        spec: the bank.
+        decoder: how its inverse is found; the default's if None.
+        length: samples of the clip; if None about a thousand, ending as far behind its last frame
+            as clips may.
+    """
+    decoder = decoder or DecoderSpec()
+    solved = decoding.design_decoder(spec, decoder)
+    if spec.padding == "zeros" or np.isnan(solved.residual):
+        return Exactness(solved.residual, solved.expected_snr_db, np.inf, 0, 0)
+    if length is None:
+        frames = -(-max(_CLIP_SAMPLES, 3 * (solved.taps + spec.taps)) // spec.hop_length)
+        length = design.longest_length(spec, frames)
+    noise = float(np.mean(decoder.noise_variance)) if solved.is_wiener else 0.0
+    plan = edges.edge_plan(spec, solved, length, noise_variance=noise)
+    ends = [(plan.left, "left"), (plan.right, "right")]
+    found = [_edge_errors(spec, edge, length, end) for edge, end in ends if edge is not None]
+    solved_apart = sum(map(len, found))
+    inside = [10.0 ** (-solved.expected_snr_db / 10.0), solved.residual**2]
+    total = (length - solved_apart) * np.asarray(inside)
+    total = np.sqrt((total + sum(np.sum(each, axis=0) for each in found)) / length)
+    edges_db = [rounding.decibels(float(np.sqrt(np.mean(each[:, 0])))) for each in found]
+    return Exactness(
+        float(total[1]),
+        rounding.decibels(float(total[0])),
+        min(edges_db, default=np.inf),
+        solved_apart,
+        design.unseen_samples(spec),
+    )
+
+
+def _edge_errors(
+    spec: FilterbankSpec, edge: reflected_edges.EdgeDecoder, length: int, end: str
+) -> Float[np.ndarray, "samples 2"]:
+    """Error variances of the samples at an edge, in float32 and before rounding."""
+    kernels, hop = design.design_bank(spec).kernels, spec.hop_length
+    channels, taps = kernels.shape
+    reach = -(-taps // hop) + 1
+    total = design.frame_grid(spec, length).num_frames
+    # A clip of few frames that ends as this one does.
+    frames = min(edge.num_frames + 2 * reach, total)
+    clip = length - (total - frames) * hop
+    analysis = reflected_edges.reflected_analysis_matrix(
+        kernels, hop_length=hop, length=clip, num_frames=frames
+    )
+    rows = edge.num_frames * channels
+    used = analysis[:rows] if end == "left" else analysis[-rows:]
+    first = 0 if end == "left" else clip - edge.num_samples
+    response = edge.matrix.T @ used
+    response[np.arange(edge.num_samples), first + np.arange(edge.num_samples)] -= 1.0
+    before = np.sum(response**2, axis=1)
+    variance = np.tile(rounding.coefficient_variance(kernels), edge.num_frames)
+    noise = np.random.default_rng(0).standard_normal((_CLIPS, clip)) @ used.T
+    summed = np.concatenate(
+        [
+            rounding.sum_variance(noise[:, :, None] * column[None, :, None])
+            for column in edge.matrix.T
+        ]
+    )
+    return np.stack([before + variance @ edge.matrix**2 + summed, before], axis=1)

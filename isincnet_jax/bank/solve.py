@@ -1,0 +1,303 @@
+"""From a spec to its solved decoder: synthesis kernels or a dual window, with their accuracy."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import warnings
+
+import numpy as np
+from jaxtyping import Float
+
+from isincnet_jax.bank import design
+from isincnet_jax.bank.decoder_spec import DecoderSpec
+from isincnet_jax.bank.dsp import decoders, rounding, uniform
+from isincnet_jax.bank.spec import FilterbankSpec
+
+EXACT_RESIDUAL = 1e-6
+"""Largest relative error, before rounding, of a decoder that is exact in float64: -120 dB."""
+
+EXACT_SNR_DB = 115.0
+"""Least SNR to expect in float32 of a decoder that may call itself exact without more words."""
+
+_SOLVED_RESIDUAL = 1e-11
+_DUAL_WINDOW_FRAMES = 4
+_LONGEST_DUAL_FRAMES = 32
+
+
+class NotInvertibleWarning(UserWarning):
+    """A bank loses part of the signal; the best linear decoder is used instead."""
+
+
+class UnseenSamplesWarning(UserWarning):
+    """Samples at the end of a clip are in no frame, so that nothing can bring them back."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SolvedDecoder:
+    """A decoder, ready to be cast and applied.
+
+    Attributes:
+        values: float64: synthesis kernels [channels, taps], or the dual window [taps] of a
+            uniform bank.
+        lead: taps before a frame's own position.
+        residual: relative root mean squared error on white noise, coefficients unrounded.
+        noise_gain: output deviation for unit white noise on the coefficients.
+        method: what it is: "dual window", "least squares", "canonical dual", "adjoint"
+            (of a tight bank), "wiener" or "free weights".
+        expected_snr_db: of a round trip of white noise in float32, see
+            :func:`.rounding.round_trip_error`: ``residual`` and the rounding of kernels,
+            coefficients and sums, which an ill-conditioned bank amplifies. Away from reflected
+            edges, for which see :mod:`.exactness`. NaN for weights that are not solved.
+    """
+
+    values: np.ndarray
+    lead: int
+    residual: float
+    noise_gain: float
+    method: str
+    expected_snr_db: float = float("nan")
+
+    @property
+    def is_window(self) -> bool:
+        """Whether ``values`` is the dual window of a uniform bank."""
+        return self.values.ndim == 1
+
+    @property
+    def taps(self) -> int:
+        """Length of the synthesis kernels."""
+        return self.values.shape[-1]
+
+    @property
+    def is_wiener(self) -> bool:
+        """Whether it is the best linear decoder for noisy coefficients, not an exact one."""
+        return self.method == "wiener"
+
+    @property
+    def is_exact_in_float64(self) -> bool:
+        """Whether the error before rounding is at most :data:`EXACT_RESIDUAL`."""
+        return self.residual <= EXACT_RESIDUAL
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it is exact in float32 too: at least :data:`EXACT_SNR_DB` are expected."""
+        return self.is_exact_in_float64 and self.expected_snr_db >= EXACT_SNR_DB
+
+
+_PROVIDED: dict[tuple[FilterbankSpec, DecoderSpec], SolvedDecoder] = {}
+
+
+def provide_solution(spec: FilterbankSpec, decoder: DecoderSpec, solved: SolvedDecoder) -> None:
+    """Makes :func:`design_decoder` return a solution that was computed before, say on disk."""
+    _PROVIDED[spec, decoder] = solved
+
+
+def design_decoder(spec: FilterbankSpec, decoder: DecoderSpec | None = None) -> SolvedDecoder:
+    """Solves the decoder of a bank, once per process.
+
+    Raises:
+        ValueError: for "least_squares" or "dual" on a bank that cannot be inverted.
+
+    Warns:
+        NotInvertibleWarning: for "auto" on a bank that cannot be inverted.
+        UnseenSamplesWarning: for an exact decoder of frames that leave the end of a clip out.
+    """
+    decoder = decoder or DecoderSpec()
+    return _PROVIDED.get((spec, decoder)) or _design_decoder(spec, decoder)
+
+
+@functools.lru_cache(maxsize=32)
+def _design_decoder(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
+    if decoder.kind == "free":
+        return _free(spec, decoder)
+    if (unseen := design.unseen_samples(spec)) and decoder.kind != "wiener":
+        warnings.warn(
+            f"padding={spec.padding!r}, dialect={spec.dialect!r}: up to {unseen} samples at the "
+            "end of a clip are in no frame and do not return; use dialect='native', which adds a "
+            "frame for them, or padding='zeros'",
+            UnseenSamplesWarning,
+            stacklevel=3,
+        )
+    if decoder.kind == "wiener" or decoder.settled_lead(spec.hop_length) is not None:
+        return _solve(spec, decoder)
+    if decoder.kind == "auto":
+        if spec.tight:
+            return _adjoint(spec)
+        # A dual window shows by itself whether it exists: the bounds need not be known first.
+        windowed = _dual_window(spec, decoder) if spec.is_uniform else None
+        if windowed is not None:
+            return windowed
+    if not design.is_invertible(spec):
+        return _without_inverse(spec, decoder)
+    return _solve(spec, decoder)
+
+
+def _solve(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
+    return solve_kernels(
+        design.design_bank(spec).kernels,
+        hop_length=spec.hop_length,
+        decoder=decoder,
+        symmetric=spec.is_symmetric,
+    )
+
+
+def _free(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
+    """Zeros in the shape that loaded or learned weights have."""
+    zeros = np.zeros((spec.num_channels, (decoder.num_frames or 1) * spec.hop_length))
+    lead = decoder.settled_lead(spec.hop_length) or 0
+    return SolvedDecoder(design.read_only(zeros), lead, float("nan"), float("nan"), "free weights")
+
+
+def _without_inverse(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
+    message = design.explain_not_invertible(spec)
+    if decoder.kind != "auto":
+        raise ValueError(f"{message}; or ask for the best linear decoder, kind='wiener'")
+    warnings.warn(
+        f"{message}; decoding with the best linear (Wiener) decoder",
+        NotInvertibleWarning,
+        stacklevel=4,
+    )
+    return _solve(spec, dataclasses.replace(decoder, kind="wiener"))
+
+
+def _adjoint(spec: FilterbankSpec) -> SolvedDecoder:
+    """The inverse of a tight bank: its own kernels."""
+    bank = design.design_bank(spec)
+    own = decoders.aligned_to_hops(
+        bank.kernels, lead=bank.kernels.shape[1] // 2, hop_length=spec.hop_length
+    )
+    own = decoders.measured(own, bank.kernels, hop_length=spec.hop_length)
+    return _solved(own, bank.kernels, spec.hop_length, "adjoint")
+
+
+def _solved(
+    kernels_and_errors: decoders.SynthesisKernels,
+    kernels: np.ndarray,
+    hop_length: int,
+    method: str,
+) -> SolvedDecoder:
+    error = rounding.round_trip_error(kernels, kernels_and_errors, hop_length=hop_length)
+    return SolvedDecoder(
+        design.read_only(kernels_and_errors.kernels),
+        kernels_and_errors.lead,
+        kernels_and_errors.residual,
+        kernels_and_errors.noise_gain,
+        method,
+        rounding.decibels(error),
+    )
+
+
+def _dual_window(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder | None:
+    """The dual window of a uniform bank, or None if this structure has no exact one."""
+    bank = design.design_bank(spec)
+    hop = spec.hop_length
+    num_frames = decoder.num_frames or _DUAL_WINDOW_FRAMES
+    # As many hops before as after the block that the frames see: the dual mirrors the support.
+    before = max(round((num_frames + (bank.lead - bank.trail) / hop) / 2), 0)
+    reach, ahead = before * hop, (num_frames - before) * hop - 1
+    window = design.analysis_window(spec)
+    dual, violation = uniform.dual_window(
+        window,
+        hop_length=spec.hop_length,
+        num_bins=spec.num_bins,
+        reach=reach,
+        reach_ahead=ahead,
+    )
+    if violation > _SOLVED_RESIDUAL:
+        return None
+    dense = uniform.synthesis_kernels(
+        dual, num_bins=spec.num_bins, lead=reach, hop_length=spec.hop_length
+    )
+    # The matrices of the DFT are split, so that their sums are short.
+    error = rounding.round_trip_error(
+        bank.kernels, dense, hop_length=hop, panel=max(spec.num_bins // 4, 1)
+    )
+    return SolvedDecoder(
+        design.read_only(dual),
+        reach,
+        violation,
+        dense.noise_gain,
+        "dual window",
+        rounding.decibels(error),
+    )
+
+
+def dense_kernels(spec: FilterbankSpec, solved: SolvedDecoder) -> np.ndarray:
+    """Synthesis kernels [channels, taps] of a decoder, a dual window written out."""
+    if not solved.is_window:
+        return solved.values
+    return uniform.synthesis_kernels(
+        solved.values, num_bins=spec.num_bins, lead=solved.lead, hop_length=spec.hop_length
+    ).kernels
+
+
+def solve_kernels(
+    kernels: Float[np.ndarray, "channels taps"],
+    *,
+    hop_length: int,
+    decoder: DecoderSpec,
+    symmetric: bool = False,
+) -> SolvedDecoder:
+    """Solves the decoder of given kernels, whether they can be inverted or not.
+
+    Args:
+        kernels: float64 real channels, centred at ``taps // 2``; those of learned filters, say.
+        hop_length: samples between frames.
+        decoder: of kind "wiener" for the best linear one, "dual" for the canonical dual, else the
+            least squares of as many frames as exactness takes.
+        symmetric: whether all kernels are even or odd, so that few frames may do.
+
+    Returns:
+        Not cached; ``residual`` tells how exact it is.
+
+    Raises:
+        ValueError: if the noise variances do not fit the channels.
+    """
+    reach = sum(design.kernels_support(kernels))
+    if decoder.kind == "wiener":
+        return _wiener(kernels, hop_length, decoder, reach=reach)
+    if decoder.kind == "dual":
+        dual = decoders.dual_decoder(
+            kernels,
+            hop_length=hop_length,
+            num_frames=decoder.num_frames or _LONGEST_DUAL_FRAMES,
+        )
+        return _solved(dual, kernels, hop_length, "canonical dual")
+    tried = (4, 6, 8, 12, 16, 24, 32) if symmetric else (8, 16, 24, 32)
+    span = reach // (2 * hop_length)
+    counts = [decoder.num_frames] if decoder.num_frames else [n for n in tried if n > span]
+    best = None
+    for count in counts or [tried[-1] + 2 * span]:
+        found = decoders.least_squares_decoder(
+            kernels,
+            hop_length=hop_length,
+            num_frames=count,
+            lead=decoder.settled_lead(hop_length),
+            regularization=decoder.regularization,
+        )
+        if best is None or found.residual < best.residual:
+            best = found
+        if found.residual <= _SOLVED_RESIDUAL:
+            break
+    assert best is not None
+    return _solved(best, kernels, hop_length, "least squares")
+
+
+def _wiener(
+    kernels: np.ndarray, hop_length: int, decoder: DecoderSpec, *, reach: int
+) -> SolvedDecoder:
+    noise = np.asarray(decoder.noise_variance, np.float64)
+    if noise.ndim and len(noise) != len(kernels):
+        raise ValueError(
+            f"noise_variance has {len(noise)} entries; give one number or one per channel "
+            f"({len(kernels)})"
+        )
+    solved = decoders.wiener_decoder(
+        kernels,
+        hop_length=hop_length,
+        num_frames=decoder.num_frames or 2 * -(-reach // (2 * hop_length)) + 4,
+        lead=decoder.settled_lead(hop_length),
+        autocovariance=np.asarray(decoder.autocovariance) if decoder.autocovariance else None,
+        noise_variance=noise,
+    )
+    return _solved(solved, kernels, hop_length, "wiener")

@@ -1,0 +1,346 @@
+"""FilterbankSpec: the one place where rate, hop, taps and filters of a bank are stated."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import Any, get_args
+
+import numpy as np
+from jaxtyping import Float
+
+from isincnet_jax.bank.dsp import kernels, shapes
+from isincnet_jax.dsp import scales, settling
+from isincnet_jax.typing import ComplexKernels, Component, Dialect, Normalization, Padding
+
+_LOWEST_LOG_HZ = 32.703  # C1, where a log scale starts unless told otherwise.
+_LINEAR = scales.ScaleName.settle("linear")
+_NAMES: dict[str, Any] = {"scale": scales.ScaleName, "shape": shapes.ShapeName}
+
+
+def _require(condition: object, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+def _default_band(sample_rate: int, scale: str, dialect: str) -> tuple[float, float]:
+    """What ``min_hz=None`` and ``max_hz=None`` stand for, Hz."""
+    highest = sample_rate / 2 if dialect == "native" else float(sample_rate // 2)
+    return _LOWEST_LOG_HZ if scale == "log" else 0.0, highest
+
+
+@dataclasses.dataclass(frozen=True)
+class FilterbankSpec:
+    """The geometry of a filterbank: frozen, hashable, validated, serialisable.
+
+    Attributes:
+        sample_rate: Hz.
+        hop_length: samples between frames.
+        num_bins: filters; a complex bank has two real channels per filter.
+        kernel_size: taps of a filter; ``4 * hop_length + 1`` if None.
+        scale: "linear", "mel_slaney" (also "mel"), "mel_htk", "erb", "bark" or "log".
+        component: "complex" (cosine and sine channels) or "real" (cosine channels only).
+        causal: filters end at their frame's position: no look-ahead.
+        shape: spectral shape of a band, a name in :data:`.shapes.SHAPES`: "sinc" (rectangle),
+            "none" (window only), "gauss", "pfnet", ... A spec keeps the shape (and the scale) that
+            the name stands for at construction; specs of one name whose functions differ are
+            unequal.
+        window: a window of :func:`scipy.signal.get_window`, symmetric.
+        normalization: "l1", "max_l1", "l2", "gain" or "none", see
+            :func:`.kernels.normalize_kernels`.
+        padding: "zeros" (all frames that touch the signal: exact at the edges) or "reflect"
+            (frames 0 .. (length - 1) // hop, as in iSincNet; in dialect "native" one more where
+            those would not see the last sample, as of causal filters).
+        min_hz: first centre; 0 if None, C1 (32.7 Hz) on a log scale.
+        max_hz: last centre; half the sample rate if None.
+        tight: replace the filters by the canonical tight bank that belongs to them (longer
+            filters, frame bounds 1 and 1).
+        dialect: "native", or "0.5" / "0.1.0" for the arithmetic of an iSincNet release.
+
+    Raises:
+        ValueError, TypeError: at construction, for anything that cannot work.
+
+    Example:
+        >>> spec = FilterbankSpec(sample_rate=16_000, hop_length=125, num_bins=128)
+        >>> spec.kernel_size, spec.num_channels, spec.frame_rate_hz
+        (501, 256, 128.0)
+    """
+
+    sample_rate: int = 16_000
+    hop_length: int = 125
+    num_bins: int = 128
+    kernel_size: int | None = None
+    scale: str = "linear"
+    component: Component = "complex"
+    causal: bool = False
+    shape: str = "sinc"
+    window: str = "hann"
+    normalization: Normalization = "l1"
+    padding: Padding = "zeros"
+    min_hz: float | None = None
+    max_hz: float | None = None
+    tight: bool = False
+    dialect: Dialect = "native"
+
+    def __post_init__(self) -> None:
+        def settle(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+
+        def check_size(name: str) -> None:
+            value = getattr(self, name)
+            _require(value >= 1, f"{name}={value} must be at least 1")
+
+        settling.settle_fields(self)
+        for name in ("sample_rate", "hop_length", "num_bins"):
+            check_size(name)
+        if self.kernel_size is None:
+            settle("kernel_size", 4 * self.hop_length + 1)
+        check_size("kernel_size")
+        settle("scale", scales.ScaleName.settle(self.scale))
+        _require(
+            self.shape in shapes.SHAPES or isinstance(self.shape, shapes.ShapeName),
+            f"shape={self.shape!r} is unknown; use {', '.join(shapes.SHAPES)}",
+        )
+        settle("shape", shapes.ShapeName.settle(self.shape))
+        lowest, highest = _default_band(self.sample_rate, self.scale, self.dialect)
+        if self.min_hz is None:
+            settle("min_hz", lowest)
+        if self.max_hz is None:
+            settle("max_hz", highest)
+        settle("min_hz", float(self.min_hz))  # type: ignore[arg-type]
+        settle("max_hz", float(self.max_hz))  # type: ignore[arg-type]
+        self._validate()
+
+    def _validate(self) -> None:
+        def choose(name: str, options: tuple[str, ...]) -> None:
+            value = getattr(self, name)
+            _require(value in options, f"{name}={value!r} is unknown; use {', '.join(options)}")
+
+        choose("component", get_args(Component))
+        choose("normalization", kernels.NORMALIZATIONS)
+        choose("padding", get_args(Padding))
+        choose("dialect", get_args(Dialect))
+        _require(
+            self.hop_length <= self.taps,
+            f"hop_length={self.hop_length} exceeds kernel_size={self.taps}: samples between "
+            f"frames would be lost; use hop_length <= {self.taps}",
+        )
+        _require(
+            self.high_hz <= self.sample_rate / 2,
+            f"max_hz={self.high_hz} lies above half of sample_rate={self.sample_rate}; "
+            f"use max_hz <= {self.sample_rate / 2}",
+        )
+        self.centers_and_bandwidths()
+        window = kernels.make_window(self.window, self.taps, causal=self.causal)
+        reach = int(np.count_nonzero(window))
+        _require(
+            reach >= self.hop_length,
+            f"hop_length={self.hop_length} exceeds the {reach} non-zero taps of the window "
+            f"(causal={self.causal}): samples between frames would be lost; "
+            f"use hop_length <= {reach}",
+        )
+        _require(
+            not (self.tight and self.dialect != "native"),
+            "tight=True needs dialect='native': the reference has no tight banks",
+        )
+        _require(
+            not (self.tight and self.causal),
+            "tight=True needs causal=False: the canonical tight filters look ahead",
+        )
+
+    # Settled values, typed: the optional fields are never None after construction.
+
+    @property
+    def taps(self) -> int:
+        """``kernel_size``, settled."""
+        assert self.kernel_size is not None
+        return self.kernel_size
+
+    @property
+    def low_hz(self) -> float:
+        """``min_hz``, settled."""
+        assert self.min_hz is not None
+        return self.min_hz
+
+    @property
+    def high_hz(self) -> float:
+        """``max_hz``, settled."""
+        assert self.max_hz is not None
+        return self.max_hz
+
+    @property
+    def num_channels(self) -> int:
+        """Real coefficients per frame."""
+        return self.num_bins * (2 if self.component == "complex" else 1)
+
+    @property
+    def frame_rate_hz(self) -> float:
+        """Frames per second."""
+        return self.sample_rate / self.hop_length
+
+    @property
+    def redundancy(self) -> float:
+        """Real coefficients per sample; an invertible bank has at least 1."""
+        return self.num_channels / self.hop_length
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether all filters are one window at equally spaced frequencies from 0 to Nyquist."""
+        return (
+            self.dialect == "native"
+            and shapes.check_shape(self.shape).symmetric
+            and self.scale == _LINEAR
+            and self.component == "complex"
+            and not self.tight
+            and self.taps % 2 == 1
+            and self.low_hz == 0.0
+            and self.high_hz == self.sample_rate / 2
+        )
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether cosine channels are exactly even, and sine channels odd, around the centre."""
+        even = shapes.check_shape(self.shape).even
+        return even and self.dialect == "native" and not self.causal and self.taps % 2 == 1
+
+    def centers_and_bandwidths(
+        self,
+    ) -> tuple[Float[np.ndarray, " bins"], Float[np.ndarray, " bins"]]:
+        """Centre frequencies and bandwidths in Hz, float64 [bins]."""
+        if self.dialect == "0.1.0":
+            return scales.reference_0_1_0_centers(
+                self.num_bins, scale=self.scale, max_hz=self.high_hz
+            )
+        return scales.centers_and_bandwidths(
+            self.num_bins, scale=self.scale, min_hz=self.low_hz, max_hz=self.high_hz
+        )
+
+    @property
+    def center_hz(self) -> Float[np.ndarray, " bins"]:
+        """Centre frequencies in Hz."""
+        return self.centers_and_bandwidths()[0]
+
+    @property
+    def bandwidth_hz(self) -> Float[np.ndarray, " bins"]:
+        """Bandwidths in Hz."""
+        return self.centers_and_bandwidths()[1]
+
+    def window_taps(self) -> Float[np.ndarray, " taps"]:
+        """The window, causal if the bank is, float64 [taps]."""
+        return kernels.make_window(self.window, self.taps, causal=self.causal)
+
+    def design_kernels(self) -> ComplexKernels:
+        """The filters before ``tight``, complex128 [bins, taps]."""
+        center_hz, bandwidth_hz = self.centers_and_bandwidths()
+        native = self.dialect == "native"
+        design = kernels.design_kernels if native else kernels.design_reference_kernels
+        return design(
+            center_hz,
+            bandwidth_hz,
+            self.window_taps(),
+            sample_rate=self.sample_rate,
+            shape=self.shape,
+            component=self.component,
+            normalization=self.normalization,
+        )
+
+    def replace(self, **changes: Any) -> FilterbankSpec:
+        """A copy with other values.
+
+        ``max_hz`` follows the sample rate, and ``min_hz`` the scale, if they are what None stands
+        for; ``kernel_size`` is kept unless it is given.
+        """
+        defaults = _default_band(self.sample_rate, self.scale, self.dialect)
+        for name, default in zip(("min_hz", "max_hz"), defaults, strict=True):
+            if getattr(self, name) == default:
+                changes.setdefault(name, None)
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as plain values.
+
+        A shape or scale that is not built in is a name and, as ``shape_digest`` or
+        ``scale_digest``, a hash of its function's values.
+        """
+        values = dataclasses.asdict(self)
+        for name in _NAMES:
+            if values[name].digest:
+                values[f"{name}_digest"] = values[name].digest
+            values[name] = str(values[name])
+        return values
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], *, partial: bool = False) -> FilterbankSpec:
+        """The inverse of :meth:`to_dict`.
+
+        Args:
+            values: as :meth:`to_dict` makes them.
+            partial: whether fields may be missing; they have their defaults then.
+
+        Raises:
+            ValueError: unless all fields of this version are there, and no others.
+            isincnet_jax.dsp.meanings.MeaningError: if a shape or scale of that name is another
+                function here (a ValueError).
+        """
+        values = dict(values)
+        digests = {name: values.pop(f"{name}_digest", None) for name in _NAMES}
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown, missing = sorted(set(values) - known), sorted(known - set(values))
+        _require(not unknown, f"unknown fields of a filterbank: {', '.join(unknown)}")
+        _require(partial or not missing, f"missing fields of a filterbank: {', '.join(missing)}")
+        for name, digest in digests.items():
+            if digest is not None:
+                values[name] = _NAMES[name].restore(values[name], digest)
+        return cls(**values)
+
+    def digest(self) -> str:
+        """A hash of all fields: 16 hexadecimal digits, stable across machines and versions."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @classmethod
+    def reference(
+        cls,
+        *,
+        sample_rate: int = 16_000,
+        frame_rate: int = 128,
+        scale: str = "linear",
+        component: Component = "complex",
+        version: str = "0.5",
+    ) -> FilterbankSpec:
+        """The bank of an iSincNet release, bit by bit: time grid, centres, bins, padding.
+
+        Args:
+            sample_rate: Hz.
+            frame_rate: frames per second; the hop is ``sample_rate // frame_rate``.
+            scale: "linear" or "mel" (Slaney in 0.5, HTK in 0.1.0).
+            component: "real" is causal and "complex" is not, as in 0.5.
+            version: "0.5" (no envelope, bins the next power of two at or above the hop) or
+                "0.1.0" (sinc envelope, 128 bins).
+
+        Raises:
+            ValueError: for an unknown version or scale.
+        """
+        _require(version in ("0.5", "0.1.0"), f"version={version!r}; use '0.5' or '0.1.0'")
+        old = version == "0.1.0"
+        wanted = scales.canonical_scale(scale)
+        if old and scale == "mel":
+            wanted = "mel_htk"
+        _require(
+            wanted in ("linear", "mel_htk" if old else "mel_slaney"),
+            f"scale={scale!r} does not exist in iSincNet {version}; use 'linear' or 'mel'",
+        )
+        hop_length = sample_rate // frame_rate
+        return cls(
+            sample_rate=sample_rate,
+            hop_length=hop_length,
+            num_bins=128 if old else 1 << (hop_length - 1).bit_length(),
+            scale=wanted,
+            component=component,
+            causal=component == "real",
+            shape="sinc" if old else "none",
+            normalization="max_l1" if old and wanted != "linear" else "l1",
+            padding="reflect",
+            dialect="0.1.0" if old else "0.5",
+        )

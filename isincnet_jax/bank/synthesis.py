@@ -1,0 +1,181 @@
+"""Synthesis: the coefficients of a filterbank go in, the waveform comes out."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Float
+
+from isincnet_jax.bank import design
+from isincnet_jax.bank import solve as decoding
+from isincnet_jax.bank.analysis import COLLECTION
+from isincnet_jax.bank.decoder_spec import DecoderSpec
+from isincnet_jax.bank.dsp import uniform_synthesis
+from isincnet_jax.bank.edges import EdgePlan, edge_plan
+from isincnet_jax.bank.spec import FilterbankSpec
+from isincnet_jax.dsp import checks, framing
+from isincnet_jax.dsp.settling import settles
+from isincnet_jax.linen import SettledModule
+from isincnet_jax.typing import Spectrogram, Waveform
+
+
+@settles
+def apply_synthesis(
+    spectrogram: Spectrogram,
+    weights: Float[jax.Array, "..."],
+    *,
+    spec: FilterbankSpec,
+    lead: int,
+    length: int,
+    edges: EdgePlan | None = None,
+    precision: lax.PrecisionLike = lax.Precision.HIGHEST,
+) -> Waveform:
+    """Applies a decoder's weights and cuts the result to the clip.
+
+    Args:
+        spectrogram: [..., frames, channels].
+        weights: dual window [taps] of a uniform bank, or synthesis kernels [channels, taps].
+        spec: the geometry.
+        lead: taps before a frame's position.
+        length: samples of the clip.
+        edges: what replaces the stationary decoder at reflected edges.
+        precision: of the products on accelerators.
+
+    Returns:
+        [..., length].
+    """
+    if edges is not None and edges.whole:
+        return _solve_edge(spectrogram, edges.right, precision)
+    synthesize = (
+        functools.partial(uniform_synthesis.uniform_synthesis, num_bins=spec.num_bins)
+        if weights.ndim == 1
+        else framing.synthesize_frames
+    )
+    clip = synthesize(
+        spectrogram,
+        weights,
+        hop_length=spec.hop_length,
+        lead=lead,
+        first_frame=design.frame_grid(spec, length).first,
+        length=length,
+        precision=precision,
+    )
+    if edges is None or (edges.left is None and edges.right is None):
+        return clip
+    parts = [clip]
+    if edges.left is not None:
+        first = spectrogram[..., : edges.left.num_frames, :]
+        parts = [_solve_edge(first, edges.left, precision), clip[..., edges.left.num_samples :]]
+    if edges.right is not None:
+        last = spectrogram[..., -edges.right.num_frames :, :]
+        parts[-1] = parts[-1][..., : -edges.right.num_samples]
+        parts.append(_solve_edge(last, edges.right, precision))
+    return jnp.concatenate(parts, axis=-1)
+
+
+def _solve_edge(spectrogram: Any, edge: Any, precision: lax.PrecisionLike) -> jax.Array:
+    flat = lax.collapse(jnp.asarray(spectrogram), spectrogram.ndim - 2)
+    return jnp.matmul(flat, jnp.asarray(edge.matrix, flat.dtype), precision=precision)
+
+
+class Synthesis(SettledModule):
+    """The decoder of a filterbank as a Linen module.
+
+    The synthesis kernels are solved in float64 from the spec, cast once, and kept in the
+    collection "filterbank"; with ``learnable`` they are the parameter ``kernels`` [channels,
+    taps], which starts as the exact decoder.
+
+    Attributes:
+        spec: geometry and filters of the analysis.
+        decoder: how the kernels are found.
+        learnable: whether they are parameters.
+        compute_dtype: of the products of learnable kernels; ``dtype`` if None.
+        dtype: of coefficients, kernels and waveform.
+        precision: of the products on accelerators.
+    """
+
+    spec: FilterbankSpec
+    decoder: DecoderSpec = DecoderSpec()
+    learnable: bool = False
+    compute_dtype: Any = None
+    dtype: Any = jnp.float32
+    precision: lax.PrecisionLike = lax.Precision.HIGHEST
+
+    def setup(self) -> None:
+        """Creates the variables."""
+        solved = decoding.design_decoder(self.spec, self.decoder)
+        if self.learnable:
+            dense = decoding.dense_kernels(self.spec, solved)
+            self.kernels = self.param("kernels", lambda key: jnp.asarray(dense, self.dtype))
+        else:
+            self.fixed = self.variable(
+                COLLECTION, "synthesis", lambda: jnp.asarray(solved.values, self.dtype)
+            )
+
+    @settles
+    def __call__(self, spectrogram: Spectrogram, length: int | None = None) -> Waveform:
+        """Decodes a spectrogram.
+
+        Args:
+            spectrogram: [..., frames, channels], in ``dtype``.
+            length: samples of the clip that was encoded; if None, the longest clip that has so
+                many frames.
+
+        Returns:
+            [..., length].
+
+        Raises:
+            ValueError: if the axes do not fit the spec or the length.
+            TypeError: if the dtype is another.
+        """
+        length = check_spectrogram(spectrogram, self.spec, length, self.dtype)
+        solved = decoding.design_decoder(self.spec, self.decoder)
+        edges = None  # with learned weights the edges of a clip are theirs to learn
+        if not self.learnable:
+            noise = float(np.mean(self.decoder.noise_variance)) if solved.is_wiener else 0.0
+            edges = edge_plan(self.spec, solved, length, noise_variance=noise)
+        weights = self.kernels if self.learnable else self.fixed.value
+        if self.learnable and self.compute_dtype is not None:
+            weights = weights.astype(self.compute_dtype)
+            spectrogram = jnp.asarray(spectrogram, self.compute_dtype)
+        return apply_synthesis(
+            spectrogram,
+            weights,
+            spec=self.spec,
+            lead=solved.lead,
+            length=length,
+            edges=edges,
+            precision=self.precision,
+        ).astype(self.dtype)
+
+
+@settles
+def check_spectrogram(
+    spectrogram: Any, spec: FilterbankSpec, length: int | None, dtype: Any
+) -> int:
+    """Checks a spectrogram against a spec and settles the length of its clip.
+
+    Raises:
+        ValueError: for wrong channels, or frames that do not fit ``length``.
+        TypeError: for another dtype.
+    """
+    checks.check_floating(spectrogram, "spectrogram", dtype=dtype)
+    shape = tuple(spectrogram.shape)
+    if len(shape) < 2 or shape[-1] != spec.num_channels:
+        raise ValueError(
+            f"spectrogram.shape={shape}: expected [..., frames, {spec.num_channels} channels]"
+        )
+    if length is None:
+        return design.longest_length(spec, shape[-2])
+    expected = design.frame_grid(spec, length).num_frames
+    if expected != shape[-2]:
+        raise ValueError(
+            f"length={length} has {expected} frames of hop_length={spec.hop_length}, "
+            f"but the spectrogram has {shape[-2]}"
+        )
+    return length

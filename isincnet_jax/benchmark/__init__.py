@@ -1,0 +1,1 @@
+"""Benchmark of reconstruction: methods, metrics, runner and tables."""

@@ -1,0 +1,265 @@
+"""Methods of the benchmark that are built on the presets: exact inverses, tokens, magnitudes."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from isincnet_jax.benchmark import baselines
+from isincnet_jax.benchmark.methods import Coded, Method
+
+_BITS, _STEPS = (8, 4), (4e-3, 2e-3, 1e-3, 5e-4, 1.25e-4)
+
+
+def geometry(spec: Any, *, magnitudes: bool = False) -> dict[str, Any]:
+    """What a bank keeps of a sound, for a method's facts."""
+    count = spec.num_bins if magnitudes else spec.num_channels
+    kind = "magnitudes" if magnitudes else "real coefficients"
+    return {
+        "domain": f"{count} {kind}/frame, {spec.frame_rate_hz:g} frames/s",
+        "coefficients_per_s": float(count * spec.frame_rate_hz),
+    }
+
+
+def lazy(build: Callable[[], Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    """A method that is built when it is first called, so that stored results cost nothing."""
+    built = functools.lru_cache(maxsize=1)(build)
+
+    def run(waveform: Any) -> Any:
+        return built()(waveform)
+
+    return run
+
+
+@functools.lru_cache(maxsize=4)
+def _preset(name: str) -> Any:
+    from isincnet_jax.pretrained import hub
+
+    return hub.from_pretrained(name)
+
+
+def preset_methods(*, sample_rate: int, length: int) -> Iterator[Method]:
+    """The presets of a rate; of the linear one also tokens, the mel projection, magnitudes."""
+    from isincnet_jax.pretrained.registry import PRESETS
+
+    found = {name: one for name, one in PRESETS.items() if one.spec.sample_rate == sample_rate}
+    for name, preset in found.items():
+        yield Method(
+            name,
+            "linear inverse",
+            lazy(lambda name=name: round_trip(_preset(name))),
+            preset.summary,
+            parameters=0,
+            checkpoint="solved",
+            **geometry(preset.spec),
+        )
+    for name, preset in found.items():
+        if preset.spec.scale != "linear" or preset.spec.causal:
+            continue
+        if preset.projections:
+            yield _projection(name, preset)
+        yield from _tokens(name, preset)
+        yield from _uniform(name, preset)
+        yield from _magnitudes(name, preset, length)
+
+
+def round_trip(codec: Any, scale: str | None = None) -> Callable[[Any], Any]:
+    """Encodes and decodes."""
+
+    def run(waveform: Any) -> Any:
+        spectrogram = codec.encode(waveform, scale=scale)
+        return codec.decode(spectrogram, length=waveform.shape[-1], scale=scale)
+
+    return run
+
+
+def _projection(name: str, preset: Any) -> Method:
+    scale = preset.projections[0]
+    return Method(
+        f"{name} mel projection",
+        "linear inverse",
+        lazy(lambda: round_trip(_preset(name), scale)),
+        f"{preset.spec.num_bins} {scale} bins from the linear ones and back, as iSincNet 0.1.0",
+        parameters=0,
+        checkpoint="solved",
+        settings={"scale": scale},
+        **geometry(preset.spec),
+    )
+
+
+def _tokens(name: str, preset: Any) -> Iterator[Method]:
+    for q_bits in _BITS:
+        common: dict[str, Any] = {
+            "family": "tokens",
+            "parameters": 0,
+            "checkpoint": "solved",
+            "settings": {"q_bits": q_bits, "scales": "signal"},
+            "kbit_per_s": q_bits * preset.spec.num_channels * preset.spec.frame_rate_hz / 1e3,
+            **geometry(preset.spec),
+        }
+        yield Method(
+            f"{name} {q_bits} bits",
+            reconstruct=lazy(lambda q_bits=q_bits: companded(_preset(name), q_bits=q_bits)),
+            description="mu-law codes with the peak of each channel, the exact decoder, raw bits",
+            curve=f"{name} companded, raw bits",
+            **common,
+        )
+        yield Method(
+            f"{name} {q_bits} bits weighted",
+            reconstruct=lazy(lambda q_bits=q_bits: _weighted(preset, q_bits)),
+            description="the same codes, least squares weighted by the width of the cells",
+            curve=f"{name} companded, weighted, raw bits",
+            **common,
+        )
+
+
+def companded(codec: Any, *, q_bits: int, code: str = "symmetric") -> Callable[[Any], Any]:
+    """Encodes, quantises and decodes; the symmetric code with scales from each clip."""
+    quantizer = codec.quantizer(q_bits=q_bits, code=code)
+
+    @jax.jit
+    def through(spectrogram: Any) -> Any:
+        fitted = quantizer.fit(spectrogram) if code == "symmetric" else quantizer
+        return fitted.decode(fitted.encode(spectrogram))
+
+    return lambda waveform: codec.decode(through(codec.encode(waveform)), length=waveform.shape[-1])
+
+
+def _weighted(preset: Any, q_bits: int) -> Callable[[Any], Any]:
+    from isincnet_jax.tokens.token_codec import TokenCodec
+
+    model = TokenCodec(preset.spec, preset.decoder, q_bits=q_bits, num_blocks=None)
+    like = jnp.zeros((1, preset.spec.hop_length), jnp.float32)
+    variables = model.init(jax.random.key(0), like)
+    return functools.partial(jax.jit(model.apply), variables)
+
+
+def _uniform(name: str, preset: Any) -> Iterator[Method]:
+    """One step for all coefficients and an entropy coder, sizes of real files."""
+    for step in _STEPS:
+        yield Method(
+            f"{name} step {step:g}",
+            "tokens",
+            lazy(lambda step=step: functools.partial(_through_file, _preset(name), step)),
+            "uniform step, range coder: the size of the .isn file, header included",
+            parameters=0,
+            checkpoint="solved",
+            settings={"step": step},
+            curve=f"{name} uniform step + range coder",
+            **geometry(preset.spec),
+        )
+
+
+def _through_file(codec: Any, step: float, waveform: Any) -> Coded:
+    from isincnet_jax.tokens.uniform_quantizer import make_uniform_quantizer
+
+    quantizer = make_uniform_quantizer(step)
+    codes = quantizer.encode(codec.encode(waveform))
+    length = waveform.shape[-1]
+    sizes = [_file_bits(codec, clip, quantizer, length) for clip in np.asarray(codes)]
+    return Coded(codec.decode(quantizer.decode(codes), length=length), sizes)
+
+
+def _file_bits(codec: Any, codes: np.ndarray, quantizer: Any, length: int) -> int:
+    from isincnet_jax.tokens import token_file
+    from isincnet_jax.tokens.token_header import TokenHeader
+
+    header = TokenHeader(
+        spec=codec.spec,
+        model=codec.name,
+        length=length,
+        original_length=length,
+        original_rate=codec.spec.sample_rate,
+        audio_channels=1,
+        **TokenHeader.describe_quantizer(quantizer),
+    )
+    kept = codes[:, None].astype(quantizer.storage_dtype)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip.isn"
+        return 8 * token_file.write_token_file(path, [kept], header=header).num_bytes
+
+
+def _magnitudes(name: str, preset: Any, length: int) -> Iterator[Method]:
+    from isincnet_jax.benchmark.operators import bank_operators
+
+    common: dict[str, Any] = {
+        "family": "phase retrieval",
+        "phase": "blind",
+        "parameters": 0,
+        "checkpoint": "solved",
+        "settings": {"iterations": baselines.ITERATIONS, "seed": 0},
+        **geometry(preset.spec, magnitudes=True),
+    }
+    for title, retrieve in baselines.retrievals().items():
+
+        def build(retrieve: Any = retrieve) -> Callable[[Any], Any]:
+            operators = bank_operators(_preset(name), length=length)
+            return functools.partial(baselines.from_magnitude, operators, retrieve)
+
+        yield Method(
+            f"{name} magnitudes {title}",
+            reconstruct=lazy(build),
+            description="the magnitudes of our own bank, a random start",
+            **common,
+        )
+    yield Method(
+        f"{name} magnitudes PGHI",
+        reconstruct=lazy(lambda: functools.partial(_bank_pghi, _preset(name), length)),
+        description="the magnitudes of our own bank, phase gradient heap integration",
+        **common,
+    )
+
+
+def _bank_pghi(codec: Any, length: int, waveform: Any) -> Any:
+    """Phase gradients of a uniform bank: a windowed DFT of 2 (bins - 1) points."""
+    from isincnet_jax.benchmark.operators import bank_operators
+    from isincnet_jax.phase import heap_integration, retrieval
+
+    operators = bank_operators(codec, length=length)
+    magnitude = baselines.magnitudes(operators, jnp.asarray(waveform))
+    n_fft = 2 * (codec.spec.num_bins - 1)
+    options = {
+        "n_fft": n_fft,
+        "hop_length": codec.spec.hop_length,
+        "gamma": envelope_gamma(codec.spec),
+        "key": jax.random.key(0),
+    }
+    angles = np.stack(
+        [
+            heap_integration.phase_gradient_heap_integration(clip, **options)
+            for clip in np.asarray(magnitude)
+        ]
+    )
+    # Our bins turn the other way, exp(+2 pi i k n / N), and count from the middle of the frame.
+    turn = 2.0 * np.pi * (n_fft // 2) / n_fft * np.arange(codec.spec.num_bins)
+    wrapped = np.mod(-(angles + turn), 2.0 * np.pi).astype(np.float32)
+    return operators.synthesise(
+        retrieval.initial_coefficients(magnitude, phase=jnp.asarray(wrapped))
+    )
+
+
+def envelope_gamma(spec: Any) -> float:
+    """Gamma of the Gaussian ``exp(-pi t^2 / gamma)`` with the largest correlation to a filter."""
+    import scipy.optimize
+
+    from isincnet_jax.bank import design
+
+    kernels = design.design_bank(spec).kernels
+    middle = spec.num_bins // 2
+    envelope = np.hypot(kernels[middle], kernels[middle + spec.num_bins])
+    squares = (np.arange(len(envelope)) - len(envelope) // 2) ** 2
+
+    def mismatch(log_gamma: float) -> float:
+        gauss = np.exp(-np.pi * squares / np.exp(log_gamma))
+        return -float(envelope @ gauss) / float(np.linalg.norm(gauss))
+
+    bounds = (2.0, 2.0 * np.log(len(envelope)))
+    found: Any = scipy.optimize.minimize_scalar(mismatch, bounds=bounds)
+    return float(np.exp(found.x))

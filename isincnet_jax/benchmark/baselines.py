@@ -1,0 +1,265 @@
+"""Baselines of the benchmark: transforms, phase retrieval, mel inversion, other codecs."""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from isincnet_jax.benchmark.methods import Coded, Method
+
+N_FFT, HOP, ITERATIONS, MELS = 1024, 256, 60, 80
+_CQT_BINS_PER_OCTAVE, _CQT_LOWEST_HZ = 36, 32.703
+# Of the Nyquist frequency. With librosa 0.11.0 at 22,050 and 44,100 Hz, bins beyond 0.77 of it make
+# icqt return signals a hundred times too loud (-60 dB); up to 0.7 all rates that were tried work.
+_CQT_HIGHEST = 0.7
+_OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
+_LOSSY = {
+    "Opus": ("OGG", "OPUS", (0.95, 0.9, 0.8, 0.6, 0.4)),
+    "Vorbis": ("OGG", "VORBIS", (0.9, 0.5, 0.0)),
+    "MP3": ("MP3", "MPEG_LAYER_III", (0.9, 0.5, 0.0)),
+}
+
+
+def transform_methods(*, sample_rate: int, length: int) -> Iterator[Method]:
+    """STFT and inverse, ours and librosa's, and librosa's constant-Q transform."""
+    frames, bins = 1 + length // HOP, 1 + N_FFT // 2
+    stft: dict[str, Any] = {
+        "family": "transform",
+        "domain": f"{bins} complex bins/frame, {sample_rate / HOP:g} frames/s",
+        "coefficients_per_s": 2.0 * bins * frames * sample_rate / length,
+        "parameters": 0,
+        "settings": {"n_fft": N_FFT, "hop_length": HOP},
+    }
+    text = f"Hann window of {N_FFT}, hop {HOP}, least-squares inverse"
+    yield Method("STFT", reconstruct=_stft_round_trip(length), description=text, **stft)
+    yield Method(
+        "STFT librosa",
+        reconstruct=functools.partial(_librosa_stft, length=length),
+        description=text,
+        compiled=False,
+        **stft,
+    )
+    octaves = np.log2(_CQT_HIGHEST * sample_rate / 2 / _CQT_LOWEST_HZ)
+    count = int(octaves * _CQT_BINS_PER_OCTAVE)
+    options = {
+        "sr": sample_rate,
+        "hop_length": HOP,
+        "fmin": _CQT_LOWEST_HZ,
+        "n_bins": count,
+        "bins_per_octave": _CQT_BINS_PER_OCTAVE,
+    }
+    yield Method(
+        "CQT librosa",
+        "transform",
+        functools.partial(_librosa_cqt, length=length, options=options),
+        f"librosa.cqt and icqt, {_CQT_BINS_PER_OCTAVE} bins an octave from C1 to {_CQT_HIGHEST} of "
+        "the Nyquist frequency; what lies above is lost",
+        domain=f"{count} complex bins/frame, {sample_rate / HOP:g} frames/s",
+        coefficients_per_s=2.0 * count * frames * sample_rate / length,
+        parameters=0,
+        settings=options,
+        compiled=False,
+    )
+
+
+def _stft_round_trip(length: int) -> Callable[[Any], Any]:
+    from isincnet_jax.phase import retrieval
+
+    operators = retrieval.stft_operators(n_fft=N_FFT, hop_length=HOP, length=length)
+    return jax.jit(lambda waveform: operators.synthesise(operators.analyse(waveform)))
+
+
+def _librosa_stft(waveform: np.ndarray, *, length: int) -> np.ndarray:
+    import librosa
+
+    spectrum = librosa.stft(waveform, n_fft=N_FFT, hop_length=HOP, pad_mode="reflect")
+    return librosa.istft(spectrum, n_fft=N_FFT, hop_length=HOP, length=length)
+
+
+def _librosa_cqt(waveform: np.ndarray, *, length: int, options: dict[str, Any]) -> np.ndarray:
+    import librosa
+
+    spectrum = librosa.cqt(waveform, **options)
+    back = {key: value for key, value in options.items() if key != "n_bins"}
+    return librosa.icqt(spectrum, length=length, **back).astype(np.float32)
+
+
+def phase_methods(*, sample_rate: int, length: int) -> Iterator[Method]:
+    """Griffin-Lim, its fast form, ADMM and phase gradients from STFT magnitudes; mel inversion."""
+    from isincnet_jax.phase import retrieval
+
+    frames, bins = 1 + length // HOP, 1 + N_FFT // 2
+    common: dict[str, Any] = {
+        "family": "phase retrieval",
+        "phase": "blind",
+        "domain": f"{bins} magnitudes/frame, {sample_rate / HOP:g} frames/s",
+        "coefficients_per_s": bins * frames * sample_rate / length,
+        "parameters": 0,
+        "settings": {"n_fft": N_FFT, "hop_length": HOP, "iterations": ITERATIONS, "seed": 0},
+    }
+    operators = retrieval.stft_operators(n_fft=N_FFT, hop_length=HOP, length=length)
+    for name, retrieve in retrievals().items():
+        yield Method(
+            name,
+            reconstruct=functools.partial(from_magnitude, operators, retrieve),
+            description=f"{ITERATIONS} iterations from a random phase, STFT of {N_FFT}, hop {HOP}",
+            **common,
+        )
+    fine = N_FFT // 8
+    yield Method(
+        "PGHI",
+        reconstruct=functools.partial(_pghi, length=length, hop_length=fine),
+        description=f"phase gradient heap integration, no iterations, STFT of {N_FFT}, hop {fine}",
+        **common
+        | {
+            "domain": f"{bins} magnitudes/frame, {sample_rate / fine:g} frames/s",
+            "coefficients_per_s": bins * (1 + length // fine) * sample_rate / length,
+            "settings": {"n_fft": N_FFT, "hop_length": fine, "seed": 0},
+        },
+    )
+    yield Method(
+        f"mel {MELS} NNLS + fast Griffin-Lim {ITERATIONS}",
+        reconstruct=functools.partial(_from_mel, operators, sample_rate=sample_rate),
+        description=f"{MELS} Slaney mels, non-negative least squares, {ITERATIONS} iterations",
+        **common
+        | {
+            "domain": f"{MELS} mel magnitudes/frame, {sample_rate / HOP:g} frames/s",
+            "coefficients_per_s": MELS * frames * sample_rate / length,
+        },
+    )
+
+
+def retrievals() -> dict[str, Callable[..., Any]]:
+    """Iterative phase retrieval by name: magnitude and operators to a waveform."""
+    from isincnet_jax.phase import retrieval
+
+    count = {"num_iterations": ITERATIONS}
+    return {
+        f"Griffin-Lim {ITERATIONS}": functools.partial(retrieval.griffin_lim, **count),
+        f"fast Griffin-Lim {ITERATIONS}": functools.partial(
+            retrieval.griffin_lim, momentum=0.99, **count
+        ),
+        f"ADMM {ITERATIONS}": functools.partial(retrieval.admm, **count),
+    }
+
+
+def random_phase(shape: tuple[int, ...]) -> jax.Array:
+    """A start that is the same for every clip, so that batches do not matter."""
+    one = jax.random.uniform(jax.random.key(0), shape[-2:], jnp.float32, 0.0, 2.0 * np.pi)
+    return jnp.broadcast_to(one, shape)
+
+
+@jax.jit
+def magnitudes(operators: Any, waveform: Any) -> jax.Array:
+    """What operators leave of a waveform without its phase."""
+    return jnp.abs(operators.analyse(waveform))
+
+
+def from_magnitude(operators: Any, retrieve: Callable[..., Any], waveform: Any) -> Any:
+    """Retrieves the phase that operators' magnitudes of a waveform have lost."""
+    magnitude = magnitudes(operators, jnp.asarray(waveform))
+    return retrieve(magnitude, **operators._asdict(), phase=random_phase(magnitude.shape))
+
+
+def _pghi(waveform: np.ndarray, *, length: int, hop_length: int) -> Any:
+    from isincnet_jax.phase import heap_integration, retrieval
+
+    operators = retrieval.stft_operators(n_fft=N_FFT, hop_length=hop_length, length=length)
+    magnitude = magnitudes(operators, jnp.asarray(waveform))
+    gamma = heap_integration.window_gamma("hann", N_FFT)
+    angles = [
+        heap_integration.phase_gradient_heap_integration(
+            clip, n_fft=N_FFT, hop_length=hop_length, gamma=gamma, key=jax.random.key(0)
+        )
+        for clip in np.asarray(magnitude)
+    ]
+    wrapped = np.mod(np.stack(angles), 2.0 * np.pi).astype(np.float32)
+    return operators.synthesise(
+        retrieval.initial_coefficients(magnitude, phase=jnp.asarray(wrapped))
+    )
+
+
+def _from_mel(operators: Any, waveform: Any, *, sample_rate: int) -> Any:
+    import librosa
+
+    from isincnet_jax.phase import mel_inversion, retrieval
+
+    filters = librosa.filters.mel(sr=sample_rate, n_fft=N_FFT, n_mels=MELS)
+    mel = magnitudes(operators, jnp.asarray(waveform)) @ jnp.asarray(filters.T)
+    magnitude = mel_inversion.mel_to_magnitude(mel, filters)
+    start = random_phase(magnitude.shape)
+    return retrieval.griffin_lim(
+        magnitude,
+        **operators._asdict(),
+        num_iterations=ITERATIONS,
+        momentum=0.99,
+        phase=start,
+    )
+
+
+def codec_methods(*, sample_rate: int) -> Iterator[Method]:
+    """FLAC and the lossy codecs that this libsndfile can write."""
+    import soundfile
+
+    yield _codec("FLAC 16 bits", ("FLAC", "PCM_16", None), sample_rate=sample_rate)
+    for name, (container, subtype, levels) in _LOSSY.items():
+        if container not in soundfile.available_formats():
+            continue
+        if name == "Opus" and sample_rate not in _OPUS_RATES:
+            continue
+        if subtype not in soundfile.available_subtypes(container):
+            continue
+        for level in levels:
+            title = f"{name} {level:g}"
+            yield _codec(title, (container, subtype, level), sample_rate=sample_rate, curve=name)
+
+
+def _codec(
+    name: str, kind: tuple[str, str, float | None], *, sample_rate: int, curve: str | None = None
+) -> Method:
+    import soundfile
+
+    container, subtype, level = kind
+    options: dict[str, Any] = {"format": container, "subtype": subtype}
+    if level is not None:
+        options["compression_level"] = level
+    if container == "MP3":
+        options["bitrate_mode"] = "VARIABLE"
+    version = soundfile.__libsndfile_version__
+    return Method(
+        name,
+        "lossless codec" if container == "FLAC" else "lossy codec",
+        functools.partial(_through_file, sample_rate=sample_rate, options=options),
+        f"libsndfile {version}, whole files counted"
+        + ("" if level is None else f", compression level {level:g}"),
+        domain="a file",
+        parameters=0,
+        settings={**options, "libsndfile": version},
+        compiled=False,
+        curve=curve,
+    )
+
+
+def _through_file(waveform: np.ndarray, *, sample_rate: int, options: dict[str, Any]) -> Coded:
+    """Each clip through a file in memory; nothing is shifted, short output is an error."""
+    import soundfile
+
+    decoded, sizes = [], []
+    for clip in np.clip(waveform, -1.0, 1.0):
+        memory = io.BytesIO()
+        soundfile.write(memory, clip, sample_rate, **options)
+        sizes.append(8 * len(memory.getvalue()))
+        memory.seek(0)
+        samples, rate = soundfile.read(memory, dtype="float32")
+        if rate != sample_rate or len(samples) < len(clip):
+            raise ValueError(
+                f"{len(samples)} samples at {rate} Hz came back of {len(clip)} at {sample_rate} Hz"
+            )
+        decoded.append(samples[: len(clip)])
+    return Coded(np.stack(decoded), sizes)

@@ -1,0 +1,170 @@
+"""Perceptual models of other packages, imported only where they are used.
+
+They are optional, ``pip install 'isincnet-jax[perceptual]'``. PESQ and ViSQOL align the two
+signals in time and level as they were published; STOI aligns nothing.
+
+References:
+    ITU-T P.862 and P.862.2 (PESQ), computed by https://pypi.org/project/pesq/.
+    C. Taal et al., "An algorithm for intelligibility prediction of time-frequency weighted noisy
+        speech", IEEE Trans. Audio, Speech and Language Processing 19, 2011, computed by
+        https://pypi.org/project/pystoi/.
+    M. Chinen et al., "ViSQOL v3", QoMEX 2020, computed by
+        https://pypi.org/project/visqol-python/. https://arxiv.org/abs/2004.09584
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import threading
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from isincnet_jax import extras
+from isincnet_jax.dsp import checks
+
+_AUDIO_RATE, _SPEECH_RATE = 48_000, 16_000
+_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Model:
+    """Where a model applies.
+
+    Attributes:
+        module: that computes it.
+        speech_only: whether it says nothing about music.
+        rates: Hz that it takes; any if empty.
+    """
+
+    module: str
+    speech_only: bool
+    rates: tuple[int, ...] = ()
+
+    @property
+    def package(self) -> str:
+        """That has the module."""
+        return extras.OPTIONAL[self.module].name
+
+
+MODELS = {
+    "pesq": Model("pesq", speech_only=True, rates=(8_000, 16_000)),
+    "stoi": Model("pystoi", speech_only=True),
+    "visqol": Model("visqol", speech_only=False),
+}
+"""The perceptual models by metric."""
+
+
+def usable(*, sample_rate: int, speech: bool) -> tuple[str, ...]:
+    """The models that are installed and fit the rate and the content."""
+    return tuple(
+        name
+        for name, model in MODELS.items()
+        if reason_against(name, sample_rate=sample_rate, speech=speech) is None
+        and extras.is_installed(model.module)
+    )
+
+
+def check(names: Iterable[str], *, sample_rate: int, speech: bool) -> None:
+    """Refuses, before anything is decoded, what every clip would fail with.
+
+    Args:
+        names: of metrics that were asked for, perceptual or not; without any, the models that
+            are made for speech are asked for where the clips are speech.
+        sample_rate: of the clips, Hz.
+        speech: whether they are speech.
+
+    Raises:
+        ValueError: for a model that says nothing about such clips.
+        ImportError: without a package, naming the extra.
+    """
+    asked = list(names)
+    for name in asked or MODELS:
+        model = MODELS.get(name)
+        if model is None:
+            continue
+        reason = reason_against(name, sample_rate=sample_rate, speech=speech)
+        if asked and reason is not None:
+            raise ValueError(f"metric {name!r}: {reason}; leave it out")
+        if asked or (speech and model.speech_only and reason is None):
+            extras.require(model.module)
+
+
+def reason_against(name: str, *, sample_rate: int, speech: bool) -> str | None:
+    """Why a model says nothing about clips of this kind; None if it does."""
+    model = MODELS[name]
+    if model.speech_only and not speech:
+        return f"{name} is made for speech"
+    if model.rates and sample_rate not in model.rates:
+        return f"{name} takes {' or '.join(map(str, model.rates))} Hz, not {sample_rate}"
+    return None
+
+
+def score(
+    name: str,
+    *,
+    prediction: Float[np.ndarray, " time"],
+    target: Float[np.ndarray, " time"],
+    sample_rate: int,
+    speech: bool = True,
+) -> float | None:
+    """One model's score of one clip; None for silence and where the model finds no utterance.
+
+    Raises:
+        ImportError: without the package.
+        ValueError: for an unknown model or a rate that it does not take.
+    """
+    if name not in MODELS:
+        raise ValueError(f"perceptual model {name!r} is unknown; use {', '.join(MODELS)}")
+    reason = reason_against(name, sample_rate=sample_rate, speech=speech)
+    if reason is not None:
+        raise ValueError(f"{reason}; leave it out")
+    checks.check_pair(prediction, target, ndim=1)
+    module = _load(MODELS[name])
+    clip = np.asarray(target, np.float64)
+    decoded = np.asarray(prediction, np.float64)
+    if not np.any(clip) or not np.any(decoded):
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if name == "pesq":
+            return _pesq(module, clip, decoded, sample_rate)
+        if name == "stoi":
+            return float(module.stoi(clip, decoded, sample_rate, extended=False))
+        return _visqol(module, clip, decoded, sample_rate, speech)
+
+
+def _load(model: Model) -> Any:
+    with extras.importing(model.module):
+        return importlib.import_module(model.module)
+
+
+def _pesq(module: Any, clip: np.ndarray, decoded: np.ndarray, sample_rate: int) -> float | None:
+    mode = "wb" if sample_rate == 16_000 else "nb"
+    code = module.PesqError.RETURN_VALUES
+    value = float(module.pesq(sample_rate, clip, decoded, mode, on_error=code))
+    return None if value < 0 else value  # -1: no utterance was found
+
+
+def _visqol(
+    module: Any, clip: np.ndarray, decoded: np.ndarray, sample_rate: int, speech: bool
+) -> float:
+    import soxr
+
+    rate = _SPEECH_RATE if speech else _AUDIO_RATE
+    one, other = (soxr.resample(signal, sample_rate, rate) for signal in (clip, decoded))
+    with _LOCK:  # the object keeps state between the steps of a measurement
+        return float(_visqol_api(speech).measure_from_arrays(one, other, rate).moslqo)
+
+
+@functools.lru_cache(maxsize=2)
+def _visqol_api(speech: bool) -> Any:
+    module = importlib.import_module("visqol")
+    api = module.VisqolApi()
+    api.create(mode="speech" if speech else "audio", use_lattice_model=False)
+    return api

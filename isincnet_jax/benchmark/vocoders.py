@@ -1,0 +1,106 @@
+"""Methods of the benchmark that are vocoders: those of the package, and exported ones."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from isincnet_jax.benchmark.banks import lazy
+from isincnet_jax.benchmark.methods import Method
+
+if TYPE_CHECKING:
+    from isincnet_jax.vocoders.vocoder import TrainedVocoder, Vocoder
+
+ITERATIONS = 5
+"""Of fast Griffin-Lim, of the methods that are polished."""
+
+_logger = logging.getLogger(__name__)
+
+
+def shipped_methods(*, sample_rate: int) -> Iterator[Method]:
+    """The vocoders of the package at a rate; those of linear magnitudes also polished."""
+    from isincnet_jax.pretrained import stored
+    from isincnet_jax.pretrained.registry import STORED
+
+    for name, entry in STORED.items():
+        if not entry.path.is_file():
+            _logger.warning("%s is left out: %s is missing", name, entry.path)
+            continue
+        found = stored.read_model(entry.path)
+        if found.kind.name != "vocoder":
+            continue
+        module = found.build_module()
+        if module.features.sample_rate != sample_rate:
+            continue
+        sizes = [array.size for key, array in found.values.items() if key.startswith("params/")]
+        for polish in (0, ITERATIONS) if module.features.kind == "linear" else (0,):
+            yield vocoder_method(
+                module,
+                lazy(lambda path=entry.path, polish=polish: _of_file(path, polish)),
+                name=name + (f" + {polish} iterations" if polish else ""),
+                parameters=sum(sizes),
+                checkpoint=entry.path.name,
+                digest=hashlib.sha256(entry.path.read_bytes()).hexdigest(),
+                polish=polish,
+            )
+
+
+def vocoder_method(
+    module: Vocoder,
+    reconstruct: Callable[[Any], Any],
+    *,
+    name: str,
+    parameters: int,
+    checkpoint: str,
+    digest: str,
+    polish: int = 0,
+) -> Method:
+    """A vocoder as a method that sees the spectrogram only.
+
+    Args:
+        module: what it is.
+        reconstruct: see :func:`resynthesis`.
+        name: of the method.
+        parameters: how many numbers it has learned.
+        checkpoint: name of its file.
+        digest: of what it has learned.
+        polish: iterations that follow.
+    """
+    features, network = module.features, type(module.network).__name__
+    kind = "magnitudes" if features.kind == "linear" else f"{features.kind} magnitudes"
+    frame_rate_hz = features.sample_rate / features.hop_length
+    return Method(
+        name,
+        "vocoder",
+        reconstruct,
+        f"{network}, no random start"
+        + (f", then {polish} iterations of fast Griffin-Lim" if polish else ""),
+        phase="blind",
+        domain=f"{features.num_bins} {kind}/frame, {frame_rate_hz:g} frames/s",
+        coefficients_per_s=features.num_bins * frame_rate_hz,
+        parameters=parameters,
+        checkpoint=checkpoint,
+        settings={"sha256": digest, "model": repr(module), "polish": polish},
+    )
+
+
+def resynthesis(vocoder: TrainedVocoder, *, polish: int = 0) -> Callable[[Any], np.ndarray]:
+    """What a vocoder makes of the spectrogram of a waveform [..., time]."""
+
+    def run(waveform: Any) -> np.ndarray:
+        return vocoder.synthesize(
+            vocoder.spectrogram(waveform), length=waveform.shape[-1], polish=polish
+        )
+
+    return run
+
+
+def _of_file(path: Path, polish: int) -> Callable[[Any], np.ndarray]:
+    from isincnet_jax.pretrained.vocoders import load_vocoder
+
+    return resynthesis(load_vocoder(path), polish=polish)

@@ -1,0 +1,1 @@
+"""Classifiers of genres and speakers over a learnable front end: networks, chunks, step, scores."""

@@ -1,0 +1,1 @@
+"""Constant-Q transforms: forward, recursive, and invertible as Gabor frames."""

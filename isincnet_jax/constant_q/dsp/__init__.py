@@ -1,0 +1,1 @@
+"""Constant-Q transforms as pure functions, without Flax."""

@@ -1,0 +1,196 @@
+"""Bands of an invertible constant-Q transform: their centres, widths and spectral windows.
+
+``n_bins`` constant-Q bands with centres ``f_b = fmin 2^(b / bins_per_octave)``, together with
+extra bands that reach down to 0 Hz and up to the Nyquist frequency, cover the whole spectrum, so
+that the transform can be inverted. All is a function of frequency alone: neither shapes nor frame
+bounds depend on the length of the clip (:mod:`.nonstationary_gabor` samples them).
+
+========================  ====================================================================
+band                      spectral window
+========================  ====================================================================
+constant-Q band b         symmetric around f_b, half width ``w_b = alpha f_b + gamma`` with
+                          ``alpha = (r - 1 / r) / 2``, ``r = 2^(1 / bins_per_octave)``: with
+                          gamma = 0 it ends near the centres of its neighbours
+extra bands below, above  linearly spaced from 0 Hz to the first centre, and from the last one to
+                          Nyquist (gamma further inside), as few as the frame rate allows, which
+                          no band's support exceeds; flat where the neighbour is narrower. The
+                          first (0 Hz) and the last (Nyquist) are symmetric: real coefficients
+========================  ====================================================================
+
+Windows are weighted by ``sqrt(spacing / w_b)``: with gamma > 0 low bands are broader than their
+distance and overlap many-fold, and without that weight they would count many-fold too.
+
+References:
+    P. Balazs, M. Doerfler, F. Jaillet, N. Holighaus and G. Velasco, "Theory, implementation and
+        applications of nonstationary Gabor frames", J. Comput. Appl. Math. 236, 2011, section 4.
+        https://doi.org/10.1016/j.cam.2011.09.011
+    G. Velasco, N. Holighaus, M. Doerfler and T. Grill, "Constructing an invertible constant-Q
+        transform with nonstationary Gabor frames", DAFx 2011, section 3.
+    C. Schoerkhuber, A. Klapuri, N. Holighaus and M. Doerfler, "A Matlab toolbox for efficient
+        perfect reconstruction time-frequency transforms with log-frequency resolution",
+        AES 53rd Conference on Semantic Audio, 2014, section 3 (variable Q).
+
+Departure: Velasco et al. round centres and widths to bins of the clip's DFT and give all
+frequencies below the first and above the last centre to one band each. Here windows are sampled
+where the DFT's bins happen to lie, and the rest is shared out among narrow bands, without which
+the matrix layout would need the frame rate of the broadest. Gamma adds to the half width w_b, and
+so means what it means in :func:`librosa.vqt`.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from isincnet_jax.constant_q.dsp.gabor_spec import WINDOWS, GaborSpec
+
+
+class Bands(NamedTuple):
+    """The bands of a :class:`GaborSpec`, by increasing centre; float64 [bands], Hz.
+
+    Attributes:
+        center: centres; the first is 0, the last the Nyquist frequency.
+        width: half widths, the distance from the centre to the end of a symmetric window.
+        lower: where the window begins; may be negative, where the spectrum is mirrored.
+        upper: where the window ends; may exceed the Nyquist frequency.
+        rise: width of the rising slope.
+        fall: width of the falling slope; between the slopes the window is flat.
+        gain: height of the window, without unit.
+        constant_q: the slice of constant-Q bands.
+    """
+
+    center: Float[np.ndarray, " bands"]
+    width: Float[np.ndarray, " bands"]
+    lower: Float[np.ndarray, " bands"]
+    upper: Float[np.ndarray, " bands"]
+    rise: Float[np.ndarray, " bands"]
+    fall: Float[np.ndarray, " bands"]
+    gain: Float[np.ndarray, " bands"]
+    constant_q: slice
+
+
+@functools.lru_cache(maxsize=64)
+def design_bands(spec: GaborSpec) -> Bands:
+    """The bands of a spec; see the module's table.
+
+    Example:
+        >>> bands = design_bands(GaborSpec(n_bins=None))
+        >>> len(bands.center), bands.constant_q, bands.center[[0, 1, -1]].tolist()
+        (103, slice(1, 101, None), [0.0, 32.7, 11025.0])
+    """
+    center = spec.fmin * 2.0 ** (np.arange(spec.num_constant_q) / spec.bins_per_octave)
+    width = spec.alpha * center + spec.gamma
+    gain = np.sqrt(spec.alpha * center / width)
+    # Bands of gamma > 0 are many deep: they reach full density only gamma inside of the ends.
+    below = _extra_bands(center[0] + spec.gamma, center[0] - width[0], spec.frame_rate)
+    nyquist = spec.sample_rate / 2
+    ends = nyquist - center[-1] + spec.gamma, nyquist - center[-1] - width[-1]
+    above = _extra_bands(*ends, spec.frame_rate)
+    above = above._replace(
+        center=nyquist - above.center[::-1],
+        width=above.width[::-1],
+        inner=above.outer[::-1],
+        outer=above.inner[::-1],
+        gain=above.gain[::-1],
+    )
+    centers = np.concatenate([below.center, center, above.center])
+    widths = np.concatenate([below.width, width, above.width])
+    return Bands(
+        center=centers,
+        width=widths,
+        lower=centers - widths,
+        upper=centers + widths,
+        rise=np.concatenate([below.inner, width, above.inner]),
+        fall=np.concatenate([below.outer, width, above.outer]),
+        gain=np.concatenate([below.gain, gain, above.gain]),
+        constant_q=slice(len(below.center), len(below.center) + len(center)),
+    )
+
+
+class _Extra(NamedTuple):
+    """Extra bands by their distance from 0 Hz (or Nyquist): slopes towards it, and away."""
+
+    center: np.ndarray
+    width: np.ndarray
+    inner: np.ndarray
+    outer: np.ndarray
+    gain: np.ndarray
+
+
+def _extra_bands(end: float, flat_until: float, broadest: float) -> _Extra:
+    """Bands that cover 0 to ``end``; the last begins to fall at ``flat_until``, if it can."""
+    count = math.ceil(2 * end / broadest - 1e-9)
+    step = end / count
+    width = np.full(count, step)
+    inner, outer, gain = width.copy(), width.copy(), np.ones(count)
+    outer[-1] = min(step, end - flat_until)
+    # The band around 0 is symmetric, and counts once where the others count with their mirror.
+    inner[0], gain[0] = outer[0], math.sqrt(0.5)
+    return _Extra(np.arange(count) * step, width, inner, outer, gain)
+
+
+def window_slope(window: str, position: np.ndarray) -> np.ndarray:
+    """A window by the distance from its middle: 1 at 0, falling to (nearly) 0 at 1."""
+    angle = np.pi * np.clip(position, 0.0, 1.0)
+    if window == "cosine":
+        return np.cos(angle / 2)
+    return np.sum([a * np.cos(k * angle) for k, a in enumerate(WINDOWS[window])], axis=0)
+
+
+def sample_windows(
+    spec: GaborSpec, band: Int[np.ndarray, " n"], frequency: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, " n"]:
+    """Windows of the given bands at the given frequencies (Hz), before any tightening."""
+    bands = design_bands(spec)
+    below = (bands.lower[band] + bands.rise[band] - frequency) / bands.rise[band]
+    above = (frequency - bands.upper[band] + bands.fall[band]) / bands.fall[band]
+    inside = (frequency > bands.lower[band]) & (frequency < bands.upper[band])
+    slope = window_slope(spec.window, np.maximum(below, above))
+    return np.where(inside, bands.gain[band] * slope, 0.0)
+
+
+def frame_operator(spec: GaborSpec, frequency: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """The diagonal of the frame operator at frequencies of [0, Nyquist], before tightening.
+
+    ``S(f) = sum_b h_b(f)^2 + h_b(-f)^2 + h_b(sample_rate - f)^2``: a real signal meets every
+    window and its mirror image.
+    """
+    bands = design_bands(spec)
+    total = np.zeros(len(frequency))
+    for images in (frequency, -frequency, spec.sample_rate - frequency):
+        for band in range(len(bands.center)):
+            inside = np.flatnonzero((images > bands.lower[band]) & (images < bands.upper[band]))
+            chosen = np.full(len(inside), band)
+            total[inside] += sample_windows(spec, chosen, images[inside]) ** 2
+    return total
+
+
+def band_scales(
+    spec: GaborSpec, hop_length: Int[np.ndarray, " bands"]
+) -> Float[np.ndarray, " bands"]:
+    """What a band's energy-normalised coefficients are multiplied with.
+
+    A sinusoid of amplitude a at the centre has energy-normalised coefficients of magnitude
+    ``a h_b(f_b) sqrt(hop / 2)``; at 0 Hz and Nyquist, where it has no mirror image, twice that.
+    """
+    if spec.normalization == "energy":
+        return np.ones(len(hop_length))
+    bands = design_bands(spec)
+    peak = sample_windows(spec, np.arange(len(bands.center)), bands.center)
+    if spec.tight:
+        peak = peak / np.sqrt(frame_operator(spec, bands.center))
+    peak[[0, -1]] *= 2
+    scale = np.sqrt(2 / hop_length) / peak
+    if spec.normalization == "librosa":
+        scale *= np.sqrt(spec.sample_rate / bands.width) / 2
+    return scale
+
+
+@functools.lru_cache(maxsize=64)
+def narrowest_support(spec: GaborSpec) -> float:
+    """Support in Hz of the narrowest band."""
+    return float(np.min(2 * design_bands(spec).width))

@@ -1,0 +1,245 @@
+"""Bands sampled on the DFT of one clip length: windows, duals, and where every bin goes.
+
+Everything is arranged so that analysis and synthesis are one gather, one product and one batched
+FFT per group of bands, with no loop over bands and no scatter. A bin k of band b, one of N frames,
+belongs at ``k mod N`` of the band's DFT (the time of a frame is absolute, so that phases are),
+and comes from, or goes to, bin k of the *extended spectrum*: the DFT of the real clip from
+``-below`` to ``length / 2 + above``, whose ends are mirror images.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from typing import Literal, NamedTuple, TypeAlias, get_args
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from isincnet_jax.constant_q.dsp import gabor_bands
+from isincnet_jax.constant_q.dsp.gabor_spec import GaborSpec
+
+Layout: TypeAlias = Literal["matrix", "ragged"]
+LAYOUTS: tuple[str, ...] = get_args(Layout)
+
+_MOST_HALVINGS = 6
+_MOST_SEGMENTS = 8
+
+
+class Group(NamedTuple):
+    """Neighbouring bands of about one support: all fit into ``num_bins`` bins of the DFT.
+
+    Attributes:
+        bands: their slice of all bands.
+        num_bins: frames of the group in the ragged layout.
+        first: the lowest bin of each band's support, modulo the frames of the matrix, [bands].
+        source: where in the extended spectrum each bin of a band's DFT lies, [bands, num_bins].
+        window: what it is multiplied with, 0 outside of the support, [bands, num_bins].
+    """
+
+    bands: slice
+    num_bins: int
+    first: Int[np.ndarray, " bands"]
+    source: Int[np.ndarray, "bands num_bins"]
+    window: Float[np.ndarray, "bands num_bins"]
+
+
+class Segment(NamedTuple):
+    """A range of bins of the extended spectrum, as sums over the bands that overlap there.
+
+    Attributes:
+        source: places in the DFTs [bands, frames] of all arrays of coefficients, flattened and
+            one after the other; [overlap, bins].
+        window: dual windows, 0 where fewer bands overlap; [overlap, bins].
+    """
+
+    source: Int[np.ndarray, "overlap bins"]
+    window: Float[np.ndarray, "overlap bins"]
+
+
+class Design(NamedTuple):
+    """The transform of one padded length; float64 and int32 NumPy.
+
+    Attributes:
+        length: the padded length.
+        num_frames: frames of the matrix layout, and of the broadest bands of the ragged one.
+        below: bins of the extended spectrum below 0.
+        above: its bins above Nyquist.
+        groups: of the analysis, by increasing frequency.
+        segments: of the synthesis, which together are the extended spectrum.
+    """
+
+    length: int
+    num_frames: int
+    below: int
+    above: int
+    groups: tuple[Group, ...]
+    segments: tuple[Segment, ...]
+
+
+def check_layout(layout: str) -> None:
+    """Raises ValueError for an unknown layout."""
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout={layout!r} is unknown; use one of {', '.join(LAYOUTS)}")
+
+
+@functools.lru_cache(maxsize=64)
+def band_groups(spec: GaborSpec) -> tuple[tuple[slice, int], ...]:
+    """Slices of neighbouring bands, and how often their frame rate can be halved (up to 6)."""
+    support = 2 * gabor_bands.design_bands(spec).width
+    halvings = np.floor(np.log2(spec.frame_rate / support) + 1e-9).astype(int)
+    halvings = np.clip(halvings, 0, _MOST_HALVINGS)
+    edges = [0, *(np.flatnonzero(np.diff(halvings)) + 1).tolist(), len(halvings)]
+    return tuple(
+        (slice(start, stop), int(halvings[start])) for start, stop in itertools.pairwise(edges)
+    )
+
+
+def hop_unit(spec: GaborSpec) -> int:
+    """What the padded length is a multiple of: the longest hop of all groups, made even."""
+    unit = spec.hop << max(halvings for _, halvings in band_groups(spec))
+    return unit * (1 + unit % 2)
+
+
+class _Entries(NamedTuple):
+    """Every bin of every band's support, one band after the other; all but the last [entries].
+
+    Attributes:
+        band: the band.
+        place: the bin, from ``-below`` to ``length / 2 + above``.
+        window: the band's window there, tightened if the spec says so.
+        dual: the dual window.
+        first: the first bin of each band, [bands].
+    """
+
+    band: np.ndarray
+    place: np.ndarray
+    window: np.ndarray
+    dual: np.ndarray
+    first: np.ndarray
+
+
+def _entries(length: int, spec: GaborSpec) -> tuple[_Entries, Float[np.ndarray, " spectrum"]]:
+    """Windows in "energy" scale, and the diagonal of their frame operator."""
+    bands, spacing, half = gabor_bands.design_bands(spec), spec.sample_rate / length, length // 2
+    first = np.floor(bands.lower / spacing).astype(int) + 1
+    number = np.ceil(bands.upper / spacing).astype(int) - first
+    band = np.repeat(np.arange(len(number)), number)
+    place = np.arange(len(band)) + np.repeat(first + number - np.cumsum(number), number)
+    window = gabor_bands.sample_windows(spec, band, place * spacing)
+    mirrored = np.abs(place)
+    mirrored = np.where(mirrored > half, length - mirrored, mirrored)
+
+    def operator(values: np.ndarray) -> np.ndarray:
+        sums = np.bincount(mirrored, values**2, half + 1)
+        sums[[0, half]] *= 2
+        return sums
+
+    diagonal = operator(window)
+    if spec.tight:
+        window = window / np.sqrt(diagonal[mirrored])
+        diagonal = operator(window)
+    return _Entries(band, place, window, window / diagonal[mirrored], first), diagonal
+
+
+def frame_operator(length: int, spec: GaborSpec) -> Float[np.ndarray, " spectrum"]:
+    """The diagonal of the frame operator on the bins of the DFT, in "energy" scale, float64."""
+    return _entries(length, spec)[1]
+
+
+@functools.lru_cache(maxsize=4)
+def design(length: int, spec: GaborSpec, layout: str) -> Design:
+    """The tables of a padded length; cached.
+
+    Args:
+        length: a multiple of :func:`hop_unit`.
+        spec: the bands.
+        layout: "matrix" or "ragged".
+
+    Raises:
+        ValueError: for an unknown layout, or a length without whole frames.
+    """
+    check_layout(layout)
+    if length < 1 or length % hop_unit(spec):
+        raise ValueError(f"length={length} must be a multiple of {hop_unit(spec)} samples")
+    entries, _ = _entries(length, spec)
+    groups = band_groups(spec)
+    hop = np.full(len(entries.first), spec.hop)
+    if layout == "ragged":
+        for bands, halvings in groups:
+            hop[bands] <<= halvings
+    scale = gabor_bands.band_scales(spec, hop)
+    entries = entries._replace(
+        window=entries.window * (scale * np.sqrt(2 / hop))[entries.band],
+        dual=entries.dual * (np.sqrt(hop / 2) / scale)[entries.band],
+    )
+    num_frames, lowest = length // spec.hop, int(entries.place.min())
+    below, above = max(0, -lowest), max(0, int(entries.place.max()) - length // 2)
+    frames = num_frames * spec.hop // hop
+    return Design(
+        length=length,
+        num_frames=num_frames,
+        below=below,
+        above=above,
+        groups=tuple(
+            _group(entries, bands, num_frames >> halvings, below)._replace(
+                first=(entries.first[bands] % num_frames).astype(np.int32)
+            )
+            for bands, halvings in groups
+        ),
+        segments=_segments(entries, frames),
+    )
+
+
+def _group(entries: _Entries, bands: slice, num_bins: int, below: int) -> Group:
+    """Tables of the analysis of some bands."""
+    first = entries.first[bands]
+    chosen = (entries.band >= bands.start) & (entries.band < bands.stop)
+    row, place = entries.band[chosen] - bands.start, entries.place[chosen]
+    source = np.zeros((len(first), num_bins), np.int32)
+    window = np.zeros((len(first), num_bins))
+    source[row, place % num_bins] = place + below
+    window[row, place % num_bins] = entries.window[chosen]
+    return Group(bands, num_bins, first, source, window)
+
+
+def _segments(entries: _Entries, frames: Int[np.ndarray, " bands"]) -> tuple[Segment, ...]:
+    """Tables of the synthesis, of bands of so many frames."""
+    order = np.argsort(entries.place, kind="stable")
+    place, band = entries.place[order], entries.band[order]
+    flat = (np.cumsum(frames) - frames)[band] + place % frames[band]
+    place = place - place[0]
+    depth = np.bincount(place)
+    begin = np.cumsum(depth) - depth
+    rank = np.arange(len(place)) - begin[place]
+    segments = []
+    for start, stop in _split_by_depth(depth):
+        shape = (int(depth[start:stop].max()), stop - start)
+        source, window = np.zeros(shape, np.int32), np.zeros(shape)
+        part = slice(begin[start], begin[stop - 1] + depth[stop - 1])
+        slot = rank[part], place[part] - start
+        source[slot], window[slot] = flat[part], entries.dual[order[part]]
+        segments.append(Segment(source, window))
+    return tuple(segments)
+
+
+def _split_by_depth(depth: np.ndarray) -> list[tuple[int, int]]:
+    """Cuts bins into a few ranges of about equal overlap, halving towards low frequencies.
+
+    With gamma > 0 hundreds of bands may overlap at the lowest frequencies and two at the highest.
+    """
+    edges = [len(depth)]
+    while len(edges) < _MOST_SEGMENTS and edges[-1] > 64:
+        edges.append(edges[-1] // 2)
+    ranges = list(zip([*edges[1:], 0], edges, strict=True))[::-1]
+    merged = [ranges[0]]
+    for start, stop in ranges[1:]:
+        before = merged[-1]
+        whole = depth[before[0] : stop].max() * (stop - before[0])
+        apart = depth[before[0] : before[1]].max() * (before[1] - before[0])
+        apart += depth[start:stop].max() * (stop - start)
+        if whole <= 1.15 * apart:
+            merged[-1] = (before[0], stop)
+        else:
+            merged.append((start, stop))
+    return merged

@@ -1,0 +1,267 @@
+"""An invertible constant-Q transform by nonstationary Gabor frames, for whole clips.
+
+A band is a product in the frequency domain: the clip's DFT X, of length L, is multiplied by the
+band's window and transformed back at the band's own, low, frame rate,
+
+``c_b[t] = s_b sum_k X[k] h_b(k sample_rate / L) exp(2 pi i k t hop / L)``.
+
+Because no window is broader than its frame rate (the "painless" case) the frame operator is
+diagonal in frequency, ``S(f) = sum_b h_b(f)^2`` and mirror images, and the dual frame that
+inverts the transform exactly has the windows ``h_b / S``.
+
+**Phase.** A partial ``a cos(2 pi f t + p)`` gives ``a h_b(f) / h_b(f_b) exp(i (2 pi f t + p))`` in
+band b at time t (in "amplitude" scale): the phase of the partial at the middle of the frame, as
+in :func:`librosa.cqt`. The first and the last band, at 0 Hz and Nyquist, are real.
+
+**Layouts.** "matrix": one array [..., frames, bins], every band at the frame rate of the
+broadest. "ragged": a tuple of such arrays by increasing frequency, about an octave each, where
+the hop of an array is the largest ``hop 2^j`` (j up to 6) that its bands allow. The bands are the
+same in both. Frame t lies at sample ``t hop``.
+
+**Padding.** The clip is followed by zeros, at least ``2 / support`` seconds of the narrowest band:
+half of the main lobe of its impulse response (Hann), so that what rings before the clip's
+beginning, which the circular transform puts at the end, does not meet what rings after its end.
+The padded clip is also at least ``4 / support`` seconds long, so that clips of one sample have
+the same bands as long ones, and its length is the longest hop times a number without other prime
+factors than 2, 3 and 5. Frames of the padding are part of the coefficients. A ``hop_length``
+with large prime factors makes slower FFTs.
+
+References: see :mod:`.gabor_bands`.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Complex, Float
+
+from isincnet_jax.bank.dsp.frame_theory import FrameBounds
+from isincnet_jax.constant_q.dsp import gabor_bands, gabor_tables
+from isincnet_jax.constant_q.dsp.gabor_spec import GaborSpec, next_smooth
+from isincnet_jax.dsp import checks
+from isincnet_jax.dsp.ranks import match_rank
+from isincnet_jax.dsp.settling import settles
+from isincnet_jax.typing import Array, Waveform
+
+Coefficients: TypeAlias = Any
+"""[..., frames, bins] complex; in the ragged layout a tuple of them."""
+
+
+@settles
+def padded_length(length: int, spec: GaborSpec) -> int:
+    """Length of a clip with its padding, in samples.
+
+    Raises:
+        ValueError: for an empty clip.
+
+    Example:
+        >>> spec = GaborSpec(hop_length=32)
+        >>> padded_length(1, spec), padded_length(220_500, spec)
+        (24576, 245760)
+    """
+    if length < 1:
+        raise ValueError(f"length={length}: an empty clip has no frames; give at least 1 sample")
+    lobe = 2 * spec.sample_rate / gabor_bands.narrowest_support(spec)
+    unit = gabor_tables.hop_unit(spec)
+    count = math.ceil(max(length + lobe, 2 * lobe) / unit)
+    return unit * next_smooth(count)
+
+
+@settles
+def frame_bounds(length: int, spec: GaborSpec) -> FrameBounds:
+    """Frame bounds of the transform of clips of ``length``, in "energy" scale.
+
+    ``lower ||x||^2 <= sum |c|^2 <= upper ||x||^2`` for every clip that fills the padded length;
+    they are nearly the same for all lengths. Their ratio is the condition number: 1 if
+    ``tight``, else about 2 with a Hann window and 1.03 with "cosine"; to 2.5 and 1.4 where the
+    last band ends just below Nyquist, to 3.2 and 1.8 where gamma is far above ``alpha fmin``.
+
+    Example:
+        >>> frame_bounds(22_050, GaborSpec(window="cosine")).condition < 1.1
+        True
+    """
+    padded = padded_length(length, spec)
+    operator = gabor_tables.frame_operator(padded, spec)
+    return FrameBounds(float(operator.min()), float(operator.max()))
+
+
+@settles
+def redundancy(length: int, spec: GaborSpec, layout: str = "matrix") -> float:
+    """Real numbers among the coefficients (a complex one has two) per sample of the clip."""
+    gabor_tables.check_layout(layout)
+    frames = padded_length(length, spec) // spec.hop
+    total = sum(
+        (bands.stop - bands.start) * (frames >> halvings * (layout == "ragged"))
+        for bands, halvings in gabor_tables.band_groups(spec)
+    )
+    return 2 * total / length
+
+
+@settles
+def frame_times(length: int, spec: GaborSpec, layout: str = "matrix") -> Any:
+    """Seconds of the frames, float64 [frames]; in the ragged layout a tuple of them."""
+    gabor_tables.check_layout(layout)
+    padded = padded_length(length, spec)
+    if layout == "matrix":
+        return np.arange(padded // spec.hop) * (spec.hop / spec.sample_rate)
+    hops = [spec.hop << halvings for _, halvings in gabor_tables.band_groups(spec)]
+    return tuple(np.arange(padded // hop) * (hop / spec.sample_rate) for hop in hops)
+
+
+def analyse(waveform: Waveform, *, spec: GaborSpec, layout: str = "matrix") -> Coefficients:
+    """Constant-Q coefficients of a clip.
+
+    Args:
+        waveform: [..., time], floating, at least 1 sample.
+        spec: bands, hop and scale.
+        layout: "matrix" or "ragged".
+
+    Returns:
+        [..., frames, bins] complex, frames of :func:`frame_times` and all bins of
+        :func:`.gabor_bands.design_bands`; in the ragged layout a tuple of them.
+
+    Raises:
+        ValueError: for an empty clip or an unknown layout.
+
+    Example:
+        >>> clip = np.sin(np.arange(9000, dtype=np.float32))
+        >>> spec = GaborSpec(fmin=110, n_bins=60)
+        >>> coefficients = analyse(clip, spec=spec)
+        >>> coefficients.shape
+        (256, 99)
+        >>> bool(np.allclose(synthesise(coefficients, spec=spec, length=9000), clip, atol=1e-6))
+        True
+    """
+    gabor_tables.check_layout(layout)
+    waveform = checks.as_waveform(waveform)
+    length = waveform.shape[-1]
+    zeros = padded_length(length, spec) - length
+    padded = jnp.pad(jnp.asarray(waveform), [(0, 0)] * (waveform.ndim - 1) + [(0, zeros)])
+    return analyse_padded(padded, spec=spec, layout=layout)
+
+
+@settles
+def synthesise(
+    coefficients: Coefficients, *, spec: GaborSpec, length: int, layout: str = "matrix"
+) -> Waveform:
+    """The waveform of constant-Q coefficients: the exact inverse of :func:`analyse`.
+
+    Of coefficients that no waveform has it is the least-squares solution: in the norm of the
+    "energy" scale the waveform whose (padded) coefficients are nearest. If ``spec.tight`` it is
+    the adjoint of the analysis, in that scale.
+
+    Args:
+        coefficients: what :func:`analyse` gives for ``length`` samples.
+        spec: as in the analysis.
+        length: samples of the waveform.
+        layout: as in the analysis.
+
+    Returns:
+        [..., length], floating.
+
+    Raises:
+        TypeError: for coefficients that are not complex.
+        ValueError: for coefficients of another shape, or an unknown layout.
+    """
+    gabor_tables.check_layout(layout)
+    padded = padded_length(length, spec)
+    arrays = tuple(coefficients) if layout == "ragged" else (coefficients,)
+    check_coefficients(arrays, padded=padded, spec=spec, layout=layout)
+    arrays = tuple(jnp.asarray(array) for array in arrays)
+    return synthesise_padded(arrays, padded=padded, spec=spec, layout=layout)[..., :length]
+
+
+def check_coefficients(
+    arrays: tuple[Any, ...], *, padded: int, spec: GaborSpec, layout: str
+) -> None:
+    """Raises TypeError or ValueError for coefficients that are not those of a padded length."""
+    for array in arrays:
+        checks.check_complex(array, "coefficients")
+    groups = gabor_tables.band_groups(spec)
+    frames = padded // spec.hop
+    shapes = [(frames >> halvings, bands.stop - bands.start) for bands, halvings in groups]
+    if layout == "matrix":
+        shapes = [(frames, groups[-1][0].stop)]
+    if [tuple(array.shape[-2:]) for array in arrays] != shapes:
+        raise ValueError(
+            f"coefficients of shapes {[tuple(array.shape) for array in arrays]}: the {layout} "
+            f"layout of this length has [..., frames, bins] = {shapes}; give all frames and bins "
+            "of the analysis, and the length of its waveform"
+        )
+
+
+def scaled(values: jax.Array, factor: np.ndarray) -> jax.Array:
+    """A complex array times a real one."""
+    real = match_rank(jnp.asarray(factor, jnp.real(values).dtype), values)
+    return lax.complex(jnp.real(values) * real, jnp.imag(values) * real)
+
+
+@functools.partial(jax.jit, static_argnames=("spec", "layout"))
+def analyse_padded(waveform: jax.Array, *, spec: GaborSpec, layout: str) -> Coefficients:
+    """:func:`analyse` of one period of a periodic signal, whose length the spec allows."""
+    tables = gabor_tables.design(waveform.shape[-1], spec, layout)
+    spectrum = jnp.fft.rfft(waveform)
+    half = waveform.shape[-1] // 2
+    extended = jnp.concatenate(
+        [
+            jnp.conj(jnp.flip(spectrum[..., 1 : tables.below + 1], -1)),
+            spectrum,
+            jnp.conj(jnp.flip(spectrum[..., half - tables.above : half], -1)),
+        ],
+        axis=-1,
+    )
+    outputs = []
+    for group in tables.groups:
+        bins = scaled(extended[..., group.source], group.window)
+        if layout == "matrix":
+            bins = _interpolated(bins, group.first, tables.num_frames)
+        outputs.append(bins)
+    if layout == "ragged":
+        return tuple(jnp.fft.ifft(bins).swapaxes(-1, -2) for bins in outputs)
+    return jnp.fft.ifft(jnp.concatenate(outputs, -2)).swapaxes(-1, -2)
+
+
+def _interpolated(
+    bins: Complex[Array, "... bands num_bins"], first: np.ndarray, num_frames: int
+) -> Complex[Array, "... bands frames"]:
+    """DFTs of more frames: the same bins, at the places that they have modulo ``num_frames``."""
+    num_bins = bins.shape[-1]
+    if num_bins == num_frames:
+        return bins
+    repeats = num_frames // num_bins
+    tiled = jnp.broadcast_to(bins[..., None, :], (*bins.shape[:-1], repeats, num_bins)).reshape(
+        (*bins.shape[:-1], num_frames)
+    )
+    place = jnp.arange(num_frames, dtype=jnp.int32)[None] - jnp.asarray(first)[:, None]
+    inside = jnp.where(place < 0, place + num_frames, place) < num_bins
+    return jnp.where(match_rank(inside, tiled), tiled, jnp.zeros((), bins.dtype))
+
+
+@functools.partial(jax.jit, static_argnames=("padded", "spec", "layout"))
+def synthesise_padded(
+    arrays: tuple[jax.Array, ...], *, padded: int, spec: GaborSpec, layout: str
+) -> Float[Array, "... padded"]:
+    """:func:`synthesise` of all ``padded`` samples."""
+    tables = gabor_tables.design(padded, spec, layout)
+    flat = jnp.concatenate(
+        [lax.collapse(jnp.fft.fft(array.swapaxes(-1, -2)), array.ndim - 2) for array in arrays],
+        axis=-1,
+    )
+    below, above, half = tables.below, tables.above, padded // 2
+    extended = jnp.concatenate(
+        [scaled(flat[..., segment.source], segment.window).sum(-2) for segment in tables.segments],
+        axis=-1,
+    )
+    # A real signal has, beside every bin, its mirror image: those below 0 and above Nyquist
+    # come back, the bins at 0 and Nyquist meet themselves.
+    low = jnp.conj(jnp.flip(extended[..., : below + 1], -1))
+    high = jnp.conj(jnp.flip(extended[..., below + half :], -1))
+    spectrum = extended[..., below : below + half + 1]
+    spectrum = spectrum.at[..., : below + 1].add(low).at[..., half - above :].add(high)
+    return jnp.fft.irfft(spectrum, n=padded)

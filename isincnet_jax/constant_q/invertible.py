@@ -1,0 +1,283 @@
+"""Constant-Q and variable-Q transforms with exact inverses, as Linen modules without variables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from isincnet_jax.bank.dsp.frame_theory import FrameBounds
+from isincnet_jax.constant_q.dsp import gabor_bands, gabor_tables, nonstationary_gabor, sliced_gabor
+from isincnet_jax.constant_q.dsp.gabor_spec import GaborSpec
+from isincnet_jax.constant_q.dsp.sliced_gabor import SliceSpec
+from isincnet_jax.dsp import checks, formats
+from isincnet_jax.dsp.settling import settles
+from isincnet_jax.linen import SettledModule
+from isincnet_jax.typing import Waveform
+
+
+class _GaborModule(SettledModule):
+    """Attributes and properties that the whole-clip and the sliced transform share."""
+
+    sample_rate: float = 22_050
+    hop_length: int | None = None
+    fmin: float = 32.70
+    fmax: float | None = None
+    n_bins: int | None = 84
+    bins_per_octave: int = 12
+    gamma: float = 0.0
+    window: str = "hann"
+    tight: bool = False
+    normalization: str = "amplitude"
+    layout: str = "matrix"
+    output_format: str = "complex"
+
+    def __post_init__(self) -> None:
+        """Checks every attribute."""
+        formats.check_output_format(self.output_format)
+        gabor_tables.check_layout(self.layout)
+        self.spec  # noqa: B018  # Its construction checks the rest.
+        super().__post_init__()
+
+    @property
+    def spec(self) -> GaborSpec:
+        """The bands as the functions of :mod:`isincnet_jax.dsp` take them."""
+        return GaborSpec(
+            sample_rate=self.sample_rate,
+            hop_length=self.hop_length,
+            fmin=self.fmin,
+            fmax=self.fmax,
+            n_bins=self.n_bins,
+            bins_per_octave=self.bins_per_octave,
+            gamma=self.gamma,
+            window=self.window,
+            tight=self.tight,
+            normalization=self.normalization,
+        )
+
+    @property
+    def frequencies(self) -> Float[np.ndarray, " bins"]:
+        """Centres of all bins in Hz, 0 first, Nyquist last, the extra ones included.
+
+        In the ragged layout the bins of the arrays lie side by side.
+        """
+        return gabor_bands.design_bands(self.spec).center
+
+    @property
+    def bandwidths(self) -> Float[np.ndarray, " bins"]:
+        """Half of each bin's support in Hz: with a Hann window the width at half amplitude."""
+        return gabor_bands.design_bands(self.spec).width
+
+    @property
+    def constant_q_bins(self) -> slice:
+        """The constant-Q bins among all: ``coefficients[..., layer.constant_q_bins]``."""
+        return gabor_bands.design_bands(self.spec).constant_q
+
+    def _formatted(self, coefficients: Any) -> Any:
+        return jax.tree.map(
+            lambda array: formats.format_spectrum(array, output_format=self.output_format),
+            coefficients,
+        )
+
+
+class InvertibleCQT(_GaborModule):
+    """Constant-Q (or variable-Q) transform of whole clips, with an exact inverse.
+
+    ``n_bins`` constant-Q bins, and as many bins around them as cover the rest of the spectrum:
+    at least one at 0 Hz and one at Nyquist. ``coefficients[..., layer.constant_q_bins]`` is what
+    other constant-Q transforms give, all of them together can be inverted: ``decode`` of
+    ``encode`` is the clip, to float32 rounding (about 130 dB). Fewer bins surround the constant-Q
+    bins the shorter the hop, exactly two for a short one. Windows, phases, padding and layouts:
+    :mod:`.nonstationary_gabor`. The bins do not depend on the clip's length,
+    the frames cover the clip and the padding after it, and memory grows with the clip: for long
+    ones take :class:`SlicedCQT`. Without variables; differentiable in both directions.
+
+    Attributes:
+        sample_rate: samples per second.
+        hop_length: samples between the frames of the matrix layout, and of the broadest bins of
+            the ragged one; None: the longest that the constant-Q bins allow.
+        fmin: centre of the first constant-Q bin in Hz.
+        fmax: upper limit of the constant-Q centres in Hz; needs ``n_bins=None``.
+        n_bins: constant-Q bins; None: up to ``fmax``, or all that fit below Nyquist.
+        bins_per_octave: centres per octave.
+        gamma: added to the bandwidths in Hz, as :func:`librosa.vqt` does; 0 is constant-Q.
+        window: "hann", "cosine" (its root: best conditioned), "blackman" or "blackmanharris".
+        tight: whether to make the frame tight: bounds 1 and 1, synthesis the analysis' adjoint.
+        normalization: "amplitude": magnitude a for a sinusoid of amplitude a at a bin's centre;
+            "librosa": as :func:`librosa.cqt` scales; "energy": energy is preserved (if tight).
+        layout: "matrix", [..., frames, bins], or "ragged", a tuple of such arrays by octave with
+            about 3 real numbers a sample.
+        output_format: of ``__call__``: "complex", "magnitude", "power" or "phase".
+
+    Raises:
+        ValueError: for attributes outside of these rules.
+
+    Example:
+        >>> layer = InvertibleCQT(fmin=110.0, n_bins=60)
+        >>> clip = np.sin(np.arange(5000, dtype=np.float32))
+        >>> coefficients = layer.apply({}, clip)
+        >>> found = layer.apply({}, coefficients, length=5000, method="decode")
+        >>> coefficients.shape, bool(np.allclose(found, clip, atol=1e-6))
+        ((160, 99), True)
+    """
+
+    def encode(self, waveform: Waveform) -> Any:
+        """Complete complex coefficients, for ``decode``, whatever the output format.
+
+        Args:
+            waveform: [..., time], float32 or float64, at least 1 sample.
+
+        Returns:
+            [..., frames, bins] complex; in the ragged layout a tuple of them.
+        """
+        checks.check_floating_waveform(waveform)
+        return nonstationary_gabor.analyse(waveform, spec=self.spec, layout=self.layout)
+
+    def __call__(self, waveform: Waveform) -> Any:
+        """The spectrogram of a clip: ``encode``, in ``output_format``."""
+        return self._formatted(self.encode(waveform))
+
+    @settles
+    def decode(self, coefficients: Any, *, length: int) -> Waveform:
+        """The clip of complex coefficients; other formats have lost what it needs.
+
+        Args:
+            coefficients: of ``encode``, or of ``__call__`` in the "complex" format.
+            length: samples of the clip.
+
+        Returns:
+            [..., length], floating.
+
+        Raises:
+            TypeError: for coefficients that are not complex.
+            ValueError: for coefficients that are not those of ``length`` samples.
+        """
+        return nonstationary_gabor.synthesise(
+            coefficients, spec=self.spec, length=length, layout=self.layout
+        )
+
+    def frame_times(self, num_samples: int) -> Any:
+        """Seconds of the frames, float64 [frames]; in the ragged layout a tuple of them.
+
+        Frames later than the clip belong to its padding; ``decode`` wants them too.
+        """
+        return nonstationary_gabor.frame_times(num_samples, self.spec, self.layout)
+
+    def frame_bounds(self, num_samples: int) -> FrameBounds:
+        """Frame bounds in the "energy" scale; ``.condition`` is their ratio."""
+        return nonstationary_gabor.frame_bounds(num_samples, self.spec)
+
+    def redundancy(self, num_samples: int) -> float:
+        """Real numbers among the coefficients per sample."""
+        return nonstationary_gabor.redundancy(num_samples, self.spec, self.layout)
+
+
+class SlicedCQT(_GaborModule):
+    """Constant-Q (or variable-Q) transform slice by slice, with an exact inverse.
+
+    For long signals and streams: FFTs, working memory and latency are those of a slice.
+    ``encode`` gives sliced coefficients [..., slices, frames, bins], which ``decode`` inverts to
+    float32 rounding; calling the layer overlap-adds them to a spectrogram [..., frames, bins],
+    nearly that of :class:`InvertibleCQT`, which cannot be inverted exactly. A stream calls
+    ``analyse_slice`` and ``synthesise_slice`` of :mod:`.sliced_gabor`, with
+    ``layer.slice_spec``, and gets the same coefficients. Without variables; differentiable.
+
+    Attributes:
+        slice_length: samples of a slice, a multiple of twice the longest hop; None: the next
+            that resolves the narrowest bin well.
+        transition_length: samples over which slices are faded into each other, at most half a
+            slice; None: an eighth of a slice.
+        sample_rate, hop_length, fmin, fmax, n_bins, bins_per_octave, gamma, window, tight,
+            normalization, layout, output_format: as in :class:`InvertibleCQT`; the format is
+            that of ``__call__``, the layout that of ``encode`` and ``__call__``.
+
+    Raises:
+        ValueError: for attributes outside of these rules.
+
+    Example:
+        >>> layer = SlicedCQT(fmin=110.0, n_bins=60, output_format="magnitude")
+        >>> clip = np.sin(np.arange(9000, dtype=np.float32))
+        >>> layer.apply({}, clip).shape
+        (167, 99)
+        >>> sliced = layer.apply({}, clip, method="encode")
+        >>> found = layer.apply({}, sliced, length=9000, method="decode")
+        >>> sliced.shape, bool(np.allclose(found, clip, atol=1e-6))
+        ((3, 320, 99), True)
+    """
+
+    slice_length: int | None = None
+    transition_length: int | None = None
+
+    def __post_init__(self) -> None:
+        """Checks every attribute."""
+        self.slice_spec  # noqa: B018  # Its construction checks them.
+        super().__post_init__()
+
+    @property
+    def slice_spec(self) -> SliceSpec:
+        """Bands and slices as the functions of :mod:`.sliced_gabor` take them."""
+        return SliceSpec(
+            bands=self.spec,
+            slice_length=self.slice_length,
+            transition_length=self.transition_length,
+            layout=self.layout,
+        )
+
+    def encode(self, waveform: Waveform) -> Any:
+        """Sliced complex coefficients, for ``decode``, whatever the output format.
+
+        Args:
+            waveform: [..., time], float32 or float64, at least 1 sample.
+
+        Returns:
+            [..., slices, frames, bins] complex; in the ragged layout a tuple of them.
+        """
+        checks.check_floating_waveform(waveform)
+        return sliced_gabor.analyse_slices(waveform, spec=self.slice_spec)
+
+    def __call__(self, waveform: Waveform) -> Any:
+        """The spectrogram [..., frames, bins] of a signal, overlap-added, in ``output_format``."""
+        sliced = self.encode(waveform)
+        length = waveform.shape[-1]
+        return self._formatted(
+            sliced_gabor.overlap_add_slices(sliced, spec=self.slice_spec, length=length)
+        )
+
+    @settles
+    def decode(self, coefficients: Any, *, length: int) -> Waveform:
+        """The signal of sliced complex coefficients, those of ``encode``.
+
+        Args:
+            coefficients: [..., slices, frames, bins] complex, or a tuple of them.
+            length: samples of the signal.
+
+        Returns:
+            [..., length], floating.
+
+        Raises:
+            TypeError: for coefficients that are not complex.
+            ValueError: for coefficients that are not those of ``length`` samples.
+        """
+        return sliced_gabor.synthesise_slices(coefficients, spec=self.slice_spec, length=length)
+
+    def frame_times(self, num_samples: int) -> Any:
+        """Seconds of the spectrogram's frames, float64 [frames]; ragged: a tuple of them."""
+        return sliced_gabor.frame_times(num_samples, self.slice_spec)
+
+    def slice_times(self, num_samples: int) -> Any:
+        """Seconds of the sliced frames, float64 [slices, frames]; ragged: a tuple of them."""
+        return sliced_gabor.slice_times(num_samples, self.slice_spec)
+
+    def frame_bounds(self, num_samples: int | None = None) -> FrameBounds:
+        """Bounds between which the energy of sliced coefficients lies, in the "energy" scale.
+
+        The number of samples has no effect on them and may be left out.
+        """
+        del num_samples
+        return sliced_gabor.frame_bounds(self.slice_spec)
+
+    def redundancy(self, num_samples: int) -> float:
+        """Real numbers among the sliced coefficients per sample."""
+        return sliced_gabor.redundancy(num_samples, self.slice_spec)

@@ -1,0 +1,1 @@
+"""TensorFlow data: the only folder that may import it, lazily."""

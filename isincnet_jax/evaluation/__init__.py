@@ -1,1 +1,0 @@
-"""Evaluation: metrics of reconstructions; receives a callable, knows no model."""

@@ -1,0 +1,1 @@
+"""Learnable front ends: SincConv, LEAF and the compressions behind them."""

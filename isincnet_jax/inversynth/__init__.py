@@ -1,0 +1,1 @@
+"""InverSynth: from a sound to the settings of a synthesizer that make it."""

@@ -1,1 +1,0 @@
-"""Assembly of layers: codecs, long signals in blocks, archives."""

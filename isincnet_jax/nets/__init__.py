@@ -1,0 +1,1 @@
+"""Network blocks that several models share: ConvNeXt, ResNet, mixer, pooling, upsampling."""

@@ -1,0 +1,257 @@
+"""The rows of an ablation as columns of numbers: for a terminal, and as HTML for the page."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from isincnet_jax.pages.table import number_text
+
+Row = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A measured quantity.
+
+    Attributes:
+        part: "reconstruction", "speed" or "classification".
+        key: of the quantity in the part's results.
+        title: of the column.
+        short: the same for a terminal.
+        unit: of the numbers.
+        better: "higher", "lower" or "".
+        digits: after the point.
+        factor: between what is stored and what is shown.
+        hint: one line for readers.
+    """
+
+    part: str
+    key: str
+    title: str
+    short: str
+    unit: str = ""
+    better: str = ""
+    digits: int = 1
+    factor: float = 1.0
+    hint: str = ""
+
+
+COLUMNS = (
+    Column(
+        "reconstruction",
+        "condition",
+        "Condition",
+        "B/A",
+        better="lower",
+        digits=2,
+        hint="upper over lower frame bound; 1 for a tight bank, infinite where signals are lost",
+    ),
+    Column("reconstruction", "snr_db", "SNR, exact", "SNR dB", "dB", "higher"),
+    Column("reconstruction", "quantized_snr_db", "SNR, few bits", "few bits", "dB", "higher"),
+    Column("reconstruction", "noisy_snr_db", "SNR, noise", "noise", "dB", "higher"),
+    Column("speed", "encode_x_real_time", "Encoding", "encode x", "× real time", "higher", 0),
+    Column("speed", "decode_x_real_time", "Decoding", "decode x", "× real time", "higher", 0),
+    Column("classification", "accuracy", "Accuracy", "accuracy", "%", "higher", 1, 100.0),
+    Column("classification", "filter_movement_hz", "Movement", "moved Hz", "Hz", "", 1),
+)
+"""Every quantity that an ablation may have measured."""
+
+PARTS = tuple(dict.fromkeys(column.part for column in COLUMNS))
+"""What an ablation measures."""
+
+
+def part_of(row: Row, part: str) -> Mapping[str, Any] | None:
+    """A part's results of a cell; None where it failed or was not measured."""
+    found = row.get(part) if part == "classification" else row["measured"].get(part)
+    return None if found is None or "error" in found else found
+
+
+def value_of(row: Row, column: Column) -> float | None:
+    """A number as it is shown, infinite for "exact" and "infinite"; None where there is none."""
+    found = (part_of(row, column.part) or {}).get(column.key)
+    if isinstance(found, Mapping):
+        found = found.get("mean")
+    if found is None:
+        return None
+    return math.inf if isinstance(found, str) else float(found) * column.factor
+
+
+def shown_columns(rows: Sequence[Row]) -> list[Column]:
+    """The columns that any row has a value for."""
+    return [column for column in COLUMNS if any(value_of(row, column) is not None for row in rows)]
+
+
+def varied(rows: Sequence[Row]) -> list[str]:
+    """The fields whose values differ between rows."""
+    fields = rows[0]["values"] if rows else {}
+    return [name for name in fields if len({str(row["values"][name]) for row in rows}) > 1]
+
+
+def remarks(row: Row) -> list[tuple[str, str]]:
+    """What is to be said of a cell: ("failed", message) or ("not invertible", reason)."""
+    found = [
+        ("failed", f"{key}: {entry['error']}")
+        for key, entry in row["measured"].items()
+        if "error" in entry
+    ]
+    reason = (part_of(row, "reconstruction") or {}).get("reason")
+    return [*found, ("not invertible", reason)] if reason else found
+
+
+def points(
+    rows: Sequence[Row], column: Column
+) -> list[tuple[str, str, float, float | None, float | None]]:
+    """What can be drawn of a column: line, group, value and its interval, for each finite value.
+
+    The line is the value of the first field that varies, the group those of the others.
+    """
+    axes = varied(rows)
+    found = []
+    for row in rows:
+        value = value_of(row, column)
+        if value is None or not math.isfinite(value):
+            continue
+        texts = [str(row["values"][axis]) for axis in axes] or [row["name"]]
+        part = part_of(row, column.part) or {}
+        inner = part.get(column.key)
+        inner = inner if isinstance(inner, Mapping) else {}
+        low, high = inner.get("low"), inner.get("high")
+        if column.key == "accuracy":
+            name = "seeds" if part.get("seeds_low") is not None else "tracks"
+            low, high = (part[f"{name}_{end}"] * column.factor for end in ("low", "high"))
+        found.append((texts[0], ", ".join(texts[1:]), value, low, high))
+    return found
+
+
+def _text(value: float | None, column: Column) -> str:
+    if column.key == "condition" and value is not None and math.isinf(value):
+        return "infinite"
+    large = value is not None and math.isfinite(value) and abs(value) >= 1e6
+    return f"{value:.1e}" if large else number_text(value, column.digits)
+
+
+def text_table(rows: Sequence[Row]) -> str:
+    """The table for a terminal; messages of cells that failed stand below it."""
+    columns = shown_columns(rows)
+    head = ["cell", *(column.short for column in columns)]
+    lines = [head]
+    lines += [
+        [row["name"], *(_text(value_of(row, column), column) for column in columns)] for row in rows
+    ]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(head))]
+    shown = [
+        "  ".join(
+            cell.rjust(width) if place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+    notes = [f"{row['name']}: {kind}: {text}" for row in rows for kind, text in remarks(row)]
+    return "\n".join([*shown, *notes])
+
+
+def table_html(rows: Sequence[Row]) -> tuple[str, str]:
+    """Head row and body rows as HTML: every cell has what it is sorted by."""
+    axes, columns = varied(rows), shown_columns(rows)
+    head = [_head("Cell", kind="text")]
+    head += [_head(name, kind="text", style="axis") for name in axes]
+    head += [
+        _head(
+            column.title,
+            unit=column.unit,
+            better=column.better,
+            hint=column.hint,
+            first="ascending" if column.better == "lower" else "descending",
+        )
+        for column in columns
+    ]
+    best = {column.key: _best(rows, column) for column in columns}
+    body = [_row(row, axes, columns, best) for row in rows]
+    return "<tr>" + "".join(head) + "</tr>", "\n".join(body)
+
+
+def _head(
+    title: str,
+    *,
+    kind: str = "number",
+    unit: str = "",
+    better: str = "",
+    hint: str = "",
+    first: str = "ascending",
+    style: str = "",
+) -> str:
+    arrow = {"higher": "↑", "lower": "↓"}.get(better, "")
+    direction = f'<span class="better" aria-hidden="true">{arrow}</span>' if arrow else ""
+    tip = "; ".join(part for part in (hint, f"{better} is better" if better else "") if part)
+    below = f'<span class="unit">{escape(unit)}</span>' if unit else ""
+    return (
+        f'<th scope="col" class="{style}" aria-sort="none" data-kind="{kind}" data-first="{first}" '
+        f'data-title="{escape(title)}"><button type="button" title="{escape(tip)}">'
+        f'<span class="title">{escape(title)}{direction}</span>{below}</button></th>'
+    )
+
+
+def _best(rows: Sequence[Row], column: Column) -> float | None:
+    values = [value for row in rows if (value := value_of(row, column)) is not None]
+    finite = [value for value in values if math.isfinite(value)]
+    if not column.better or len(values) < 2 or not finite:
+        return None
+    return max(values) if column.better == "higher" else min(finite)
+
+
+def _row(
+    row: Row, axes: Sequence[str], columns: Sequence[Column], best: Mapping[str, float | None]
+) -> str:
+    name = escape(row["name"])
+    said = "".join(_remark(kind, text) for kind, text in remarks(row))
+    cells = [f'<th scope="row" data-value="{name}"><span class="name">{name}</span>{said}</th>']
+    for axis in axes:
+        value = escape(str(row["values"][axis]))
+        cells.append(f'<td class="axis" data-value="{value}">{value}</td>')
+    cells += [_number(row, column, best[column.key]) for column in columns]
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _remark(kind: str, text: str) -> str:
+    """A failure is seen at once; why a bank cannot be inverted, if one asks."""
+    if kind == "failed":
+        return f'<p class="remark failed">failed: {escape(text)}</p>'
+    return f'<details class="remark"><summary>{kind}</summary>{escape(text)}</details>'
+
+
+def _number(row: Row, column: Column, best: float | None) -> str:
+    value = value_of(row, column)
+    if value is None:
+        return '<td class="number" data-value=""><span class="none">–</span></td>'
+    text, is_best = _text(value, column), value == best
+    if is_best:
+        text = f'<strong>{text}</strong><span class="best" title="best"> best</span>'
+    sort = "Infinity" if math.isinf(value) else repr(value)
+    more = "".join(f'<span class="interval">{line}</span>' for line in _intervals(row, column))
+    return (
+        f'<td class="number{" is-best" if is_best else ""}" data-value="{sort}">{text}{more}</td>'
+    )
+
+
+def _intervals(row: Row, column: Column) -> list[str]:
+    """Lines below a number: its interval, or its two intervals, or the worst clip."""
+    part = part_of(row, column.part) or {}
+    found = part.get(column.key)
+    if isinstance(found, Mapping):
+        worst = found.get("worst")
+        if not isinstance(worst, float) or found.get("count", 0) < 2:
+            return []
+        return [f"worst {number_text(worst, column.digits)}"]
+    if column.key != "accuracy":
+        return []
+    lines = []
+    for name in ("seeds", "tracks"):
+        low, high = part.get(f"{name}_low"), part.get(f"{name}_high")
+        if low is not None and high is not None:
+            ends = [number_text(end * column.factor, column.digits) for end in (low, high)]
+            lines.append(f"{name} {ends[0]} … {ends[1]}")
+    return lines

@@ -1,0 +1,56 @@
+"""Rate-distortion curves for the page: what its script draws, and the same as a table."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from typing import Any
+
+from isincnet_jax.pages.results import score_value
+from isincnet_jax.pages.table import number_text
+
+
+def drawn_curves(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Curves with their finite points by rate; methods with a bit rate follow as lone points."""
+    curves = [
+        {"name": curve["name"], "points": _points(curve["points"])}
+        for curve in results.get("rate_distortion") or []
+    ]
+    curves = [curve for curve in curves if curve["points"]]
+    if not curves or "snr_db" not in results["metrics"]:
+        return curves
+    drawn = {(point["rate"], point["snr_db"]) for curve in curves for point in curve["points"]}
+    lone = [
+        {
+            "kbit_per_s": method.get("kbit_per_s"),
+            "snr_db": (method["scores"].get("snr_db") or {}).get("mean"),
+            "label": method["name"],
+        }
+        for method in results["methods"]
+    ]
+    points = [one for one in _points(lone) if (one["rate"], one["snr_db"]) not in drawn]
+    if points:
+        curves.append({"name": "other methods of the table", "points": points, "lone": True})
+    return curves
+
+
+def _points(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Points that can be drawn on a logarithmic axis of rates, by rate."""
+    drawn = []
+    for point in points:
+        rate, snr_db = point["kbit_per_s"], score_value(point.get("snr_db"), better="higher")
+        if rate is None or snr_db is None or not (0 < rate < math.inf and math.isfinite(snr_db)):
+            continue
+        drawn.append({"rate": rate, "snr_db": snr_db, "label": point.get("label") or ""})
+    return sorted(drawn, key=lambda point: point["rate"])
+
+
+def rows_html(curves: list[dict[str, Any]]) -> str:
+    """Every point as a row: curve, label, kbit/s, SNR."""
+    return "".join(
+        f'<tr><td class="name">{escape(curve["name"])}</td><td>{escape(point["label"])}</td>'
+        f'<td class="number">{number_text(point["rate"], 1)}</td>'
+        f'<td class="number">{number_text(point["snr_db"], 1)}</td></tr>'
+        for curve in curves
+        for point in curve["points"]
+    )

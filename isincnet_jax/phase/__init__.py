@@ -1,0 +1,1 @@
+"""Phase retrieval: Griffin-Lim, heap integration, propagation, mel inversion."""

@@ -1,0 +1,110 @@
+"""What there is to say about a codec, line by line."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from isincnet_jax.bank import algorithms, design, exactness
+from isincnet_jax.bank import solve as decoding
+from isincnet_jax.bank.codec import Codec
+from isincnet_jax.bank.dsp import rounding
+from isincnet_jax.streaming import stream as streaming
+
+
+def describe(codec: Codec) -> list[tuple[str, str]]:
+    """Geometry, frame bounds, exactness, delay and rates of a codec.
+
+    Returns:
+        Pairs of a label and a text, in the order in which they are printed.
+    """
+    spec = codec.spec
+    bank = design.design_bank(spec)
+    solved = decoding.design_decoder(spec, codec.model.decoder)
+    bounds = design.frame_bounds(spec)
+    coefficients = spec.num_channels * spec.frame_rate_hz
+    center_hz = spec.center_hz
+    # A sample is complete when the last frame whose kernel reaches it has seen its own samples.
+    delay = bank.trail + streaming.synthesis_step(codec, spec, codec.model.dtype).lead
+    lines = [
+        ("model", codec.name),
+        ("sample rate", f"{spec.sample_rate} Hz"),
+        ("frames", f"{spec.frame_rate_hz:.6g} a second (hop_length {spec.hop_length})"),
+        ("bins", f"{spec.num_bins}, {spec.scale}, {spec.component}: {spec.num_channels} channels"),
+        (
+            "centres",
+            f"{center_hz[0]:.6g} to {center_hz[-1]:.6g} Hz, at most "
+            f"{np.max(np.diff(center_hz)):.4g} Hz apart",
+        ),
+        (
+            "filters",
+            f"{spec.shape} shape, {spec.window} window, {bank.kernels.shape[1]} taps, "
+            f"{spec.normalization} normalised"
+            + (", causal" if spec.causal else "")
+            + (", tight" if spec.tight else ""),
+        ),
+        ("padding", f"{spec.padding}; arithmetic: {spec.dialect}"),
+        (
+            "frame bounds",
+            f"{bounds.lower:.6g} to {bounds.upper:.6g}, condition number {bounds.condition:.4g}",
+        ),
+        ("decoder", f"{solved.method}, {solved.taps // spec.hop_length} frame taps"),
+        ("algorithms", _algorithms(codec)),
+        *_exactness(codec, solved),
+        (
+            "noise gain",
+            "depends on the weights" if np.isnan(solved.noise_gain) else f"{solved.noise_gain:.4g}",
+        ),
+        (
+            "delay",
+            f"{bank.trail} samples to encode, {delay} to reconstruct "
+            f"({1000 * delay / spec.sample_rate:.1f} ms)",
+        ),
+        ("coefficients", f"{coefficients:.6g} a second, {spec.redundancy:.4g} per sample"),
+        ("bit rate", f"{8 * coefficients / 1000:.5g} kbit/s at 8 bits, before entropy coding"),
+    ]
+    if codec.model.projections:
+        lines.append(("projections", ", ".join(codec.model.projections)))
+    return lines
+
+
+def _algorithms(codec: Codec) -> str:
+    model = codec.model
+    analysis = algorithms.analysis_algorithm(codec.spec, learned=bool(model.learnable_filters))
+    synthesis = algorithms.synthesis_algorithm(
+        codec.spec, model.decoder, learned=model.learnable_decoder
+    )
+    return (
+        f"{analysis.name}, {analysis.products_per_frame} products a frame; {synthesis.name}, "
+        f"{synthesis.products_per_frame}"
+    )
+
+
+def _exactness(codec: Codec, solved: decoding.SolvedDecoder) -> list[tuple[str, str]]:
+    if np.isnan(solved.residual):
+        return [("exactness", "not claimed: trained weights")]
+    found = exactness.expect(codec.spec, codec.model.decoder)
+    if found.is_exact:
+        verdict = "exact"
+    elif found.is_exact_in_float64:
+        verdict = f"exact in float64, about {found.expected_snr_db:.0f} dB in float32"
+    else:
+        verdict = "the best linear decoder, not exact"
+    lines = [
+        (
+            "exactness",
+            f"{verdict}: {-rounding.decibels(found.residual):.0f} dB error on white noise before "
+            "rounding",
+        ),
+        ("expected SNR in float32", f"{found.expected_snr_db:.0f} dB on white noise"),
+    ]
+    if found.edge_samples:
+        unseen = found.unseen_samples
+        lost = f"; up to {unseen} at the end are in no frame and are lost" if unseen else ""
+        lines.append(
+            (
+                "reflected edges",
+                f"{found.edge_samples} samples of a clip are solved from the frames nearest to "
+                f"them, {found.worst_edge_snr_db:.0f} dB at worst{lost}",
+            )
+        )
+    return lines

@@ -1,0 +1,176 @@
+"""What ``isincnet decode`` does with one file, alone or as one of a corpus."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from isincnet_jax.cli import token_files
+from isincnet_jax.cli.common import load_model
+from isincnet_jax.recordings.encoder import silent, weights_digest
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from isincnet_jax.bank.codec import Codec
+    from isincnet_jax.recordings.workers import Made
+    from isincnet_jax.tokens.archive import Header
+    from isincnet_jax.tokens.token_header import TokenHeader
+
+_BY_BANK = "by the bank's inverse"
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodeOptions:
+    """How files are decoded.
+
+    Attributes:
+        model: insisted on; None for the one that each file names.
+        model_rate: keep the model's rate.
+        refinements: as of :meth:`.Codec.decode`.
+    """
+
+    model: str | None = None
+    model_rate: bool = False
+    refinements: int = 0
+
+
+class FileDecoder:
+    """Decodes one file after the other.
+
+    Args:
+        options: what to make.
+        say: gets lines about each file.
+    """
+
+    def __init__(self, options: DecodeOptions, *, say: Callable[[str], None] = silent) -> None:
+        self.options = options
+        self._say = say
+        self._load = functools.lru_cache(maxsize=4)(_load)  # files mostly name the same one
+
+    def __call__(self, source: Path, target: Path) -> Made:
+        """Decodes an archive or token file into an audio file, whole or not at all.
+
+        Returns:
+            Seconds of audio; a note if the model is not here; which model it was.
+
+        Raises:
+            ValueError: if the file is damaged, or the audio cannot be written.
+        """
+        from isincnet_jax.bank import long_signals
+        from isincnet_jax.data import audio_files, audio_writing
+        from isincnet_jax.recordings.workers import Made
+        from isincnet_jax.tokens import archive, token_file
+
+        is_coded = source.suffix.lower() == token_files.SUFFIX
+        opened = token_file.TokenReader(source) if is_coded else archive.ArchiveReader(source)
+        with opened as reader:
+            header = reader.header
+            codec, digest = self._codec_of(header, source)
+            quantizer = reader.quantizer()
+            rows = reader.rows()
+            num_channels, rows = _peek_channels(rows)
+            if quantizer is not None:
+                rows = long_signals.dequantize_rows(rows, quantizer)  # type: ignore[arg-type]
+            samples = long_signals.decode_blocks(
+                codec, rows, length=header.length, refinements=self.options.refinements
+            )
+            at_model_rate = self.options.model_rate
+            rate = header.spec.sample_rate if at_model_rate else header.original_rate
+            length = header.length if at_model_rate else header.original_length
+            if rate != header.spec.sample_rate:
+                self._say(
+                    f"{source.name}: resampled from {header.spec.sample_rate} Hz back to {rate} Hz"
+                )
+            resampled = audio_files.resample_blocks(
+                samples, source_rate=header.spec.sample_rate, target_rate=rate
+            )
+            written = audio_writing.write_blocks(
+                target,
+                long_signals.exactly(resampled, length),
+                sample_rate=rate,
+                num_channels=num_channels,
+                subtype="FLOAT" if quantizer is None else "PCM_24",
+            )
+        self._say(f"wrote {target}: {written / rate:.2f} s, {num_channels} channels, {rate} Hz")
+        notes = (_fallback_note(header.model),) if digest == _BY_BANK else ()
+        name = header.model if self.options.model is None else self.options.model
+        made_with = json.dumps([name, header.spec.digest(), digest]) if digest else ""  # a preset
+        return Made(written / rate, notes, made_with)
+
+    def is_current(self, made_with: str) -> bool:
+        """Whether files would still be decoded by what made them, see :class:`.Made`.
+
+        Files whose model is no longer here are: nothing better can be made.
+        """
+        if not made_with:  # a preset
+            return True
+        try:
+            name, bank, digest = json.loads(made_with)
+            if self.options.model is None and not _is_there(name):
+                return True
+            codec, now = self._load(name)
+        except (ValueError, OSError, ImportError):
+            return True
+        return (now if codec.spec.digest() == bank else _BY_BANK) == digest
+
+    def _codec_of(self, header: Header | TokenHeader, source: Path) -> tuple[Codec, str]:
+        """The codec that made a file, and the digest of its weights.
+
+        By name if that still has the same bank, else by spec.
+        """
+        from isincnet_jax.bank.codec import build_codec
+        from isincnet_jax.bank.sincnet import SincNet
+
+        name, model = header.model, self.options.model
+        if model is not None:
+            codec, digest = self._load(model)
+            if codec.spec == header.spec:
+                return codec, digest
+            raise ValueError(
+                f"{source}: was encoded with another bank ({header.model}, {header.spec.digest()}) "
+                f"than {model} ({codec.spec.digest()}); leave --model out"
+            )
+        if _is_there(name):
+            codec, digest = self._load(name)
+            if codec.spec == header.spec:
+                return codec, digest
+        self._say(f"{source.name}: {_fallback_note(name)}")
+        return build_codec(SincNet(header.spec), name=f"bank {header.spec.digest()}"), _BY_BANK
+
+
+def _load(name: str) -> tuple[Codec, str]:
+    codec = load_model(name)
+    return codec, weights_digest(codec)
+
+
+def _is_there(name: str) -> bool:
+    from isincnet_jax.pretrained import hub
+
+    return name in hub.REGISTRY or "://" in name or Path(name).exists()
+
+
+def _fallback_note(name: str) -> str:
+    return f"no {name!r} with its bank here; decoding by the bank's inverse"
+
+
+def suitable_workers(names: list[str]) -> Literal["threads", "processes"]:
+    """Processes if some files are entropy-coded: their codes are read inside the interpreter."""
+    coded = any(name.lower().endswith(token_files.SUFFIX) for name in names)
+    return "processes" if coded else "threads"
+
+
+def make_decoder(options: DecodeOptions) -> FileDecoder:
+    """A :class:`FileDecoder`; for workers, in other processes too."""
+    return FileDecoder(options)
+
+
+def _peek_channels(rows: Iterator[np.ndarray]) -> tuple[int, Iterator[np.ndarray]]:
+    """The audio channels of the first chunk, and the sequence with it."""
+    first = next(rows)  # an archive has rows, or its reader says that it is damaged
+    return first.shape[1], itertools.chain([first], rows)

@@ -1,0 +1,1 @@
+"""Spectrogram layers: STFT, mel, gammatone, chroma, PCEN, CFP, and their inverses."""

@@ -1,0 +1,1 @@
+"""Spectrograms as pure functions, without Flax."""

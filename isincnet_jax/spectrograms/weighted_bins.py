@@ -1,0 +1,152 @@
+"""What mel, gammatone and chroma layers share: weighted sums of the powers of an STFT."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Float
+
+from isincnet_jax.dsp import auditory, centering, checks, fourier
+from isincnet_jax.linen import SettledModule
+from isincnet_jax.spectrograms.stft import STFT
+from isincnet_jax.typing import Array, Waveform
+
+
+class StftGeometry(SettledModule):
+    """Arguments of all layers that start with the power of an STFT; no layer by itself.
+
+    Attributes:
+        sample_rate: Hz.
+        n_fft: samples per frame.
+        win_length: samples of the window, ``n_fft`` if None; zero-padded to ``n_fft``.
+        hop_length: samples between frames.
+        window: a name of :func:`scipy.signal.get_window`.
+        center: whether the middle of frame 0 is sample 0; otherwise its first sample is.
+        pad_mode: "reflect", "constant", "edge" or "symmetric": what lies beyond the ends of
+            centred frames. librosa's default is "constant", nnAudio's "reflect".
+        power: of the magnitudes: 2 for energies, 1 for magnitudes, any positive number.
+        trainable_stft: whether the Fourier kernels are parameters; they start as the STFT.
+        precision: of the products on accelerators, which may otherwise use TF32 or bfloat16.
+    """
+
+    sample_rate: float = 22_050
+    n_fft: int = 2048
+    win_length: int | None = None
+    hop_length: int = 512
+    window: str = "hann"
+    center: bool = True
+    pad_mode: str = "reflect"
+    power: float = 2.0
+    trainable_stft: bool = False
+    precision: lax.PrecisionLike = lax.Precision.HIGHEST
+
+    def __post_init__(self) -> None:
+        """Checks the arguments."""
+        checks.check_positive_integers(
+            n_fft=self.n_fft, win_length=self.win_length, hop_length=self.hop_length
+        )
+        centering.check_framing(
+            frame_length=self.n_fft, hop_length=self.hop_length, pad_mode=self.pad_mode
+        )
+        win_length = fourier.checked_win_length(self.win_length, self.n_fft)
+        fourier.stft_window(self.window, win_length, self.n_fft)
+        if not (self.sample_rate > 0 and math.isfinite(self.sample_rate)):
+            raise ValueError(f"sample_rate={self.sample_rate} must be positive (Hz)")
+        if not (self.power > 0 and math.isfinite(self.power)):
+            raise ValueError(
+                f"power={self.power} must be positive; 1 for magnitudes, 2 for energies"
+            )
+        super().__post_init__()
+
+    def geometry(self) -> dict[str, Any]:
+        """The arguments of this class, for another layer with the same frames."""
+        names = (field.name for field in dataclasses.fields(StftGeometry))
+        return {name: getattr(self, name) for name in names if name not in ("parent", "name")}
+
+    def upper_hz(self, fmax: float | None) -> float:
+        """``fmax`` in Hz, half the sample rate if None."""
+        return self.sample_rate / 2 if fmax is None else fmax
+
+    def frame_times(self, num_samples: int) -> Float[np.ndarray, " frames"]:
+        """Times in seconds of the middles of the frames of a clip; float64 [frames]."""
+        options: Any = {
+            "frame_length": self.n_fft,
+            "hop_length": self.hop_length,
+            "center": self.center,
+        }
+        count = centering.count_frames(num_samples, **options)
+        return centering.frame_times(count, sample_rate=self.sample_rate, **options)
+
+
+class WeighedSpectrogram(StftGeometry):
+    """Weighted sums of the bins of an STFT, fixed or trained; the base of the layers.
+
+    A subclass gives :meth:`design`, and says in :meth:`is_trainable` whether the weights are the
+    parameter ``basis`` [filters, bins], float32. Layers with nothing trainable have no variables.
+    """
+
+    def design(self) -> Float[np.ndarray, "filters bins"]:
+        """The weights as designed, float64 [filters, 1 + n_fft // 2]."""
+        raise NotImplementedError
+
+    def is_trainable(self) -> bool:
+        """Whether the weights are a parameter."""
+        raise NotImplementedError
+
+    def setup(self) -> None:
+        """Creates the parameters that were asked for."""
+        if self.is_trainable():
+            start = self.design()
+            self.basis = self.param("basis", lambda key: jnp.asarray(start, jnp.float32))
+        if self.trainable_stft:
+            self.stft = STFT(
+                sample_rate=self.sample_rate,
+                n_fft=self.n_fft,
+                win_length=self.win_length,
+                hop_length=self.hop_length,
+                window=self.window,
+                center=self.center,
+                pad_mode=self.pad_mode,
+                trainable_kernels=True,
+                output_format="complex",
+                precision=self.precision,
+            )
+
+    def weights(self) -> Float[Array, "filters bins"]:
+        """The weights in use: the parameter, or the fixed design."""
+        return self.basis if self.is_trainable() else self.design()
+
+    def weigh(self, waveform: Waveform) -> Float[jax.Array, "... frames filters"]:
+        """The weighted sums of ``|X|^power``.
+
+        Args:
+            waveform: [..., time], float32 or float64.
+
+        Returns:
+            [..., frames, filters], the dtype of the waveform.
+        """
+        waveform = checks.as_waveform(waveform)
+        weights = self.weights()
+
+        def product(values: Any) -> jax.Array:
+            return auditory.weigh_bins(values, weights, precision=self.precision)
+
+        if self.trainable_stft:
+            return product(fourier.spectrum_power(self.stft(waveform), self.power))
+        return fourier.stft_power(
+            waveform,
+            n_fft=self.n_fft,
+            hop_length=self.hop_length,
+            win_length=self.win_length,
+            window=self.window,
+            center=self.center,
+            pad_mode=self.pad_mode,
+            power=self.power,
+            then=product,
+        )

@@ -1,0 +1,1 @@
+"""Streaming: analysis and synthesis chunk by chunk, equal to the whole signal's."""

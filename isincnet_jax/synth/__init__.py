@@ -1,1 +1,0 @@
-"""The FM synthesizer of InverSynth: 23 parameters to a waveform, pure functions over JAX."""

@@ -1,0 +1,1 @@
+"""Training tasks: from a config to a finished, exported run; what ``experiments/*.py`` call."""

@@ -1,0 +1,203 @@
+"""What is measured of a filterbank in an ablation. Composes, computes nothing itself."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+import isincnet_jax as isn
+from isincnet_jax import provenance
+from isincnet_jax.ablation import measures as ablation_measures
+from isincnet_jax.ablation.grid import Ablation, Cell
+from isincnet_jax.bank import design
+from isincnet_jax.benchmark import run as benchmark_run
+from isincnet_jax.benchmark.methods import safe_name
+from isincnet_jax.classifiers.labelled import Labelled
+from isincnet_jax.data.demo import demo_waveform
+from isincnet_jax.tasks import classifier_parts
+from isincnet_jax.tasks.process import Stop
+
+_logger = logging.getLogger("ablation")
+
+
+class Stopped(BaseException):
+    """A signal asked to end while a classifier was trained."""
+
+
+class Task(NamedTuple):
+    """One measurement.
+
+    Attributes:
+        part: "reconstruction", "speed" or "classification".
+        key: what its result is kept under.
+        cell: of the grid.
+        call: gives the result.
+    """
+
+    part: str
+    key: str
+    cell: Cell
+    call: Callable[[], dict[str, Any]]
+
+
+def seed_key(seed: int) -> str:
+    """What the result of a classifier's run is kept under."""
+    return f"classification, seed {seed}"
+
+
+class Work:
+    """What can be measured of a cell. Clips and tracks are read when they are first wanted."""
+
+    def __init__(self, config: ml_collections.ConfigDict, stop: Stop) -> None:
+        self.config, self.stop = config, stop
+        self.folders = [path for path in config.data.path if path]
+
+    @functools.cached_property
+    def clips(self) -> tuple[list[str], np.ndarray]:
+        """Names, and float32 [clips, time]."""
+        wanted, rate = self.config.reconstruction, self.config.base.sample_rate
+        if not self.folders:
+            length = round(wanted.duration_s * rate)
+            return ["built-in clip"], demo_waveform(rate)[None, :length]
+        names: list[str] = []
+        found = []
+        shares = np.diff(np.linspace(0, wanted.max_clips, len(self.folders) + 1).astype(int))
+        for path, share in zip(self.folders, shares, strict=True):
+            if share:
+                settings = benchmark_run.Settings(
+                    path=Path(path),
+                    out=Path("results.json"),
+                    sample_rate=rate,
+                    duration_s=wanted.duration_s,
+                    max_clips=int(share),
+                    loudness_db=wanted.loudness_db,
+                )
+                own, clips, skipped = benchmark_run.load_clips(settings)
+                for name, reason in skipped.items():
+                    _logger.warning("%s: skipped %s: %s", path, name, reason)
+                names += [f"{Path(path).resolve().name}/{name}" for name in own]
+                found.append(clips)
+        return names, np.concatenate(found)
+
+    @functools.cached_property
+    def tracks(self) -> Labelled:
+        """What the classifiers learn and are tested with."""
+        return classifier_parts.build_data(self.classifier_config({}, 0))
+
+    def tasks(self, cells: Sequence[Cell]) -> Iterator[Task]:
+        """All that is to be measured: part after part, and seed after seed."""
+        parts = self.config.parts
+        for part in ("reconstruction", "speed"):
+            for cell in cells if part in parts else ():
+                yield Task(part, part, cell, functools.partial(getattr(self, part), cell))
+        for seed in self.config.seeds if "classification" in parts else ():
+            for cell in cells:
+                call = functools.partial(self.classification, cell, seed)
+                yield Task("classification", seed_key(seed), cell, call)
+
+    def prepare(self, part: str, results: Ablation) -> None:
+        """Reads what a part needs: data that are missing are an error of the run, not of a cell."""
+        if part == "reconstruction":
+            results.content["clips"] = self.clips[0]
+        elif part == "classification":
+            found = {split: len(self.tracks.track_names(split)) for split in self.tracks.corpora}
+            results.content["tracks"] = found
+
+    def reconstruction(self, cell: Cell) -> dict[str, Any]:
+        """Frame bounds, and signal-to-noise ratios if the bank can be inverted."""
+        spec, settings = isn.FilterbankSpec(**cell.values), self.config.reconstruction
+        bounds = isn.frame_bounds(spec)
+        finite = np.isfinite(bounds.condition)
+        found = {
+            "lower": bounds.lower,
+            "upper": bounds.upper,
+            "condition": bounds.condition if finite else "infinite",
+            "invertible": design.is_invertible(spec),
+        }
+        if not found["invertible"]:
+            return {**found, "reason": design.explain_not_invertible(spec)}
+        codec = isn.build_codec(isn.SincNet(spec))
+        quantizer = codec.quantizer(q_bits=settings.q_bits)
+        clips = self.clips[1]
+        scores = ablation_measures.reconstruction_scores(
+            clips,
+            encode=codec.encode,
+            decode=lambda kept: codec.decode(kept, length=clips.shape[1]),
+            quantize=lambda kept: quantizer.decode(quantizer.encode(jnp.asarray(kept))),
+            noise_snr_db=settings.noise_snr_db,
+            seed=settings.seed,
+        )
+        return {**found, **scores}
+
+    def speed(self, cell: Cell) -> dict[str, Any]:
+        """x real time of encoding, and of decoding if the bank can be inverted."""
+        spec, settings = isn.FilterbankSpec(**cell.values), self.config.speed
+        length = round(settings.duration_s * spec.sample_rate)
+        clip = np.resize(demo_waveform(spec.sample_rate), length)
+        batch = jnp.asarray(np.tile(clip, (settings.batch_size, 1)))
+        invertible = design.is_invertible(spec)
+        no_decoder = isn.DecoderSpec("free", num_frames=1, first_frame=0)
+        codec = isn.build_codec(isn.SincNet(spec, isn.DecoderSpec() if invertible else no_decoder))
+        spectrogram = codec.encode(batch)
+
+        def measured(work: Callable[[], Any]) -> float:
+            return ablation_measures.times_real_time(
+                work,
+                duration_s=settings.duration_s * settings.batch_size,
+                repeats=settings.repeats,
+            )
+
+        return {
+            "encode_x_real_time": measured(lambda: codec.encode(batch)),
+            "decode_x_real_time": measured(lambda: codec.decode(spectrogram, length=length))
+            if invertible
+            else None,
+            "device": provenance.device_name(),
+            "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        }
+
+    def classifier_config(
+        self, values: Mapping[str, Any], seed: int, folder: str = ""
+    ) -> ml_collections.ConfigDict:
+        """The classifier of a cell: the config's, with the values of the cell."""
+        config = ml_collections.ConfigDict(self.config.classifier.to_dict())
+        config.seed, config.workdir = seed, folder
+        if not self.folders:
+            config.data.source = "generated"
+        config.data.path = tuple(self.folders)
+        config.data.splits = self.config.data.splits
+        config.data.cache_dir = self.config.data.cache_dir
+        config.data.sample_rate = self.config.base.sample_rate
+        names = {"num_bins": "num_filters", "scale": "initial_scale"}
+        for name in ("shape", "component", *names):
+            if name in values:
+                config.model[names.get(name, name)] = values[name]
+        return config
+
+    def classification(self, cell: Cell, seed: int) -> dict[str, Any]:
+        """One classifier trained and tested, in a folder of its own where it goes on."""
+        from isincnet_jax.tasks.classification import train_classifier  # JAX is set up before
+
+        place = Path("runs") / safe_name(cell.name) / f"seed-{seed}"
+        config = self.classifier_config(cell.values, seed, str(Path(self.config.workdir) / place))
+        outcome = train_classifier(config, data=self.tracks, stop=self.stop)
+        if outcome.result is None:
+            raise Stopped
+        splits = outcome.result["splits"]
+        split = "test" if "test" in splits else "validation"
+        kept = ("tracks", "hits", "accuracy", "chunk_accuracy")
+        moved = ("filter_movement_hz", "most_moved_hz")
+        return {
+            "split": split,
+            "run": place.as_posix(),
+            **{name: splits[split][name] for name in kept},
+            **{name: outcome.result[name] for name in moved if name in outcome.result},
+        }

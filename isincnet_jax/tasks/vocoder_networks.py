@@ -1,0 +1,190 @@
+"""From a config to a vocoder's network, its features and what it learns by.
+
+To train another kind of network, add it to :data:`KINDS` (and to
+``isincnet_jax.vocoders.vocoder.NETWORKS``, by which it is stored).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from isincnet_jax.bank.spec import FilterbankSpec
+from isincnet_jax.dsp import fourier
+from isincnet_jax.phase import beliefs as phase_beliefs
+from isincnet_jax.training import step as train_step
+from isincnet_jax.training.losses import WeightedLoss
+from isincnet_jax.vocoders import losses as vocoder_losses
+from isincnet_jax.vocoders import training as vocoding
+from isincnet_jax.vocoders.features import VocoderFeatures
+from isincnet_jax.vocoders.networks.cnn import CNNVocoder
+from isincnet_jax.vocoders.networks.convnext import ConvNeXtVocoder
+from isincnet_jax.vocoders.networks.istftnet import ISTFTNet
+from isincnet_jax.vocoders.networks.magnitude import MagnitudeVocoder
+from isincnet_jax.vocoders.networks.phase_gradient import PhaseGradientVocoder
+from isincnet_jax.vocoders.vocoder import InputScale, Vocoder
+
+
+class Parts(NamedTuple):
+    """What a kind of vocoder is made of.
+
+    Attributes:
+        network: Linen module, see :data:`.vocoder.NETWORKS`.
+        features: its spectrograms.
+        loss: of waveforms; :func:`config_loss` unless the kind has its own.
+        input_scale: of the spectrograms that the network sees.
+        generate: what is trained, see :func:`.training.make_vocoder_step`; the vocoder's waveform
+            if None. It may return any pytree that the loss understands.
+    """
+
+    network: Any
+    features: VocoderFeatures
+    loss: WeightedLoss
+    input_scale: InputScale = "linear"
+    generate: Callable[[Vocoder], vocoding.Generate] | None = None
+
+
+def config_features(config: ml_collections.ConfigDict) -> VocoderFeatures:
+    """The features of a config."""
+    model, fields = config.model, {}
+    if model.input == "bank":
+        fields["bank"] = FilterbankSpec(
+            sample_rate=config.data.sample_rate,
+            hop_length=model.hop_length,
+            num_bins=model.bank_bins,
+            scale=model.bank_scale,
+        )
+    else:
+        fields.update(n_fft=model.n_fft, win_length=model.win_length)
+    if model.input.startswith("mel"):
+        fields.update(n_mels=model.n_mels, fmin=model.fmin, fmax=model.fmax or None)
+    return VocoderFeatures(
+        model.input, config.data.sample_rate, hop_length=model.hop_length, **fields
+    )
+
+
+def config_loss(config: ml_collections.ConfigDict) -> WeightedLoss:
+    """The loss of a config."""
+    weights = {name: weight for name, weight in config.loss.items() if weight is not None}
+    return vocoder_losses.vocoder_loss(weights, sample_rate=config.data.sample_rate)
+
+
+def _cnn(config: ml_collections.ConfigDict) -> Parts:
+    features = config_features(config)
+    network = CNNVocoder(
+        num_bins=features.num_bins, axis_name=train_step.AXIS, **_attributes(config.model.cnn)
+    )
+    return Parts(network, features, config_loss(config), input_scale="normalized")
+
+
+def _convnext(config: ml_collections.ConfigDict) -> Parts:
+    features, fields = config_features(config), _attributes(config.model.convnext)
+    network = ConvNeXtVocoder(
+        num_bins=features.num_bins,
+        hop_length=features.hop_length,
+        win_length=min(config.model.win_length, fields["n_fft"]),
+        **fields,
+    )
+    return Parts(network, features, config_loss(config))
+
+
+def _istftnet(config: ml_collections.ConfigDict) -> Parts:
+    features = config_features(config)
+    network = ISTFTNet(num_bins=features.num_bins, **_attributes(config.model.istftnet))
+    return Parts(network, features, config_loss(config))
+
+
+def _geometry(
+    config: ml_collections.ConfigDict, features: VocoderFeatures, *, learns: str
+) -> dict[str, int]:
+    """Bins and STFT of a network that learns something else than waveforms."""
+    model = config.model
+    if config.adversary.enabled:
+        raise ValueError(
+            f"adversary.enabled=True: discriminators judge waveforms; {model.kind} learns {learns}"
+        )
+    stft = {name: model[name] for name in ("n_fft", "win_length", "hop_length")}
+    return {"num_bins": features.num_bins, **stft}
+
+
+def _phase_gradient(config: ml_collections.ConfigDict) -> Parts:
+    features = config_features(config)
+    network = PhaseGradientVocoder(
+        **_geometry(config, features, learns="phases"), **_attributes(config.model.phase_gradient)
+    )
+
+    def unlikely(vocoder: Vocoder, waveform: jax.Array) -> jax.Array:
+        beliefs = vocoder.network.beliefs(vocoder.analyse(waveform))
+        spectrum = fourier.stft(
+            waveform,
+            n_fft=network.phase_samples,
+            hop_length=network.hop_length,
+            win_length=network.window_samples,
+        )
+        return phase_beliefs.surprise(beliefs, spectrum)
+
+    def loss(*, prediction: jax.Array, target: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+        del target  # the surprise has seen it
+        total = jnp.mean(prediction)
+        return total, {"surprise": total}
+
+    return Parts(network, features, loss, generate=_learns(unlikely))
+
+
+def _learns(method: Callable[[Vocoder, jax.Array], jax.Array]) -> Any:
+    """What is trained is what a function of vocoder and waveform says, without statistics."""
+
+    def learn(module: Vocoder) -> vocoding.Generate:
+        def generate(variables: Any, waveform: jax.Array, key: jax.Array) -> tuple[Any, Any]:
+            del key
+            return module.apply(variables, waveform, method=method), {}
+
+        return generate
+
+    return learn
+
+
+def _magnitude(config: ml_collections.ConfigDict) -> Parts:
+    features = config_features(config)
+    network = MagnitudeVocoder(
+        **_geometry(config, features, learns="magnitudes"), **_attributes(config.model.magnitude)
+    )
+
+    def magnitudes(waveform: jax.Array) -> jax.Array:
+        return fourier.stft_power(
+            waveform,
+            n_fft=network.n_fft,
+            hop_length=network.hop_length,
+            win_length=network.win_length,
+            power=1.0,
+        )
+
+    def loss(*, prediction: jax.Array, target: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+        distances = vocoder_losses.magnitude_distance(
+            prediction=prediction, target=magnitudes(target)
+        )
+        total = jnp.mean(distances)
+        return total, {"magnitude": total}
+
+    def estimate(vocoder: Vocoder, waveform: jax.Array) -> jax.Array:
+        return vocoder.network.magnitude(vocoder.analyse(waveform))
+
+    return Parts(network, features, loss, generate=_learns(estimate))
+
+
+KINDS: dict[str, Callable[[ml_collections.ConfigDict], Parts]] = {
+    "cnn": _cnn,
+    "convnext": _convnext,
+    "istftnet": _istftnet,
+    "magnitude": _magnitude,
+    "phase_gradient": _phase_gradient,
+}
+"""Kinds of networks, ``config.model.kind``."""
+
+
+def _attributes(fields: ml_collections.ConfigDict) -> dict[str, Any]:
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}

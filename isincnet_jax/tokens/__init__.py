@@ -1,0 +1,1 @@
+"""Tokens: quantised spectrograms, their entropy coding, files and refined decoders."""

@@ -1,0 +1,1 @@
+"""Vocoders: features, networks, losses and steps from a spectrogram to sound."""

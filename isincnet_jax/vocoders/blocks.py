@@ -1,0 +1,216 @@
+"""Blocks that the vocoders share: ConvNeXt, transposed convolution, inverse STFT, input checks.
+
+Products run in the default precision of the accelerator unless said otherwise: these are networks,
+not transforms.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Float
+
+from isincnet_jax.dsp import checks, fourier, overlap
+from isincnet_jax.dsp.ranks import match_rank
+from isincnet_jax.dsp.settling import settles
+from isincnet_jax.linen import SettledModule
+from isincnet_jax.nets.convnext import ConvNeXtBlock, FrameNorm
+from isincnet_jax.phase import retrieval
+from isincnet_jax.typing import Array, Waveform
+from isincnet_jax.vocoders import compression as vocoder_features
+
+_MOMENTUM = 0.99
+_xavier = nn.initializers.xavier_uniform()
+
+
+def sequence_conv(width: int, taps: int, **options: Any) -> nn.Conv:
+    """``nn.Conv`` over [batch, time, channels] with zeros beyond the ends and Xavier's start."""
+    options = {"kernel_init": _xavier, "padding": "SAME", **options}
+    return nn.Conv(width, (taps,), **options)
+
+
+def check_trunk(*, width: int, num_blocks: int, expansion: int, taps: int, enter_taps: int) -> None:
+    """Raises a ValueError for numbers that :func:`convnext_trunk` cannot have."""
+    checks.check_positive_integers(width=width, num_blocks=num_blocks, expansion=expansion)
+    checks.check_positive_integers(taps=taps)
+    if taps % 2 == 0 or enter_taps < 1 or enter_taps % 2 == 0:
+        raise ValueError(f"taps={taps}, enter_taps={enter_taps} must be odd")
+
+
+def check_wide(dtype: Any) -> None:
+    """Raises a ValueError unless a dtype has the precision that phases need."""
+    if jnp.dtype(dtype) not in (jnp.float32, jnp.float64):
+        raise ValueError(f"dtype={jnp.dtype(dtype).name}: phases need float32 or float64")
+
+
+def convnext_trunk(
+    hidden: Float[jax.Array, "batch frames features"],
+    *,
+    width: int,
+    num_blocks: int,
+    taps: int,
+    enter_taps: int,
+    expansion: int,
+    dtype: Any,
+) -> jax.Array:
+    """A convolution over frames, a norm, ConvNeXt blocks and a norm, as Vocos has them.
+
+    For the compact method of a module, whose submodules they become: ``enter``, ``enter_norm``,
+    ``block_0`` and so on, ``leave_norm``.
+
+    Returns:
+        [batch, frames, width].
+    """
+    enter = sequence_conv(width, enter_taps, dtype=dtype, name="enter")
+    hidden = FrameNorm(dtype, name="enter_norm")(enter(hidden))
+    for block in range(num_blocks):
+        hidden = ConvNeXtBlock(width, taps, expansion, dtype, name=f"block_{block}")(hidden)
+    return FrameNorm(dtype, name="leave_norm")(hidden)
+
+
+def transposed_convolution(
+    sequence: Float[Array, "... time inputs"],
+    kernel: Float[Array, "taps inputs outputs"],
+    *,
+    stride: int,
+) -> Float[jax.Array, "... upsampled outputs"]:
+    """Transposed convolution to ``stride`` times as many samples: a product and an overlap-add.
+
+    ``y[m] = sum_t x[t] K[m - stride t + (taps - stride) // 2]``: PyTorch's ``ConvTranspose1d`` with
+    padding ``(taps - stride) // 2``, without the zeros that a convolution would multiply.
+
+    Args:
+        sequence: [..., time, inputs], floating.
+        kernel: [taps, inputs, outputs], of at least ``stride`` taps and the same dtype.
+        stride: output samples per input sample.
+
+    Returns:
+        [..., stride time, outputs].
+    """
+    taps, inputs, outputs = kernel.shape
+    *batch, time, _ = sequence.shape
+    columns = jnp.transpose(kernel, (1, 0, 2)).reshape(inputs, taps * outputs)
+    frames = jnp.matmul(sequence, columns)
+    # Samples of all channels in a row: an overlap-add of frames with the hop ``stride outputs``.
+    summed = overlap.overlap_add(frames, hop_length=stride * outputs)
+    start = (taps - stride) // 2 * outputs
+    needed = stride * time * outputs
+    missing = max(start + needed - summed.shape[-1], 0)
+    summed = jnp.pad(summed, [(0, 0)] * len(batch) + [(0, missing)])
+    return summed[..., start : start + needed].reshape(*batch, stride * time, outputs)
+
+
+class TransposedConv(SettledModule):
+    """:func:`transposed_convolution` with ``kernel`` [taps, inputs, width] and ``bias`` [width].
+
+    Attributes:
+        width: output channels.
+        taps: of the kernel, at least ``stride``.
+        stride: output samples per input sample.
+        kernel_init: initial values of the kernel.
+        dtype: of the computation; parameters are float32.
+    """
+
+    width: int
+    taps: int
+    stride: int
+    kernel_init: Any = _xavier
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, sequence: Float[jax.Array, "... time inputs"]) -> jax.Array:
+        """[..., time, inputs] to [..., stride time, width]."""
+        shape = (self.taps, sequence.shape[-1], self.width)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (self.width,), jnp.float32)
+        upsampled = transposed_convolution(sequence, kernel.astype(self.dtype), stride=self.stride)
+        return upsampled + match_rank(bias.astype(self.dtype), upsampled)
+
+
+@settles
+def fit_length(waveform: Waveform, length: int | None) -> jax.Array:
+    """The first ``length`` samples, zeros where there are fewer; everything if None."""
+    waveform = jnp.asarray(waveform)
+    if length is None:
+        return waveform
+    missing = max(length - waveform.shape[-1], 0)
+    padded = jnp.pad(waveform, [(0, 0)] * (waveform.ndim - 1) + [(0, missing)])
+    return padded[..., :length]
+
+
+def bounded_exp(values: jax.Array, largest: float) -> jax.Array:
+    """``exp(x)``, at most ``largest``; neither it nor its gradient overflows."""
+    return jnp.exp(jnp.minimum(values, jnp.log(largest).astype(values.dtype)))
+
+
+@settles
+def synthesize(real: Any, imag: Any, *, length: int, **geometry: Any) -> Waveform:
+    """Inverse STFT of centred frames, in float32 or float64.
+
+    Args:
+        real: [..., frames, bins].
+        imag: of the same shape.
+        length: samples.
+        geometry: of :func:`.fourier.istft`.
+    """
+    wide = jnp.float64 if real.dtype == jnp.float64 else jnp.float32
+    spectrum = lax.complex(real.astype(wide), imag.astype(wide))
+    return fourier.istft(spectrum, length=length, **geometry)
+
+
+def polished(
+    waveform: Waveform,
+    magnitude: Float[Array, "batch frames bins"],
+    *,
+    n_fft: int,
+    hop_length: int,
+    win_length: int | None,
+    window: str = "hann",
+    num_iterations: int,
+) -> Waveform:
+    """Fast Griffin-Lim from a waveform towards the magnitudes of its centred frames.
+
+    Args:
+        waveform: [batch, time].
+        magnitude: [batch, frames, bins], not negative. Frames that are missing are as the last
+            one; those beyond the waveform do not count.
+        n_fft: samples per frame.
+        hop_length: samples between frames.
+        win_length: samples of the window.
+        window: a name of :func:`scipy.signal.get_window`.
+        num_iterations: 0 leaves the waveform as it is.
+    """
+    length = waveform.shape[-1]
+    frames, wanted = magnitude.shape[1], 1 + length // hop_length
+    padded = jnp.pad(magnitude, ((0, 0), (0, max(wanted - frames, 0)), (0, 0)), mode="edge")
+    operators = retrieval.stft_operators(
+        n_fft=n_fft,
+        hop_length=hop_length,
+        win_length=win_length,
+        window=window,
+        length=length,
+        pad_mode="reflect" if length > n_fft // 2 else "constant",  # there must be samples for it
+    )
+    return retrieval.polish(
+        waveform,
+        padded[:, :wanted],
+        num_iterations=num_iterations,
+        momentum=_MOMENTUM,
+        **operators._asdict(),
+    )
+
+
+def network_input(
+    features: Any, *, num_bins: int, compression: str, floor: float, dtype: Any
+) -> jax.Array:
+    """Features [batch, frames, bins], their shape checked, compressed as the attributes say."""
+    checks.check_floating(features, "features")
+    if features.ndim != 3:
+        raise ValueError(f"features.shape={features.shape}: [batch, frames, bins] is expected")
+    vocoder_features.check_shape(features.shape, num_bins=num_bins)
+    features = jnp.asarray(features).astype(dtype)
+    return vocoder_features.compress(features, compression=compression, floor=floor)

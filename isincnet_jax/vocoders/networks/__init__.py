@@ -1,0 +1,1 @@
+"""Vocoder networks: CNNVocoder, ConvNeXt, iSTFTNet, magnitude and phase-gradient vocoders."""

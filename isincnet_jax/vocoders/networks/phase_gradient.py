@@ -1,0 +1,298 @@
+"""A vocoder that predicts differences of phase, and how sure they are, and integrates them.
+
+What a waveform's phase is no spectrogram tells: shift it by a fraction of a period and all is the
+same. Differences of phase between neighbouring coefficients are what magnitudes determine, so that
+is what the network predicts, and :mod:`.propagation` makes phases of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Complex, Float
+
+from isincnet_jax.dsp import checks
+from isincnet_jax.dsp.ranks import match_rank
+from isincnet_jax.dsp.settling import settles
+from isincnet_jax.linen import SettledModule
+from isincnet_jax.phase import beliefs as phase_beliefs
+from isincnet_jax.phase import heap_integration, propagation
+from isincnet_jax.phase.beliefs import PhaseBeliefs
+from isincnet_jax.typing import Array, Waveform
+from isincnet_jax.vocoders import blocks
+
+_QUIET = -9.0  # natural logarithm, relative to the loudest of a patch's surroundings
+
+
+class PhaseGradientVocoder(SettledModule):
+    """Magnitudes of an STFT to a waveform that has them.
+
+    The analytic phase differences of a Gaussian window (Prusa et al. 2017) are corrected, and given
+    certainties, by a small network that sees patches of the log spectrogram, all with the same
+    weights but for one bias vector per patch of a frame. It is trained on the likelihood of the
+    differences (:func:`.beliefs.surprise`), without any recursion. The phases come from
+    :func:`.propagation.propagate` at every ``every``-th bin, as many as the window needs, the
+    waveform from an inverse STFT of the given magnitudes with them, maybe after a few iterations of
+    fast Griffin-Lim. Before training it is the analytic method, all steps equally sure.
+
+    Recursion over frames makes the whole clip its context. The output's level is that of the
+    features; its sign is not determined.
+
+    Attributes:
+        num_bins: ``n_fft // 2 + 1``.
+        n_fft: samples per frame of the features.
+        hop_length: samples between frames.
+        win_length: samples of the window, at most ``n_fft // every``; ``n_fft // every`` if None.
+        window: with a gamma, see :func:`.heap_integration.window_gamma`.
+        every: bins from phase to phase.
+        width: hidden features.
+        num_blocks: residual layers between the first and the last.
+        patch_bins: phases that are predicted at once.
+        halo_bins: more of those bins that are seen on either side.
+        past_frames: frames before that are seen.
+        future_frames: frames behind that are seen.
+        levels: paths reach over ``2^levels - 1`` bins.
+        bin_trust: 0 to 1, what certainty is multiplied with for every bin that a path goes along:
+            neighbours err alike, so that long paths are less sure than their steps.
+        iterations: of fast Griffin-Lim in the geometry of the features, at the end.
+        dtype: of features and products; parameters are float32.
+
+    Raises:
+        ValueError: for arguments out of range, or features of another shape.
+
+    References:
+        Z. Prusa, P. Balazs and P. Sondergaard, "A noniterative method for reconstruction of phase
+            from STFT magnitude", IEEE/ACM TASLP 25, 2017.
+            https://doi.org/10.1109/TASLP.2017.2678166
+        S. Takamichi, Y. Saito, N. Takamune, D. Kitamura and H. Saruwatari, "Phase reconstruction
+            from amplitude spectrograms based on von-Mises-distribution deep neural network",
+            IWAENC 2018. https://arxiv.org/abs/1807.03474
+            Departure: the differences of phase have such distributions here, and their certainty
+            is learned and used.
+        Y. Masuyama, K. Yatabe, Y. Koizumi, Y. Oikawa and N. Harada, "Phase reconstruction based on
+            recurrent phase unwrapping with deep neural networks", ICASSP 2020.
+            https://arxiv.org/abs/2002.05832
+
+    Example:
+        >>> model = PhaseGradientVocoder(num_bins=65, n_fft=128, hop_length=16, width=8)
+        >>> magnitude = jnp.ones((1, 6, 65), jnp.float32)
+        >>> jax.eval_shape(model.init_with_output, jax.random.key(0), magnitude)[0].shape
+        (1, 96)
+    """
+
+    num_bins: int = 1025
+    n_fft: int = 2048
+    hop_length: int = 256
+    win_length: int | None = None
+    window: str = "hann"
+    every: int = 2
+    width: int = 256
+    num_blocks: int = 2
+    patch_bins: int = 32
+    halo_bins: int = 8
+    past_frames: int = 3
+    future_frames: int = 2
+    levels: int = 3
+    bin_trust: float = 0.7
+    iterations: int = 0
+    dtype: Any = jnp.float32
+
+    def __post_init__(self) -> None:
+        """Checks the arguments."""
+        checks.check_positive_integers(n_fft=self.n_fft, every=self.every, levels=self.levels)
+        checks.check_positive_integers(width=self.width, patch_bins=self.patch_bins)
+        checks.check_positive_integers(hop_length=self.hop_length)
+        counts = {
+            name: getattr(self, name)
+            for name in ("num_blocks", "halo_bins", "past_frames", "future_frames", "iterations")
+        }
+        for name, count in counts.items():
+            if not isinstance(count, int) or count < 0:
+                raise ValueError(f"{name}={count} must be an integer, 0 or more")
+        blocks.check_wide(self.dtype)
+        if not 0 <= self.bin_trust <= 1:
+            raise ValueError(f"bin_trust={self.bin_trust} must be 0 to 1")
+        if self.num_bins != self.n_fft // 2 + 1:
+            raise ValueError(
+                f"num_bins={self.num_bins}: magnitudes of n_fft={self.n_fft} are expected; use "
+                f"num_bins={self.n_fft // 2 + 1}"
+            )
+        if self.n_fft % (2 * self.every):
+            raise ValueError(
+                f"n_fft={self.n_fft}, every={self.every}: use an n_fft that is a multiple of "
+                f"{2 * self.every}"
+            )
+        if not self.hop_length * 2 <= self.window_samples <= self.phase_samples:
+            raise ValueError(
+                f"win_length={self.window_samples}: use 2 hops ({2 * self.hop_length}) to n_fft / "
+                f"every ({self.phase_samples}); every=1 allows more"
+            )
+        heap_integration.window_gamma(self.window, self.window_samples)
+        super().__post_init__()
+
+    @property
+    def hop(self) -> int:
+        """Samples per frame."""
+        return self.hop_length
+
+    @property
+    def context_frames(self) -> None:
+        """All frames: phases are integrated from the first to the last."""
+        return None
+
+    @property
+    def stft(self) -> dict[str, Any]:
+        """What the features have to be."""
+        return {
+            "kind": "linear",
+            "n_fft": self.n_fft,
+            "win_length": self.window_samples,
+            "window": self.window,
+        }
+
+    @property
+    def phase_samples(self) -> int:
+        """Samples per frame of the inverse STFT."""
+        return self.n_fft // self.every
+
+    @property
+    def window_samples(self) -> int:
+        """Samples of the window."""
+        return self.phase_samples if self.win_length is None else self.win_length
+
+    @nn.compact
+    def beliefs(self, features: Float[Array, "batch frames bins"]) -> PhaseBeliefs:
+        """What the phase differences are believed to be; two frames or more."""
+        features = self._checked(features)
+        level = propagation.relative_level(features)
+        analytic = propagation.gaussian_steps(
+            level,
+            n_fft=self.n_fft,
+            hop_length=self.hop_length,
+            gamma=heap_integration.window_gamma(self.window, self.window_samples),
+            every=self.every,
+        )
+        hidden = self._patches(level)
+        position = self.param(
+            "position", nn.initializers.zeros, (hidden.shape[-2], self.width), jnp.float32
+        )
+        hidden = nn.Dense(self.width, dtype=self.dtype, name="enter")(hidden)
+        hidden = nn.relu(hidden + match_rank(position.astype(self.dtype), hidden))
+        for block in range(self.num_blocks):
+            inner = nn.Dense(self.width, dtype=self.dtype, name=f"block_{block}")
+            hidden = hidden + nn.relu(inner(hidden))
+        leave = nn.Dense(
+            4 * self.patch_bins,
+            kernel_init=nn.initializers.normal(1e-3),
+            bias_init=_first_beliefs,
+            dtype=self.dtype,
+            name="leave",
+        )
+        found = leave(hidden).reshape(*level.shape[:2], hidden.shape[-2] * self.patch_bins, 4)[
+            :, :, : self.phase_samples // 2 + 1
+        ]
+        real_t, imag_t, real_k, imag_k = jnp.moveaxis(found, -1, 0)
+        return PhaseBeliefs(
+            lax.complex(real_t, imag_t) * propagation.directions(analytic.per_frame),
+            lax.complex(real_k, imag_k) * propagation.directions(analytic.per_bin),
+        )
+
+    def spectrum(
+        self,
+        features: Float[Array, "batch frames bins"],
+    ) -> Complex[jax.Array, "batch frames phases"]:
+        """Every ``every``-th bin of the features with its phase, as of :func:`.fourier.stft`."""
+        features = self._checked(features)
+        beliefs = self.beliefs(features)
+        level = propagation.relative_level(features)[..., :: self.every]
+        directions = propagation.propagate(
+            level,
+            phase_beliefs.mean_direction(beliefs.per_frame),
+            phase_beliefs.mean_direction(beliefs.per_bin, self.bin_trust),
+            levels=self.levels,
+        )
+        # Frames of an STFT count from their first sample, half a frame before their middle.
+        alternating = jnp.asarray((-1.0) ** np.arange(level.shape[-1]), features.dtype)
+        signed = features[..., :: self.every] * match_rank(alternating, features)
+        return lax.complex(signed * jnp.real(directions), signed * jnp.imag(directions))
+
+    @settles
+    def __call__(
+        self,
+        features: Float[Array, "batch frames bins"],
+        *,
+        length: int | None = None,
+        train: bool = False,
+    ) -> Waveform:
+        """Waveform of linear magnitudes.
+
+        Args:
+            features: [batch, frames, num_bins], not negative.
+            length: samples; ``frames * hop_length`` if None. A clip of n samples has ``1 + n //
+                hop_length`` frames: give n to get as many samples.
+            train: has no effect; every vocoder takes it.
+
+        Returns:
+            [batch, length], ``dtype``.
+
+        Raises:
+            ValueError: for other bins, or no frames.
+        """
+        del train
+        features = self._checked(features)
+        frames = features.shape[1]
+        length = frames * self.hop_length if length is None else length
+        if frames == 1:  # nothing to integrate; the parameters are made all the same
+            features = jnp.concatenate([features, features], axis=1)
+        found = self.spectrum(features)[:, :frames]
+        geometry: Any = {
+            "hop_length": self.hop_length,
+            "win_length": self.window_samples,
+            "window": self.window,
+        }
+        waveform = blocks.synthesize(
+            jnp.real(found), jnp.imag(found), n_fft=self.phase_samples, length=length, **geometry
+        )
+        waveform = blocks.polished(
+            waveform,
+            features[:, :frames],
+            n_fft=self.n_fft,
+            num_iterations=self.iterations,
+            **geometry,
+        )
+        return jnp.asarray(waveform).astype(self.dtype)
+
+    def _checked(self, features: Any) -> jax.Array:
+        return blocks.network_input(
+            features, num_bins=self.num_bins, compression="none", floor=1.0, dtype=self.dtype
+        )
+
+    def _patches(self, level: jax.Array) -> jax.Array:
+        """What the network sees, [batch, frames, patches, values]: levels below the loudest."""
+        _, frames, bins = level.shape
+        before, behind = self.past_frames, self.future_frames
+        step, halo = self.patch_bins * self.every, self.halo_bins * self.every
+        patches = -(-(self.phase_samples // 2 + 1) // self.patch_bins)
+        beyond = patches * step - bins + halo
+        padded = jnp.pad(level, ((0, 0), (before, behind), (halo, max(beyond, 0))), mode="edge")
+        seen = jnp.stack(
+            [padded[:, place : place + frames] for place in range(before + 1 + behind)], axis=2
+        )
+        # Patches overlap by their halos: their own bins and the ends of the neighbours'.
+        width = step + 2 * halo
+        parts = [seen[..., patch * step : patch * step + width] for patch in range(patches)]
+        values = jnp.stack(parts, axis=2)
+        values = values - jnp.max(values, axis=(-2, -1), keepdims=True)
+        values = 1.0 - jnp.maximum(values, _QUIET) / (_QUIET / 3.0)
+        return lax.collapse(values, 3)
+
+
+def _first_beliefs(key: jax.Array, shape: Any, dtype: Any) -> jax.Array:
+    """Biases that believe the analytic differences everywhere alike."""
+    del key
+    return jnp.resize(jnp.asarray([2.0, 0.0, 2.0, 0.0], dtype), shape)

@@ -1,0 +1,102 @@
+"""Fast Griffin-Lim behind a vocoder, part by part, towards the magnitudes that it was given."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from isincnet_jax.dsp.settling import settles
+from isincnet_jax.vocoders import blocks as vocoder_blocks
+from isincnet_jax.vocoders import compression as vocoder_features
+from isincnet_jax.vocoders.features import VocoderFeatures, frame_windows
+
+
+def check_polish(features: VocoderFeatures, num_iterations: int) -> None:
+    """Raises ValueError unless waveforms can be polished towards such features."""
+    if num_iterations < 0:
+        raise ValueError(f"polish={num_iterations} must be 0 or more iterations, say 5")
+    if num_iterations and features.kind != "linear":
+        raise ValueError(
+            f"polish={num_iterations}: iterations lead to the magnitudes of an STFT, which "
+            f"spectrograms of kind={features.kind!r} are not; use polish=0, or a vocoder of "
+            "kind='linear'"
+        )
+
+
+def polish_context(features: VocoderFeatures, num_iterations: int) -> int:
+    """How many frames around a sample the iterations look at.
+
+    Each is an analysis and a synthesis: half a window, and half a window more. Where there are
+    fewer frames than that, the padding of the ends is seen, half of ``n_fft``.
+    """
+    samples = max(num_iterations * features.win_length, features.n_fft // 2)
+    return -(-samples // features.hop_length) + 1
+
+
+@settles
+def polished_blocks(
+    blocks: Iterable[Float[np.ndarray, "batch samples"]],
+    spectrogram: Any,
+    *,
+    features: VocoderFeatures,
+    length: int,
+    num_iterations: int,
+    chunk_frames: int,
+) -> Iterator[Float[np.ndarray, "batch samples"]]:
+    """Polishes a waveform that comes in blocks, in constant memory.
+
+    Parts overlap by what the iterations reach, so that they make what the whole would make.
+
+    Args:
+        blocks: consecutive samples, ``length`` altogether.
+        spectrogram: magnitudes [batch, frames, bins] that they should have, an array or what is
+            sliced like one.
+        features: of the spectrogram, see :func:`check_polish`.
+        length: samples.
+        num_iterations: 1 or more, see :func:`.blocks.polished`.
+        chunk_frames: frames of a part, without its context.
+
+    Yields:
+        Consecutive samples.
+    """
+    hop, context = features.hop_length, polish_context(features, num_iterations)
+    ahead = iter(blocks)
+    held, first = next(ahead), 0
+    for window in frame_windows(spectrogram.shape[1], chunk=chunk_frames, context=context):
+        start, stop = window.start * hop, min(window.stop * hop, length)
+        if start >= stop:
+            return
+        end = min(window.end * hop, length)
+        parts = [held[:, window.begin * hop - first :]]
+        first = window.begin * hop
+        while first + sum(part.shape[1] for part in parts) < end:
+            parts.append(next(ahead))
+        held = np.concatenate(parts, axis=1)
+        magnitude = np.asarray(spectrogram[:, window.begin : window.end])
+        vocoder_features.check_spectrogram(magnitude, num_bins=features.num_bins)
+        samples = _polish(
+            held[:, : end - first], magnitude, features=features, num_iterations=num_iterations
+        )
+        yield np.asarray(samples)[:, start - first : stop - first]
+
+
+@functools.partial(jax.jit, static_argnames=("features", "num_iterations"))
+def _polish(
+    waveform: Any, magnitude: Any, *, features: VocoderFeatures, num_iterations: int
+) -> jax.Array:
+    wide = jnp.float64 if waveform.dtype == jnp.float64 else jnp.float32
+    polished = vocoder_blocks.polished(
+        waveform.astype(wide),
+        magnitude.astype(wide),
+        n_fft=features.n_fft,
+        hop_length=features.hop_length,
+        win_length=features.win_length,
+        num_iterations=num_iterations,
+    )
+    return jnp.asarray(polished).astype(waveform.dtype)

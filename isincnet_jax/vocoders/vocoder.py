@@ -1,0 +1,296 @@
+"""A vocoder whole: what its spectrograms are, the network that inverts them, how it is used.
+
+Spectrograms that go in and out are always linear magnitudes, [..., frames, bins]; what else a
+network wants to see of them (normalised decibels, logarithms) is made inside.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator
+from typing import Any, Literal, TypeAlias, get_args
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Float
+
+from isincnet_jax.dsp.equality import equal_by_value
+from isincnet_jax.dsp.settling import settles
+from isincnet_jax.linen import SettledModule
+from isincnet_jax.typing import Array, Waveform
+from isincnet_jax.vocoders import compression as vocoder_features
+from isincnet_jax.vocoders import polish as vocoder_polish
+from isincnet_jax.vocoders.features import CHUNK_FRAMES, VocoderFeatures, frame_windows
+from isincnet_jax.vocoders.networks.cnn import CNNVocoder
+from isincnet_jax.vocoders.networks.convnext import ConvNeXtVocoder
+from isincnet_jax.vocoders.networks.istftnet import ISTFTNet
+from isincnet_jax.vocoders.networks.magnitude import MagnitudeVocoder
+from isincnet_jax.vocoders.networks.phase_gradient import PhaseGradientVocoder
+
+InputScale: TypeAlias = Literal["linear", "normalized"]
+
+NETWORKS: dict[str, Any] = {
+    "cnn": CNNVocoder,
+    "convnext": ConvNeXtVocoder,
+    "istftnet": ISTFTNet,
+    "magnitude": MagnitudeVocoder,
+    "phase_gradient": PhaseGradientVocoder,
+}
+"""Networks that vocoders are made of and stored by, by name.
+
+A network is a Linen module of JSON-able attributes and ``dtype`` with properties or attributes
+``num_bins`` and ``hop`` (samples per frame). It is called with features [batch, frames, bins],
+``length`` and ``train``; frame t belongs to sample ``hop t``. One that looks farther than 64 frames
+says so by ``context_frames``, None for all of them.
+"""
+
+_CONTEXT_FRAMES = 64
+
+
+class Vocoder(SettledModule):
+    """Features and the network that turns them back into a waveform.
+
+    Attributes:
+        network: one of :data:`NETWORKS`, with the bins and hop of the features.
+        features: what spectrograms are.
+        input_scale: what the network sees: "linear" magnitudes, or "normalized" decibels in [0, 1]
+            (:func:`.compression.normalize_magnitude`), as CNNVocoder.
+        dtype: of waveforms, that of the network.
+        precision: of the features' products on accelerators.
+
+    Raises:
+        ValueError: if network and features do not go together.
+
+    Example:
+        >>> features = VocoderFeatures("mel_slaney", n_fft=512, win_length=512, n_mels=20)
+        >>> network = ConvNeXtVocoder(num_bins=20, width=8, num_blocks=1, n_fft=512, hop_length=256)
+        >>> vocoder = Vocoder(network, features)
+        >>> waveform = jnp.zeros((1, 4000), jnp.float32)
+        >>> jax.eval_shape(vocoder.init_with_output, jax.random.key(0), waveform)[0].shape
+        (1, 4000)
+    """
+
+    network: Any
+    features: VocoderFeatures
+    input_scale: InputScale = "linear"
+    dtype: Any = jnp.float32
+    precision: lax.PrecisionLike = lax.Precision.HIGHEST
+
+    def __post_init__(self) -> None:
+        """Checks the arguments."""
+        if self.input_scale not in get_args(InputScale):
+            known = " or ".join(map(repr, get_args(InputScale)))
+            raise ValueError(f"input_scale={self.input_scale!r} is unknown; use {known}")
+        pairs = {
+            "num_bins": (self.network.num_bins, self.features.num_bins),
+            "hop": (self.network.hop, self.features.hop_length),
+            "dtype": (jnp.dtype(self.network.dtype), jnp.dtype(self.dtype)),
+        }
+        for name, (found, wanted) in pairs.items():
+            if found != wanted:
+                raise ValueError(
+                    f"network.{name}={found}: the features and the vocoder have {wanted}; "
+                    "make the network with that"
+                )
+        self._check_geometry()
+        super().__post_init__()
+
+    def _check_geometry(self) -> None:
+        """Refuses features of another STFT than a network that counts on one."""
+        wanted = getattr(self.network, "stft", None)
+        if wanted is None:
+            return
+        features = self.features
+        found = {"kind": features.kind, "n_fft": features.n_fft, "window": "hann"}
+        found["win_length"] = features.win_length
+        differing = {
+            name: (found[name], value) for name, value in wanted.items() if found[name] != value
+        }
+        if differing:
+            listed = ", ".join(
+                f"{name}={one!r} (the network has {other!r})"
+                for name, (one, other) in differing.items()
+            )
+            raise ValueError(f"features of {listed}: make both for the same STFT")
+
+    def analyse(self, waveform: Waveform) -> Float[jax.Array, "... frames bins"]:
+        """The spectrogram of a waveform [..., time]; needs no variables."""
+        return self.features.of(jnp.asarray(waveform, self.dtype), precision=self.precision)
+
+    @settles
+    def synthesize(
+        self,
+        spectrogram: Float[Array, "batch frames bins"],
+        *,
+        length: int | None = None,
+        train: bool = False,
+    ) -> Waveform:
+        """The waveform of a spectrogram, at its level.
+
+        Args:
+            spectrogram: linear magnitudes [batch, frames, num_bins].
+            length: samples; ``frames * hop_length`` if None.
+            train: whether BatchNorm uses and collects the statistics of the batch.
+
+        Returns:
+            [batch, length].
+        """
+        spectrogram = jnp.asarray(spectrogram, self.dtype)
+        if self.input_scale == "normalized":
+            spectrogram = vocoder_features.normalize_magnitude(spectrogram)
+        return self.network(spectrogram, length=length, train=train)
+
+    def __call__(self, waveform: Waveform, *, train: bool = False) -> Waveform:
+        """What becomes of a waveform [batch, time]: analysis and synthesis."""
+        spectrogram = self.analyse(waveform)
+        return self.synthesize(spectrogram, length=waveform.shape[-1], train=train)
+
+
+@flax.struct.dataclass
+class TrainedVocoder:
+    """A vocoder with its variables, a frozen pytree.
+
+    Attributes:
+        model: the module, static.
+        variables: its variables, float32.
+        name: of the entry, path or address it came from.
+    """
+
+    model: Vocoder = flax.struct.field(pytree_node=False)
+    variables: Any = None
+    name: str = flax.struct.field(pytree_node=False, default="custom")
+
+    __eq__ = equal_by_value
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def features(self) -> VocoderFeatures:
+        """What its spectrograms are."""
+        return self.model.features
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        return self.features.sample_rate
+
+    def spectrogram(self, waveform: Waveform) -> Float[jax.Array, "... frames bins"]:
+        """Linear magnitudes [..., frames, bins] of a waveform [..., time]."""
+        return _analyse(self.model, jnp.asarray(waveform, self.model.dtype))
+
+    @settles
+    def synthesize(
+        self,
+        spectrogram: Float[Array, "... frames bins"],
+        *,
+        length: int | None = None,
+        chunk_frames: int = CHUNK_FRAMES,
+        polish: int = 0,
+    ) -> Float[np.ndarray, "... time"]:
+        """The waveform of a spectrogram.
+
+        Long ones go through the network in parts that overlap; the result is that of the whole.
+
+        Args:
+            spectrogram: linear magnitudes [..., frames, bins] of the model's features.
+            length: samples, at most ``frames * hop_length``, which it is if None.
+            chunk_frames: frames of a part.
+            polish: iterations of fast Griffin-Lim that follow, towards the spectrogram; only with
+                features of kind "linear". Each is an analysis and a synthesis.
+
+        Returns:
+            [..., length].
+
+        Raises:
+            TypeError: if it is not an array of real floating numbers.
+            ValueError: for other bins, no frames, NaN, negative values (decibels, say), a length
+                that the frames do not have, or polishing towards other features.
+        """
+        values = np.asarray(spectrogram)
+        vocoder_features.check_spectrogram(values, num_bins=self.features.num_bins)
+        leading = values.shape[:-2]
+        values = values.reshape((-1, *values.shape[-2:]))
+        options: Any = {"length": length, "chunk_frames": chunk_frames, "polish": polish}
+        parts = list(self.synthesize_blocks(values, **options))
+        return np.concatenate(parts, axis=-1).reshape((*leading, -1))
+
+    @settles
+    def synthesize_blocks(
+        self,
+        spectrogram: Any,
+        *,
+        length: int | None = None,
+        chunk_frames: int = CHUNK_FRAMES,
+        polish: int = 0,
+    ) -> Iterator[Float[np.ndarray, "batch samples"]]:
+        """:meth:`synthesize` part by part, in constant memory.
+
+        Args:
+            spectrogram: [batch, frames, bins], an array or what is sliced like one, such as a
+                mapped file; checked part by part.
+            length: see :meth:`synthesize`.
+            chunk_frames: frames of a part.
+            polish: see :meth:`synthesize`; parts overlap by what the iterations reach.
+
+        Yields:
+            Consecutive samples, [batch, samples].
+
+        Raises:
+            TypeError, ValueError: see :meth:`synthesize`.
+        """
+        features, hop = self.features, self.features.hop_length
+        vocoder_polish.check_polish(features, polish)
+        if chunk_frames < 1:
+            raise ValueError(f"chunk_frames={chunk_frames} must be at least 1")
+        vocoder_features.check_shape(spectrogram.shape, num_bins=features.num_bins)
+        num_frames = spectrogram.shape[1]
+        length = int(num_frames * hop if length is None else length)
+        if not 1 <= length <= num_frames * hop:
+            raise ValueError(
+                f"length={length}: {num_frames} frames of {hop} samples have 1 to "
+                f"{num_frames * hop}"
+            )
+        found = self._blocks(spectrogram, length, chunk_frames)
+        if polish:
+            found = vocoder_polish.polished_blocks(
+                found,
+                spectrogram,
+                features=features,
+                length=length,
+                num_iterations=polish,
+                chunk_frames=chunk_frames,
+            )
+        yield from found
+
+    def _blocks(
+        self, spectrogram: Any, length: int, chunk_frames: int
+    ) -> Iterator[Float[np.ndarray, "batch samples"]]:
+        """What the network makes of checked arguments, part by part."""
+        features, hop = self.features, self.features.hop_length
+        num_frames = spectrogram.shape[1]
+        context = getattr(self.model.network, "context_frames", _CONTEXT_FRAMES)
+        # Networks that count phases from their first frame find all bins at whole turns there.
+        align = features.n_fft // math.gcd(features.n_fft, hop)
+        for window in frame_windows(num_frames, chunk=chunk_frames, context=context, align=align):
+            start, stop = window.start * hop, min(window.stop * hop, length)
+            if start >= stop:
+                return
+            part = np.asarray(spectrogram[:, window.begin : window.end])
+            vocoder_features.check_spectrogram(part, num_bins=features.num_bins)
+            # The last part ends where the clip ends, as in training.
+            own = min(window.end * hop, length) if window.end == num_frames else window.end * hop
+            samples = _synthesize(self.model, self.variables, part, length=own - window.begin * hop)
+            yield np.asarray(samples)[:, start - window.begin * hop : stop - window.begin * hop]
+
+
+@functools.partial(jax.jit, static_argnames=("model",))
+def _analyse(model: Vocoder, waveform: jax.Array) -> jax.Array:
+    return model.features.of(waveform, precision=model.precision)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "length"))
+def _synthesize(model: Vocoder, variables: Any, spectrogram: Any, *, length: int) -> jax.Array:
+    return model.apply(variables, spectrogram, length=length, method="synthesize")  # type: ignore[return-value]

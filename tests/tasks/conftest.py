@@ -1,0 +1,105 @@
+"""Runs of ``experiments/train.py`` on a tiny model and generated music."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+for _folder in ("experiments", "benchmarks"):
+    sys.path.insert(0, str(ROOT / _folder))
+
+import resilience  # noqa: E402
+
+from isincnet_jax.files import locked  # noqa: E402
+
+SHORT = ("--config.train.num_steps=40", "--config.train.save_every=10")
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory, worker_id):
+    """A folder that all test processes share, with one corpus and compiled programs."""
+    top = tmp_path_factory.getbasetemp()
+    folder = (top if worker_id == "master" else top.parent) / "runs"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def start(base):
+    """Runs the command in a process of its own; no output may have a traceback."""
+
+    def call(name, *options, status=0, **more):
+        done = resilience.run(base / name, *SHORT, *options, **more)
+        output = done.stdout + done.stderr
+        assert "Traceback" not in output, output
+        assert done.returncode == status, output
+        return done.stderr
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def finished(base, start):
+    """A run of 40 steps on one device: its folder and what it printed."""
+    output = base / "finished.txt"
+    with locked(base / "finished.lock"):
+        if not output.exists():
+            output.write_text(start("finished"))
+    return base / "finished", output.read_text()
+
+
+@pytest.fixture
+def script(base):
+    """Runs an experiment in a process of its own; no output may have a traceback."""
+
+    def call(name, arguments, *, num_devices=1):
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "experiments" / name), *arguments],
+            env=resilience.environment(base, num_devices=num_devices),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        output = done.stdout + done.stderr
+        assert "Traceback" not in output, output
+        assert done.returncode == 0, output
+        return done
+
+    return call
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Runs an experiment's main in this process: what it ends with, a message or a status."""
+    from isincnet_jax.tasks import command_line
+
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr(command_line, "silence_threads", lambda: None)
+    monkeypatch.setattr(logging, "basicConfig", lambda **options: None)
+
+    def call(name, arguments):
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            importlib.import_module(name).main()
+        return ended.value.code
+
+    return call
+
+
+@pytest.fixture
+def main(base, in_process, capsys, worker_id):
+    """Runs the command in this process: exit status and standard error."""
+
+    def call(*options, name=f"bad-{worker_id}"):
+        code = in_process("train", resilience.command(base / name, *SHORT, *options)[2:])
+        return (1, code) if isinstance(code, str) else (code or 0, capsys.readouterr().err)
+
+    call.folder = base / f"bad-{worker_id}"
+    return call
