@@ -11,15 +11,12 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import time
 from typing import Any
 
 import common
 import jax
 import jax.numpy as jnp
-
-sys.path.insert(0, str(common.ROOT / "experiments"))
 
 from isincnet_jax import provenance
 from isincnet_jax.inversynth.features import NUM_SAMPLES

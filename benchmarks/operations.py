@@ -42,7 +42,6 @@ import gc
 import itertools
 import json
 import statistics
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -513,7 +512,6 @@ def main() -> None:
     presets = _list(args.presets, PRESETS, "presets")
     shapes = _grid(args.grid)
     if args.keep_memory:
-        sys.path.insert(0, str(common.ROOT / "experiments"))
         from isincnet_jax.tasks import process
 
         process.keep_memory()

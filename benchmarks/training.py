@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -205,7 +204,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=10)
     args: argparse.Namespace = parser.parse_args()
-    sys.path.insert(0, str(common.ROOT / "experiments"))
     from isincnet_jax.tasks import process
 
     process.keep_memory()  # as experiments/train.py does; it serves both sides

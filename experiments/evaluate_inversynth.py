@@ -1,5 +1,10 @@
 """Scores synthesizer settings: see ``--help`` and :mod:`.inversynth_evaluation`."""
 
+from isincnet_jax import extras
+
+if __name__ == "__main__":
+    extras.require_or_exit("ml_collections")
+
 from isincnet_jax.tasks.inversynth_evaluation import main
 
 if __name__ == "__main__":

@@ -1,5 +1,10 @@
 """Trains a classifier of genres or speakers: see ``--help`` and :mod:`.classification`."""
 
+from isincnet_jax import extras
+
+if __name__ == "__main__":
+    extras.require_or_exit("ml_collections")
+
 from isincnet_jax.tasks.classification import main
 
 if __name__ == "__main__":

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
-
-import numpy as np
-import pytest
-
-import isincnet_jax as isn
-from isincnet_jax.constant_q.layers import CQT1992v2
-from isincnet_jax.spectrograms.mel import MelSpectrogram
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import common
+import numpy as np
 import operations
+import pytest
 import readme_operations
 import roofline
 import work
 from operations import Shape
 from program import Program
 from roofline import Ceiling, Machine, Work
+
+import isincnet_jax as isn
+from isincnet_jax.constant_q.layers import CQT1992v2
+from isincnet_jax.spectrograms.mel import MelSpectrogram
 
 DIRECT = isn.FilterbankSpec(
     sample_rate=8000, hop_length=4, num_bins=5, kernel_size=8, component="real", scale="mel"

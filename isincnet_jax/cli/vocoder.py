@@ -92,15 +92,23 @@ def train(
     """Train a vocoder, or go on with a run; --config.field=value changes any other setting.
 
     The run's export/ is the model for `synthesize`. What the settings are: configs/vocoder.py in
-    experiments/ of a checkout, in isincnet_jax/_experiments/ of an installed package.
+    experiments/ of a checkout, in isincnet_jax/tasks/ of an installed package.
     """
     extras.require("ml_collections")
     from isincnet_jax.cli import vocoder_data
+    from isincnet_jax.tasks import command, vocoding
 
     fields = vocoder_data.data_fields(source)
     given = {"workdir": workdir, "train.num_steps": steps, "data.batch_size": batch_size}
     fields.update({name: value for name, value in given.items() if value is not None})
-    vocoder_data.run_training(kind, fields, context.args)
+    config = f"--config={command.configs_folder() / 'vocoder.py'}:{kind}"
+    arguments = [config, *(f"--config.{name}={value}" for name, value in fields.items())]
+    command.run_command(
+        vocoding.train_vocoder,
+        about=vocoding.__doc__ or "",
+        config="vocoder.py",
+        arguments=[*arguments, *context.args],  # the later of two values of a field counts
+    )
 
 
 @vocoder_app.command()

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import csv
 import functools
-import importlib
 import json
 import os
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import isincnet_jax
 from isincnet_jax import files
 from isincnet_jax.data import audio_files
 from isincnet_jax.data.corpus import CorpusError
@@ -199,35 +196,3 @@ def data_fields(source: str | Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorpusError(f"{path}: damaged ({error}); run preprocess again") from error
     return fields
-
-
-def experiments_folder() -> Path:
-    """Where the training scripts are: in an installed package, or beside that of a checkout.
-
-    Raises:
-        ImportError: if they are in neither place.
-    """
-    package = Path(isincnet_jax.__file__).resolve().parent
-    for folder in (package / "_experiments", package.parent / "experiments"):
-        if (folder / "train_vocoder.py").is_file():
-            return folder
-    raise ImportError(
-        f"the training scripts are missing: {package / '_experiments'}; install isincnet_jax again"
-    )
-
-
-def run_training(kind: str, fields: Mapping[str, Any], more: Sequence[str]) -> None:
-    """Runs ``experiments/train_vocoder.py``, and ends the process as it ends.
-
-    Args:
-        kind: argument of the config.
-        fields: of the config.
-        more: options of the script, which win over ``fields``.
-    """
-    folder = experiments_folder()
-    sys.path.insert(0, str(folder))
-    script = importlib.import_module("train_vocoder")
-    config = f"--config={folder / 'configs' / 'vocoder.py'}:{kind}"
-    given = [f"--config.{name}={value}" for name, value in fields.items()]
-    sys.argv[:] = ["train_vocoder.py", config, *given, *more]
-    script.main()

@@ -27,7 +27,7 @@ def load_reference(path: str | Path, *, sample_rate: int | None = None) -> Codec
     """Loads an iSincNet checkpoint: its filters, trained decoder and trained mel projection.
 
     PyTorch is not needed, and nothing in the file is executed (see
-    :mod:`isincnet_jax.pretrained.torch_archive`). The rate and scale stand in the model id,
+    :mod:`.torch_archive`). The rate and scale stand in the model id,
     which names the file and the folder inside it.
 
     Args:

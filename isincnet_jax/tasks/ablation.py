@@ -19,11 +19,6 @@ SIGTERM or Ctrl-C stopped it.
 
 from __future__ import annotations
 
-from isincnet_jax import extras
-
-if __name__ == "__main__":
-    extras.require_or_exit("ml_collections")
-
 import json
 import logging
 import shlex
@@ -41,11 +36,10 @@ from isincnet_jax.benchmark import tables
 from isincnet_jax.classifiers.training import wilson_interval
 from isincnet_jax.pages import ablation as ablation_report
 from isincnet_jax.pages import ablation_table
-from isincnet_jax.tasks.command_line import run_command
+from isincnet_jax.tasks.command import run_command
 from isincnet_jax.tasks.process import Stop, alone
 from isincnet_jax.training.trees import first_difference
 
-_DEFAULT = Path(__file__).parent / "configs" / "ablation.py"
 _AXES = ("shape", "scale", "component", "num_bins")
 _FAILED = 3
 _logger = logging.getLogger("ablation")
@@ -204,8 +198,4 @@ def _finish(config: ml_collections.ConfigDict, results: Ablation, folder: Path) 
 
 def main() -> None:
     """Runs the config of the command line."""
-    run_command(ablate_filters, default=_DEFAULT, about=__doc__)
-
-
-if __name__ == "__main__":
-    main()
+    run_command(ablate_filters, about=__doc__, config="ablation.py")

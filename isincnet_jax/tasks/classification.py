@@ -17,17 +17,10 @@ stopped it, which writes a checkpoint first.
 
 from __future__ import annotations
 
-from isincnet_jax import extras
-
-if __name__ == "__main__":
-    extras.require_or_exit("ml_collections")
-
-import contextlib
-import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import ml_collections
@@ -36,172 +29,133 @@ import numpy as np
 from isincnet_jax.classifiers.chunks import ChunkPlan, track_chunks
 from isincnet_jax.classifiers.labelled import Labelled
 from isincnet_jax.classifiers.training import Scores, make_predict, score_tracks
-from isincnet_jax.files import write_text
 from isincnet_jax.tasks import classifier_parts
-from isincnet_jax.tasks.classifier_parts import BandRecord, Classifier
-from isincnet_jax.tasks.command_line import run_command
-from isincnet_jax.tasks.compose import build_loop, open_run
+from isincnet_jax.tasks.classifier_parts import BandRecord
+from isincnet_jax.tasks.command import run_command
 from isincnet_jax.tasks.process import Stop
+from isincnet_jax.tasks.run import Outcome, Task, build_loop, run
 from isincnet_jax.training import parallel
-from isincnet_jax.training.loop import fit
+from isincnet_jax.training.checkpoints import Checkpoints
+from isincnet_jax.training.logs import RunLog
 from isincnet_jax.training.state import TrainState, create_state, model_variables
+from isincnet_jax.training.step import Step
 
-_DEFAULT = Path(__file__).parent / "configs" / "classifier_genre.py"
 _logger = logging.getLogger("train")
 
 
-class Outcome(NamedTuple):
-    """How a run ended.
+class Classification(Task):
+    """A classifier of tracks by their chunks, with learned or fixed filters."""
 
-    Attributes:
-        status: 0 when it is finished, else what a shell reports of the signal that stopped it.
-        result: what ``result.json`` has; None unless finished, and on hosts other than the first.
-        table: the same for readers.
-    """
+    best_metric = "accuracy"
 
-    status: int
-    result: dict[str, Any] | None = None
-    table: str = ""
-
-
-def train_classifier(
-    config: ml_collections.ConfigDict, *, data: Labelled | None = None, stop: Stop | None = None
-) -> Outcome:
-    """One run, from its last checkpoint or from the beginning, to its end.
-
-    Args:
-        config: of ``configs/classifier_genre.py``'s kind.
-        data: what ``config.data`` describes, for callers that have it already.
-        stop: whether to end; signals decide if None.
-    """
-    # Whatever is wrong with the config is found before data are read or anything is written.
-    loop = build_loop(config)
-    parallel.check_batch(config.data.batch_size)
-    classifier_parts.build_optimizer(config, ("frontend",))
-    data = classifier_parts.build_data(config) if data is None else data
-    _describe(data)
-    classifier = classifier_parts.build_classifier(config, data.classes)
-    optimizer = classifier_parts.build_optimizer(config, classifier.filter_paths)
-    evaluator = _Evaluator(config, classifier, data)
-    stop = Stop(config.train.log_every) if stop is None else stop
-    with contextlib.ExitStack() as stack:
-        state = create_state(classifier.variables, optimizer, key=jax.random.key(config.seed))
-        checkpoints, log, state, meta = open_run(
-            config,
-            state,
-            identity=classifier.identity,
-            stack=stack,
-            best_metric="accuracy",
-        )
-        step = classifier_parts.build_step(config, classifier, optimizer)
-        if log is not None and classifier.bands_hz is not None:
-            start = int(state.step)
-            path = Path(config.workdir) / "bands.npz"
-            record = BandRecord(path, classifier, resume_step=start)
-            step = record.watching(step, loop, start=start)
-        batches = classifier_parts.batches(config, data, int(state.step))
-        stack.callback(getattr(batches, "close", lambda: None))
-        state = fit(
-            state,
-            step,
-            batches,
-            spec=loop,
-            samples_per_step=config.data.batch_size * classifier_parts.chunk_samples(config),
-            log=log,
-            checkpoints=checkpoints,
-            meta=meta,
-            evaluate=evaluator.metrics,
-            should_stop=stop,
-            show_progress=log is not None,
-        )
-        if int(state.step) < loop.num_steps:
-            return Outcome(stop.status)
-        if log is None:
-            return Outcome(0)
-        return _finish(Path(config.workdir), evaluator, state, meta)
-
-
-class _Evaluator:
-    """Classifies the tracks of a split with the variables of a state."""
-
-    def __init__(
-        self, config: ml_collections.ConfigDict, classifier: Classifier, data: Labelled
-    ) -> None:
-        self.classifier, self.data = classifier, data
+    def __init__(self, config: ml_collections.ConfigDict, data: Labelled | None = None) -> None:
+        self.config, self.loop = config, build_loop(config)
+        parallel.check_batch(config.data.batch_size)
+        classifier_parts.build_optimizer(config, ("frontend",))
+        self.data = classifier_parts.build_data(config) if data is None else data
+        _describe(self.data)
+        self.classifier = classifier_parts.build_classifier(config, self.data.classes)
+        self.identity = self.classifier.identity
+        self.optimizer = classifier_parts.build_optimizer(config, self.classifier.filter_paths)
+        self.samples_per_step = config.data.batch_size * classifier_parts.chunk_samples(config)
         self._plan = ChunkPlan(
             classifier_parts.chunk_samples(config),
             round(config.evaluation.hop_s * config.data.sample_rate),
             config.evaluation.batch_size,
         )
-        module = classifier.module
-        self._apply = jax.jit(
+        module = self.classifier.module
+        self._features = jax.jit(
             lambda variables, chunks: module.apply(variables, chunks, method="features")
         )
 
+    def first_state(self) -> TrainState:
+        """The state before the first step, from the seed."""
+        key = jax.random.key(self.config.seed)
+        return create_state(self.classifier.variables, self.optimizer, key=key)
+
+    def step(self, start_step: int, log: RunLog | None) -> Step:
+        """The training step over all devices; records where learned filters are."""
+        step = classifier_parts.build_step(self.config, self.classifier, self.optimizer)
+        if log is None or self.classifier.bands_hz is None:
+            return step
+        path = Path(self.config.workdir) / "bands.npz"
+        record = BandRecord(path, self.classifier, resume_step=start_step)
+        return record.watching(step, self.loop, start=start_step)
+
+    def batches(self, start_step: int) -> Iterator[Any]:
+        """Labelled chunks on the devices."""
+        return classifier_parts.batches(self.config, self.data, start_step)
+
     def scores(self, state: TrainState, split: str) -> Scores:
         """Decisions for all tracks of a split."""
-        predict = make_predict(self._apply, state)
+        predict = make_predict(self._features, state)
         batches = track_chunks(self.data, split, self._plan)
         return score_tracks(predict, batches, self.data.track_labels(split))
 
-    def metrics(self, state: TrainState) -> dict[str, float]:
-        """What an evaluation during training reports; checkpoints are compared by "accuracy"."""
+    def evaluate(self, state: TrainState, log: RunLog | None) -> dict[str, float]:
+        """Accuracy on the validation tracks, and how far the filters moved."""
         scores = self.scores(state, "validation")
         return {
             "accuracy": scores.accuracy,
             "chunk_accuracy": scores.chunk_accuracy,
-            **self.filter_movement(state),
+            **self._filter_movement(state),
         }
 
-    def filter_movement(self, state: TrainState) -> dict[str, float]:
+    def _filter_movement(self, state: TrainState) -> dict[str, float]:
         """How far the centres of learned filters are from where they began, Hz."""
         if self.classifier.bands_hz is None:
             return {}
         moved = self.classifier.movement_hz(model_variables(state))
         return {"filter_movement_hz": float(np.mean(moved)), "most_moved_hz": float(np.max(moved))}
 
+    def finish(
+        self, state: TrainState, checkpoints: Checkpoints, about: dict[str, Any]
+    ) -> tuple[dict[str, Any], str]:
+        """Classifies the held-out splits with the state of the last step."""
+        moved, splits = self._filter_movement(state), {}
+        lines = [f"{'split':<12} tracks  accuracy, 95 % interval     chunks"]
+        for split in self.data.corpora:
+            if split == "train":
+                continue
+            scores = self.scores(state, split)
+            low, high = scores.interval()
+            splits[split] = {
+                "tracks": len(scores.labels),
+                "hits": scores.num_hits,
+                "accuracy": scores.accuracy,
+                "interval": [low, high],
+                "chunk_accuracy": scores.chunk_accuracy,
+                "confusion": scores.confusion().tolist(),
+            }
+            lines.append(
+                f"{split:<12} {len(scores.labels):>6}  {100 * scores.accuracy:6.2f} %  "
+                f"{100 * low:6.2f} to {100 * high:6.2f}  {100 * scores.chunk_accuracy:6.2f} %"
+            )
+            lines += _by_class(self.data.classes, scores) if split == "test" else []
+        if moved:
+            lines.append(
+                f"centres of filters moved {moved['filter_movement_hz']:.4g} Hz on average, "
+                f"{moved['most_moved_hz']:.4g} Hz at most"
+            )
+        return {"classes": self.data.classes, **moved, "splits": splits}, "\n".join(lines)
+
+
+def train_classifier(
+    config: ml_collections.ConfigDict, *, data: Labelled | None = None, stop: Stop | None = None
+) -> Outcome:
+    """One run of a config; see :func:`.run.run`.
+
+    Args:
+        config: of ``configs/classifier_genre.py``'s kind.
+        data: what ``config.data`` describes, for callers that have it already.
+        stop: whether to end; signals decide if None.
+    """
+    return run(config, Classification(config, data), stop=stop)
+
 
 def _describe(data: Labelled) -> None:
     counts = ", ".join(f"{len(data.track_names(split))} {split}" for split in data.corpora)
     _logger.info("%d classes; tracks: %s", len(data.classes), counts)
-
-
-def _finish(
-    workdir: Path, evaluator: _Evaluator, state: TrainState, meta: dict[str, Any]
-) -> Outcome:
-    """Classifies the held-out splits and writes ``result.json``."""
-    result: dict[str, Any] = {
-        **meta,
-        "classes": evaluator.data.classes,
-        **evaluator.filter_movement(state),
-        "splits": {},
-    }
-    lines = [f"{'split':<12} tracks  accuracy, 95 % interval     chunks"]
-    for split in evaluator.data.corpora:
-        if split == "train":
-            continue
-        scores = evaluator.scores(state, split)
-        low, high = scores.interval()
-        result["splits"][split] = {
-            "tracks": len(scores.labels),
-            "hits": scores.num_hits,
-            "accuracy": scores.accuracy,
-            "interval": [low, high],
-            "chunk_accuracy": scores.chunk_accuracy,
-            "confusion": scores.confusion().tolist(),
-        }
-        lines.append(
-            f"{split:<12} {len(scores.labels):>6}  {100 * scores.accuracy:6.2f} %  "
-            f"{100 * low:6.2f} to {100 * high:6.2f}  {100 * scores.chunk_accuracy:6.2f} %"
-        )
-        lines += _by_class(evaluator.data.classes, scores) if split == "test" else []
-    if "filter_movement_hz" in result:
-        lines.append(
-            f"centres of filters moved {result['filter_movement_hz']:.4g} Hz on average, "
-            f"{result['most_moved_hz']:.4g} Hz at most"
-        )
-    write_text(workdir / "result.json", json.dumps(result, indent=1) + "\n")
-    return Outcome(0, result, "\n".join(lines))
 
 
 def _by_class(classes: Sequence[str], scores: Scores) -> list[str]:
@@ -214,17 +168,6 @@ def _by_class(classes: Sequence[str], scores: Scores) -> list[str]:
     ]
 
 
-def _train(config: ml_collections.ConfigDict) -> int:
-    outcome = train_classifier(config)
-    if outcome.table:
-        print(outcome.table)  # noqa: T201
-    return outcome.status
-
-
 def main() -> None:
     """Runs the config of the command line."""
-    run_command(_train, default=_DEFAULT, about=__doc__)
-
-
-if __name__ == "__main__":
-    main()
+    run_command(train_classifier, about=__doc__, config="classifier_genre.py")

@@ -1,17 +1,31 @@
-"""The command line of an experiment: a config file and changes to its fields, or a clear error."""
+"""Command line of an experiment: a config file and changes to its fields, to an exit status.
+
+The parser is ours, not ``config_flags``: lists divided by commas, None where it is allowed, and
+errors of one line that name the nearest field, as ``tests/tasks/test_command.py`` wants them.
+"""
 
 from __future__ import annotations
 
 import ast
 import difflib
+import logging
+import os
 import runpy
-from collections.abc import Iterator, Sequence
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import ml_collections
 
-_CONFIGS = Path(__file__).parent / "configs"
+from isincnet_jax.data.corpus import CorpusError
+from isincnet_jax.tasks.process import Screen, connect, keep_memory, silence_threads
+from isincnet_jax.tasks.run import Outcome
+from isincnet_jax.training.checkpoints import CheckpointError
+from isincnet_jax.training.loop import DivergedError
+
 _MAY_BE_NONE = ("data.loudness_db", "optimizer.clip_norm", "optimizer.filter_learning_rate")
 
 
@@ -19,7 +33,66 @@ class ArgumentsError(ValueError):
     """A command line that names no config, or does not fit it."""
 
 
-def read_config(arguments: Sequence[str]) -> ml_collections.ConfigDict:
+def configs_folder() -> Path:
+    """Where the configs are: in an installed package, or in ``experiments/`` of a checkout."""
+    installed = Path(__file__).parent / "configs"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "experiments/configs"
+
+
+def run_command(
+    work: Callable[[ml_collections.ConfigDict], Outcome | int],
+    *,
+    about: str,
+    config: str,
+    aliases: Mapping[str, str] = MappingProxyType({"data": "data.path"}),
+    arguments: Sequence[str] | None = None,
+) -> None:
+    """A command: reads its config, works, ends with an exit status.
+
+    Errors that a user can mend are one message, without a traceback.
+
+    Args:
+        work: config to exit status, or to an outcome whose text is printed.
+        about: what ``--help`` prints.
+        config: name of the config in :func:`configs_folder` if the arguments name none.
+        aliases: short names of fields.
+        arguments: of the command, without its name; those of this process if None.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if {"-h", "--help"} & set(arguments):
+        print(about.strip())  # noqa: T201
+        return
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # else TensorFlow announces it at length
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[Screen()], force=True)
+    logging.getLogger("jax").setLevel(logging.WARNING)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs what it raises as well
+    silence_threads()
+    keep_memory()
+    try:
+        read = read_config(arguments, default=config, aliases=aliases)
+        if "hosts" in read:
+            connect(read.hosts)
+        outcome = work(read)
+        if isinstance(outcome, Outcome):
+            if outcome.text:
+                print(outcome.text)  # noqa: T201
+            outcome = outcome.status
+        sys.exit(outcome)
+    except OSError as error:
+        reason = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+        sys.exit(f"error: {reason or error}")
+    except (CorpusError, CheckpointError, DivergedError, ImportError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+def read_config(
+    arguments: Sequence[str],
+    *,
+    default: str = "gtzan.py",
+    aliases: Mapping[str, str] = MappingProxyType({}),
+) -> ml_collections.ConfigDict:
     """The config that ``--config=FILE`` and ``--config.field=value`` describe.
 
     ``FILE:text`` gives the text to ``get_config``. Values are written as in Python, text without
@@ -27,15 +100,17 @@ def read_config(arguments: Sequence[str]) -> ml_collections.ConfigDict:
 
     Args:
         arguments: of the command, without its name.
+        default: name of the config in :func:`configs_folder` if the arguments name none.
+        aliases: short names of fields, such as "data" of "data.path".
 
     Raises:
         ArgumentsError: for a config file that cannot be loaded, fields that it does not have,
             values of another type, and anything else that is not an option.
     """
-    path, changes = str(_CONFIGS / "gtzan.py"), []
+    path, changes = str(configs_folder() / default), []
     for name, value in _options(arguments):
         if name:
-            changes.append((name, value))
+            changes.append((aliases.get(name, name), value))
         else:
             path = value
     config = _load(path)
@@ -68,8 +143,8 @@ def _options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
 def _load(argument: str) -> ml_collections.ConfigDict:
     path, colon, text = argument.partition(":")
     if not Path(path).is_file():
-        known = ", ".join(sorted(file.name for file in _CONFIGS.glob("[!_]*.py")))
-        raise ArgumentsError(f"--config={path}: no such file; {_CONFIGS} has {known}")
+        known = ", ".join(sorted(file.name for file in configs_folder().glob("[!_]*.py")))
+        raise ArgumentsError(f"--config={path}: no such file; {configs_folder()} has {known}")
     try:
         return runpy.run_path(path)["get_config"](*([text] if colon else [])).lock()
     except Exception as error:  # a program: it may raise anything
@@ -93,7 +168,7 @@ def _hint(name: str, names: Sequence[str]) -> str:
     near = inside or same_end or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if near:
         return f"; did you mean --config.{near[0]}?"
-    return f"; the fields and what they mean are in {_CONFIGS / 'default.py'}"
+    return f"; the fields and what they mean are in {configs_folder() / 'default.py'}"
 
 
 def _change(config: ml_collections.ConfigDict, name: str, text: str) -> None:

@@ -18,14 +18,8 @@ stopped it, which writes a checkpoint first.
 
 from __future__ import annotations
 
-from isincnet_jax import extras
-
-if __name__ == "__main__":
-    extras.require_or_exit("ml_collections")
-
-import contextlib
-import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,85 +28,92 @@ import jax.numpy as jnp
 import ml_collections
 
 from isincnet_jax.bank.spec import FilterbankSpec
-from isincnet_jax.benchmark import tables
 from isincnet_jax.inversynth.features import NUM_SAMPLES, SAMPLE_RATE
 from isincnet_jax.inversynth.networks import InverSynth, TrainedInverSynth
 from isincnet_jax.inversynth.training import make_estimation_step
 from isincnet_jax.pretrained import model_kinds
 from isincnet_jax.pretrained.inversynth import export_inversynth, load_inversynth
-from isincnet_jax.tasks.command_line import run_command
-from isincnet_jax.tasks.compose import (
-    best_state,
-    build_loop,
-    build_optimizer,
-    open_run,
-    with_weights_of,
-)
+from isincnet_jax.tasks.command import run_command
+from isincnet_jax.tasks.compose import build_optimizer
 from isincnet_jax.tasks.inversynth_data import Data, build_data
 from isincnet_jax.tasks.inversynth_scores import Evaluator
-from isincnet_jax.tasks.process import Stop
+from isincnet_jax.tasks.run import Outcome, Task, best_state, build_loop, run
 from isincnet_jax.training import parallel
-from isincnet_jax.training.checkpoints import CheckpointError
+from isincnet_jax.training.checkpoints import CheckpointError, Checkpoints
 from isincnet_jax.training.compiled import CompiledStep
-from isincnet_jax.training.loop import fit
+from isincnet_jax.training.logs import RunLog
 from isincnet_jax.training.state import TrainState, create_state, model_variables
+from isincnet_jax.training.step import Step
 
-_DEFAULT = Path(__file__).parent / "configs" / "inversynth.py"
 _logger = logging.getLogger("train")
 
 
-def train_inversynth(config: ml_collections.ConfigDict) -> int:
-    """One run, from its last checkpoint or from the beginning, to its end.
+class ParameterEstimation(Task):
+    """An InverSynth, trained on sounds that are drawn in the step or read from a corpus."""
 
-    Returns:
-        The exit status.
-    """
-    # Whatever is wrong with the config is found before anything is written.
-    module = build_module(config)
-    data = build_data(config)
+    best_metric = "mpr"
+
+    def __init__(self, config: ml_collections.ConfigDict, module: InverSynth, data: Data) -> None:
+        self.config, self.module, self.data = config, module, data
+        self.loop, self.optimizer = build_loop(config), _build_optimizer(config)
+        self._step = build_step(config, module, self.optimizer, data)
+        kind = model_kinds.kind_of(module)
+        self.identity = {"kind": kind.name, **kind.plain_fields(module), **data.identity}
+        self._evaluator = Evaluator(module)
+        self.samples_per_step = config.data.batch_size * NUM_SAMPLES
+
+    def first_state(self) -> TrainState:
+        """The state before the first step, from the seed."""
+        key = jax.random.key(self.config.seed)
+        clip = jnp.zeros((1, NUM_SAMPLES), jnp.float32)
+        return create_state(jax.jit(self.module.init)(key, clip), self.optimizer, key=key)
+
+    def step(self, start_step: int, log: RunLog | None) -> Step:
+        """The training step over all devices, compiled once."""
+        return self._step
+
+    def batches(self, start_step: int) -> Iterator[Any]:
+        """Sounds on the devices, or what they are drawn from."""
+        return self.data.batches(start_step)
+
+    def _held_out(self, split: Any) -> Any:
+        fields = self.config.evaluation
+        return self.data.held_out(split, fields[f"{split}_clips"], fields.batch_size)
+
+    def evaluate(self, state: TrainState, log: RunLog | None) -> dict[str, float]:
+        """Scores on the validation sounds."""
+        return self._evaluator.scores(model_variables(state), self._held_out("validation"))
+
+    def finish(
+        self, state: TrainState, checkpoints: Checkpoints, about: dict[str, Any]
+    ) -> tuple[dict[str, Any], str]:
+        """Exports the best network, and scores what was exported on the test sounds."""
+        best = best_state(checkpoints, state)
+        memory = None if self._step.memory is None else self._step.memory._asdict()
+        folder = Path(self.config.workdir) / "export"
+        trained = TrainedInverSynth(self.module, model_variables(best))
+        export = export_inversynth(
+            trained, folder, overwrite=True, card={**about, "memory": memory}
+        )
+        stored = load_inversynth(export)
+        outcome = Evaluator(stored.model).outcome(stored.variables, self._held_out("test"))
+        _logger.info(
+            "exported step %d: isincnet_jax.from_pretrained(%r)", int(best.step), str(export)
+        )
+        result = {
+            "memory": memory,
+            "best_step": int(best.step),
+            "test_clips": outcome.num_clips,
+            "test": outcome.as_dict(),
+        }
+        return result, "\n".join(outcome.lines())
+
+
+def train_inversynth(config: ml_collections.ConfigDict) -> Outcome:
+    """One run of a config; see :func:`.run.run`."""
+    module, data = build_module(config), build_data(config)
     config = resolved(config, data)
-    loop, optimizer = build_loop(config), _build_optimizer(config)
-    step = build_step(config, module, optimizer, data)
-    clip = jnp.zeros((1, NUM_SAMPLES), jnp.float32)
-    variables = jax.jit(module.init)(jax.random.key(config.seed), clip)
-    kind = model_kinds.kind_of(module)
-    evaluator = Evaluator(module)
-    stop = Stop(config.train.log_every)
-    with contextlib.ExitStack() as stack:
-        checkpoints, log, state, meta = open_run(
-            config,
-            create_state(variables, optimizer, key=jax.random.key(config.seed)),
-            identity={"kind": kind.name, **kind.plain_fields(module), **data.identity},
-            stack=stack,
-            start=lambda state: (
-                with_weights_of(config.init_from, state) if config.init_from else state
-            ),
-            best_metric="mpr",
-        )
-        batches = data.batches(int(state.step))
-        stack.callback(getattr(batches, "close", lambda: None))
-        state = fit(
-            state,
-            step,
-            batches,
-            spec=loop,
-            samples_per_step=config.data.batch_size * NUM_SAMPLES,
-            log=log,
-            checkpoints=checkpoints,
-            meta=meta,
-            evaluate=lambda state: evaluator.scores(
-                model_variables(state), _held_out(config, data, "validation")
-            ),
-            should_stop=stop,
-            show_progress=log is not None,
-        )
-        if int(state.step) < loop.num_steps:
-            return stop.status
-        if log is not None:
-            memory = None if step.memory is None else step.memory._asdict()
-            best = best_state(checkpoints, state)
-            _finish(config, module, best, data, {**meta, "memory": memory})
-    return 0
+    return run(config, ParameterEstimation(config, module, data))
 
 
 def resolved(config: ml_collections.ConfigDict, data: Data) -> ml_collections.ConfigDict:
@@ -180,39 +181,6 @@ def build_step(
     return CompiledStep(parallel.parallel_step(step))
 
 
-def _held_out(config: ml_collections.ConfigDict, data: Data, split: Any) -> Any:
-    fields = config.evaluation
-    return data.held_out(split, fields[f"{split}_clips"], fields.batch_size)
-
-
-def _finish(
-    config: ml_collections.ConfigDict,
-    module: InverSynth,
-    state: TrainState,
-    data: Data,
-    about: dict[str, Any],
-) -> None:
-    """Exports the network, scores what was exported on the test sounds, writes and prints."""
-    workdir = Path(config.workdir)
-    trained = TrainedInverSynth(module, model_variables(state))
-    export = export_inversynth(trained, workdir / "export", overwrite=True, card=about)
-    stored = load_inversynth(export)
-    outcome = Evaluator(stored.model).outcome(stored.variables, _held_out(config, data, "test"))
-    result = {
-        **about,
-        "best_step": int(state.step),
-        "test_clips": outcome.num_clips,
-        "test": outcome.as_dict(),
-    }
-    tables.write_text(workdir / "result.json", json.dumps(result, indent=1) + "\n")
-    print("\n".join(outcome.lines()))  # noqa: T201
-    _logger.info("exported step %d: isincnet_jax.from_pretrained(%r)", int(state.step), str(export))
-
-
 def main() -> None:
     """Runs the config of the command line."""
-    run_command(train_inversynth, default=_DEFAULT, about=__doc__)
-
-
-if __name__ == "__main__":
-    main()
+    run_command(train_inversynth, about=__doc__, config="inversynth.py")

@@ -13,11 +13,6 @@ training and validation.
 
 from __future__ import annotations
 
-from isincnet_jax import extras
-
-if __name__ == "__main__":
-    extras.require_or_exit("ml_collections")
-
 import argparse
 import json
 import math

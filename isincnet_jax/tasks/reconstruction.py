@@ -14,13 +14,8 @@ stopped it, which writes a checkpoint first (a second Ctrl-C does not wait for t
 
 from __future__ import annotations
 
-from isincnet_jax import extras
-
-if __name__ == "__main__":
-    extras.require_or_exit("ml_collections")
-
-import contextlib
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,108 +27,105 @@ from isincnet_jax.benchmark.clips import evaluate_clips
 from isincnet_jax.data.pipeline import validation_clips
 from isincnet_jax.pretrained.folder import export_pretrained
 from isincnet_jax.tasks import tensorboard
-from isincnet_jax.tasks.command_line import run_command
-from isincnet_jax.tasks.compose import (
-    build_data,
-    build_loop,
-    build_optimizer,
-    build_step,
-    first_state,
-    open_run,
-    with_weights_of,
-)
-from isincnet_jax.tasks.process import Stop
+from isincnet_jax.tasks.command import run_command
+from isincnet_jax.tasks.compose import build_data, build_optimizer
 from isincnet_jax.tasks.reconstruction_models import Model, build_model
+from isincnet_jax.tasks.run import Outcome, Task, build_loop, run
+from isincnet_jax.training import losses, parallel
+from isincnet_jax.training.augmentation import AugmentationSpec
+from isincnet_jax.training.checkpoints import Checkpoints
 from isincnet_jax.training.logs import RunLog
-from isincnet_jax.training.loop import fit
-from isincnet_jax.training.state import TrainState, model_variables
+from isincnet_jax.training.state import TrainState, create_state, model_variables
+from isincnet_jax.training.step import Step, make_step
 
 _logger = logging.getLogger("train")
 
 
-def train(config: ml_collections.ConfigDict) -> int:
-    """One run, from its last checkpoint or from the beginning, to its end.
+class Reconstruction(Task):
+    """A filterbank, its decoder or a token codec, trained to give back what went in."""
 
-    Returns:
-        The exit status.
-    """
-    # Whatever is wrong with the config is found before data are read or anything is written.
-    model, optimizer, loop = build_model(config), build_optimizer(config), build_loop(config)
-    build_step(config, model, optimizer, None)
-    data = build_data(config)
-    clips = _evaluation_clips(config, data)
-    stop = Stop(config.train.log_every)
-    with contextlib.ExitStack() as stack:
-        checkpoints, log, state, meta = open_run(
-            config,
-            first_state(config, model, optimizer),
-            identity=model.identity,
-            stack=stack,
-            start=lambda state: _with_given_weights(config.init_from, state),
+    best_metric = "snr_db"
+
+    def __init__(self, config: ml_collections.ConfigDict) -> None:
+        self.config = config
+        self.model, self.optimizer = build_model(config), build_optimizer(config)
+        self.loop, self.identity = build_loop(config), self.model.identity
+        build_step(config, self.model, self.optimizer, None)
+        self.data = build_data(config)
+        names, self._clips = validation_clips(
+            self.data.validation,
+            duration_s=config.evaluation.duration_s,
+            max_clips=config.evaluation.max_clips,
         )
-        batches = data.batches(int(state.step))
-        stack.callback(getattr(batches, "close", lambda: None))
-        state = fit(
-            state,
-            build_step(config, model, optimizer, data.draw),
-            batches,
-            spec=loop,
-            samples_per_step=config.data.batch_size
-            * round(config.data.crop_s * config.data.sample_rate),
-            log=log,
-            checkpoints=checkpoints,
-            meta=meta,
-            evaluate=_evaluator(model, clips, log),
-            should_stop=stop,
-            show_progress=log is not None,
+        _logger.info("evaluating on %d clips, %s to %s", len(names), names[0], names[-1])
+        crop_samples = round(config.data.crop_s * config.data.sample_rate)
+        self.samples_per_step = config.data.batch_size * crop_samples
+        key = jax.random.key(0)
+        self._reconstruct = jax.jit(
+            lambda variables, clips: self.model.reconstruct(variables, clips, key)
         )
-        if int(state.step) < loop.num_steps:
-            return stop.status
-        if log is not None:
-            _export(Path(config.workdir), model, state, meta)
-    return 0
 
+    def first_state(self) -> TrainState:
+        """The state before the first step, from the seed."""
+        return first_state(self.config, self.model, self.optimizer)
 
-def _with_given_weights(init_from: str | None, state: TrainState) -> TrainState:
-    return with_weights_of(init_from, state) if init_from else state
+    def step(self, start_step: int, log: RunLog | None) -> Step:
+        """The training step over all devices."""
+        return build_step(self.config, self.model, self.optimizer, self.data.draw)
 
+    def batches(self, start_step: int) -> Iterator[Any]:
+        """Crops on the devices."""
+        return self.data.batches(start_step)
 
-def _evaluation_clips(config: ml_collections.ConfigDict, data: Any) -> Any:
-    names, clips = validation_clips(
-        data.validation,
-        duration_s=config.evaluation.duration_s,
-        max_clips=config.evaluation.max_clips,
-    )
-    _logger.info("evaluating on %d clips, %s to %s", len(names), names[0], names[-1])
-    return clips
-
-
-def _evaluator(model: Model, clips: Any, log: RunLog | None) -> Any:
-    """The evaluation on fixed clips; also shows the first of them in TensorBoard."""
-    key = jax.random.key(0)
-    reconstruct = jax.jit(lambda variables, clips: model.reconstruct(variables, clips, key))
-
-    def evaluate(state: TrainState) -> dict[str, float]:
+    def evaluate(self, state: TrainState, log: RunLog | None) -> dict[str, float]:
+        """Scores on fixed clips; also shows the first of them in TensorBoard."""
         variables = jax.device_put(model_variables(state))
-        scores = evaluate_clips(lambda batch: reconstruct(variables, jnp.asarray(batch)), clips)
+        scores = evaluate_clips(
+            lambda batch: self._reconstruct(variables, jnp.asarray(batch)), self._clips
+        )
         if log is not None:
-            decoded = reconstruct(variables, jnp.asarray(clips[:1]))
-            tensorboard.show(log, int(state.step), model.module, variables, clips[0], decoded[0])
-        return {**scores, **model.diagnose(variables)}
+            clip = self._clips[0]
+            decoded = self._reconstruct(variables, jnp.asarray(clip[None]))[0]
+            tensorboard.show(log, int(state.step), self.model.module, variables, clip, decoded)
+        return {**scores, **self.model.diagnose(variables)}
 
-    return evaluate
+    def finish(
+        self, state: TrainState, checkpoints: Checkpoints, about: dict[str, Any]
+    ) -> tuple[None, str]:
+        """Exports the model of the last step."""
+        trained = tensorboard.Trained(self.model.module, model_variables(state))
+        folder = Path(self.config.workdir) / "export"
+        export_pretrained(trained, folder, overwrite=True, card=about)
+        _logger.info("exported: isincnet_jax.from_pretrained(%r)", str(folder))
+        return None, ""
 
 
-def _export(workdir: Path, model: Model, state: TrainState, meta: dict[str, Any]) -> None:
-    exported = tensorboard.Trained(model.module, model_variables(state))
-    export_pretrained(exported, workdir / "export", overwrite=True, card=meta)
-    _logger.info("exported: isincnet_jax.from_pretrained(%r)", str(workdir / "export"))
+def build_step(config: ml_collections.ConfigDict, model: Model, optimizer: Any, draw: Any) -> Step:
+    """The training step of a config, over all devices."""
+    weights = {name: weight for name, weight in config.loss.items() if weight is not None}
+    step = make_step(
+        model.reconstruct,
+        loss=losses.weighted_loss(weights),
+        optimizer=optimizer,
+        augmentation=AugmentationSpec(**config.augmentation),
+        sample_rate=config.data.sample_rate,
+        penalties=model.penalties,
+        accumulate=config.optimizer.accumulate,
+        draw=draw,
+    )
+    return parallel.parallel_step(step)
+
+
+def first_state(config: ml_collections.ConfigDict, model: Model, optimizer: Any) -> TrainState:
+    """The state before the first step, from the seed."""
+    return create_state(model.variables, optimizer, key=jax.random.key(config.seed))
+
+
+def train(config: ml_collections.ConfigDict) -> Outcome:
+    """One run of a config; see :func:`.run.run`."""
+    return run(config, Reconstruction(config))
 
 
 def main() -> None:
     """Runs the config of the command line."""
-    run_command(train, about=__doc__)
-
-
-if __name__ == "__main__":
-    main()
+    run_command(train, about=__doc__, config="gtzan.py", aliases={})

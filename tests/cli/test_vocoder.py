@@ -255,18 +255,6 @@ def test_bad_arguments(run, tmp_path, model, line, message):
     assert not list(tmp_path.glob("b.*"))
 
 
-def test_training_says_what_it_misses(monkeypatch, tmp_path):
-    package = tmp_path / "isincnet_jax"
-    package.mkdir()
-    monkeypatch.setattr(vocoder_data.isincnet_jax, "__file__", str(package / "__init__.py"))
-    with pytest.raises(ImportError, match=r"scripts are missing: .*_experiments; install"):
-        vocoder_data.experiments_folder()
-    for folder in (tmp_path / "experiments", package / "_experiments"):  # a checkout's, a wheel's
-        folder.mkdir()
-        (folder / "train_vocoder.py").touch()
-        assert vocoder_data.experiments_folder() == folder
-
-
 def test_lists_that_are_none(tmp_path):
     _ljspeech(tmp_path / "lj", count=3)
     (tmp_path / "lj" / "metadata.csv").write_bytes(b"\xff\xfe|text")
@@ -282,8 +270,8 @@ def test_from_a_folder_to_sound(tmp_path):
     _ljspeech(tmp_path / "lj")
     package, unused = Path(isincnet_jax.__file__).parent, shutil.ignore_patterns("__pycache__")
     shutil.copytree(package, tmp_path / "site" / "isincnet_jax", ignore=unused)
-    scripts = tmp_path / "site" / "isincnet_jax" / "_experiments"
-    shutil.copytree(package.parent / "experiments", scripts, ignore=unused)
+    configs = tmp_path / "site" / "isincnet_jax" / "tasks" / "configs"
+    shutil.copytree(package.parent / "experiments" / "configs", configs, ignore=unused)
     small = {
         "data.crop_s": 0.256,
         "model.n_fft": 128,
@@ -320,4 +308,4 @@ def test_from_a_folder_to_sound(tmp_path):
     assert np.std(found) > 0.01
     failed = isincnet("vocoder train index --kind wavenet", status=1)
     assert "vocoder:wavenet is unknown" in failed.stderr
-    assert str(scripts) in failed.stderr
+    assert str(configs) in failed.stderr

@@ -10,15 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import resilience
+
+from isincnet_jax.files import locked
 
 ROOT = Path(__file__).resolve().parents[2]
-for _folder in ("experiments", "benchmarks"):
-    sys.path.insert(0, str(ROOT / _folder))
-
-import resilience  # noqa: E402
-
-from isincnet_jax.files import locked  # noqa: E402
-
 SHORT = ("--config.train.num_steps=40", "--config.train.save_every=10")
 
 
@@ -78,10 +74,10 @@ def script(base):
 @pytest.fixture
 def in_process(monkeypatch):
     """Runs an experiment's main in this process: what it ends with, a message or a status."""
-    from isincnet_jax.tasks import command_line
+    from isincnet_jax.tasks import command
 
     monkeypatch.setattr(signal, "signal", lambda number, handler: None)
-    monkeypatch.setattr(command_line, "silence_threads", lambda: None)
+    monkeypatch.setattr(command, "silence_threads", lambda: None)
     monkeypatch.setattr(logging, "basicConfig", lambda **options: None)
 
     def call(name, arguments):

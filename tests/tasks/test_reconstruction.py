@@ -93,19 +93,18 @@ def test_the_export_reconstructs_as_evaluated(finished):
 
 @pytest.mark.parametrize("source", ["", "export"])
 def test_a_run_starts_from_the_weights_of_another(base, finished, source):
-    from isincnet_jax.tasks import command as arguments
-    from isincnet_jax.tasks import compose, reconstruction_models
+    from isincnet_jax.tasks import command, compose, reconstruction, reconstruction_models, run
     from isincnet_jax.training import trees
 
-    config = arguments.read_config(
+    config = command.read_config(
         [
             *resilience.command(base / "bad", *SHORT)[2:],
             f"--config.init_from={finished[0] / source}",
         ]
     )
     model = reconstruction_models.build_model(config)
-    state = compose.first_state(config, model, compose.build_optimizer(config))
-    state = compose.with_weights_of(config.init_from, state)
+    state = reconstruction.first_state(config, model, compose.build_optimizer(config))
+    state = run.with_weights_of(config.init_from, state)
     stored = resilience.final_state(finished[0])
     for name, array in trees.flatten(state.params).items():
         np.testing.assert_array_equal(array, stored[f"params.{name}"])

@@ -1,0 +1,211 @@
+"""Training run: from a task's first state, or its last checkpoint, to what it writes at the end.
+
+A reader follows a run here from its config to its export: open the folder, restore or begin, train
+and evaluate, finish. What is trained is a :class:`Task`; each family of models has one, in a module
+of its own.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import ml_collections
+
+from isincnet_jax import files, provenance
+from isincnet_jax.pretrained import hub
+from isincnet_jax.tasks.process import Stop, alone
+from isincnet_jax.training import initial_weights, trees
+from isincnet_jax.training.checkpoints import Checkpoints
+from isincnet_jax.training.logs import RunLog
+from isincnet_jax.training.loop import LoopSpec, fit
+from isincnet_jax.training.state import TrainState
+from isincnet_jax.training.step import Step
+
+_logger = logging.getLogger("train")
+
+
+class Task(abc.ABC):
+    """What a run trains, made from a config.
+
+    Whatever is wrong with the config is found when the task is made, before anything is written.
+
+    Attributes:
+        loop: how long, and when what happens.
+        identity: what a checkpoint must have been made with to fit, plain values.
+        best_metric: the metric of the checkpoints to keep as the best; larger is better.
+        samples_per_step: audio samples that a step learns from, for the log.
+    """
+
+    loop: LoopSpec
+    identity: dict[str, Any]
+    best_metric: str
+    samples_per_step: int
+
+    @abc.abstractmethod
+    def first_state(self) -> TrainState:
+        """The state of step 0, from the config's seed."""
+
+    @abc.abstractmethod
+    def step(self, start_step: int, log: RunLog | None) -> Step:
+        """The training step over all devices, for a run that goes on after ``start_step``."""
+
+    @abc.abstractmethod
+    def batches(self, start_step: int) -> Iterator[Any]:
+        """Batches on the devices, from a step on."""
+
+    @abc.abstractmethod
+    def evaluate(self, state: TrainState, log: RunLog | None) -> dict[str, float]:
+        """Scores of a state on the validation data; ``best_metric`` is among them."""
+
+    @abc.abstractmethod
+    def finish(
+        self, state: TrainState, checkpoints: Checkpoints, about: dict[str, Any]
+    ) -> tuple[dict[str, Any] | None, str]:
+        """Exports and scores what was trained, on the first host only.
+
+        Args:
+            state: of the last step.
+            checkpoints: of the run, for :func:`best_state`.
+            about: config and commit of the run.
+
+        Returns:
+            What ``result.json`` shall have beside ``about`` (None: no file), and what is printed.
+        """
+
+
+class Outcome(NamedTuple):
+    """How a run ended.
+
+    Attributes:
+        status: 0 when it is finished, else what a shell reports of the signal that stopped it.
+        result: what ``result.json`` has; None unless finished, and on hosts other than the first.
+        text: the same for readers.
+    """
+
+    status: int
+    result: dict[str, Any] | None = None
+    text: str = ""
+
+
+def run(config: ml_collections.ConfigDict, task: Task, *, stop: Stop | None = None) -> Outcome:
+    """One run, from its last checkpoint or from the beginning, to its end.
+
+    Args:
+        config: with ``workdir``, ``train`` and, maybe, ``init_from``.
+        task: what is trained.
+        stop: whether to end; signals decide if None.
+    """
+    stop = Stop(config.train.log_every) if stop is None else stop
+    workdir = Path(config.workdir)
+    with contextlib.ExitStack() as stack:
+        checkpoints, log, state, about = _open(config, task, stack)
+        step = task.step(int(state.step), log)
+        batches = task.batches(int(state.step))
+        stack.callback(getattr(batches, "close", lambda: None))
+        state = fit(
+            state,
+            step,
+            batches,
+            spec=task.loop,
+            samples_per_step=task.samples_per_step,
+            log=log,
+            checkpoints=checkpoints,
+            meta=about,
+            evaluate=lambda state: task.evaluate(state, log),
+            should_stop=stop,
+            show_progress=log is not None,
+        )
+        if int(state.step) < task.loop.num_steps:
+            return Outcome(stop.status)
+        if log is None:
+            return Outcome(0)
+        found, text = task.finish(state, checkpoints, about)
+        if found is None:
+            return Outcome(0, None, text)
+        result = {**about, **found}
+        files.write_text(workdir / "result.json", json.dumps(result, indent=1) + "\n")
+        return Outcome(0, result, text)
+
+
+def _open(
+    config: ml_collections.ConfigDict, task: Task, stack: contextlib.ExitStack
+) -> tuple[Checkpoints, RunLog | None, TrainState, dict[str, Any]]:
+    """The run's folder, for this process only: its checkpoints, log, state and description."""
+    workdir, is_first = Path(config.workdir), jax.process_index() == 0
+    about = {
+        "config": json.loads(config.to_json_best_effort()),
+        "git_commit": provenance.code_version(),
+    }
+    if is_first:
+        workdir.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(alone(workdir))
+    checkpoints = stack.enter_context(
+        Checkpoints(
+            workdir,
+            identity=task.identity,
+            keep_last=config.train.keep_last,
+            keep_best=config.train.keep_best,
+            best_metric=task.best_metric,
+        )
+    )
+    state = task.first_state()
+    restored = checkpoints.restore(state)
+    if restored is None:
+        state = with_weights_of(config.get("init_from"), state)
+    else:
+        state = restored.state
+        _logger.info("resumed from step %d in %s", restored.step, workdir)
+        changed = trees.first_difference(
+            _lasting(restored.meta["config"]), _lasting(about["config"])
+        )
+        if changed and is_first:
+            _logger.warning("the config is not the one of that checkpoint: %s", changed)
+    if not is_first:
+        return checkpoints, None, state, about
+    log = stack.enter_context(RunLog(workdir, resume_step=int(state.step)))
+    return checkpoints, log, state, about
+
+
+def _lasting(config: dict[str, Any]) -> dict[str, Any]:
+    """What of a config should be the same when a run goes on, elsewhere maybe."""
+    return {name: value for name, value in config.items() if name not in ("hosts", "workdir")}
+
+
+def build_loop(config: ml_collections.ConfigDict) -> LoopSpec:
+    """When the loop does what."""
+    names = ("num_steps", "log_every", "evaluate_every", "save_every", "max_skipped")
+    return LoopSpec(**{name: config.train[name] for name in names})
+
+
+def with_weights_of(folder: str | None, state: TrainState) -> TrainState:
+    """A first state with the weights of another run, or of an exported model; itself if None.
+
+    Raises:
+        CheckpointError: if nothing is there, or the weights do not fit.
+    """
+    if not folder:
+        return state
+    if (Path(folder) / "model.json").is_file():
+        stored = trees.flatten(hub.from_pretrained(Path(folder)).variables.get("params", {}))
+        params = initial_weights.fitting_parameters(folder, state.params, stored)
+    else:
+        params = initial_weights.load_parameters(folder, state.params)
+    _logger.info("started from the weights of %s", folder)
+    return state.replace(params=params)  # type: ignore[attr-defined]
+
+
+def best_state(checkpoints: Checkpoints, state: TrainState) -> TrainState:
+    """The state of the best checkpoint; ``state``, the last one, if none has been evaluated."""
+    checkpoints.wait()
+    best = checkpoints.best_step
+    if best is None:
+        return state
+    restored = checkpoints.restore(state, step=best)
+    return state if restored is None else restored.state
