@@ -163,10 +163,10 @@ def corpus(tmp_path_factory):
 
 def test_sounds_on_disk_are_split_by_index(corpus, tmp_path):
     """Every epoch has every training sound once; resuming goes on in its order."""
-    from isincnet_jax.tasks import command, command_line, inversynth_data
+    from isincnet_jax.tasks import command, inversynth_data
 
-    spelled = command_line._spelled_out([*_arguments(tmp_path, *corpus)], CONFIG)[1:]
-    config = command.read_config(spelled)
+    arguments = _arguments(tmp_path, *corpus)
+    config = command.read_config(arguments, aliases={"data": "data.path"})
     data = inversynth_data.build_data(config)
     assert data.draw is None
     assert data.clips_per_epoch == 32

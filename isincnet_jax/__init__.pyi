@@ -1,0 +1,82 @@
+"""Public names of isincnet_jax, and the modules that they are loaded from on first use."""
+
+from .bank.analysis import Analysis as Analysis
+from .bank.bucketing import BucketedCodec as BucketedCodec
+from .bank.bucketing import bucket_length as bucket_length
+from .bank.codec import Codec as Codec
+from .bank.codec import build_codec as build_codec
+from .bank.decoder_spec import DecoderSpec as DecoderSpec
+from .bank.design import frame_bounds as frame_bounds
+from .bank.design import suggest_invertible as suggest_invertible
+from .bank.learned_inverse import with_exact_decoder as with_exact_decoder
+from .bank.quantizer import Quantizer as Quantizer
+from .bank.sincnet import SincNet as SincNet
+from .bank.solve import NotInvertibleWarning as NotInvertibleWarning
+from .bank.spec import FilterbankSpec as FilterbankSpec
+from .bank.synthesis import Synthesis as Synthesis
+from .constant_q.invertible import InvertibleCQT as InvertibleCQT
+from .constant_q.invertible import SlicedCQT as SlicedCQT
+from .constant_q.layers import CQT as CQT
+from .constant_q.layers import CQT1992 as CQT1992
+from .constant_q.layers import VQT as VQT
+from .constant_q.layers import CQT1992v2 as CQT1992v2
+from .constant_q.recursive import CQT2010 as CQT2010
+from .constant_q.recursive import CQT2010v2 as CQT2010v2
+from .data.demo import demo_waveform as demo_waveform
+from .frontends.compression import (
+    LogCompression as LogCompression,
+)
+from .frontends.compression import (
+    MuLawCompression as MuLawCompression,
+)
+from .frontends.leaf import LeafFrontend as LeafFrontend
+from .frontends.sinc_conv import SincConv as SincConv
+from .inversynth.networks import InverSynth as InverSynth
+from .nets.pooling import GaussianPooling as GaussianPooling
+from .nets.upsampling import UpsampleConv as UpsampleConv
+from .pretrained.exporting import export_program as export_program
+from .pretrained.folder import export_pretrained as export_pretrained
+from .pretrained.hub import PRESETS as PRESETS
+from .pretrained.hub import from_pretrained as from_pretrained
+from .pretrained.inversynth import load_inversynth as load_inversynth
+from .pretrained.reference import load_reference as load_reference
+from .spectrograms.cfp import CFP as CFP
+from .spectrograms.chroma import Chroma as Chroma
+from .spectrograms.gammatone import Gammatonegram as Gammatonegram
+from .spectrograms.griffin_lim import GriffinLim as GriffinLim
+from .spectrograms.inverse_mel import InverseGammatone as InverseGammatone
+from .spectrograms.inverse_mel import InverseMel as InverseMel
+from .spectrograms.inverse_stft import InverseSTFT as InverseSTFT
+from .spectrograms.mel import MFCC as MFCC
+from .spectrograms.mel import MelSpectrogram as MelSpectrogram
+from .spectrograms.pcen import PCEN as PCEN
+from .spectrograms.stft import STFT as STFT
+from .spectrograms.time_scale import PitchShift as PitchShift
+from .spectrograms.time_scale import TimeStretch as TimeStretch
+from .streaming.low_latency import low_latency_codec as low_latency_codec
+from .streaming.stream import stream_decoder as stream_decoder
+from .streaming.stream import stream_encoder as stream_encoder
+from .tokens.refined_decoder import RefinedDecoder as RefinedDecoder
+from .tokens.token_codec import TokenCodec as TokenCodec
+from .vocoders.compression import (
+    check_spectrogram as check_spectrogram,
+)
+from .vocoders.compression import (
+    spectrogram_features as spectrogram_features,
+)
+from .vocoders.discriminators import (
+    MultiPeriodDiscriminator as MultiPeriodDiscriminator,
+)
+from .vocoders.discriminators import (
+    MultiResolutionDiscriminator as MultiResolutionDiscriminator,
+)
+from .vocoders.discriminators import (
+    VocoderDiscriminator as VocoderDiscriminator,
+)
+from .vocoders.networks.cnn import CNNVocoder as CNNVocoder
+from .vocoders.networks.convnext import ConvNeXtVocoder as ConvNeXtVocoder
+from .vocoders.networks.istftnet import ISTFTNet as ISTFTNet
+from .vocoders.networks.magnitude import MagnitudeVocoder as MagnitudeVocoder
+from .vocoders.networks.phase_gradient import PhaseGradientVocoder as PhaseGradientVocoder
+
+__version__: str
