@@ -11,8 +11,7 @@ from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
 
-from isincnet_jax import provenance
-from isincnet_jax.benchmark import tables
+from isincnet_jax import files, provenance
 from isincnet_jax.pages import ablation_table
 
 _NOTES = {
@@ -87,7 +86,7 @@ def write_ablation_page(
         pictures="\n".join(map(_figure, pictures)),
     )
     # A name may hold half a surrogate pair: HTML has a reference for it, UTF-8 has nothing.
-    tables.write_text(path, text.encode("utf-8", "xmlcharrefreplace").decode("utf-8"))
+    files.write_text(path, text.encode("utf-8", "xmlcharrefreplace").decode("utf-8"))
     return path
 
 

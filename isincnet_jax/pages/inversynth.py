@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from isincnet_jax import provenance
-from isincnet_jax.benchmark import tables
+from isincnet_jax import files, provenance
 from isincnet_jax.inversynth import published as inversynth_published
 from isincnet_jax.inversynth import scores as parameter_scores
 from isincnet_jax.pages import media as report_media
@@ -103,7 +102,7 @@ def write_matching_page(
         clips="\n".join(_sound(sound, units or {}, sample_rate) for sound in sounds),
     )
     # A name may hold half a surrogate pair: HTML has a reference for it, UTF-8 has nothing.
-    tables.write_text(path, text.encode("utf-8", "xmlcharrefreplace").decode("utf-8"))
+    files.write_text(path, text.encode("utf-8", "xmlcharrefreplace").decode("utf-8"))
     return path
 
 
