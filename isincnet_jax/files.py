@@ -97,10 +97,19 @@ def _beside(path: Path, state: os.stat_result | None) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
-        _take_rights(temporary, state)
-        os.replace(temporary, target)
+        put(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def put(made: Path, path: Path) -> None:
+    """Gives a complete file its place, at the end of a link, and the rights of what was there.
+
+    Raises:
+        OSError: if it cannot be put there; what was there is still there.
+    """
+    _take_rights(made, _state(path))
+    os.replace(made, os.path.realpath(path))
 
 
 @contextlib.contextmanager

@@ -197,3 +197,15 @@ def test_first_line():
 def test_text_that_utf8_lacks_is_escaped(tmp_path):
     files.write_text(tmp_path / "a", "caf\udce9")
     assert (tmp_path / "a").read_bytes() == rb"caf\udce9"
+
+
+@posix
+def test_put_keeps_rights_and_links(tmp_path):
+    for name in ("made", "far"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "far").chmod(0o600)
+    (tmp_path / "link").symlink_to("far")
+    files.put(tmp_path / "made", tmp_path / "link")
+    assert sorted(os.listdir(tmp_path)) == ["far", "link"]
+    assert (tmp_path / "link").is_symlink()
+    assert ((tmp_path / "far").read_text(), _rights(tmp_path / "far")) == ("made", 0o600)

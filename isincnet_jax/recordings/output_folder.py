@@ -111,7 +111,7 @@ class OutputFolder:
             raise FileExistsError(errno.EEXIST, "a file of this name appeared during the run")
         self._journal.append(entry.undone(), lasting=True)
         try:
-            os.replace(made, target)
+            files.put(made, target)
         except OSError:
             with contextlib.suppress(OSError):
                 self._journal.append(before.undone() if before else Entry(job.target))
