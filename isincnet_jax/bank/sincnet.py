@@ -79,7 +79,7 @@ class SincNet(SettledModule):
     def __post_init__(self) -> None:
         """Checks what is to be learned."""
         # Names whose meaning can change; "mel" means what the spec's dialect says.
-        self.projections = tuple(
+        self.projections = type(self.projections)(
             scales.ScaleName.settle(name) if name in scales.SCALES else name
             for name in self.projections
         )

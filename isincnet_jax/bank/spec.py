@@ -279,7 +279,8 @@ class FilterbankSpec:
             partial: whether fields may be missing; they have their defaults then.
 
         Raises:
-            ValueError: unless all fields of this version are there, and no others.
+            ValueError: unless all fields of this version are there, and no others (a TypeError for
+                others if ``partial``).
             isincnet_jax.dsp.meanings.MeaningError: if a shape or scale of that name is another
                 function here (a ValueError).
         """
@@ -287,7 +288,7 @@ class FilterbankSpec:
         digests = {name: values.pop(f"{name}_digest", None) for name in _NAMES}
         known = {field.name for field in dataclasses.fields(cls)}
         unknown, missing = sorted(set(values) - known), sorted(known - set(values))
-        _require(not unknown, f"unknown fields of a filterbank: {', '.join(unknown)}")
+        _require(partial or not unknown, f"unknown fields of a filterbank: {', '.join(unknown)}")
         _require(partial or not missing, f"missing fields of a filterbank: {', '.join(missing)}")
         for name, digest in digests.items():
             if digest is not None:
