@@ -90,7 +90,7 @@ def check_floating_waveform(waveform: Any, name: str = "waveform", *, dtype: Any
 
 def check_complex(values: Any, name: str, *, ndim: int = 0) -> None:
     """Raises TypeError or ValueError for what is no array of complex64 or complex128."""
-    hint = "complex coefficients; magnitudes need phases first, as of Griffin-Lim"
+    hint = "complex coefficients; magnitudes need phase retrieval first, such as GriffinLim"
     _check(values, name, "complex", dtype=None, ndim=ndim, hint=hint)
 
 

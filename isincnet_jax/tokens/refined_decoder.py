@@ -38,7 +38,7 @@ def magnitudes(spectrogram: Spectrogram) -> Float[jax.Array, "... frames bins"]:
     cosine, sine = jnp.split(spectrogram, 2, axis=-1)
     square = cosine * cosine + sine * sine
     some = square > 0
-    return jnp.where(some, jnp.sqrt(jnp.where(some, square, 1.0)), 0.0)
+    return jnp.where(some, jnp.sqrt(jnp.where(some, square, 1.0)), square)  # NaN stays NaN
 
 
 def center_rotation(

@@ -75,11 +75,13 @@ def smooth_frames(
     first = energies[..., 0, :]
     start = jnp.ones_like(first) if initial_state == "one" else first
     if jax.default_backend() == "cpu":
-        return _smooth_in_order(energies, match_rank(gain, start), start)
-    return _smooth_in_parallel(energies, match_rank(gain, energies), start)
+        return _smooth_in_order(energies, gain, start)
+    return _smooth_in_parallel(energies, gain, start)
 
 
 def _smooth_in_order(energies: Any, gain: Any, start: Any) -> jax.Array:
+    gain = match_rank(gain, start)
+
     def step(state: Any, energy: Any) -> tuple[Any, Any]:
         state = (1.0 - gain) * state + gain * energy
         return state, state
@@ -88,6 +90,7 @@ def _smooth_in_order(energies: Any, gain: Any, start: Any) -> jax.Array:
 
 
 def _smooth_in_parallel(energies: Any, gain: Any, start: Any) -> jax.Array:
+    gain = match_rank(gain, energies)
     decay = jnp.broadcast_to(1.0 - gain, energies.shape)
     inputs = (gain * energies).at[..., 0, :].add((1.0 - gain[..., 0, :]) * start)
 
