@@ -1,4 +1,4 @@
-"""Ablates filter shapes: see ``--help`` and :mod:`.ablation`."""
+"""Ablates filter shapes: see ``--help`` and :mod:`.grid`."""
 
 from isincnet_jax import extras
 

@@ -1,4 +1,4 @@
-"""Trains a classifier of genres or speakers: see ``--help`` and :mod:`.classification`."""
+"""Trains a classifier of genres or speakers: see ``--help`` and :mod:`.training`."""
 
 from isincnet_jax import extras
 

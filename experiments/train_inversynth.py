@@ -1,4 +1,4 @@
-"""Trains an estimator of synthesizer settings: see ``--help`` and :mod:`.inversynth`."""
+"""Trains an estimator of synthesizer settings: see ``--help`` and :mod:`.networks`."""
 
 from isincnet_jax import extras
 

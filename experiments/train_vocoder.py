@@ -1,4 +1,4 @@
-"""Trains a vocoder: see ``--help`` and :mod:`.vocoding`."""
+"""Trains a vocoder: see ``--help`` and :mod:`.training`."""
 
 from isincnet_jax import extras
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Complex, Float
 
+from isincnet_jax.bank.solve import UnseenSamplesWarning
 from isincnet_jax.dsp import checks, fourier, overlap
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.linen import SettledModule
@@ -22,6 +25,11 @@ class InverseSTFT(SettledModule):
     windows overlap without a gap (:func:`.fourier.istft`). Other frequency scales
     have no such inverse and are not offered; for logarithmic bins that come back see
     ``InvertibleCQT``.
+
+    Samples that no frame sees come back as zeros: without centring up to ``hop_length - 1`` at the
+    end of a clip, and with it up to ``hop_length - 1 - win_length // 2``, if windows overlap less
+    than that. A call that asks for them warns; zeros behind the clip, a hop of them before the
+    STFT, bring them back.
 
     Attributes:
         n_fft: samples per frame.
@@ -107,6 +115,9 @@ class InverseSTFT(SettledModule):
         Raises:
             TypeError: for a spectrum that is not complex, such as magnitudes.
             ValueError: for the bins of another ``n_fft``.
+
+        Warns:
+            UnseenSamplesWarning: if ``length`` goes beyond what the frames have seen.
         """
         checks.check_complex(spectrum, "spectrum")
         bins = self.n_fft // 2 + 1
@@ -125,11 +136,25 @@ class InverseSTFT(SettledModule):
         num_frames = spectrum.shape[-2]
         if length is None:
             length = (num_frames - 1) * self.hop + (0 if self.center else self.n_fft)
+        else:
+            self._warn_of_unseen(length, num_frames)
         frames = self._frames(spectrum)
         weights = jnp.asarray(self.taper if self.trainable_window else taper, frames.dtype)
         return overlap.overlap_frames(
             frames, weights, hop_length=self.hop, center=self.center, length=length
         )
+
+    def _warn_of_unseen(self, length: int, num_frames: int) -> None:
+        last_tap = int(np.flatnonzero(self._fixed_window)[-1])
+        last = (num_frames - 1) * self.hop + last_tap - (self.n_fft // 2 if self.center else 0)
+        if length - 1 > last:
+            warnings.warn(
+                f"length={length}: the last {min(length - 1 - last, length)} samples are in no "
+                f"frame and come back as zeros (hop_length={self.hop}, center={self.center}); "
+                f"append {self.hop} zeros to the waveform before the STFT",
+                UnseenSamplesWarning,
+                stacklevel=3,
+            )
 
     def _frames(self, spectrum: jax.Array) -> jax.Array:
         if not self.trainable_kernels:

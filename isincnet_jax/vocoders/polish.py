@@ -59,7 +59,7 @@ def polished_blocks(
             sliced like one.
         features: of the spectrogram, see :func:`check_polish`.
         length: samples.
-        num_iterations: 1 or more, see :func:`.blocks.polished`.
+        num_iterations: 1 or more, see :func:`.long_signals.polished`.
         chunk_frames: frames of a part, without its context.
 
     Yields:

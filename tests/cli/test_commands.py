@@ -129,6 +129,22 @@ def test_reconstruct_keeps_format_and_samples(run, name, subtype, num_channels, 
         assert _figure(out, "MAE") == pytest.approx(sums.mae, rel=1e-3)
 
 
+def test_refinements_raise_the_snr(run):
+    soundfile.write("a.wav", _noise(3000), RATE, subtype="FLOAT")
+    found = []
+    for count in (0, 1):
+        status, out, _ = run(f"reconstruct a.wav b.wav --model 16khz-mel --refinements {count}")
+        assert status == 0
+        found.append(float(re.search(r"SNR +([\d.]+) dB", out)[1]))
+    assert found[1] > found[0] + 1
+    assert run("encode a.wav a.npz --model 16khz-mel")[0] == 0
+    assert run("decode a.npz c.wav --refinements 1")[0] == 0
+    error = soundfile.read("c.wav")[0] - soundfile.read("a.wav")[0]
+    noise = soundfile.read("a.wav")[0]
+    assert 10 * np.log10(np.sum(noise**2) / np.sum(error**2)) > found[0] + 1
+    assert run("reconstruct a.wav b.wav --refinements -1")[0] != 0
+
+
 def test_reconstruct_a_lossy_file_to_plain_samples(run):
     _write("in.ogg", _tones(RATE, 8000, 2), subtype="VORBIS")
     status, out, _ = run("reconstruct in.ogg out.wav")
