@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+gc.disable()  # imports make objects by the hundred thousand, and hardly any garbage
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 settings.register_profile(
@@ -59,6 +60,7 @@ def pytest_collection_finish():
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 _GIGABYTE = 1 << 30
