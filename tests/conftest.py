@@ -24,6 +24,7 @@ from hypothesis import HealthCheck, settings
 
 from isincnet_jax import jax_names
 
+gc.disable()  # imports make objects by the hundred thousand, and hardly any garbage
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 settings.register_profile(
@@ -62,6 +63,7 @@ def pytest_collection_finish():
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 _GIGABYTE = 1 << 30

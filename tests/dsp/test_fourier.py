@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import librosa
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from isincnet_jax.dsp import fourier
 
+_STATIC = ("n_fft", "hop_length", "win_length", "window")
+stft = jax.jit(fourier.stft, static_argnames=_STATIC)
 GEOMETRIES = [(16, 4, 16), (64, 16, 33), (31, 7, 31), (31, 31, 20), (20, 3, 1), (8, 13, 8)]
 
 
@@ -31,7 +33,7 @@ def _direct(waveform, *, n_fft, hop_length, win_length):
 @pytest.mark.parametrize("window", ["hann", "blackman"])
 def test_stft_is_librosa(n_fft, hop_length, win_length, window, rng):
     waveform = rng.standard_normal((2, 301)).astype(np.float32)
-    found = fourier.stft(
+    found = stft(
         jnp.asarray(waveform),
         n_fft=n_fft,
         hop_length=hop_length,
@@ -49,13 +51,15 @@ def test_stft_is_librosa(n_fft, hop_length, win_length, window, rng):
     np.testing.assert_allclose(found, expected, atol=2e-6 * n_fft)
 
 
-@settings(max_examples=6)
+@settings(max_examples=3)
 @given(length=st.integers(1, 90), geometry=st.sampled_from(GEOMETRIES[:4]))
+@example(length=1, geometry=(16, 4, 16))
+@example(length=16, geometry=(31, 7, 31))
 def test_stft_of_every_length(length, geometry):
     n_fft, hop_length, win_length = geometry
     options = {"n_fft": n_fft, "hop_length": hop_length, "win_length": win_length}
     waveform = np.random.default_rng(length).standard_normal(length).astype(np.float32)
-    found = fourier.stft(jnp.asarray(waveform), **options)
+    found = stft(jnp.asarray(waveform), **options)
     np.testing.assert_allclose(found, _direct(waveform, **options), atol=2e-6 * n_fft)
 
 
@@ -63,13 +67,13 @@ def test_many_overlapping_frames_are_the_same(rng):
     """More than 32-fold overlap takes another way through the framing."""
     waveform = rng.standard_normal(80).astype(np.float32)
     options = {"n_fft": 40, "hop_length": 1, "win_length": 40}
-    found = fourier.stft(jnp.asarray(waveform), **options)
+    found = stft(jnp.asarray(waveform), **options)
     np.testing.assert_allclose(found, _direct(waveform, **options), atol=1e-4)
 
 
 def test_jit_and_default_window_length(rng):
     waveform = jnp.asarray(rng.standard_normal((3, 77)).astype(np.float32))
-    whole = jax.jit(lambda x: fourier.stft(x, n_fft=32, hop_length=8))(waveform)
+    whole = jax.jit(lambda x: stft(x, n_fft=32, hop_length=8))(waveform)
     one = fourier.stft(waveform[1], n_fft=32, hop_length=8, win_length=32)
     np.testing.assert_allclose(whole[1], one, atol=1e-5)
 
@@ -79,19 +83,19 @@ def test_gradient_is_the_adjoint(rng, x64):
     weights = rng.standard_normal((10, 9)) + 1j * rng.standard_normal((10, 9))
 
     def product(x):
-        transform = fourier.stft(x, n_fft=16, hop_length=5)
+        transform = stft(x, n_fft=16, hop_length=5)
         return jnp.sum(jnp.real(transform * weights))
 
-    gradient = jax.grad(product)(jnp.zeros(47))
+    gradient = jax.jit(jax.grad(product))(jnp.zeros(47))
     direction = rng.standard_normal(47)
     np.testing.assert_allclose(gradient @ direction, product(jnp.asarray(direction)), rtol=1e-12)
 
 
 def test_gradients_are_finite_on_silence():
     def total(x):
-        return jnp.sum(jnp.abs(fourier.stft(x, n_fft=16, hop_length=4)))
+        return jnp.sum(jnp.abs(stft(x, n_fft=16, hop_length=4)))
 
-    np.testing.assert_array_equal(jax.grad(total)(jnp.zeros(40)), 0.0)
+    np.testing.assert_array_equal(jax.jit(jax.grad(total))(jnp.zeros(40)), 0.0)
 
 
 @pytest.mark.parametrize("win_length", [0, 17])
@@ -110,11 +114,11 @@ def test_powers_of_the_magnitude(power, rng):
         return jnp.sum(fourier.stft_power(x, power=power, **options))
 
     found = jax.jit(lambda x: fourier.stft_power(x, power=power, **options))(waveform)
-    expected = np.abs(np.asarray(fourier.stft(jnp.asarray(waveform), **options))) ** power
+    expected = np.abs(np.asarray(stft(jnp.asarray(waveform), **options))) ** power
     np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-6 * np.max(expected))
     silence = jnp.zeros((2, 500))
     assert float(total(silence)) == 0.0
-    assert np.all(np.isfinite(jax.grad(total)(silence)))
+    assert np.all(np.isfinite(jax.jit(jax.grad(total))(silence)))
 
 
 def test_unknown_windows_and_powers_are_refused():

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from isincnet_jax.dsp import framing
@@ -100,7 +100,11 @@ def test_longest_length_is_the_last_with_so_many_frames(
 
 
 @pytest.mark.parametrize("padding", ["zeros", "reflect"])
+@settings(max_examples=8)
 @given(**GEOMETRY)
+@example(hop_length=4, lead=30, trail=30, length=1)
+@example(hop_length=4, lead=3, trail=0, length=5)
+@example(hop_length=12, lead=0, trail=0, length=12)
 def test_padding_places_every_sample_where_its_frame_expects_it(
     padding, hop_length, lead, trail, length
 ):
@@ -137,12 +141,16 @@ def test_reflection_is_that_of_numpy_even_for_clips_shorter_than_the_pad(length)
     np.testing.assert_array_equal(padded, expected)
 
 
+@settings(max_examples=8)
 @given(
     hop_length=st.integers(1, 9),
     taps=st.integers(1, 20),
     extra=st.integers(0, 30),
     channels=st.integers(1, 3),
 )
+@example(hop_length=9, taps=1, extra=0, channels=1)
+@example(hop_length=5, taps=5, extra=30, channels=2)
+@example(hop_length=5, taps=6, extra=29, channels=1)
 def test_correlation_is_the_direct_sum(x64, hop_length, taps, extra, channels):
     rng = np.random.default_rng(taps)
     padded = rng.standard_normal((2, taps + extra))
@@ -176,7 +184,11 @@ SYNTHESIS = {
 }
 
 
+@settings(max_examples=8)
 @given(**SYNTHESIS)
+@example(hop_length=1, blocks=1, lead_blocks=-2, first_frame=-4, num_frames=1, length=1)
+@example(hop_length=6, blocks=5, lead_blocks=6, first_frame=2, num_frames=8, length=40)
+@example(hop_length=4, blocks=2, lead_blocks=0, first_frame=0, num_frames=3, length=5)
 def test_synthesis_is_the_direct_sum(
     x64, hop_length, blocks, lead_blocks, first_frame, num_frames, length
 ):
@@ -203,12 +215,15 @@ def test_synthesis_is_the_direct_sum(
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
+@settings(max_examples=8)
 @given(
     hop_length=st.integers(1, 6),
     blocks=st.integers(1, 4),
     lead_blocks=st.integers(0, 4),
     length=st.integers(1, 40),
 )
+@example(hop_length=6, blocks=1, lead_blocks=0, length=1)
+@example(hop_length=5, blocks=4, lead_blocks=3, length=6)
 def test_synthesis_is_the_adjoint_of_analysis(x64, hop_length, blocks, lead_blocks, length):
     rng = np.random.default_rng(length)
     taps = blocks * hop_length

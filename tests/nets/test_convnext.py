@@ -30,7 +30,7 @@ def test_block_is_the_published_formula(rng):
     features = jnp.asarray(rng.standard_normal((5, 6)), jnp.float32)
     params = jax.tree.map(
         lambda leaf: jnp.asarray(rng.standard_normal(leaf.shape), jnp.float32),
-        block.init(jax.random.key(0), features)["params"],
+        jax.jit(block.init)(jax.random.key(0), features)["params"],
     )
     p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
     x = np.asarray(features, np.float64)
@@ -42,7 +42,9 @@ def test_block_is_the_published_formula(rng):
     hidden = normed @ p["Dense_0"]["kernel"] + p["Dense_0"]["bias"]
     hidden = 0.5 * hidden * (1 + np.tanh(np.sqrt(2 / np.pi) * (hidden + 0.044715 * hidden**3)))
     expected = x + p["gain"] * (hidden @ p["Dense_1"]["kernel"] + p["Dense_1"]["bias"])
-    np.testing.assert_allclose(block.apply({"params": params}, features), expected, atol=2e-4)
+    np.testing.assert_allclose(
+        jax.jit(block.apply)({"params": params}, features), expected, atol=2e-4
+    )
 
 
 @pytest.mark.slow
@@ -50,8 +52,8 @@ def test_block_is_the_published_formula(rng):
 def test_refiner_starts_at_zero_and_can_leave_it(compute_dtype, rng):
     refiner = Refiner(5, width=8, num_blocks=2, compute_dtype=compute_dtype)
     features = jnp.asarray(rng.standard_normal((2, 4, 3)), jnp.float32)
-    variables = refiner.init(jax.random.key(0), features)
-    outputs = refiner.apply(variables, features)
+    variables = jax.jit(refiner.init)(jax.random.key(0), features)
+    outputs = jax.jit(refiner.apply)(variables, features)
     assert outputs.shape == (2, 4, 5)
     assert outputs.dtype == jnp.float32
     np.testing.assert_array_equal(outputs, 0.0)
@@ -65,9 +67,11 @@ def test_refiner_starts_at_zero_and_can_leave_it(compute_dtype, rng):
 def test_refiner_sees_as_far_as_its_taps(rng):
     refiner = Refiner(2, width=8, num_blocks=2, taps=3)
     features = jnp.asarray(rng.standard_normal((11, 3)), jnp.float32)
-    variables = refiner.init(jax.random.key(0), features)
+    variables = jax.jit(refiner.init)(jax.random.key(0), features)
     variables["params"]["leave"]["kernel"] = jnp.ones((8, 2)) * jnp.arange(8.0)[:, None]
-    change = refiner.apply(variables, features.at[5].add(1.0)) - refiner.apply(variables, features)
+    change = jax.jit(refiner.apply)(variables, features.at[5].add(1.0)) - jax.jit(refiner.apply)(
+        variables, features
+    )
     touched = np.flatnonzero(np.any(np.asarray(change) != 0, axis=-1))
     np.testing.assert_array_equal(touched, [3, 4, 5, 6, 7])
 

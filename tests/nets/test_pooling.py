@@ -35,7 +35,7 @@ def test_pooling_is_the_direct_sum(padding, normalization, kernel_size, hop, rng
     values = rng.standard_normal((2, 3, 150, 4))
     widths = np.array([0.4, 0.45, 0.01, 3.0], np.float32)  # the last two are clipped
     variables = {"params": {"width": jnp.asarray(widths)}}
-    found = layer.apply(variables, jnp.asarray(values))
+    found = jax.jit(layer.apply)(variables, jnp.asarray(values))
     wanted = _direct(
         values,
         widths.astype(float),
@@ -53,9 +53,11 @@ def test_untrained_pooling_has_no_variables_and_trained_one_starts_there(rng):
     values = jnp.asarray(rng.random((100, 3)), jnp.float32)
     fixed = GaussianPooling(kernel_size=41, hop_length=10, trainable=False)
     trained = GaussianPooling(kernel_size=41, hop_length=10)
-    assert fixed.init(KEY, values) == {}
-    variables = trained.init(KEY, values)
-    np.testing.assert_allclose(trained.apply(variables, values), fixed.apply({}, values), rtol=1e-6)
+    assert jax.jit(fixed.init)(KEY, values) == {}
+    variables = jax.jit(trained.init)(KEY, values)
+    np.testing.assert_allclose(
+        jax.jit(trained.apply)(variables, values), jax.jit(fixed.apply)({}, values), rtol=1e-6
+    )
     for width in (0.0, -1.0, 0.4, 1e30):
         moved = jax.tree.map(lambda leaf, width=width: jnp.full_like(leaf, width), variables)
         gradient = jax.grad(lambda v: jnp.sum(trained.apply(v, values) ** 2))(moved)

@@ -67,7 +67,7 @@ def test_it_converges_as_far_as_librosa(momentum):
 def test_random_starts_come_from_the_key_alone():
     magnitude = jnp.asarray(_magnitude())
     layer = GriffinLim(**GEOMETRY, n_iter=3)
-    assert layer.init(jax.random.key(0), magnitude) == {}
+    assert jax.jit(layer.init)(jax.random.key(0), magnitude) == {}
     first, again, other = (
         layer.apply({}, magnitude, length=LENGTH, key=jax.random.key(seed)) for seed in (1, 1, 2)
     )
@@ -88,7 +88,7 @@ def test_lengths_and_batches():
     magnitude = jnp.asarray(np.stack([_magnitude(), 2 * _magnitude()]))
     layer = GriffinLim(n_fft=N_FFT, n_iter=2)  # hop_length is a quarter of the window
     assert layer.hop == HOP
-    found = layer.apply({}, magnitude)
+    found = jax.jit(layer.apply)({}, magnitude)
     assert found.shape == (2, LENGTH)
     np.testing.assert_allclose(found[1], 2 * found[0], rtol=1e-3, atol=1e-4)
     assert layer.apply({}, magnitude, length=LENGTH + 31).shape == (2, LENGTH + 31)

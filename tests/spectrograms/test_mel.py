@@ -47,7 +47,7 @@ def test_mel_spectrograms_are_librosas(rate, win, hop, band, length, jitted, **o
     waveform = _clip(length, rate=rate)
     options.update(win_length=win, hop_length=hop, fmin=band[0], fmax=band[1])
     layer = MelSpectrogram(sample_rate=rate, **options)
-    assert layer.init(jax.random.key(0), waveform) == {}
+    assert jax.jit(layer.init)(jax.random.key(0), waveform) == {}
     apply = jax.jit(layer.apply) if jitted else layer.apply
     found = apply({}, jnp.asarray(waveform))
     wanted = librosa.feature.melspectrogram(y=waveform, sr=rate, **options).T
@@ -80,11 +80,11 @@ def test_cepstra_are_librosas(rate, jitted, **options):
 def test_cepstra_of_a_clip_do_not_depend_on_the_batch():
     clips = jnp.asarray(np.stack([_clip(2000), 1e-3 * _clip(2000, 1)]))
     layer = MFCC(**SMALL, n_mfcc=8)
-    both = layer.apply({}, clips)
+    both = jax.jit(layer.apply)({}, clips)
     for clip, found in zip(clips, both, strict=True):
-        np.testing.assert_allclose(found, layer.apply({}, clip), rtol=1e-4, atol=1e-3)
-    no_floor = MFCC(**SMALL, n_mfcc=8, top_db=None).apply({}, clips)
-    loud_floor = MFCC(**SMALL, n_mfcc=8, top_db=5.0).apply({}, clips)
+        np.testing.assert_allclose(found, jax.jit(layer.apply)({}, clip), rtol=1e-4, atol=1e-3)
+    no_floor = jax.jit(MFCC(**SMALL, n_mfcc=8, top_db=None).apply)({}, clips)
+    loud_floor = jax.jit(MFCC(**SMALL, n_mfcc=8, top_db=5.0).apply)({}, clips)
     assert _relative(no_floor, np.asarray(loud_floor)) > 0.01
 
 
@@ -92,11 +92,13 @@ def test_cepstra_of_a_clip_do_not_depend_on_the_batch():
 def test_multichannel_and_short_clips_are_welcome(layer):
     """nnAudio refuses [batch, channels, time], and clips shorter than half a frame."""
     clips = jnp.asarray(_clip(6 * 500).reshape(2, 3, 500))
-    whole = layer.apply({}, clips)
+    whole = jax.jit(layer.apply)({}, clips)
     assert whole.shape[:2] == (2, 3)
-    np.testing.assert_allclose(whole[1, 2], layer.apply({}, clips[1, 2]), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(
+        whole[1, 2], jax.jit(layer.apply)({}, clips[1, 2]), rtol=1e-4, atol=1e-3
+    )
     for length in (1, 2, 63, 2000):
-        found = layer.apply({}, jnp.asarray(_clip(length)))
+        found = jax.jit(layer.apply)({}, jnp.asarray(_clip(length)))
         assert found.shape[0] == 1 + length // 64 == len(layer.frame_times(length))
         assert np.all(np.isfinite(found))
 
@@ -115,7 +117,7 @@ def test_silence_has_finite_gradients(kind, power):
 
 def test_double_precision_is_computed_in_double_precision(x64):
     waveform = _clip(3000).astype(np.float64)
-    found = MelSpectrogram(**SMALL, power=2.0).apply({}, jnp.asarray(waveform))
+    found = jax.jit(MelSpectrogram(**SMALL, power=2.0).apply)({}, jnp.asarray(waveform))
     weights = librosa.filters.mel(sr=8000, n_fft=256, n_mels=16, dtype=np.float64)
     spectrum = librosa.stft(waveform, n_fft=256, hop_length=64, pad_mode="reflect")
     wanted = (weights @ np.abs(spectrum) ** 2).T
@@ -128,12 +130,12 @@ def test_trained_layers_start_at_the_fixed_ones(power, error):
     waveform = jnp.asarray(_clip(1500))
     fixed = MelSpectrogram(**SMALL, power=power)
     layer = MelSpectrogram(**SMALL, power=power, trainable_mel=True, trainable_stft=True)
-    variables = layer.init(jax.random.key(0), waveform)
+    variables = jax.jit(layer.init)(jax.random.key(0), waveform)
     shapes = jax.tree.map(jnp.shape, variables["params"])
     assert shapes["basis"] == (16, 129)
     assert len(jax.tree.leaves(shapes["stft"], is_leaf=lambda leaf: isinstance(leaf, tuple))) == 1
-    found = layer.apply(variables, waveform)
-    assert _relative(found, np.asarray(fixed.apply({}, waveform))) < error
+    found = jax.jit(layer.apply)(variables, waveform)
+    assert _relative(found, np.asarray(jax.jit(fixed.apply)({}, waveform))) < error
     gradients = jax.jit(jax.grad(lambda v: layer.apply(v, waveform).sum()))(variables)
     assert all(np.any(np.asarray(leaf) != 0) for leaf in jax.tree.leaves(gradients))
     gradients = jax.jit(jax.grad(lambda v: layer.apply(v, 0 * waveform).sum()))(variables)
@@ -143,10 +145,10 @@ def test_trained_layers_start_at_the_fixed_ones(power, error):
 def test_cepstra_train_their_filters():
     waveform = jnp.asarray(_clip(1500))
     layer = MFCC(**SMALL, n_mfcc=8, trainable_mel=True)
-    variables = layer.init(jax.random.key(0), waveform)
+    variables = jax.jit(layer.init)(jax.random.key(0), waveform)
     assert jax.tree.map(jnp.shape, variables) == {"params": {"mel": {"basis": (16, 129)}}}
-    wanted = np.asarray(MFCC(**SMALL, n_mfcc=8).apply({}, waveform))
-    assert _relative(layer.apply(variables, waveform), wanted) < 1e-5
+    wanted = np.asarray(jax.jit(MFCC(**SMALL, n_mfcc=8).apply)({}, waveform))
+    assert _relative(jax.jit(layer.apply)(variables, waveform), wanted) < 1e-5
 
 
 def test_tables_stand_on_the_unbound_layer():

@@ -24,19 +24,19 @@ def _relative(found, wanted):
 def test_it_is_librosas(options):
     wanted = librosa.pcen(ENERGIES.astype(float), sr=16_000, axis=-2, **options)
     layer = PCEN(sample_rate=16_000, **options)
-    assert layer.init(jax.random.key(0), ENERGIES) == {}
+    assert jax.jit(layer.init)(jax.random.key(0), ENERGIES) == {}
     assert _relative(jax.jit(layer.apply)({}, ENERGIES), wanted) < 1e-5
 
 
 @pytest.mark.parametrize("state", ["one", "first"])
 def test_trained_parameters_start_at_the_fixed_ones_and_stay_valid(state):
     layer = PCEN(trainable=True, initial_state=state)
-    variables = layer.init(jax.random.key(0), ENERGIES)
+    variables = jax.jit(layer.init)(jax.random.key(0), ENERGIES)
     names = {"log_gain", "log_bias", "log_power", "logit_smoothing"}
     assert {name: value.shape for name, value in variables["params"].items()} == dict.fromkeys(
         names, (6,)
     )
-    wanted = np.asarray(PCEN(initial_state=state).apply({}, ENERGIES))
+    wanted = np.asarray(jax.jit(PCEN(initial_state=state).apply)({}, ENERGIES))
     apply = jax.jit(layer.apply)
     assert _relative(apply(variables, ENERGIES), wanted) < 1e-5
     gradient = jax.jit(jax.grad(lambda v: layer.apply(v, ENERGIES).mean()))(variables)
@@ -52,20 +52,20 @@ def test_trained_parameters_start_at_the_fixed_ones_and_stay_valid(state):
 
 def test_channels_have_parameters_of_their_own():
     layer = PCEN(trainable=True)
-    variables = layer.init(jax.random.key(0), ENERGIES)
-    start = np.asarray(layer.apply(variables, ENERGIES))
+    variables = jax.jit(layer.init)(jax.random.key(0), ENERGIES)
+    start = np.asarray(jax.jit(layer.apply)(variables, ENERGIES))
     moved = jax.tree.map(lambda value: value.at[2].add(0.5), variables)
-    changed = np.any(np.asarray(layer.apply(moved, ENERGIES)) != start, axis=(0, 1))
+    changed = np.any(np.asarray(jax.jit(layer.apply)(moved, ENERGIES)) != start, axis=(0, 1))
     np.testing.assert_array_equal(changed, np.arange(6) == 2)
 
 
 def test_double_precision(x64):
     found = PCEN(trainable=True)
     energies = ENERGIES.astype(np.float64)
-    variables = found.init(jax.random.key(0), energies)
-    assert found.apply(variables, energies).dtype == jnp.float64
+    variables = jax.jit(found.init)(jax.random.key(0), energies)
+    assert jax.jit(found.apply)(variables, energies).dtype == jnp.float64
     wanted = librosa.pcen(energies, axis=-2)
-    assert _relative(PCEN().apply({}, energies), wanted) < 1e-12
+    assert _relative(jax.jit(PCEN().apply)({}, energies), wanted) < 1e-12
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_trained_numbers_are_finite_at_all_limits(far):
     layer = PCEN(trainable=True, initial_state="first")
     energies = jnp.asarray(ENERGIES, jnp.float32)
     variables = jax.tree.map(
-        lambda leaf: jnp.full_like(leaf, far), layer.init(jax.random.key(0), energies)
+        lambda leaf: jnp.full_like(leaf, far), jax.jit(layer.init)(jax.random.key(0), energies)
     )
 
     @jax.jit

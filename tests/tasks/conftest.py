@@ -90,6 +90,20 @@ def in_process(monkeypatch):
 
 
 @pytest.fixture
+def help_of(monkeypatch, capsys):
+    """What an experiment prints for ``--help``."""
+
+    def call(name):
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", "--help"])
+        importlib.import_module(name).main()
+        out, err = capsys.readouterr()
+        assert err == ""
+        return out
+
+    return call
+
+
+@pytest.fixture
 def main(base, in_process, capsys, worker_id):
     """Runs the command in this process: exit status and standard error."""
 

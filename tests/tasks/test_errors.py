@@ -64,6 +64,13 @@ def test_an_empty_split_is_named(main, tmp_path):
     assert "validation.txt: names no track" in text
 
 
+def test_unknown_options_are_named(main):
+    status, text = main("--bogus=1")
+    assert status == 1
+    assert "error: unknown option --bogus" in text
+
+
+@pytest.mark.slow
 def test_unknown_options_have_no_traceback(start):
     assert "error: unknown option --bogus" in start("bad", "--bogus=1", status=1)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -124,13 +122,10 @@ def test_a_run_is_not_gone_on_with_unless_asked(main, tmp_path):
     assert "a run is there; go on with resume=True" in main("--config.resume=False")
 
 
-def test_help_is_one_screen():
-    script = str(CONFIG.parents[1] / "train_inversynth.py")
-    done = subprocess.run(
-        [sys.executable, script, "--help"], capture_output=True, text=True, check=True
-    )
-    assert "--config.data=DIR" in done.stdout
-    assert len(done.stdout.splitlines()) < 25
+def test_help_is_one_screen(help_of):
+    text = help_of("train_inversynth")
+    assert "--config.data=DIR" in text
+    assert len(text.splitlines()) < 25
 
 
 def test_held_out_sounds_are_the_same_every_time_and_no_others(tmp_path):

@@ -61,14 +61,11 @@ def test_a_first_start_prints_no_noise(finished):
     assert len(lines) == 43
 
 
-def test_help_is_one_screen():
-    script = str(resilience.common.ROOT / "experiments" / "train.py")
-    command = [resilience.sys.executable, script, "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "--config=experiments/configs/gtzan.py" in done.stdout
-    assert "143" in done.stdout
-    assert len(done.stdout.splitlines()) < 25
-    assert done.stderr == ""
+def test_help_is_one_screen(help_of):
+    text = help_of("train")
+    assert "--config=experiments/configs/gtzan.py" in text
+    assert "143" in text
+    assert len(text.splitlines()) < 25
 
 
 def test_a_finished_run_is_left_as_it_is(main, finished):

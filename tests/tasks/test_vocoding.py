@@ -118,13 +118,10 @@ def test_unknown_kinds_are_named(main):
     assert "wavenet is unknown; use cnn, cnn_mel, convnext" in main(kind="wavenet")
 
 
-def test_help_is_one_screen():
-    script = str(CONFIGS.parent / "train_vocoder.py")
-    done = subprocess.run(
-        [sys.executable, script, "--help"], capture_output=True, text=True, check=True
-    )
-    assert "--config.data=DIR" in done.stdout
-    assert len(done.stdout.splitlines()) < 25
+def test_help_is_one_screen(help_of):
+    text = help_of("train_vocoder")
+    assert "--config.data=DIR" in text
+    assert len(text.splitlines()) < 25
 
 
 def _full_size(kind):

@@ -17,6 +17,10 @@ from isincnet_jax.constant_q.dsp import gabor_bands, gabor_tables
 from isincnet_jax.constant_q.dsp import nonstationary_gabor as gabor
 from isincnet_jax.constant_q.dsp.gabor_spec import NORMALIZATIONS, WINDOWS, GaborSpec
 
+analyse = jax.jit(gabor.analyse, static_argnames=("spec", "layout"))
+synthesise = jax.jit(gabor.synthesise, static_argnames=("spec", "length", "layout"))
+analyse_padded = jax.jit(gabor.analyse_padded, static_argnames=("spec", "layout"))
+synthesise_padded = jax.jit(gabor.synthesise_padded, static_argnames=("spec", "padded", "layout"))
 RATE = 8000
 # A narrowest band of 174 Hz: padded clips of some hundred samples, which dense algebra can hold.
 SMALL = {"sample_rate": RATE, "fmin": 500.0, "n_bins": 10, "bins_per_octave": 4}
@@ -30,8 +34,8 @@ def _snr_db(expected, found):
 
 def _round_trip_db(waveform, spec, layout="matrix"):
     length = waveform.shape[-1]
-    coefficients = gabor.analyse(waveform, spec=spec, layout=layout)
-    found = gabor.synthesise(coefficients, spec=spec, length=length, layout=layout)
+    coefficients = analyse(waveform, spec=spec, layout=layout)
+    found = synthesise(coefficients, spec=spec, length=length, layout=layout)
     assert found.shape == waveform.shape
     return _snr_db(waveform, found)
 
@@ -115,9 +119,9 @@ def test_hard_signals_come_back(name, layout):
 
 def test_silence_is_silence():
     spec = GaborSpec(**SMALL)
-    coefficients = gabor.analyse(jnp.zeros(100), spec=spec)
+    coefficients = analyse(jnp.zeros(100), spec=spec)
     assert not np.any(coefficients)
-    assert not np.any(gabor.synthesise(coefficients, spec=spec, length=100))
+    assert not np.any(synthesise(coefficients, spec=spec, length=100))
 
 
 def test_real_music_comes_back(shared):
@@ -140,7 +144,7 @@ def _dense(tight, gamma, layout, normalization="energy"):
     """Spec, padded length and the real analysis matrix [numbers, padded], by columns."""
     spec = GaborSpec(**SMALL, gamma=gamma, tight=tight, normalization=normalization)
     padded = gabor.padded_length(1, spec)
-    columns = gabor.analyse_padded(jnp.eye(padded), spec=spec, layout=layout)
+    columns = analyse_padded(jnp.eye(padded), spec=spec, layout=layout)
     return spec, padded, _real_vector(columns).T
 
 
@@ -161,13 +165,13 @@ def test_frame_bounds_are_the_extreme_singular_values(gamma, layout, x64):
 def test_synthesis_is_the_pseudo_inverse(gamma, layout, x64, rng):
     """Also for coefficients that no waveform has."""
     spec, padded, matrix = _dense(False, gamma, layout)
-    example = gabor.analyse_padded(jnp.zeros((1, padded)), spec=spec, layout=layout)
+    example = analyse_padded(jnp.zeros((1, padded)), spec=spec, layout=layout)
     random = jax.tree.map(
         lambda a: jnp.asarray(rng.standard_normal(a.shape) + 1j * rng.standard_normal(a.shape)),
         example,
     )
     arrays = tuple(random) if layout == "ragged" else (random,)
-    found = gabor.synthesise_padded(arrays, padded=padded, spec=spec, layout=layout)
+    found = synthesise_padded(arrays, padded=padded, spec=spec, layout=layout)
     expected = np.linalg.pinv(matrix) @ _real_vector(random)[0]
     np.testing.assert_allclose(found[0], expected, atol=1e-11)
 
@@ -184,11 +188,11 @@ def test_tight_frames_preserve_energy_and_are_inverted_by_their_adjoint(layout, 
 def test_gradient_of_synthesis_is_the_adjoint_of_analysis_if_tight(layout, x64, rng):
     spec, padded, matrix = _dense(True, 20.0, layout)
     weights = rng.standard_normal(padded)
-    example = gabor.analyse_padded(jnp.zeros(padded), spec=spec, layout=layout)
+    example = analyse_padded(jnp.zeros(padded), spec=spec, layout=layout)
 
     def loss(coefficients):
         arrays = tuple(coefficients) if layout == "ragged" else (coefficients,)
-        found = gabor.synthesise_padded(arrays, padded=padded, spec=spec, layout=layout)
+        found = synthesise_padded(arrays, padded=padded, spec=spec, layout=layout)
         return jnp.vdot(jnp.asarray(weights), found)
 
     gradient = jax.tree.map(lambda a: jnp.conj(a)[None], jax.grad(loss)(example))
@@ -217,7 +221,7 @@ def test_a_partial_has_its_amplitude_phase_and_place(gamma, tight):
     band = bands.constant_q.start + 24
     frequency = bands.center[band]
     clip = _partial(frequency, 24_000, amplitude=0.5, phase=0.7).astype(np.float32)
-    coefficients = np.asarray(gabor.analyse(clip, spec=spec))
+    coefficients = np.asarray(analyse(clip, spec=spec))
     times = gabor.frame_times(24_000, spec)
     assert len(times) == len(coefficients)
     middle = (times > 1.0) & (times < 2.0)
@@ -231,7 +235,7 @@ def test_a_partial_has_its_amplitude_phase_and_place(gamma, tight):
 def test_dc_and_nyquist_have_their_amplitude_and_are_real(layout):
     spec = GaborSpec(sample_rate=RATE, fmin=110.0, n_bins=48)
     for clip, band in ((np.full(16_000, 0.5), 0), (0.5 * (-1.0) ** np.arange(16_000), -1)):
-        found = gabor.analyse(clip.astype(np.float32), spec=spec, layout=layout)
+        found = analyse(clip.astype(np.float32), spec=spec, layout=layout)
         array = np.asarray(found[band] if layout == "ragged" else found)[..., band]
         np.testing.assert_allclose(np.abs(array[len(array) // 3]), 0.5, atol=1e-4)
         assert np.abs(array.imag).max() < 1e-6
@@ -244,7 +248,7 @@ def test_magnitudes_are_those_of_constant_q_inner_products():
     wavelets, lengths = librosa.filters.wavelet(freqs=centers, sr=RATE, norm=1)
     for band in (0, 17, 35):
         clip = _partial(centers[band], 16_000)
-        found = np.asarray(gabor.analyse(clip.astype(np.float32), spec=spec))
+        found = np.asarray(analyse(clip.astype(np.float32), spec=spec))
         hop = spec.hop
         frame = 8000 // hop
         taps = wavelets.shape[-1]
@@ -260,7 +264,7 @@ def test_an_impulse_stays_where_it_is():
     spec = GaborSpec(sample_rate=RATE, fmin=220.0, n_bins=36)
     clip = np.zeros(8000, np.float32)
     clip[4000] = 1
-    power = np.abs(np.asarray(gabor.analyse(clip, spec=spec))) ** 2
+    power = np.abs(np.asarray(analyse(clip, spec=spec))) ** 2
     times = gabor.frame_times(8000, spec)
     center = (times[:, None] * power).sum(0) / power.sum(0)
     # Bands of different length, all symmetric; half a hop is 0.0017 s.
@@ -272,7 +276,7 @@ def test_padding_keeps_the_ends_apart():
     spec = GaborSpec(sample_rate=RATE, fmin=110.0, n_bins=48)
     clip = np.zeros(8000, np.float32)
     clip[-1] = 1
-    found = np.abs(np.asarray(gabor.analyse(clip, spec=spec)))
+    found = np.abs(np.asarray(analyse(clip, spec=spec)))
     times = gabor.frame_times(8000, spec)
     early = found[times < 0.5].max(0)
     assert np.all(early < 0.03 * found.max(0))
@@ -283,7 +287,7 @@ def test_gamma_is_no_early_downsampling_fault():
     for sample_rate, gamma in ((44_100, 0.0), (44_100, 7.0), (48_000, 7.0)):
         spec = GaborSpec(sample_rate=sample_rate, fmin=32.7032, gamma=gamma)
         clip = np.cos(2 * np.pi * 440 / sample_rate * np.arange(sample_rate)).astype(np.float32)
-        found = np.abs(np.asarray(gabor.analyse(clip, spec=spec)))
+        found = np.abs(np.asarray(analyse(clip, spec=spec)))
         part = found[..., gabor_bands.design_bands(spec).constant_q]
         times = gabor.frame_times(sample_rate, spec)
         middle = part[(times > 0.3) & (times < 0.7)]
@@ -297,8 +301,8 @@ def test_layouts_are_samples_of_the_same_bands(normalization, rng):
     """At the frames that both have, but for the energy scale, which goes with the hop."""
     spec = GaborSpec(**SMALL, normalization=normalization)
     waveform = rng.standard_normal((2, 1500)).astype(np.float32)
-    matrix = np.asarray(gabor.analyse(waveform, spec=spec))
-    ragged = gabor.analyse(waveform, spec=spec, layout="ragged")
+    matrix = np.asarray(analyse(waveform, spec=spec))
+    ragged = analyse(waveform, spec=spec, layout="ragged")
     assert sum(array.shape[-1] for array in ragged) == matrix.shape[-1]
     for (bands, halvings), array in zip(gabor_tables.band_groups(spec), ragged, strict=True):
         shared_frames = matrix[:, :: 2**halvings, bands]
@@ -313,7 +317,7 @@ def test_a_shorter_hop_samples_the_same_band(rng):
     for hop in (1, 4):
         spec = GaborSpec(**SMALL, hop_length=hop)
         part = gabor_bands.design_bands(spec).constant_q
-        found.append(np.asarray(gabor.analyse(waveform, spec=spec))[..., part])
+        found.append(np.asarray(analyse(waveform, spec=spec))[..., part])
     assert gabor_bands.design_bands(GaborSpec(**SMALL, hop_length=1)).center.size == 10 + 2
     short = found[0][::4]
     frames = min(len(short), len(found[1]), 2000 // 4)
@@ -355,7 +359,7 @@ def test_redundancy_counts_the_coefficients():
 
 def test_frames_of_both_layouts_have_their_times(rng):
     spec = GaborSpec(**SMALL, hop_length=3)
-    found = gabor.analyse(rng.standard_normal(500).astype(np.float32), spec=spec, layout="ragged")
+    found = analyse(rng.standard_normal(500).astype(np.float32), spec=spec, layout="ragged")
     times = gabor.frame_times(500, spec, "ragged")
     assert [len(t) for t in times] == [a.shape[0] for a in found]
     np.testing.assert_allclose(gabor.frame_times(500, spec)[:2], [0, 3 / RATE])
@@ -377,8 +381,8 @@ def test_the_traced_program_is_small():
     clip = jnp.zeros(22_050)
 
     def round_trip(x):
-        found = gabor.analyse(x, spec=spec)
-        return gabor.synthesise(found, spec=spec, length=22_050)
+        found = analyse(x, spec=spec)
+        return synthesise(found, spec=spec, length=22_050)
 
     text = jax.jit(round_trip).lower(clip).as_text()
     assert text.count("stablehlo.") < 600
@@ -415,7 +419,7 @@ def test_the_nearest_fixes_are_accepted():
 
 def test_wrong_coefficients_are_refused():
     spec = GaborSpec(**SMALL)
-    found = gabor.analyse(jnp.ones(100), spec=spec)
+    found = analyse(jnp.ones(100), spec=spec)
     with pytest.raises(TypeError, match="phase retrieval"):
         gabor.synthesise(jnp.abs(found), spec=spec, length=100)
     with pytest.raises(ValueError, match="frames, bins"):
