@@ -193,9 +193,9 @@ def spectrogram_cases(shape: Shape, operations: list[str]) -> Iterator[Case]:
     geometry = {"batch": shape.batch, "length": shape.length(rate)}
     frames = {**geometry, "n_fft": n_fft, "hop_length": hop}
     mel = spectrogram_peers.layer(
-        "mel", "MelSpectrogram", sample_rate=rate, n_fft=n_fft, hop_length=hop, n_mels=128
+        "MelSpectrogram", sample_rate=rate, n_fft=n_fft, hop_length=hop, n_mels=128
     )
-    cqt = spectrogram_peers.layer("constant_q", "CQT1992v2", **spectrogram_peers.CQT)
+    cqt = spectrogram_peers.layer("CQT1992v2", **spectrogram_peers.CQT)
     counts = {
         "STFT": lambda: work.stft(**frames),
         "mel": lambda: work.mel(mel.design(), **frames),

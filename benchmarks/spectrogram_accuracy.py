@@ -39,7 +39,7 @@ def kernel_memory(missing: list[str]) -> list[dict[str, Any]]:
         for name in (*CQT_LAYERS, "VQT"):
 
             def ours(name: str = name, rate: int = rate, shared: dict = shared) -> int:
-                return int(layer("constant_q", name, sample_rate=rate, **shared).kernel_bytes)
+                return int(layer(name, sample_rate=rate, **shared).kernel_bytes)
 
             def theirs(name: str = name, rate: int = rate, shared: dict = shared) -> int:
                 if name == "CQT1992" and rate > RATE:
@@ -116,8 +116,8 @@ def run_accuracy(missing: list[str]) -> tuple[list[dict[str, Any]], list[dict[st
     reflect = {**geometry, "pad_mode": "reflect"}
     quiet = {"verbose": False}
 
-    def ours(module: str, name: str, **options: Any) -> Callable[[], np.ndarray]:
-        return lambda: np.asarray(run_ours(layer(module, name, **options), jnp.asarray(single))()).T
+    def ours(name: str, **options: Any) -> Callable[[], np.ndarray]:
+        return lambda: np.asarray(run_ours(layer(name, **options), jnp.asarray(single))()).T
 
     def theirs(name: str, **options: Any) -> Callable[[], np.ndarray]:
         def compute() -> np.ndarray:
@@ -133,25 +133,25 @@ def run_accuracy(missing: list[str]) -> tuple[list[dict[str, Any]], list[dict[st
         (
             "STFT magnitude",
             np.abs(librosa.stft(clip, **reflect)),
-            ours("stft", "STFT", **sampled),
+            ours("STFT", **sampled),
             theirs("STFT", **named, output_format="Magnitude", **quiet),
         ),
         (
             "mel",
             power,
-            ours("mel", "MelSpectrogram", **sampled),
+            ours("MelSpectrogram", **sampled),
             theirs("MelSpectrogram", **named, **quiet),
         ),
         (
             "MFCC",
             librosa.feature.mfcc(y=clip, sr=RATE, **reflect),
-            ours("mel", "MFCC", **sampled),
+            ours("MFCC", **sampled),
             theirs("MFCC", **named, **quiet),
         ),
         (
             "chroma",
             librosa.feature.chroma_stft(y=clip, sr=RATE, tuning=0.0, **reflect),
-            ours("chroma", "Chroma", **sampled),
+            ours("Chroma", **sampled),
             None,
         ),
         (
@@ -160,7 +160,7 @@ def run_accuracy(missing: list[str]) -> tuple[list[dict[str, Any]], list[dict[st
             lambda: (
                 np.asarray(
                     run_ours(
-                        layer("pcen", "PCEN", sample_rate=RATE, hop_length=HOP),
+                        layer("PCEN", sample_rate=RATE, hop_length=HOP),
                         jnp.asarray(np.abs(librosa.stft(single, **reflect)).T * np.float32(2**31)),
                     )()
                 ).T
@@ -170,7 +170,7 @@ def run_accuracy(missing: list[str]) -> tuple[list[dict[str, Any]], list[dict[st
         (
             "time stretch 1.25",
             librosa.effects.time_stretch(clip, rate=1.25)[None],
-            lambda: ours("time_scale", "TimeStretch", rate=1.25)()[None],
+            lambda: ours("TimeStretch", rate=1.25)()[None],
             None,
         ),
     ]
@@ -181,7 +181,7 @@ def run_accuracy(missing: list[str]) -> tuple[list[dict[str, Any]], list[dict[st
             (
                 name,
                 direct,
-                ours("constant_q", name, **CQT, **zeros),
+                ours(name, **CQT, **zeros),
                 theirs(name, **THEIR_CQT, **zeros, **more),
             )
         )
@@ -190,7 +190,7 @@ def run_accuracy(missing: list[str]) -> tuple[list[dict[str, Any]], list[dict[st
         (
             "VQT",
             varied,
-            ours("constant_q", "VQT", **CQT, **zeros, gamma=VQT_GAMMA),
+            ours("VQT", **CQT, **zeros, gamma=VQT_GAMMA),
             theirs("VQT", **THEIR_CQT, **zeros, gamma=VQT_GAMMA, **quiet),
         )
     )
@@ -223,10 +223,8 @@ def round_trips(clip: np.ndarray, peers: Peers, missing: list[str]) -> list[dict
     geometry = {"n_fft": N_FFT, "hop_length": HOP}
 
     def ours_stft() -> Any:
-        spectrum = run_ours(
-            layer("stft", "STFT", **geometry, output_format="complex"), jnp.asarray(clip)
-        )()
-        inverse = layer("inverse_stft", "InverseSTFT", **geometry)
+        spectrum = run_ours(layer("STFT", **geometry, output_format="complex"), jnp.asarray(clip))()
+        inverse = layer("InverseSTFT", **geometry)
         return run_ours(inverse, spectrum, length=length)()
 
     def torch_stft() -> Any:
@@ -244,7 +242,7 @@ def round_trips(clip: np.ndarray, peers: Peers, missing: list[str]) -> list[dict
             return inverse(spectrum, onesided=True, length=length)[0].numpy()
 
     def ours_cqt() -> Any:
-        model = layer("invertible_cqt", "InvertibleCQT", **INVERTIBLE)
+        model = layer("InvertibleCQT", **INVERTIBLE)
         coefficients = run_ours(model, jnp.asarray(clip))()
         return model.apply({}, coefficients, length=length, method="decode")
 

@@ -7,7 +7,6 @@ import contextlib
 import importlib
 import importlib.util
 import io
-import pkgutil
 from collections.abc import Callable
 from multiprocessing.pool import ThreadPool
 from typing import Any, NamedTuple
@@ -19,6 +18,8 @@ import scipy.signal
 from paired import Operation
 from program import Program
 from torch_peers import torch_device
+
+import isincnet_jax as isn
 
 Builder = Callable[[], Operation]
 
@@ -41,21 +42,9 @@ class Row(NamedTuple):
     peers: dict[str, Builder]
 
 
-def layer(module: str, name: str, **options: Any) -> Any:
-    """A layer of ours, from its module or another one of ``isincnet_jax.layers``.
-
-    Raises:
-        ImportError: where no module has it.
-    """
-    from isincnet_jax import layers
-
-    others = [info.name for info in pkgutil.iter_modules(layers.__path__)]
-    for candidate in (module, *others):
-        if candidate in others:
-            found = importlib.import_module(f"isincnet_jax.layers.{candidate}")
-            if hasattr(found, name):
-                return getattr(found, name)(**options)
-    raise ImportError(f"no layer {name} in isincnet_jax.layers")
+def layer(name: str, **options: Any) -> Any:
+    """A layer of ours by its public name."""
+    return getattr(isn, name)(**options)
 
 
 def run_ours(model: Any, *inputs: Any, method: str | None = None, **keywords: Any) -> Program:

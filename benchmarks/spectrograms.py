@@ -70,11 +70,11 @@ def make_rows(clips: np.ndarray) -> dict[str, Row]:
     options = {"sample_rate": RATE, **geometry}
     theirs = {"sr": RATE, **geometry}
 
-    def ours(module: str, name: str, **more: Any) -> Builder:
-        return lambda: run_ours(layer(module, name, **more), on_device)
+    def ours(name: str, **more: Any) -> Builder:
+        return lambda: run_ours(layer(name, **more), on_device)
 
-    def trained(module: str, name: str, **more: Any) -> Builder:
-        return lambda: train_ours(layer(module, name, **more), on_device)
+    def trained(name: str, **more: Any) -> Builder:
+        return lambda: train_ours(layer(name, **more), on_device)
 
     def spectrum() -> np.ndarray:
         import librosa
@@ -122,7 +122,7 @@ def make_rows(clips: np.ndarray) -> dict[str, Row]:
     mono = {"pad_mode": "reflect"}
     rows = {
         "stft_complex": Row(
-            ours("stft", "STFT", **options, output_format="complex"),
+            ours("STFT", **options, output_format="complex"),
             {
                 **peers.librosa(lambda m, x: m.stft(x, **geometry, **mono)),
                 "torch": torch_stft,
@@ -131,7 +131,7 @@ def make_rows(clips: np.ndarray) -> dict[str, Row]:
             },
         ),
         "stft_magnitude": Row(
-            ours("stft", "STFT", **options, output_format="magnitude"),
+            ours("STFT", **options, output_format="magnitude"),
             {
                 **peers.librosa(lambda m, x: np.abs(m.stft(x, **geometry, **mono))),
                 "torch": torch_magnitude,
@@ -140,12 +140,12 @@ def make_rows(clips: np.ndarray) -> dict[str, Row]:
             },
         ),
         "stft_log": Row(
-            ours("stft", "STFT", **options, **band),
+            ours("STFT", **options, **band),
             {"nnAudio": peers.module("STFT", **theirs, **band, output_format="Magnitude", **quiet)},
         ),
         "istft": Row(
             lambda: run_ours(
-                layer("inverse_stft", "InverseSTFT", **geometry),
+                layer("InverseSTFT", **geometry),
                 frames_first(spectrum),
                 length=length,
             ),
@@ -158,7 +158,7 @@ def make_rows(clips: np.ndarray) -> dict[str, Row]:
             },
         ),
         "mel": Row(
-            ours("mel", "MelSpectrogram", **options, n_mels=128),
+            ours("MelSpectrogram", **options, n_mels=128),
             {
                 **peers.librosa(
                     lambda m, x: m.feature.melspectrogram(y=x, sr=RATE, **geometry, **mono)
@@ -171,7 +171,7 @@ def make_rows(clips: np.ndarray) -> dict[str, Row]:
             },
         ),
         "mfcc": Row(
-            ours("mel", "MFCC", **options, n_mfcc=20),
+            ours("MFCC", **options, n_mfcc=20),
             {
                 **peers.librosa(lambda m, x: m.feature.mfcc(y=x, sr=RATE, **geometry, **mono)),
                 "nnAudio": peers.module("MFCC", **theirs, n_mfcc=20, **quiet),
@@ -179,18 +179,18 @@ def make_rows(clips: np.ndarray) -> dict[str, Row]:
             },
         ),
         "gammatone": Row(
-            ours("gammatone", "Gammatonegram", **options, n_bins=64),
+            ours("Gammatonegram", **options, n_bins=64),
             {"nnAudio": peers.module("Gammatonegram", **theirs, n_bins=64, **quiet)},
         ),
         "chroma": Row(
-            ours("chroma", "Chroma", **options),
+            ours("Chroma", **options),
             peers.librosa(
                 lambda m, x: m.feature.chroma_stft(y=x, sr=RATE, tuning=0.0, **geometry, **mono)
             ),
         ),
         "pcen": Row(
             lambda: run_ours(
-                layer("pcen", "PCEN", sample_rate=RATE, hop_length=HOP),
+                layer("PCEN", sample_rate=RATE, hop_length=HOP),
                 frames_first(magnitude) * 2.0**31,
             ),
             peers.librosa(
@@ -200,7 +200,7 @@ def make_rows(clips: np.ndarray) -> dict[str, Row]:
         ),
         "griffin_lim": Row(
             lambda: run_ours(
-                layer("griffin_lim", "GriffinLim", **geometry, n_iter=32),
+                layer("GriffinLim", **geometry, n_iter=32),
                 frames_first(magnitude),
                 length=length,
             ),
@@ -213,15 +213,15 @@ def make_rows(clips: np.ndarray) -> dict[str, Row]:
             },
         ),
         "cfp": Row(
-            ours("cfp", "CFP", sample_rate=RATE),
+            ours("CFP", sample_rate=RATE),
             {"nnAudio": peers.module("CFP", fs=RATE)},
         ),
         "time_stretch": Row(
-            ours("time_scale", "TimeStretch", rate=1.25),
+            ours("TimeStretch", rate=1.25),
             peers.librosa(lambda m, x: m.effects.time_stretch(x, rate=1.25)),
         ),
         "pitch_shift": Row(
-            ours("time_scale", "PitchShift", n_steps=3),
+            ours("PitchShift", n_steps=3),
             peers.librosa(lambda m, x: m.effects.pitch_shift(x, sr=RATE, n_steps=3)),
         ),
     }
@@ -232,19 +232,17 @@ def make_rows(clips: np.ndarray) -> dict[str, Row]:
         more = {} if name == "CQT1992" else quiet
         extra = {} if "1992" in name else {"librosax": _librosax_cqt(peers)}
         rows[name] = Row(
-            ours("constant_q", name, **CQT),
+            ours(name, **CQT),
             {**librosa_cqt, "nnAudio": peers.module(name, **THEIR_CQT, **more), **extra},
         )
     rows["VQT"] = Row(
-        ours("constant_q", "VQT", **CQT, gamma=VQT_GAMMA),
+        ours("VQT", **CQT, gamma=VQT_GAMMA),
         {
             **peers.librosa(lambda m, x: np.abs(m.vqt(x, **THEIR_CQT, gamma=VQT_GAMMA))),
             "nnAudio": peers.module("VQT", **THEIR_CQT, gamma=VQT_GAMMA, **quiet),
         },
     )
-    rows["invertible_cqt_forward"] = Row(
-        ours("invertible_cqt", "InvertibleCQT", **INVERTIBLE), dict(librosa_cqt)
-    )
+    rows["invertible_cqt_forward"] = Row(ours("InvertibleCQT", **INVERTIBLE), dict(librosa_cqt))
     rows["invertible_cqt_inverse"] = Row(
         lambda: _our_inverse_cqt(on_device),
         {
@@ -259,11 +257,11 @@ def make_rows(clips: np.ndarray) -> dict[str, Row]:
     )
     trainable = {"trainable": True, **quiet}
     rows["train STFT"] = Row(
-        trained("stft", "STFT", **options, trainable_kernels=True),
+        trained("STFT", **options, trainable_kernels=True),
         {"nnAudio": peers.train("STFT", **theirs, output_format="Magnitude", **trainable)},
     )
     rows["train mel"] = Row(
-        trained("mel", "MelSpectrogram", **options, trainable_mel=True, trainable_stft=True),
+        trained("MelSpectrogram", **options, trainable_mel=True, trainable_stft=True),
         {
             "nnAudio": peers.train(
                 "MelSpectrogram", **theirs, trainable_mel=True, trainable_STFT=True, **quiet
@@ -273,7 +271,7 @@ def make_rows(clips: np.ndarray) -> dict[str, Row]:
     for name in ("CQT1992v2", "CQT2010v2", "VQT"):
         gamma = {"gamma": VQT_GAMMA} if name == "VQT" else {}
         rows[f"train {name}"] = Row(
-            trained("constant_q", name, **CQT, **gamma, trainable_kernels=True),
+            trained(name, **CQT, **gamma, trainable_kernels=True),
             {"nnAudio": peers.train(name, **THEIR_CQT, **gamma, **trainable)},
         )
     return rows
@@ -284,7 +282,7 @@ def _librosax_cqt(peers: Peers) -> Builder:
 
 
 def _our_inverse_cqt(waveform: jax.Array) -> Operation:
-    model = layer("invertible_cqt", "InvertibleCQT", **INVERTIBLE)
+    model = layer("InvertibleCQT", **INVERTIBLE)
     coefficients = run_ours(model, waveform)()
     decode = jax.jit(lambda c: model.apply({}, c, length=waveform.shape[-1], method="decode"))
     return lambda: jax.block_until_ready(decode(coefficients))

@@ -49,17 +49,17 @@ TOUR = textwrap.dedent(
             codec.decode(codec.encode(waveform, scale="bark"), scale="bark")
             quantizer = codec.quantizer(q_bits=8).fit(spectrogram)
             quantizer.decode(quantizer.encode(spectrogram))
-        isn.models.description.describe(codec)
+        isn.pretrained.description.describe(codec)
         isn.frame_bounds(spec)
     learning = isn.SincNet(specs[0], learnable_filters=True, learnable_decoder=True)
     variables = learning.init(jax.random.key(0), waveform)
     jax.grad(lambda v: jnp.sum(learning.apply(v, waveform)))(variables)
-    rows = isn.models.blocks.encode_blocks(codec, [np.zeros((500, 2), np.float32)])
-    list(isn.models.blocks.decode_blocks(codec, rows, length=500))
+    rows = isn.bank.long_signals.encode_blocks(codec, [np.zeros((500, 2), np.float32)])
+    list(isn.bank.long_signals.decode_blocks(codec, rows, length=500))
 
     # Data, training and evaluation.
     from isincnet_jax.data import corpora, pipeline
-    from isincnet_jax.evaluation import clips as evaluation
+    from isincnet_jax.benchmark import clips as evaluation
     from isincnet_jax.training import augmentation, losses, optimizers, parallel, penalties
     from isincnet_jax.training import state as states
     from isincnet_jax.training import step as steps

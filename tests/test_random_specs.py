@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
-from pathlib import Path
 
 import jax
 import librosa
 import numpy as np
 import pytest
+import random_specs
 
 import isincnet_jax as isn
 from isincnet_jax.bank import solve as decoding
@@ -17,10 +16,6 @@ from isincnet_jax.constant_q import invertible as invertible_cqt
 from isincnet_jax.constant_q import layers as constant_q
 from isincnet_jax.spectrograms import inverse_stft, stft
 from isincnet_jax.streaming import stream as streaming
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-
-import random_specs
 
 _COUNT = 80
 _SEED = 1
