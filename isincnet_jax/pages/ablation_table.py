@@ -1,14 +1,13 @@
-"""The rows of an ablation as columns of numbers: for a terminal, and as HTML for the page."""
+"""The rows of an ablation as columns of numbers: for a terminal, and for the page."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
-from isincnet_jax.pages.table import number_text
+from isincnet_jax.pages.table import Cell, number_text
 
 Row = Mapping[str, Any]
 
@@ -154,45 +153,19 @@ def text_table(rows: Sequence[Row]) -> str:
     return "\n".join([*shown, *notes])
 
 
-def table_html(rows: Sequence[Row]) -> tuple[str, str]:
-    """Head row and body rows as HTML: every cell has what it is sorted by."""
+def table_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Rows of the page: name, remarks, values of the fields that vary, cells (None: no number)."""
     axes, columns = varied(rows), shown_columns(rows)
-    head = [_head("Cell", kind="text")]
-    head += [_head(name, kind="text", style="axis") for name in axes]
-    head += [
-        _head(
-            column.title,
-            unit=column.unit,
-            better=column.better,
-            hint=column.hint,
-            first="ascending" if column.better == "lower" else "descending",
-        )
-        for column in columns
+    best = [_best(rows, column) for column in columns]
+    return [
+        {
+            "name": row["name"],
+            "remarks": remarks(row),
+            "axes": [str(row["values"][axis]) for axis in axes],
+            "cells": [_cell(row, *pair) for pair in zip(columns, best, strict=True)],
+        }
+        for row in rows
     ]
-    best = {column.key: _best(rows, column) for column in columns}
-    body = [_row(row, axes, columns, best) for row in rows]
-    return "<tr>" + "".join(head) + "</tr>", "\n".join(body)
-
-
-def _head(
-    title: str,
-    *,
-    kind: str = "number",
-    unit: str = "",
-    better: str = "",
-    hint: str = "",
-    first: str = "ascending",
-    style: str = "",
-) -> str:
-    arrow = {"higher": "↑", "lower": "↓"}.get(better, "")
-    direction = f'<span class="better" aria-hidden="true">{arrow}</span>' if arrow else ""
-    tip = "; ".join(part for part in (hint, f"{better} is better" if better else "") if part)
-    below = f'<span class="unit">{escape(unit)}</span>' if unit else ""
-    return (
-        f'<th scope="col" class="{style}" aria-sort="none" data-kind="{kind}" data-first="{first}" '
-        f'data-title="{escape(title)}"><button type="button" title="{escape(tip)}">'
-        f'<span class="title">{escape(title)}{direction}</span>{below}</button></th>'
-    )
 
 
 def _best(rows: Sequence[Row], column: Column) -> float | None:
@@ -203,38 +176,12 @@ def _best(rows: Sequence[Row], column: Column) -> float | None:
     return max(values) if column.better == "higher" else min(finite)
 
 
-def _row(
-    row: Row, axes: Sequence[str], columns: Sequence[Column], best: Mapping[str, float | None]
-) -> str:
-    name = escape(row["name"])
-    said = "".join(_remark(kind, text) for kind, text in remarks(row))
-    cells = [f'<th scope="row" data-value="{name}"><span class="name">{name}</span>{said}</th>']
-    for axis in axes:
-        value = escape(str(row["values"][axis]))
-        cells.append(f'<td class="axis" data-value="{value}">{value}</td>')
-    cells += [_number(row, column, best[column.key]) for column in columns]
-    return f"<tr>{''.join(cells)}</tr>"
-
-
-def _remark(kind: str, text: str) -> str:
-    """A failure is seen at once; why a bank cannot be inverted, if one asks."""
-    if kind == "failed":
-        return f'<p class="remark failed">failed: {escape(text)}</p>'
-    return f'<details class="remark"><summary>{kind}</summary>{escape(text)}</details>'
-
-
-def _number(row: Row, column: Column, best: float | None) -> str:
+def _cell(row: Row, column: Column, best: float | None) -> Cell | None:
     value = value_of(row, column)
     if value is None:
-        return '<td class="number" data-value=""><span class="none">–</span></td>'
-    text, is_best = _text(value, column), value == best
-    if is_best:
-        text = f'<strong>{text}</strong><span class="best" title="best"> best</span>'
+        return None
     sort = "Infinity" if math.isinf(value) else repr(value)
-    more = "".join(f'<span class="interval">{line}</span>' for line in _intervals(row, column))
-    return (
-        f'<td class="number{" is-best" if is_best else ""}" data-value="{sort}">{text}{more}</td>'
-    )
+    return Cell(_text(value, column), sort, value == best, _intervals(row, column))
 
 
 def _intervals(row: Row, column: Column) -> list[str]:

@@ -1,13 +1,11 @@
-"""Rate-distortion curves for the page: what its script draws, and the same as a table."""
+"""Rate-distortion curves of a benchmark: the points that its page draws and lists."""
 
 from __future__ import annotations
 
 import math
-from html import escape
 from typing import Any
 
 from isincnet_jax.pages.results import score_value
-from isincnet_jax.pages.table import number_text
 
 
 def drawn_curves(results: dict[str, Any]) -> list[dict[str, Any]]:
@@ -43,14 +41,3 @@ def _points(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
             continue
         drawn.append({"rate": rate, "snr_db": snr_db, "label": point.get("label") or ""})
     return sorted(drawn, key=lambda point: point["rate"])
-
-
-def rows_html(curves: list[dict[str, Any]]) -> str:
-    """Every point as a row: curve, label, kbit/s, SNR."""
-    return "".join(
-        f'<tr><td class="name">{escape(curve["name"])}</td><td>{escape(point["label"])}</td>'
-        f'<td class="number">{number_text(point["rate"], 1)}</td>'
-        f'<td class="number">{number_text(point["snr_db"], 1)}</td></tr>'
-        for curve in curves
-        for point in curve["points"]
-    )

@@ -1,15 +1,28 @@
-"""The table of a benchmark as HTML: one row a method, every value with what it is sorted by."""
+"""The table of a benchmark: one row a method, every value with what it is sorted by."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 from isincnet_jax.pages.results import score_value
 
-_MISSING = '<span class="none" title="not defined">–</span>'
+
+class Cell(NamedTuple):
+    """A number of a table.
+
+    Attributes:
+        text: what is read.
+        sort: what the page's script sorts by.
+        is_best: whether it is the best of its column.
+        below: smaller lines under it.
+    """
+
+    text: str
+    sort: str
+    is_best: bool
+    below: list[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,24 +96,18 @@ def number_text(value: float | None, digits: int) -> str:
     return "0" if text == "-0" else text.replace("-", "−")
 
 
-def table_html(results: dict[str, Any]) -> tuple[str, str]:
-    """Head row and body rows of the table, as HTML."""
+def rows(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each method with its cells (None where nothing is defined) and the clips behind them."""
     shown = columns(results)
-    best = {column.key: _best(results["methods"], column) for column in shown}
-    head = [_head("Method", kind="text", first="ascending")]
-    head += [
-        _head(
-            column.title,
-            unit=column.unit,
-            better=column.better,
-            hint=column.hint,
-            first="ascending" if column.better == "lower" else "descending",
-        )
-        for column in shown
+    best = [_best(results["methods"], column) for column in shown]
+    return [
+        {
+            "method": method,
+            "cells": [_cell(method, *pair) for pair in zip(shown, best, strict=True)],
+            **_clips(method, results),
+        }
+        for method in results["methods"]
     ]
-    head += [_head("Clips", first="ascending", hint="clips that count in the means")]
-    rows = [_row(method, shown, best, results) for method in results["methods"]]
-    return "<tr>" + "".join(head) + "</tr>", "\n".join(rows)
 
 
 def _best(methods: list[dict[str, Any]], column: Column) -> float | None:
@@ -110,103 +117,36 @@ def _best(methods: list[dict[str, Any]], column: Column) -> float | None:
     return max(values) if column.better == "higher" else min(values)
 
 
-def _head(
-    title: str,
-    *,
-    unit: str = "",
-    better: str = "",
-    hint: str = "",
-    kind: str = "number",
-    first: str,
-) -> str:
-    arrow = {"higher": "↑", "lower": "↓"}.get(better, "")
-    direction = f'<span class="better" aria-hidden="true">{arrow}</span>' if arrow else ""
-    tip = "; ".join(part for part in (hint, f"{better} is better" if better else "") if part)
-    unit = f'<span class="unit">{escape(unit)}</span>' if unit else ""
-    return (
-        f'<th scope="col" aria-sort="none" data-kind="{kind}" data-first="{first}">'
-        f'<button type="button" title="{escape(tip)}"><span class="title">{escape(title)}'
-        f"{direction}</span>{unit}</button></th>"
-    )
-
-
-def _row(
-    method: dict[str, Any],
-    shown: list[Column],
-    best: dict[str, float | None],
-    results: dict[str, Any],
-) -> str:
-    cells = [_name_cell(method)]
-    for column in shown:
-        value = column_value(method, column)
-        marked = value is not None and value == best[column.key]
-        cells.append(_value_cell(method, column, value, is_best=marked))
-    cells.append(_clips_cell(method, results))
-    return f'<tr data-family="{escape(method["family"])}">{"".join(cells)}</tr>'
-
-
-def _name_cell(method: dict[str, Any]) -> str:
-    chips = [f'<span class="chip">{escape(method["family"])}</span>']
-    if method.get("phase") == "blind":
-        chips.append('<span class="chip blind" title="is given no phase">phase-blind</span>')
-    lines = [
-        method.get("description"),
-        method.get("domain"),
-        f"Checkpoint: {method['checkpoint']}" if method.get("checkpoint") else None,
-    ]
-    notes = "".join(f'<span class="note">{escape(line)}</span>' for line in lines if line)
-    name = escape(method["name"])
-    return (
-        f'<th scope="row" data-value="{name}"><span class="name">{name}</span>'
-        f'<span class="chips">{"".join(chips)}</span>{notes}</th>'
-    )
-
-
-def _value_cell(
-    method: dict[str, Any], column: Column, value: float | None, *, is_best: bool
-) -> str:
+def _cell(method: dict[str, Any], column: Column, best: float | None) -> Cell | None:
+    value = column_value(method, column)
     if value is None:
-        return f'<td class="number" data-value="">{_MISSING}</td>'
+        return None
     digits = column.digits
     if column.key == "x_real_time" and value < 100:
         digits = 1 if value >= 10 else 2
-    text = number_text(value, digits)
-    if is_best:
-        text = f'<strong>{text}</strong><span class="best" title="best"> best</span>'
-    if column.is_metric:
-        text += _interval(method["scores"][column.key], column)
-    return f'<td class="number{" is-best" if is_best else ""}" data-value="{value!r}">{text}</td>'
+    below = _interval(method["scores"][column.key], column) if column.is_metric else []
+    return Cell(number_text(value, digits), repr(value), value == best, below)
 
 
-def _interval(score: dict[str, Any], column: Column) -> str:
+def _interval(score: dict[str, Any], column: Column) -> list[str]:
     low, high = (score_value(score.get(end), better=column.better) for end in ("low", "high"))
     if low is None or high is None or math.isinf(low) or math.isinf(high):
-        return ""
+        return []
     texts = [number_text(end, column.digits) for end in (low, high)]
-    more = f"<br>and {score['exact']} clips exact" if score.get("exact") else ""
-    return f'<span class="interval">{texts[0]} … {texts[1]}{more}</span>'
+    more = [f"and {score['exact']} clips exact"] if score.get("exact") else []
+    return [" … ".join(texts), *more]
 
 
-def _clips_cell(method: dict[str, Any], results: dict[str, Any]) -> str:
+def _clips(method: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
     """How many clips count; those that failed or have undefined scores with their reasons."""
-    total = len(results["corpus"]["clips"])
     failed = method.get("failed") or {}
     undefined = _undefined(method, results)
-    counted = max(0, total - len(failed))
     summary = [f"{len(failed)} failed"] if failed else []
     summary += [f"{len(undefined)} undefined"] if undefined else []
-    if not summary:
-        return f'<td class="clips" data-value="{counted}">{counted}</td>'
-    items = [("failed", clip, reason or "no reason given") for clip, reason in failed.items()]
-    items += [("undefined", clip, reason) for clip, reason in undefined.items()]
-    listing = "".join(
-        f'<li><b class="name">{escape(clip)}</b> {kind}: {escape(reason)}</li>'
-        for kind, clip, reason in items
-    )
-    return (
-        f'<td class="clips" data-value="{counted}">{counted} of {total}'
-        f"<details><summary>{', '.join(summary)}</summary><ul>{listing}</ul></details></td>"
-    )
+    reasons = [("failed", clip, reason or "no reason given") for clip, reason in failed.items()]
+    reasons += [("undefined", clip, reason) for clip, reason in undefined.items()]
+    counted = max(0, len(results["corpus"]["clips"]) - len(failed))
+    return {"counted": counted, "summary": ", ".join(summary), "reasons": reasons}
 
 
 def _undefined(method: dict[str, Any], results: dict[str, Any]) -> dict[str, str]:

@@ -214,6 +214,17 @@ def test_a_sound_without_samples_is_refused_and_nothing_is_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("part", ["parameters", "sounds", "refinement"])
+def test_results_that_lack_a_figure_are_refused_by_its_name(tmp_path, part):
+    results = copy.deepcopy(RESULTS)
+    found = results[part][0] if part == "parameters" else results[part]
+    name = {"parameters": "class_mae", "sounds": "ft_mean", "refinement": "median_after"}[part]
+    del found[name]
+    with pytest.raises(KeyError, match=name):
+        write_matching_page(results, tmp_path / "page.html")
+    assert not list(tmp_path.iterdir())
+
+
 def test_silence_is_drawn(tmp_path):
     silent = Sound("Sound 1", [Version("Original", np.zeros(RATE), {})])
     path = write_matching_page(RESULTS, tmp_path / "p.html", sounds=[silent], sample_rate=RATE)
