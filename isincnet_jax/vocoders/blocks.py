@@ -1,4 +1,4 @@
-"""Blocks that the vocoders share: ConvNeXt, transposed convolution, inverse STFT, input checks.
+"""Blocks that vocoder networks share: transposed convolution, inverse STFT, polish by Griffin-Lim.
 
 Products run in the default precision of the accelerator unless said otherwise: these are networks,
 not transforms.
@@ -14,14 +14,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import checks, fourier, overlap
+from isincnet_jax.dsp import fourier, overlap
 from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.linen import SettledModule
-from isincnet_jax.nets.convnext import ConvNeXtBlock, FrameNorm
 from isincnet_jax.phase import retrieval
 from isincnet_jax.typing import Array, Waveform
-from isincnet_jax.vocoders import compression as vocoder_features
 
 _MOMENTUM = 0.99
 _xavier = nn.initializers.xavier_uniform()
@@ -31,45 +29,6 @@ def sequence_conv(width: int, taps: int, **options: Any) -> nn.Conv:
     """``nn.Conv`` over [batch, time, channels] with zeros beyond the ends and Xavier's start."""
     options = {"kernel_init": _xavier, "padding": "SAME", **options}
     return nn.Conv(width, (taps,), **options)
-
-
-def check_trunk(*, width: int, num_blocks: int, expansion: int, taps: int, enter_taps: int) -> None:
-    """Raises a ValueError for numbers that :func:`convnext_trunk` cannot have."""
-    checks.check_positive_integers(width=width, num_blocks=num_blocks, expansion=expansion)
-    checks.check_positive_integers(taps=taps)
-    if taps % 2 == 0 or enter_taps < 1 or enter_taps % 2 == 0:
-        raise ValueError(f"taps={taps}, enter_taps={enter_taps} must be odd")
-
-
-def check_wide(dtype: Any) -> None:
-    """Raises a ValueError unless a dtype has the precision that phases need."""
-    if jnp.dtype(dtype) not in (jnp.float32, jnp.float64):
-        raise ValueError(f"dtype={jnp.dtype(dtype).name}: phases need float32 or float64")
-
-
-def convnext_trunk(
-    hidden: Float[jax.Array, "batch frames features"],
-    *,
-    width: int,
-    num_blocks: int,
-    taps: int,
-    enter_taps: int,
-    expansion: int,
-    dtype: Any,
-) -> jax.Array:
-    """A convolution over frames, a norm, ConvNeXt blocks and a norm, as Vocos has them.
-
-    For the compact method of a module, whose submodules they become: ``enter``, ``enter_norm``,
-    ``block_0`` and so on, ``leave_norm``.
-
-    Returns:
-        [batch, frames, width].
-    """
-    enter = sequence_conv(width, enter_taps, dtype=dtype, name="enter")
-    hidden = FrameNorm(dtype, name="enter_norm")(enter(hidden))
-    for block in range(num_blocks):
-        hidden = ConvNeXtBlock(width, taps, expansion, dtype, name=f"block_{block}")(hidden)
-    return FrameNorm(dtype, name="leave_norm")(hidden)
 
 
 def transposed_convolution(
@@ -202,15 +161,3 @@ def polished(
         momentum=_MOMENTUM,
         **operators._asdict(),
     )
-
-
-def network_input(
-    features: Any, *, num_bins: int, compression: str, floor: float, dtype: Any
-) -> jax.Array:
-    """Features [batch, frames, bins], their shape checked, compressed as the attributes say."""
-    checks.check_floating(features, "features")
-    if features.ndim != 3:
-        raise ValueError(f"features.shape={features.shape}: [batch, frames, bins] is expected")
-    vocoder_features.check_shape(features.shape, num_bins=num_bins)
-    features = jnp.asarray(features).astype(dtype)
-    return vocoder_features.compress(features, compression=compression, floor=floor)

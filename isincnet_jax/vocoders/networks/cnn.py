@@ -12,12 +12,12 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from isincnet_jax.dsp import checks
-from isincnet_jax.dsp.settling import settles
 from isincnet_jax.linen import SettledModule
 from isincnet_jax.nets.resnet import batch_norm
 from isincnet_jax.nets.upsampling import UpsampleConv
 from isincnet_jax.typing import Array, Waveform
 from isincnet_jax.vocoders import blocks
+from isincnet_jax.vocoders.networks.network import VocoderNetwork
 from isincnet_jax.vocoders.networks.residual_blocks import ImageConv, ResidualRun, ResidualUnit, elu
 
 
@@ -111,7 +111,7 @@ class _Head(SettledModule):
         return linear(coarse)[..., 0], linear(sequence)[..., 0]
 
 
-class CNNVocoder(SettledModule):
+class CNNVocoder(VocoderNetwork):
     """Spectrogram to waveform: an image network, eight doublings of the rate, a refinement.
 
     The normalised spectrogram (:func:`.compression.spectrogram_features`, or any features of
@@ -187,9 +187,7 @@ class CNNVocoder(SettledModule):
 
         The published network computes both and trains the second.
         """
-        features = blocks.network_input(
-            features, num_bins=self.num_bins, compression="none", floor=1.0, dtype=self.dtype
-        )
+        features = self._input(features)
         head = functools.partial(
             _Head,
             image_widths=self.image_widths,
@@ -215,22 +213,5 @@ class CNNVocoder(SettledModule):
         coarse, fine = zip(*both, strict=True)
         return scaled(coarse), scaled(fine)
 
-    @settles
-    def __call__(
-        self,
-        features: Float[Array, "batch frames bins"],
-        *,
-        length: int | None = None,
-        train: bool = False,
-    ) -> Waveform:
-        """Waveform of a spectrogram.
-
-        Args:
-            features: [batch, frames, bins], normalised to [0, 1] if made as published.
-            length: samples; ``frames * hop`` if None.
-            train: whether BatchNorm uses and collects the statistics of the batch.
-
-        Returns:
-            [batch, length], between -1 and 1 with a single head.
-        """
+    def _waveform(self, features: Any, *, length: int, train: bool) -> Waveform:
         return blocks.fit_length(self.outputs(features, train=train)[1], length)

@@ -11,12 +11,11 @@ import numpy as np
 from jax import lax
 from jaxtyping import Complex, Float
 
-from isincnet_jax.dsp import checks, fourier
 from isincnet_jax.dsp.settling import settles
-from isincnet_jax.linen import SettledModule
 from isincnet_jax.typing import Array, Waveform
 from isincnet_jax.vocoders import blocks
 from isincnet_jax.vocoders import compression as vocoder_features
+from isincnet_jax.vocoders.networks.network import TrunkNetwork
 
 Prediction: TypeAlias = Literal["spectrum", "phase"]
 
@@ -24,7 +23,7 @@ _LARGEST = 100.0
 _SOFT = 1e-8
 
 
-class ConvNeXtVocoder(SettledModule):
+class ConvNeXtVocoder(TrunkNetwork):
     """Features to the spectrum of an STFT, or magnitudes to their phases, by ConvNeXt blocks.
 
     A convolution over frames, a norm, ConvNeXt blocks, a norm and a dense layer, all at the frame
@@ -97,23 +96,9 @@ class ConvNeXtVocoder(SettledModule):
 
     def __post_init__(self) -> None:
         """Checks the arguments."""
-        checks.check_positive_integers(num_bins=self.num_bins, n_fft=self.n_fft)
-        checks.check_positive_integers(hop_length=self.hop_length)
-        blocks.check_trunk(
-            width=self.width,
-            num_blocks=self.num_blocks,
-            expansion=self.expansion,
-            taps=self.taps,
-            enter_taps=self.enter_taps,
-        )
+        self._check_trunk()
+        self._check_stft()
         vocoder_features.check_compression(self.compression, self.floor)
-        win_length = fourier.checked_win_length(self.win_length, self.n_fft)
-        fourier.stft_window(self.window, win_length, self.n_fft)
-        if self.hop_length > win_length // 2:
-            raise ValueError(
-                f"hop_length={self.hop_length} is more than half of the window of {win_length} "
-                f"samples: the inverse would have gaps; use at most {win_length // 2}"
-            )
         self._check_prediction()
         super().__post_init__()
 
@@ -133,27 +118,9 @@ class ConvNeXtVocoder(SettledModule):
             )
 
     @property
-    def spectrum_bins(self) -> int:
-        """Bins of the STFT, ``n_fft // 2 + 1``."""
-        return self.n_fft // 2 + 1
-
-    @property
     def stft(self) -> dict[str, Any] | None:
         """What the features have to be, if their magnitudes are kept."""
-        if self.predict != "phase":
-            return None
-        win_length = self.n_fft if self.win_length is None else self.win_length
-        return {
-            "kind": "linear",
-            "n_fft": self.n_fft,
-            "win_length": win_length,
-            "window": self.window,
-        }
-
-    @property
-    def hop(self) -> int:
-        """Samples per frame."""
-        return self.hop_length
+        return self._magnitudes if self.predict == "phase" else None
 
     @nn.compact
     def spectrum(
@@ -163,13 +130,7 @@ class ConvNeXtVocoder(SettledModule):
         initial: Complex[Array, "batch frames bins"] | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Real and imaginary parts of the STFT that is inverted, [batch, frames, spectrum_bins]."""
-        shown = blocks.network_input(
-            features,
-            num_bins=self.num_bins,
-            compression=self.compression,
-            floor=self.floor,
-            dtype=self.dtype,
-        )
+        shown = self._input(features, compression=self.compression, floor=self.floor)
         self._check_initial(features, initial)
         start: tuple[Any, Any] = (1.0, 0.0)
         tones = self._tones(shown.shape[1])
@@ -212,33 +173,19 @@ class ConvNeXtVocoder(SettledModule):
         Raises:
             ValueError: for other bins, no frames, or an initial spectrum that does not fit.
         """
+        return self._called(features, length=length, train=train, initial=initial)
+
+    def _waveform(
+        self, features: Any, *, length: int, train: bool, initial: Any = None
+    ) -> Waveform:
         del train
-        real, imag = self.spectrum(features, initial=initial)
-        waveform = blocks.synthesize(
-            real,
-            imag,
-            length=features.shape[1] * self.hop_length if length is None else length,
-            n_fft=self.n_fft,
-            hop_length=self.hop_length,
-            win_length=self.win_length,
-            window=self.window,
-        )
-        return jnp.asarray(waveform).astype(self.dtype)
+        return self._synthesize(*self.spectrum(features, initial=initial), length=length)
 
     def _network(self, hidden: jax.Array) -> jax.Array:
-        hidden = blocks.convnext_trunk(
-            hidden,
-            width=self.width,
-            num_blocks=self.num_blocks,
-            taps=self.taps,
-            enter_taps=self.enter_taps,
-            expansion=self.expansion,
-            dtype=self.dtype,
-        )
         correcting = self.predict == "phase"
         start = nn.initializers.zeros if correcting else nn.initializers.normal(0.02)
         leave = nn.Dense(2 * self.spectrum_bins, kernel_init=start, dtype=self.dtype, name="leave")
-        return leave(hidden)
+        return leave(self._trunk(hidden))
 
     def _tones(self, num_frames: int) -> tuple[jax.Array, jax.Array]:
         """Unit phases of tones at the bins' centres that have phase 0 at sample 0."""

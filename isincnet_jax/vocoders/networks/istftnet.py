@@ -10,14 +10,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
 
 from isincnet_jax.dsp import checks
-from isincnet_jax.dsp.settling import settles
 from isincnet_jax.linen import SettledModule
-from isincnet_jax.typing import Array, Waveform
+from isincnet_jax.typing import Waveform
 from isincnet_jax.vocoders import blocks
 from isincnet_jax.vocoders import compression as vocoder_features
+from isincnet_jax.vocoders.networks.network import VocoderNetwork
 
 _LARGEST = 100.0
 _SLOPE = 0.1  # of the leaky ReLUs
@@ -45,7 +44,7 @@ class _FusionUnit(SettledModule):
         return sequence
 
 
-class ISTFTNet(SettledModule):
+class ISTFTNet(VocoderNetwork):
     """Features to waveform: upsampling stages with residual units, then a short inverse STFT.
 
     A convolution, stages of a transposed convolution and the mean of residual units of several
@@ -125,34 +124,10 @@ class ISTFTNet(SettledModule):
         """Samples per frame of the features."""
         return math.prod(self.strides) * self.hop_length
 
-    @settles
     @nn.compact
-    def __call__(
-        self,
-        features: Float[Array, "batch frames bins"],
-        *,
-        length: int | None = None,
-        train: bool = False,
-    ) -> Waveform:
-        """Waveform of features.
-
-        Args:
-            features: [batch, frames, bins], not negative if they are to be compressed.
-            length: samples; ``frames * hop`` if None. A clip of n samples has ``1 + n // hop``
-                centred frames: give n to get as many samples.
-            train: has no effect; every vocoder takes it.
-
-        Returns:
-            [batch, length], ``dtype``.
-        """
+    def _waveform(self, features: Any, *, length: int, train: bool) -> Waveform:
         del train
-        sequence = blocks.network_input(
-            features,
-            num_bins=self.num_bins,
-            compression=self.compression,
-            floor=self.floor,
-            dtype=self.dtype,
-        )
+        sequence = self._input(features, compression=self.compression, floor=self.floor)
         frames = sequence.shape[1]
         width = self.width
         enter = blocks.sequence_conv(width, 7, dtype=self.dtype, name="enter")
@@ -185,8 +160,4 @@ class ISTFTNet(SettledModule):
             n_fft=self.n_fft,
             hop_length=self.hop_length,
         )
-        return blocks.fit_length(waveform, length).astype(self.dtype)
-
-    def frame_times(self, num_frames: int, *, sample_rate: float) -> Float[np.ndarray, " frames"]:
-        """Times in seconds of the middles of the frames of features."""
-        return np.arange(num_frames) * self.hop / sample_rate
+        return blocks.fit_length(waveform, length)

@@ -7,18 +7,17 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
+from jax import lax
+from jaxtyping import Complex, Float
 
-from isincnet_jax.dsp import checks, fourier
-from isincnet_jax.dsp.settling import settles
-from isincnet_jax.linen import SettledModule
 from isincnet_jax.phase import heap_integration, propagation
-from isincnet_jax.typing import Array, Waveform
+from isincnet_jax.typing import Array
 from isincnet_jax.vocoders import blocks
 from isincnet_jax.vocoders import compression as vocoder_features
+from isincnet_jax.vocoders.networks.network import PhaseIntegration, TrunkNetwork
 
 
-class MagnitudeVocoder(SettledModule):
+class MagnitudeVocoder(TrunkNetwork, PhaseIntegration):
     """Mel (or other) magnitudes to those of an STFT by ConvNeXt blocks, then phases by propagation.
 
     The network only has to say how energy lies within a filter's band, which neighbouring frames
@@ -73,60 +72,22 @@ class MagnitudeVocoder(SettledModule):
 
     def __post_init__(self) -> None:
         """Checks the arguments."""
-        checks.check_positive_integers(num_bins=self.num_bins, n_fft=self.n_fft)
-        checks.check_positive_integers(hop_length=self.hop_length)
-        blocks.check_trunk(
-            width=self.width,
-            num_blocks=self.num_blocks,
-            expansion=self.expansion,
-            taps=self.taps,
-            enter_taps=self.enter_taps,
-        )
+        self._check_trunk()
+        self._check_stft()
+        self._check_integration()
         vocoder_features.check_compression("log", self.floor)
-        win_length = fourier.checked_win_length(self.win_length, self.n_fft)
-        heap_integration.window_gamma(self.window, win_length)
-        if self.n_fft % 2 or self.hop_length > win_length // 2:
-            raise ValueError(
-                f"n_fft={self.n_fft}, win_length={win_length}, hop_length={self.hop_length}: use "
-                "an even n_fft and a hop of at most half the window"
-            )
-        if self.iterations < 0:
-            raise ValueError(f"iterations={self.iterations} must be 0 or more")
-        blocks.check_wide(self.dtype)
+        if self.n_fft % 2:
+            raise ValueError(f"n_fft={self.n_fft} must be even")
         super().__post_init__()
-
-    @property
-    def hop(self) -> int:
-        """Samples per frame."""
-        return self.hop_length
-
-    @property
-    def context_frames(self) -> None:
-        """All frames: phases are propagated from the first to the last."""
-        return None
 
     @nn.compact
     def magnitude(
         self, features: Float[Array, "batch frames bins"]
     ) -> Float[jax.Array, "batch frames stft_bins"]:
         """Magnitudes of the STFT, [batch, frames, n_fft // 2 + 1], at most ``win_length``."""
-        shown = blocks.network_input(
-            features,
-            num_bins=self.num_bins,
-            compression="log",
-            floor=self.floor,
-            dtype=self.dtype,
-        )
-        hidden = blocks.convnext_trunk(
-            shown,
-            width=self.width,
-            num_blocks=self.num_blocks,
-            taps=self.taps,
-            enter_taps=self.enter_taps,
-            expansion=self.expansion,
-            dtype=self.dtype,
-        )
-        outputs = self.n_fft // 2 + 1
+        shown = self._input(features, compression="log", floor=self.floor)
+        hidden = self._trunk(shown)
+        outputs = self.spectrum_bins
         mean = nn.initializers.constant(1.0 / self.num_bins)
         direct = nn.Dense(
             outputs, use_bias=False, kernel_init=mean, dtype=self.dtype, name="direct"
@@ -135,53 +96,16 @@ class MagnitudeVocoder(SettledModule):
             outputs, kernel_init=nn.initializers.normal(0.02), dtype=self.dtype, name="leave"
         )(hidden)
         # A sum of a window's samples is more than any waveform of full scale has.
-        largest = float(self.n_fft if self.win_length is None else self.win_length)
-        return blocks.bounded_exp(direct + learned, largest)
+        return blocks.bounded_exp(direct + learned, float(self.window_samples))
 
-    @settles
-    def __call__(
-        self,
-        features: Float[Array, "batch frames bins"],
-        *,
-        length: int | None = None,
-        train: bool = False,
-    ) -> Waveform:
-        """Waveform of features.
-
-        Args:
-            features: [batch, frames, num_bins], not negative.
-            length: samples; ``frames * hop_length`` if None. A clip of n samples has ``1 + n //
-                hop_length`` frames: give n to get as many samples.
-            train: has no effect; every vocoder takes it.
-
-        Returns:
-            [batch, length], ``dtype``.
-
-        Raises:
-            ValueError: for other bins, or no frames.
-        """
-        del train
-        magnitude = self.magnitude(features)
-        frames = magnitude.shape[1]
-        length = frames * self.hop_length if length is None else length
-        if frames == 1:  # phases are propagated from one frame to the next
-            magnitude = jnp.concatenate([magnitude, magnitude], axis=1)
-        win_length = fourier.checked_win_length(self.win_length, self.n_fft)
+    def spectrum(
+        self, magnitude: Float[Array, "batch frames stft_bins"]
+    ) -> Complex[jax.Array, "batch frames stft_bins"]:
+        """Magnitudes with propagated phases, as of :func:`.fourier.stft`; two frames or more."""
         directions = propagation.propagated_phase(
             magnitude,
             n_fft=self.n_fft,
             hop_length=self.hop_length,
-            gamma=heap_integration.window_gamma(self.window, win_length),
+            gamma=heap_integration.window_gamma(self.window, self.window_samples),
         )
-        real, imag = (magnitude * part for part in (jnp.real(directions), jnp.imag(directions)))
-        geometry: Any = {
-            "n_fft": self.n_fft,
-            "hop_length": self.hop_length,
-            "win_length": win_length,
-            "window": self.window,
-        }
-        waveform = blocks.synthesize(real[:, :frames], imag[:, :frames], length=length, **geometry)
-        waveform = blocks.polished(
-            waveform, magnitude[:, :frames], num_iterations=self.iterations, **geometry
-        )
-        return jnp.asarray(waveform).astype(self.dtype)
+        return lax.complex(magnitude * jnp.real(directions), magnitude * jnp.imag(directions))

@@ -18,18 +18,16 @@ from jaxtyping import Complex, Float
 
 from isincnet_jax.dsp import checks
 from isincnet_jax.dsp.ranks import match_rank
-from isincnet_jax.dsp.settling import settles
-from isincnet_jax.linen import SettledModule
 from isincnet_jax.phase import beliefs as phase_beliefs
 from isincnet_jax.phase import heap_integration, propagation
 from isincnet_jax.phase.beliefs import PhaseBeliefs
-from isincnet_jax.typing import Array, Waveform
-from isincnet_jax.vocoders import blocks
+from isincnet_jax.typing import Array
+from isincnet_jax.vocoders.networks.network import PhaseIntegration
 
 _QUIET = -9.0  # natural logarithm, relative to the loudest of a patch's surroundings
 
 
-class PhaseGradientVocoder(SettledModule):
+class PhaseGradientVocoder(PhaseIntegration):
     """Magnitudes of an STFT to a waveform that has them.
 
     The analytic phase differences of a Gaussian window (Prusa et al. 2017) are corrected, and given
@@ -114,13 +112,13 @@ class PhaseGradientVocoder(SettledModule):
         for name, count in counts.items():
             if not isinstance(count, int) or count < 0:
                 raise ValueError(f"{name}={count} must be an integer, 0 or more")
-        blocks.check_wide(self.dtype)
+        self._check_integration()
         if not 0 <= self.bin_trust <= 1:
             raise ValueError(f"bin_trust={self.bin_trust} must be 0 to 1")
-        if self.num_bins != self.n_fft // 2 + 1:
+        if self.num_bins != self.spectrum_bins:
             raise ValueError(
                 f"num_bins={self.num_bins}: magnitudes of n_fft={self.n_fft} are expected; use "
-                f"num_bins={self.n_fft // 2 + 1}"
+                f"num_bins={self.spectrum_bins}"
             )
         if self.n_fft % (2 * self.every):
             raise ValueError(
@@ -132,43 +130,22 @@ class PhaseGradientVocoder(SettledModule):
                 f"win_length={self.window_samples}: use 2 hops ({2 * self.hop_length}) to n_fft / "
                 f"every ({self.phase_samples}); every=1 allows more"
             )
-        heap_integration.window_gamma(self.window, self.window_samples)
         super().__post_init__()
-
-    @property
-    def hop(self) -> int:
-        """Samples per frame."""
-        return self.hop_length
-
-    @property
-    def context_frames(self) -> None:
-        """All frames: phases are integrated from the first to the last."""
-        return None
 
     @property
     def stft(self) -> dict[str, Any]:
         """What the features have to be."""
-        return {
-            "kind": "linear",
-            "n_fft": self.n_fft,
-            "win_length": self.window_samples,
-            "window": self.window,
-        }
+        return self._magnitudes
 
     @property
     def phase_samples(self) -> int:
         """Samples per frame of the inverse STFT."""
         return self.n_fft // self.every
 
-    @property
-    def window_samples(self) -> int:
-        """Samples of the window."""
-        return self.phase_samples if self.win_length is None else self.win_length
-
     @nn.compact
     def beliefs(self, features: Float[Array, "batch frames bins"]) -> PhaseBeliefs:
         """What the phase differences are believed to be; two frames or more."""
-        features = self._checked(features)
+        features = self._input(features)
         level = propagation.relative_level(features)
         analytic = propagation.gaussian_steps(
             level,
@@ -207,7 +184,7 @@ class PhaseGradientVocoder(SettledModule):
         features: Float[Array, "batch frames bins"],
     ) -> Complex[jax.Array, "batch frames phases"]:
         """Every ``every``-th bin of the features with its phase, as of :func:`.fourier.stft`."""
-        features = self._checked(features)
+        features = self._input(features)
         beliefs = self.beliefs(features)
         level = propagation.relative_level(features)[..., :: self.every]
         directions = propagation.propagate(
@@ -220,57 +197,6 @@ class PhaseGradientVocoder(SettledModule):
         alternating = jnp.asarray((-1.0) ** np.arange(level.shape[-1]), features.dtype)
         signed = features[..., :: self.every] * match_rank(alternating, features)
         return lax.complex(signed * jnp.real(directions), signed * jnp.imag(directions))
-
-    @settles
-    def __call__(
-        self,
-        features: Float[Array, "batch frames bins"],
-        *,
-        length: int | None = None,
-        train: bool = False,
-    ) -> Waveform:
-        """Waveform of linear magnitudes.
-
-        Args:
-            features: [batch, frames, num_bins], not negative.
-            length: samples; ``frames * hop_length`` if None. A clip of n samples has ``1 + n //
-                hop_length`` frames: give n to get as many samples.
-            train: has no effect; every vocoder takes it.
-
-        Returns:
-            [batch, length], ``dtype``.
-
-        Raises:
-            ValueError: for other bins, or no frames.
-        """
-        del train
-        features = self._checked(features)
-        frames = features.shape[1]
-        length = frames * self.hop_length if length is None else length
-        if frames == 1:  # nothing to integrate; the parameters are made all the same
-            features = jnp.concatenate([features, features], axis=1)
-        found = self.spectrum(features)[:, :frames]
-        geometry: Any = {
-            "hop_length": self.hop_length,
-            "win_length": self.window_samples,
-            "window": self.window,
-        }
-        waveform = blocks.synthesize(
-            jnp.real(found), jnp.imag(found), n_fft=self.phase_samples, length=length, **geometry
-        )
-        waveform = blocks.polished(
-            waveform,
-            features[:, :frames],
-            n_fft=self.n_fft,
-            num_iterations=self.iterations,
-            **geometry,
-        )
-        return jnp.asarray(waveform).astype(self.dtype)
-
-    def _checked(self, features: Any) -> jax.Array:
-        return blocks.network_input(
-            features, num_bins=self.num_bins, compression="none", floor=1.0, dtype=self.dtype
-        )
 
     def _patches(self, level: jax.Array) -> jax.Array:
         """What the network sees, [batch, frames, patches, values]: levels below the loudest."""
