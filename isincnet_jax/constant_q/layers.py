@@ -129,27 +129,48 @@ class ConstantQLayer(SettledModule):
     def _groups(self) -> tuple[KernelGroup, ...]:
         raise NotImplementedError
 
-    def _transform(
-        self,
-        waveform: Waveform,
-        *,
-        tolerance: float,
-        kernels: Sequence[Parts] | None,
-        scale: Float[np.ndarray, " bins"] | None,
-    ) -> jax.Array:
-        """The asked format of the inner products, times ``scale``."""
+    def _tolerance(self) -> float:
+        """Largest error against the direct sum that lower rates may bring."""
+        raise NotImplementedError
+
+    def _kernels(self) -> Sequence[Parts] | None:
+        """Kernels in use if they are parameters."""
+        raise NotImplementedError
+
+    def _scale(self) -> Float[np.ndarray, " bins"] | None:
+        """What the inner products are multiplied with."""
+        raise NotImplementedError
+
+    def _parameterisation(self) -> tuple[str, Any]:
+        """Name of the parameters, and what makes them of kernels."""
+        return "kernels", lambda taps: taps
+
+    def __call__(self, waveform: Waveform) -> jax.Array:
+        """Transforms clips.
+
+        Args:
+            waveform: [..., time], float32 or float64.
+
+        Returns:
+            [..., frames, bins], of the format asked for.
+
+        Raises:
+            TypeError: for integers.
+            ValueError: for an empty clip, or one without a frame (``center=False``).
+        """
         waveform = as_waveform(waveform)
         real, imag = constant_q.transform_parts(
             waveform,
             self._groups(),
             frame_length=self.bank.frame_length,
             hop_length=self.hop_length,
-            tolerance=tolerance,
+            tolerance=self._tolerance(),
             center=self.center,
             pad_mode=self.pad_mode,
-            kernels=kernels,
+            kernels=self._kernels(),
             precision=self.precision,
         )
+        scale = self._scale()
         if scale is not None:
             factors = match_rank(jnp.asarray(scale, real.dtype), real)
             real, imag = real * factors, imag * factors
@@ -192,6 +213,11 @@ class CQT1992v2(ConstantQLayer):
     def _tolerance(self) -> float:
         return 0.0 if self.trainable_kernels else constant_q.DIRECT_TOLERANCE
 
+    def _scale(self) -> Float[np.ndarray, " bins"] | None:
+        if not self.trainable_kernels:
+            return None
+        return wavelet_bank.response_scale(self.bank, self.normalization_type)
+
     def _groups(self) -> tuple[KernelGroup, ...]:
         return constant_q.plan_groups(
             self.bank,
@@ -212,12 +238,7 @@ class CQT1992v2(ConstantQLayer):
             for index, group in enumerate(self._groups())
         ]
 
-    def _parameterisation(self) -> tuple[str, Any]:
-        """Name of the parameters, and what makes them of kernels."""
-        return "kernels", lambda taps: taps
-
     def _kernels(self) -> list[Parts] | None:
-        """Kernels in use if they are parameters."""
         if not self.trainable_kernels:
             return None
         return [(parts[0], parts[1]) for parts in self.parameters]
@@ -237,29 +258,6 @@ class CQT1992v2(ConstantQLayer):
             edges = [(0, 0), (before, frame - before - group.taps.shape[-1])]
             rows.append(jnp.pad(lax.complex(real, imag), edges))
         return jnp.concatenate(rows)
-
-    def __call__(self, waveform: Waveform) -> jax.Array:
-        """Transforms clips.
-
-        Args:
-            waveform: [..., time], float32 or float64.
-
-        Returns:
-            [..., frames, bins], of the format asked for.
-
-        Raises:
-            TypeError: for integers.
-            ValueError: for an empty clip, or one without a frame (``center=False``).
-        """
-        trainable = self.trainable_kernels
-        return self._transform(
-            waveform,
-            tolerance=self._tolerance(),
-            kernels=self._kernels(),
-            scale=wavelet_bank.response_scale(self.bank, self.normalization_type)
-            if trainable
-            else None,
-        )
 
 
 class CQT1992(CQT1992v2):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Complex
+from jaxtyping import Complex, Float
 
 from isincnet_jax.constant_q.dsp import transform as constant_q
 from isincnet_jax.constant_q.dsp import wavelet_bank
@@ -16,7 +16,6 @@ from isincnet_jax.constant_q.dsp.multirate import KernelGroup
 from isincnet_jax.constant_q.dsp.multirate_analysis import expand_kernels
 from isincnet_jax.constant_q.dsp.octave_kernels import OctavePlan, plan_octaves
 from isincnet_jax.constant_q.layers import ConstantQLayer, Parts, kernels_of_spectra, split_parts
-from isincnet_jax.typing import Waveform
 
 
 class CQT2010v2(ConstantQLayer):
@@ -55,6 +54,13 @@ class CQT2010v2(ConstantQLayer):
         shared = 2 * 4 * self._plan.shared.size if self.trainable_kernels else 0
         return super().kernel_bytes + shared
 
+    def _tolerance(self) -> float:
+        return constant_q.RECURSIVE_TOLERANCE
+
+    def _scale(self) -> Float[np.ndarray, " bins"]:
+        response = wavelet_bank.response_scale(self.bank, self.normalization_type)
+        return self._plan.scale * response
+
     def _groups(self) -> tuple[KernelGroup, ...]:
         return self._plan.groups
 
@@ -63,10 +69,6 @@ class CQT2010v2(ConstantQLayer):
         if self.trainable_kernels:
             name, transform = self._parameterisation()
             self.shared = self.param(name, lambda key: split_parts(transform(self._plan.shared)))
-
-    def _parameterisation(self) -> tuple[str, Any]:
-        """Name of the parameter, and what makes it of kernels."""
-        return "kernels", lambda taps: taps
 
     def _shared_kernels(self) -> Parts:
         return self.shared[0], self.shared[1]
@@ -114,27 +116,6 @@ class CQT2010v2(ConstantQLayer):
         ]
         whole = jnp.concatenate(rows)
         return whole * jnp.asarray(plan.scale[:, None], whole.real.dtype).astype(whole.dtype)
-
-    def __call__(self, waveform: Waveform) -> jax.Array:
-        """Transforms clips.
-
-        Args:
-            waveform: [..., time], float32 or float64.
-
-        Returns:
-            [..., frames, bins], of the format asked for.
-
-        Raises:
-            TypeError: for integers.
-            ValueError: for an empty clip, or one without a frame (``center=False``).
-        """
-        return self._transform(
-            waveform,
-            tolerance=constant_q.RECURSIVE_TOLERANCE,
-            kernels=self._kernels(),
-            scale=self._plan.scale
-            * wavelet_bank.response_scale(self.bank, self.normalization_type),
-        )
 
 
 class CQT2010(CQT2010v2):

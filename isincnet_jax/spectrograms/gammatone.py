@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Float
 
 from isincnet_jax.dsp import auditory, checks
-from isincnet_jax.spectrograms.weighted_bins import WeighedSpectrogram
+from isincnet_jax.spectrograms.weighted_bins import GammatoneFilters, WeighedSpectrogram
 from isincnet_jax.typing import Waveform
 
 
-class Gammatonegram(WeighedSpectrogram):
+class Gammatonegram(GammatoneFilters, WeighedSpectrogram):
     """Gammatone responses, at equal steps in ERBs, as weights on the power of an STFT.
 
     ``Y[t, m] = sum_k |G_m(k)| |X[t, k]|^power`` with ``|G_m|`` the magnitude response of a
@@ -65,17 +65,6 @@ class Gammatonegram(WeighedSpectrogram):
         """Centres of the filters, Hz, float64 [n_bins]."""
         fmax = self.upper_hz(self.fmax)
         return auditory.gammatone_frequencies(self.n_bins, fmin=self.fmin, fmax=fmax)
-
-    def design(self) -> Float[np.ndarray, "filters bins"]:
-        """The weights, float64 [n_bins, 1 + n_fft // 2]."""
-        return auditory.gammatone_weights(
-            self.sample_rate,
-            n_fft=self.n_fft,
-            n_bins=self.n_bins,
-            fmin=self.fmin,
-            fmax=self.fmax,
-            norm=self.norm,
-        )
 
     def is_trainable(self) -> bool:
         """Whether the weights are a parameter."""

@@ -14,6 +14,7 @@ from isincnet_jax.dsp import auditory, checks
 from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.linen import SettledModule
 from isincnet_jax.phase import mel_inversion
+from isincnet_jax.spectrograms.weighted_bins import GammatoneFilters, MelFilters
 from isincnet_jax.typing import Array
 
 _FORMATS = ("magnitude", "power")
@@ -91,7 +92,7 @@ class NonNegativeInverse(SettledModule):
         )
 
 
-class InverseMel(NonNegativeInverse):
+class InverseMel(MelFilters, NonNegativeInverse):
     """Magnitudes or powers of an STFT from a mel spectrogram, as ``librosa.mel_to_stft`` does.
 
     Attributes:
@@ -126,24 +127,12 @@ class InverseMel(NonNegativeInverse):
         checks.check_band(fmin=self.fmin, fmax=fmax, sample_rate=self.sample_rate)
         self.design()
 
-    def design(self) -> Float[np.ndarray, "filters bins"]:
-        """The filters, float64 [n_mels, 1 + n_fft // 2]."""
-        return auditory.mel_weights(
-            self.sample_rate,
-            n_fft=self.n_fft,
-            n_mels=self.n_mels,
-            fmin=self.fmin,
-            fmax=self.fmax,
-            htk=self.htk,
-            norm=self.norm,
-        )
-
     def __call__(self, mel: Float[Array, "... frames mels"]) -> Float[jax.Array, "... frames bins"]:
         """Mel spectrogram [..., frames, n_mels] to [..., frames, 1 + n_fft // 2]."""
         return self.invert(mel)
 
 
-class InverseGammatone(NonNegativeInverse):
+class InverseGammatone(GammatoneFilters, NonNegativeInverse):
     """Magnitudes or powers of an STFT from a gammatone spectrogram.
 
     Attributes:
@@ -174,17 +163,6 @@ class InverseGammatone(NonNegativeInverse):
         fmax = self.sample_rate / 2 if self.fmax is None else self.fmax
         checks.check_band(fmin=self.fmin, fmax=fmax, sample_rate=self.sample_rate)
         self.design()
-
-    def design(self) -> Float[np.ndarray, "filters bins"]:
-        """The weights, float64 [n_bins, 1 + n_fft // 2]."""
-        return auditory.gammatone_weights(
-            self.sample_rate,
-            n_fft=self.n_fft,
-            n_bins=self.n_bins,
-            fmin=self.fmin,
-            fmax=self.fmax,
-            norm=self.norm,
-        )
 
     def __call__(
         self, gammatonegram: Float[Array, "... frames filters"]

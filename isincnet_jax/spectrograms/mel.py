@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Float
 
 from isincnet_jax.dsp import auditory, checks
-from isincnet_jax.spectrograms.weighted_bins import StftGeometry, WeighedSpectrogram
+from isincnet_jax.spectrograms.weighted_bins import MelFilters, StftGeometry, WeighedSpectrogram
 from isincnet_jax.typing import Waveform
 
 
-class MelSpectrogram(WeighedSpectrogram):
+class MelSpectrogram(MelFilters, WeighedSpectrogram):
     """Triangular mel filters on the power of an STFT: ``librosa.feature.melspectrogram``.
 
     ``Y[t, m] = sum_k W[m, k] |X[t, k]|^power`` with W of :func:`.auditory.mel_weights`; "mel" is
@@ -71,18 +71,6 @@ class MelSpectrogram(WeighedSpectrogram):
         """Where the filters peak, Hz, float64 [n_mels]."""
         fmax = self.upper_hz(self.fmax)
         return auditory.mel_frequencies(self.n_mels, fmin=self.fmin, fmax=fmax, htk=self.htk)
-
-    def design(self) -> Float[np.ndarray, "mels bins"]:
-        """The filters, float64 [n_mels, 1 + n_fft // 2]."""
-        return auditory.mel_weights(
-            self.sample_rate,
-            n_fft=self.n_fft,
-            n_mels=self.n_mels,
-            fmin=self.fmin,
-            fmax=self.fmax,
-            htk=self.htk,
-            norm=self.norm,
-        )
 
     def is_trainable(self) -> bool:
         """Whether the filters are a parameter."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,11 @@ def _check_frames(
         )
     if not np.all(np.isfinite(fourier.stft_window(window, taps, n_fft))):
         raise ValueError(f"window={window!r} has values that are not finite; use 'hann'")
+
+
+def _frames(layer: SettledModule) -> dict[str, Any]:
+    names = ("n_fft", "hop_length", "win_length", "window")
+    return {name: getattr(layer, name) for name in names}
 
 
 class TimeStretch(SettledModule):
@@ -61,12 +67,7 @@ class TimeStretch(SettledModule):
         """Checks the attributes."""
         if not (math.isfinite(self.rate) and self.rate > 0):
             raise ValueError(f"rate={self.rate} must be positive and finite; 2.0 is twice as fast")
-        _check_frames(
-            n_fft=self.n_fft,
-            hop_length=self.hop_length,
-            win_length=self.win_length,
-            window=self.window,
-        )
+        _check_frames(**_frames(self))
         super().__post_init__()
 
     def __call__(self, waveform: Waveform) -> Waveform:
@@ -78,14 +79,7 @@ class TimeStretch(SettledModule):
         Returns:
             [..., round(time / rate)], in the waveform's dtype.
         """
-        return time_stretch.time_stretch(
-            waveform,
-            rate=self.rate,
-            n_fft=self.n_fft,
-            hop_length=self.hop_length,
-            win_length=self.win_length,
-            window=self.window,
-        )
+        return time_stretch.time_stretch(waveform, rate=self.rate, **_frames(self))
 
 
 class PitchShift(SettledModule):
@@ -122,12 +116,7 @@ class PitchShift(SettledModule):
         checks.check_positive_integers(bins_per_octave=self.bins_per_octave)
         if not math.isfinite(self.n_steps):
             raise ValueError(f"n_steps={self.n_steps} must be finite; 12 is an octave up")
-        _check_frames(
-            n_fft=self.n_fft,
-            hop_length=self.hop_length,
-            win_length=self.win_length,
-            window=self.window,
-        )
+        _check_frames(**_frames(self))
         super().__post_init__()
 
     def __call__(self, waveform: Waveform) -> Waveform:
@@ -143,8 +132,5 @@ class PitchShift(SettledModule):
             waveform,
             n_steps=self.n_steps,
             bins_per_octave=self.bins_per_octave,
-            n_fft=self.n_fft,
-            hop_length=self.hop_length,
-            win_length=self.win_length,
-            window=self.window,
+            **_frames(self),
         )

@@ -150,3 +150,34 @@ class WeighedSpectrogram(StftGeometry):
             power=self.power,
             then=product,
         )
+
+
+class MelFilters:
+    """Mel filters of layers with the arguments of :func:`.auditory.mel_weights`."""
+
+    def design(self: Any) -> Float[np.ndarray, "mels bins"]:
+        """The filters, float64 [n_mels, 1 + n_fft // 2]."""
+        return auditory.mel_weights(
+            self.sample_rate,
+            n_fft=self.n_fft,
+            n_mels=self.n_mels,
+            fmin=self.fmin,
+            fmax=self.fmax,
+            htk=self.htk,
+            norm=self.norm,
+        )
+
+
+class GammatoneFilters:
+    """Gammatone weights of layers with the arguments of :func:`.auditory.gammatone_weights`."""
+
+    def design(self: Any) -> Float[np.ndarray, "filters bins"]:
+        """The weights, float64 [n_bins, 1 + n_fft // 2]."""
+        return auditory.gammatone_weights(
+            self.sample_rate,
+            n_fft=self.n_fft,
+            n_bins=self.n_bins,
+            fmin=self.fmin,
+            fmax=self.fmax,
+            norm=self.norm,
+        )
