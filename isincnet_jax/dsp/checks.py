@@ -71,7 +71,7 @@ def check_floating(values: Any, name: str, *, dtype: Any = None, ndim: int = 0) 
         dtype: the only one that is taken, whatever it is; None for the rule of this module.
         ndim: fewest axes.
     """
-    hint = f"{name}.astype(np.float32), of integers scaled first"
+    hint = f"{name}.astype(np.float32); scale integers, decode codes with their quantizer first"
     _check(values, name, "floating", dtype=dtype, ndim=ndim, hint=hint)
 
 

@@ -313,7 +313,7 @@ def test_free_decoder_starts_at_zero():
 
 @pytest.mark.parametrize("dtype", [jnp.int16, jnp.int32])
 def test_integer_samples_are_refused_with_the_remedy(dtype):
-    with pytest.raises(TypeError, match=r"need floating samples .* pcm16 / 32768.0"):
+    with pytest.raises(TypeError, match=r"floating samples .* pcm16 / 32768.0"):
         encode(UNIFORM, jnp.zeros((1, 30), dtype))
 
 
