@@ -93,11 +93,15 @@ def test_round_trip_of_learned_taps_is_exact(spec, learnable_decoder):
     """At least 120 dB in float32, where the decoder of the start has less than 40."""
     model = SincNet(spec, learnable_filters="free", learnable_decoder=learnable_decoder)
     variables = _perturbed(_start(model), 0.03)
-    filters = np.asarray(model.apply(variables, method="filters"), np.float64)
+    filters = np.asarray(
+        jax.jit(functools.partial(model.apply, method="filters"))(variables), np.float64
+    )
     assert frame_theory.frame_bounds_of_kernels(filters, hop_length=8).condition < 20
     assert _round_trip_db(model, variables) < 40
     solved_model, solved = learned_inverse.with_exact_decoder(model, variables)
-    np.testing.assert_array_equal(solved_model.apply(solved, method="filters"), filters)
+    np.testing.assert_array_equal(
+        jax.jit(functools.partial(solved_model.apply, method="filters"))(solved), filters
+    )
     assert learned_inverse.solve_decoder(model, variables).residual < 1e-11
     for length in (700, 37, 1):
         clip = _noise()[:, :length]
@@ -183,7 +187,7 @@ def test_causal_taps_stay_causal_and_clips_keep_their_frames():
     model = SincNet(spec, learnable_filters="free")
     fixed = SincNet(spec)
     variables = _perturbed(_start(model), 0.05)
-    filters = model.apply(variables, method="filters")
+    filters = jax.jit(functools.partial(model.apply, method="filters"))(variables)
     np.testing.assert_array_equal(filters[:, spec.taps // 2 + 1 :], 0.0)
     np.testing.assert_array_equal(filters[:, 0], 0.0)  # as the window's first tap
     wanted = jax.eval_shape(lambda x: fixed.init_with_output(KEY, x, method="encode")[0], _noise())
@@ -224,7 +228,7 @@ def test_sincconv_starts_free_filters_as_its_bands(component, initial_shape):
     taps = variables["params"]["taps"]
     assert set(variables["params"]) == {"taps"}
     assert taps.shape == ((6 if component == "real" else 12), 31)
-    wanted = bands.apply(others, method="filters")
+    wanted = jax.jit(functools.partial(bands.apply, method="filters"))(others)
     np.testing.assert_allclose(taps, wanted, atol=1e-6)
 
 
@@ -249,7 +253,9 @@ def test_bands_of_free_filters_are_measured(rng):
     variables = _start(layer, jnp.zeros(1001, jnp.float32))
     low, high = jax.jit(lambda v: layer.apply(v, method="bands"))(variables)
     bands = SincConv(kernel_size=1001)
-    wanted_low, wanted_high = bands.apply(_start(bands, jnp.zeros(1001)), method="bands")
+    wanted_low, wanted_high = jax.jit(functools.partial(bands.apply, method="bands"))(
+        _start(bands, jnp.zeros(1001))
+    )
     np.testing.assert_allclose((low + high) / 2, (wanted_low + wanted_high) / 2, rtol=2e-3)
     # The window rounds the edges, over 16 Hz here: less of the power of narrow bands lies there.
     width, wanted = np.asarray(high - low), np.asarray(wanted_high - wanted_low)
@@ -310,7 +316,12 @@ def test_bad_shapes_of_a_sincconv_are_refused(options, message):
 def test_free_filters_are_drawn_like_all_others():
     """plot_filterbank takes kernels; those of a complex bank are cosines and i times sines."""
     codec = build_codec(SincNet(LINEAR, learnable_filters="free"))
-    cosines, sines = np.split(np.asarray(codec.model.apply(codec.variables, method="filters")), 2)
+    cosines, sines = np.split(
+        np.asarray(
+            jax.jit(functools.partial(codec.model.apply, method="filters"))(codec.variables)
+        ),
+        2,
+    )
     figure = plots.plot_filterbank(
         cosines + 1j * sines, sample_rate=8000, center_hz=LINEAR.center_hz, title="free"
     )
@@ -320,8 +331,8 @@ def test_free_filters_are_drawn_like_all_others():
     assert drawn[4].get_xdata()[np.argmax(drawn[4].get_ydata())] == pytest.approx(1.0, abs=0.02)
     layer = SincConv(shape="free")
     variables = _start(layer, jnp.zeros(251, jnp.float32))
-    low, high = layer.apply(variables, method="bands")
-    filters = np.asarray(layer.apply(variables, method="filters"))
+    low, high = jax.jit(functools.partial(layer.apply, method="bands"))(variables)
+    filters = np.asarray(jax.jit(functools.partial(layer.apply, method="filters"))(variables))
     middles = np.asarray(low + high) / 2
     figure = plots.plot_filterbank(filters, sample_rate=16_000, center_hz=middles)
     assert len(figure.axes[1].lines) == 80

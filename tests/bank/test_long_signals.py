@@ -66,6 +66,7 @@ def test_nothing_gives_no_segment():
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=8)
 @given(data=st.data(), length=LENGTHS)
 def test_encoding_in_blocks(kind, data, length):
     codec = _codec(kind)
@@ -80,6 +81,7 @@ def test_encoding_in_blocks(kind, data, length):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=8)
 @given(data=st.data(), length=LENGTHS)
 def test_decoding_in_blocks(kind, data, length):
     codec = _codec(kind)
@@ -95,6 +97,7 @@ def test_decoding_in_blocks(kind, data, length):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=8)
 @given(data=st.data(), length=LENGTHS)
 def test_reconstructing_in_blocks(kind, data, length):
     codec = _codec(kind)

@@ -181,5 +181,5 @@ def test_straight_through_is_coded_forward_and_nothing_backward(rng):
         code.straight_through(values), code.decode(code.encode(values)), rtol=1e-5, atol=1e-7
     )
     weights = jnp.asarray(coefficients(rng))
-    gradient = jax.grad(lambda x: jnp.sum(weights * code.straight_through(x)))(values)
+    gradient = jax.jit(jax.grad(lambda x: jnp.sum(weights * code.straight_through(x))))(values)
     np.testing.assert_array_equal(gradient, weights)

@@ -34,12 +34,12 @@ LENGTH = 101
 @functools.lru_cache
 def build(spec, **options):
     model = SincNet(spec, **options)
-    return model, model.init(jax.random.key(0), jnp.zeros((1, 8), model.dtype))
+    return model, jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 8), model.dtype))
 
 
 def encode(spec, waveform, **options):
     model, variables = build(spec, **options)
-    return model.apply(variables, waveform, method="encode")
+    return jax.jit(functools.partial(model.apply, method="encode"))(variables, waveform)
 
 
 def random(rng, *shape):
@@ -52,7 +52,9 @@ def test_jit_equals_eager(spec, rng):
     waveform = jnp.asarray(random(rng, 2, LENGTH))
     # Fused multiplications round differently: a few float32 ulp of sums of unit size.
     np.testing.assert_allclose(
-        jax.jit(model.apply)(variables, waveform), model.apply(variables, waveform), atol=5e-6
+        jax.jit(model.apply)(variables, waveform),
+        jax.jit(model.apply)(variables, waveform),
+        atol=5e-6,
     )
 
 
@@ -62,9 +64,13 @@ def test_leading_axes_are_independent_clips(spec, leading, rng):
     waveform = random(rng, *leading, LENGTH)
     model, variables = build(spec)
     grid = design.frame_grid(spec, LENGTH)
-    coefficients = model.apply(variables, jnp.asarray(waveform), method="encode")
+    coefficients = jax.jit(functools.partial(model.apply, method="encode"))(
+        variables, jnp.asarray(waveform)
+    )
     assert coefficients.shape == (*leading, grid.num_frames, spec.num_channels)
-    decoded = model.apply(variables, coefficients, length=LENGTH, method="decode")
+    decoded = jax.jit(functools.partial(model.apply, length=LENGTH, method="decode"))(
+        variables, coefficients
+    )
     assert decoded.shape == waveform.shape
     np.testing.assert_allclose(decoded, waveform, atol=1e-5)
     flat = waveform.reshape(-1, LENGTH)
@@ -164,15 +170,15 @@ def test_gradients_of_a_waveform_loss_match_finite_differences(x64, rng, spec):
 def test_learnable_filters_start_as_the_fixed_ones(changes, rng):
     spec = UNIFORM.replace(shape="sinc", **changes)
     analysis = Analysis(spec, learnable=True)
-    variables = analysis.init(jax.random.key(0), jnp.zeros((1, 8)))
-    filters = analysis.apply(variables, method="filters")
+    variables = jax.jit(analysis.init)(jax.random.key(0), jnp.zeros((1, 8)))
+    filters = jax.jit(functools.partial(analysis.apply, method="filters"))(variables)
     expected = design.design_bank(spec).kernels
     # 1e-6 of the largest tap for float32 rounding, centres rounded to float32 included.
     np.testing.assert_allclose(filters, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
     waveform = jnp.asarray(random(rng, 1, LENGTH))
     fixed = Analysis(spec)
-    reference = fixed.apply(fixed.init(jax.random.key(0), waveform), waveform)
-    np.testing.assert_allclose(analysis.apply(variables, waveform), reference, atol=3e-6)
+    reference = jax.jit(fixed.apply)(jax.jit(fixed.init)(jax.random.key(0), waveform), waveform)
+    np.testing.assert_allclose(jax.jit(analysis.apply)(variables, waveform), reference, atol=3e-6)
 
 
 def test_learnable_filters_are_two_numbers_per_bin():
@@ -186,7 +192,9 @@ def test_learnable_decoder_starts_exact(spec, rng):
     model, variables = build(spec, learnable_decoder=True)
     waveform = random(rng, 1, LENGTH)
     assert set(variables["params"]) == {"synthesis"}
-    np.testing.assert_allclose(model.apply(variables, jnp.asarray(waveform)), waveform, atol=1e-5)
+    np.testing.assert_allclose(
+        jax.jit(model.apply)(variables, jnp.asarray(waveform)), waveform, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("changes", [{"tight": True}, {"dialect": "0.5", "padding": "reflect"}])
@@ -201,10 +209,14 @@ def test_tight_bank_preserves_energy_and_inverts(spec, rng):
     tight = spec.replace(tight=True)
     model, variables = build(tight)
     waveform = random(rng, 1, LENGTH)
-    coefficients = model.apply(variables, jnp.asarray(waveform), method="encode")
+    coefficients = jax.jit(functools.partial(model.apply, method="encode"))(
+        variables, jnp.asarray(waveform)
+    )
     # Tails of 1e-16 of the energy are cut; float32 sums of 1e4 squares.
     assert float(jnp.sum(coefficients**2)) == pytest.approx(np.sum(waveform**2), rel=1e-5)
-    decoded = model.apply(variables, coefficients, length=LENGTH, method="decode")
+    decoded = jax.jit(functools.partial(model.apply, length=LENGTH, method="decode"))(
+        variables, coefficients
+    )
     np.testing.assert_allclose(decoded, waveform, atol=1e-5)
     assert decoding.design_decoder(tight).method == "adjoint"
 
@@ -238,7 +250,7 @@ def test_bank_that_cannot_be_inverted_warns_with_remedies_that_work(spec, rng):
         assert mended <= design.INVERTIBLE_CONDITION < too_few
     # The best linear decoder still returns most of it.
     waveform = random(rng, 1, 400)
-    decoded = np.asarray(model.apply(variables, jnp.asarray(waveform)))
+    decoded = np.asarray(jax.jit(model.apply)(variables, jnp.asarray(waveform)))
     assert 0.05 < np.sqrt(np.mean((decoded - waveform) ** 2)) < 0.9
 
 
@@ -260,7 +272,7 @@ def test_suggested_bins_decode_without_a_warning(rng):
         warnings.simplefilter("error")
         model, variables = build(mended)
     waveform = random(rng, 1, LENGTH)
-    found = np.asarray(model.apply(variables, jnp.asarray(waveform)))
+    found = np.asarray(jax.jit(model.apply)(variables, jnp.asarray(waveform)))
     # Conditions of up to 1e6 take 60 of float32's 140 dB.
     assert np.sqrt(np.mean((found - waveform) ** 2)) < 1e-3
 
@@ -281,7 +293,7 @@ def test_every_kind_of_decoder_inverts_a_good_bank(kind, rng):
     decoder = DecoderSpec(kind, noise_variance=1e-12)
     model, variables = build(MEL, decoder=decoder)
     waveform = random(rng, 1, LENGTH)
-    found = model.apply(variables, jnp.asarray(waveform))
+    found = jax.jit(model.apply)(variables, jnp.asarray(waveform))
     np.testing.assert_allclose(found, waveform, atol=1e-4)
 
 
@@ -308,7 +320,7 @@ def test_free_decoder_starts_at_zero():
     decoder = DecoderSpec("free", num_frames=3, first_frame=-1)
     model, variables = build(UNIFORM, decoder=decoder, learnable_decoder=True)
     assert variables["params"]["synthesis"]["kernels"].shape == (34, 24)
-    np.testing.assert_array_equal(model.apply(variables, jnp.ones((1, 30))), 0.0)
+    np.testing.assert_array_equal(jax.jit(model.apply)(variables, jnp.ones((1, 30))), 0.0)
 
 
 @pytest.mark.parametrize("dtype", [jnp.int16, jnp.int32])
@@ -349,7 +361,9 @@ def test_spectrogram_that_does_not_fit_is_refused(shape, length, message):
 def test_analysis_and_synthesis_alone_are_the_two_halves(rng):
     waveform = jnp.asarray(random(rng, 1, LENGTH))
     analysis, synthesis = Analysis(MEL), Synthesis(MEL)
-    coefficients = analysis.apply(analysis.init(jax.random.key(0), waveform), waveform)
+    coefficients = jax.jit(analysis.apply)(
+        jax.jit(analysis.init)(jax.random.key(0), waveform), waveform
+    )
     np.testing.assert_array_equal(coefficients, encode(MEL, waveform))
     variables = synthesis.init(jax.random.key(0), coefficients, LENGTH)
     decoded = synthesis.apply(variables, coefficients, LENGTH)
@@ -418,7 +432,7 @@ def test_a_learnable_window_starts_as_the_specs_and_multiplies_it(rng):
     model, variables = build(MEL, **LEARNED, window_terms=2)
     plain, others = build(MEL, **LEARNED)
     filters = functools.partial(model.apply, method="filters")
-    same = plain.apply(others, method="filters")
+    same = jax.jit(functools.partial(plain.apply, method="filters"))(others)
     np.testing.assert_array_equal(variables["params"]["analysis"]["window"], np.zeros(2))
     np.testing.assert_allclose(filters(variables), same, atol=1e-7)
     changed = jax.tree.map(lambda leaf: leaf, variables)
@@ -449,9 +463,13 @@ def test_bfloat16_is_for_the_products_of_the_decoder_only(rng):
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
     waveform = jnp.asarray(random(rng, 2, LENGTH))
     plain, _ = build(MEL, **LEARNED)
-    coded = model.apply(variables, waveform, method="encode")
-    np.testing.assert_array_equal(coded, plain.apply(variables, waveform, method="encode"))
-    decoded = model.apply(variables, coded, length=LENGTH, method="decode")
+    coded = jax.jit(functools.partial(model.apply, method="encode"))(variables, waveform)
+    np.testing.assert_array_equal(
+        coded, jax.jit(functools.partial(plain.apply, method="encode"))(variables, waveform)
+    )
+    decoded = jax.jit(functools.partial(model.apply, length=LENGTH, method="decode"))(
+        variables, coded
+    )
     assert decoded.dtype == jnp.float32
     error = np.linalg.norm(decoded - waveform) / np.linalg.norm(waveform)
     assert 1e-4 < error < 2e-2  # 8 bits of each factor, not 24

@@ -74,7 +74,7 @@ def test_sincnet_is_its_parts_in_order():
     bank = SincConv(
         num_filters=6, kernel_size=31, sample_rate=16_000, padding="valid", parametrization="hz"
     )
-    sines = bank.apply({"params": variables["params"]["frontend"]}, x.astype(np.float32))
+    sines = jax.jit(bank.apply)({"params": variables["params"]["frontend"]}, x.astype(np.float32))
     x = leaky(over_time(pooled(np.abs(np.asarray(sines, np.float64)), 3), "norm_0"))
     kernel = params["conv_1"]["kernel"]
     windows = np.lib.stride_tricks.sliding_window_view(x, 3, axis=1)
@@ -83,7 +83,9 @@ def test_sincnet_is_its_parts_in_order():
     x = (x - x.mean(axis=1, keepdims=True)) / x.std(axis=1, keepdims=True)
     for layer in range(2):
         x = leaky(x @ params[f"dense_{layer}"]["kernel"] / np.sqrt(1 + 1e-5))
-    logits, vectors = module.apply(variables, WAVEFORM, method="features")
+    logits, vectors = jax.jit(functools.partial(module.apply, method="features"))(
+        variables, WAVEFORM
+    )
     np.testing.assert_allclose(vectors, x, atol=1e-4 * np.abs(x).max())
     scores = x @ params["classes"]["kernel"]
     np.testing.assert_allclose(logits, scores, atol=1e-4 * np.abs(scores).max())
@@ -110,7 +112,9 @@ def test_gradients_are_finite_on_silence(module):
 
 def test_sincnet_does_not_hear_the_level():
     module = SINCNET()
-    one, other = (module.apply(_variables(module), gain * WAVEFORM) for gain in (1.0, 1e-3))
+    one, other = (
+        jax.jit(module.apply)(_variables(module), gain * WAVEFORM) for gain in (1.0, 1e-3)
+    )
     np.testing.assert_allclose(one, other, atol=1e-3 * float(jnp.max(jnp.abs(one))))
 
 
@@ -187,7 +191,7 @@ def test_energies_are_mean_squares(bank):
     if is_complex:
         energies = energies + energies[:, ::-1]
     wanted = energies.reshape(3, 3, 2).mean(axis=1)
-    np.testing.assert_allclose(layer.apply({}, jnp.asarray(waveform)), wanted, rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(layer.apply)({}, jnp.asarray(waveform)), wanted, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ class Tiny(nn.Module):
 @functools.lru_cache
 def _setup():
     model, optimizer = Tiny(), optimizers.make_optimizer(optimizers.OptimizerSpec(1e-2))
-    variables = model.init(jax.random.key(0), jnp.zeros((1, 8)))
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 8)))
 
     def classify(variables, waveform, key):
         return model.apply(variables, waveform, train=True, mutable=["batch_stats"])

@@ -94,7 +94,7 @@ def test_training_starts_at_the_fixed_design(layer_type, hop):
 def test_gradients_are_those_of_finite_differences(layer_type, x64):
     layer = layer_type(**{**SMALL, "n_bins": 9, "hop_length": 52}, trainable_kernels=True)
     clip = jnp.asarray(small_clip()[0, :600], jnp.float64)
-    variables = layer.init(KEY, clip)
+    variables = jax.jit(layer.init)(KEY, clip)
     variables = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), variables)
 
     def loss(variables, clip):

@@ -57,7 +57,7 @@ def test_refiner_starts_at_zero_and_can_leave_it(compute_dtype, rng):
     assert outputs.shape == (2, 4, 5)
     assert outputs.dtype == jnp.float32
     np.testing.assert_array_equal(outputs, 0.0)
-    gradient = jax.grad(lambda v: jnp.sum(refiner.apply(v, features) * features[..., :1]))(
+    gradient = jax.jit(jax.grad(lambda v: jnp.sum(refiner.apply(v, features) * features[..., :1])))(
         variables
     )
     assert np.any(np.asarray(gradient["params"]["leave"]["kernel"]))

@@ -156,7 +156,7 @@ def test_gradients_are_finite(level, rng):
         found = propagation.propagated_phase(magnitude, **GEOMETRY, gamma=GAMMA)
         return jnp.sum(jnp.real(found))
 
-    value, gradient = jax.value_and_grad(total)(magnitude)
+    value, gradient = jax.jit(jax.value_and_grad(total))(magnitude)
     assert bool(jnp.isfinite(value))
     assert bool(jnp.all(jnp.isfinite(gradient)))
 

@@ -76,13 +76,17 @@ def test_the_delay_is_what_a_frame_sees_ahead(options):
     times = np.round(codec.frame_times_s(length) * codec.spec.sample_rate).astype(int)
     frame = int(np.flatnonzero(times == time)[0])
     weights = np.random.default_rng(0).standard_normal(codec.spec.num_channels).astype(np.float32)
-    seen = jax.grad(lambda x: codec.encode(x)[frame] @ weights)(np.zeros(length, np.float32))
+    seen = jax.jit(jax.grad(lambda x: codec.encode(x)[frame] @ weights))(
+        np.zeros(length, np.float32)
+    )
     assert int(np.max(np.flatnonzero(np.abs(seen) > 1e-9))) - time == ahead
     # The last frame that a decoded sample depends on has seen its own samples then.
     spectrogram = codec.encode(np.zeros(length, np.float32))
     last = 0
     for sample in range(time, time + codec.spec.hop_length):
-        used = jax.grad(lambda s, at=sample: codec.decode(s, length=length)[at])(spectrogram)
+        used = jax.jit(jax.grad(lambda s, at=sample: codec.decode(s, length=length)[at]))(
+            spectrogram
+        )
         strength = np.max(np.abs(used), axis=1)
         frames = np.flatnonzero(strength > 1e-7 * np.max(strength))  # as streams count
         last = max(last, int(times[frames[-1]]) + ahead - sample)

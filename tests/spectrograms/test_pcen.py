@@ -108,5 +108,5 @@ def test_trained_numbers_are_finite_at_all_limits(far):
         return jnp.mean(layer.apply(variables, energies))
 
     for clip in (energies, jnp.zeros_like(energies)):
-        found, gradients = jax.value_and_grad(total, argnums=(0, 1))(variables, clip)
+        found, gradients = jax.jit(jax.value_and_grad(total, argnums=(0, 1)))(variables, clip)
         assert all(bool(jnp.all(jnp.isfinite(g))) for g in jax.tree.leaves((found, gradients)))

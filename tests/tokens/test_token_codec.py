@@ -18,6 +18,8 @@ from isincnet_jax.tokens.token_codec import TokenCodec
 
 SPEC = isn.FilterbankSpec(sample_rate=8000, hop_length=8, num_bins=9, shape="none")
 SMALL = {"width": 8, "num_blocks": 1}
+# The ends in every run, what lies between in slow ones.
+BITS = [2, pytest.param(4, marks=pytest.mark.slow), 8]
 
 
 def signal(rng, *shape):
@@ -50,11 +52,11 @@ def snr_db(target, prediction):
     return 10 * np.log10(np.sum(np.square(target, dtype=np.float64)) / np.sum(error**2))
 
 
-@pytest.mark.parametrize("q_bits", [2, 4, 8, 12])
+@pytest.mark.parametrize("q_bits", [*BITS, pytest.param(12, marks=pytest.mark.slow)])
 def test_codes_are_the_quantizers(q_bits, rng):
     waveform = signal(rng, 2, 300)
     model, variables = _learned(q_bits)
-    tokens = model.apply(variables, waveform, method="encode")
+    tokens = jax.jit(functools.partial(model.apply, method="encode"))(variables, waveform)
     codec = isn.build_codec(isn.SincNet(SPEC))
     spectrogram = codec.encode(waveform)
     quantizer = codec.quantizer(q_bits=q_bits).fit(spectrogram)
@@ -65,15 +67,17 @@ def test_codes_are_the_quantizers(q_bits, rng):
     assert np.mean(difference != 0) < 0.01
 
 
-@pytest.mark.parametrize("q_bits", [2, 4, 8])
+@pytest.mark.parametrize("q_bits", BITS)
 def test_without_iterations_and_training_it_decodes_centres_linearly(q_bits, rng):
     waveform = signal(rng, 2, 300)
     model = TokenCodec(SPEC, q_bits=q_bits, iterations_before=0, iterations_after=0, **SMALL)
     variables = build(model, waveform)
-    codes, scales = model.apply(variables, waveform, method="encode")
+    codes, scales = jax.jit(functools.partial(model.apply, method="encode"))(variables, waveform)
     center, _ = weighted_decoding.code_cells(codes, scales, q_bits=q_bits, mu=30.0)
     expected = isn.build_codec(isn.SincNet(SPEC)).decode(center, length=300)
-    found = model.apply(variables, codes, scales, length=300, method="decode")
+    found = jax.jit(functools.partial(model.apply, length=300, method="decode"))(
+        variables, codes, scales
+    )
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
@@ -83,7 +87,9 @@ def test_untrained_it_is_the_weighted_least_squares_of_its_cells(rng):
     refined = TokenCodec(SPEC, q_bits=4, iterations_before=40, iterations_after=60, **SMALL)
     variables = build(refined, waveform)
     assert "params" not in build(plain, waveform)
-    codes, scales = plain.apply(build(plain, waveform), waveform, method="encode")
+    codes, scales = jax.jit(functools.partial(plain.apply, method="encode"))(
+        build(plain, waveform), waveform
+    )
     filterbank = {"filterbank": variables["filterbank"]}
     analysis = isn.build_codec(isn.SincNet(SPEC))
     matrix = np.stack([np.asarray(analysis.encode(row)).ravel() for row in np.eye(80, dtype="f4")])
@@ -108,7 +114,7 @@ def test_weights_beat_the_linear_decoder_and_training_helps(rng):
     linear = isn.build_codec(isn.SincNet(SPEC))
     model = TokenCodec(SPEC, q_bits=4, iterations_before=2, iterations_after=3, **SMALL)
     variables = build(model, waveform)
-    codes, scales = model.apply(variables, waveform, method="encode")
+    codes, scales = jax.jit(functools.partial(model.apply, method="encode"))(variables, waveform)
     values = scales * companding.decode_symmetric(codes, q_bits=4, mu=30.0)
     start = snr_db(waveform, linear.decode(values, length=1200))
 
@@ -123,20 +129,22 @@ def test_weights_beat_the_linear_decoder_and_training_helps(rng):
         return jax.tree.map(lambda p, g: p - 0.05 * g / norm, params, gradient)
 
     params = variables["params"]
-    weighted = snr_db(waveform, model.apply(variables, waveform))
+    weighted = snr_db(waveform, jax.jit(model.apply)(variables, waveform))
     assert weighted > start + 0.3
     for _ in range(40):
         params = descend(params)
-    trained = snr_db(waveform, model.apply({**variables, "params": params}, waveform))
+    trained = snr_db(waveform, jax.jit(model.apply)({**variables, "params": params}, waveform))
     assert trained > weighted + 0.3
 
 
-@pytest.mark.parametrize("q_bits", [2, 4, 8])
+@pytest.mark.parametrize("q_bits", BITS)
 def test_targets_lie_in_their_cells(q_bits, rng):
     waveform = signal(rng, 2, 200)
     model, variables = _learned(q_bits)
-    codes, scales = model.apply(variables, waveform, method="encode")
-    estimate = model.apply(variables, codes, scales, length=200, method="estimate")
+    codes, scales = jax.jit(functools.partial(model.apply, method="encode"))(variables, waveform)
+    estimate = jax.jit(functools.partial(model.apply, length=200, method="estimate"))(
+        variables, codes, scales
+    )
     unit = jnp.max(scales, axis=-1, keepdims=True)
     center, half = weighted_decoding.code_cells(codes, scales / unit, q_bits=q_bits, mu=30.0)
     assert np.any(np.abs(estimate.target - center) > 0.01 * half)
@@ -198,8 +206,8 @@ def test_half_precision_blocks_keep_float32_filters(rng):
     model = TokenCodec(SPEC, q_bits=4, compute_dtype=jnp.bfloat16, **SMALL)
     variables = build(model, waveform, stir=0.05)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
-    exact = TokenCodec(SPEC, q_bits=4, **SMALL).apply(variables, waveform)
-    found = model.apply(variables, waveform)
+    exact = jax.jit(TokenCodec(SPEC, q_bits=4, **SMALL).apply)(variables, waveform)
+    found = jax.jit(model.apply)(variables, waveform)
     assert found.dtype == jnp.float32
     assert not np.array_equal(found, exact)
     assert snr_db(exact, found) > 20
@@ -215,12 +223,16 @@ def test_variables_are_sorted_into_collections(rng):
 def test_scales_may_be_one_per_channel(rng):
     waveform = signal(rng, 2, 100)
     model, variables = _learned(4)
-    codes, scales = model.apply(variables, waveform, method="encode")
+    codes, scales = jax.jit(functools.partial(model.apply, method="encode"))(variables, waveform)
     common = jnp.max(scales, axis=(0, 1))
     spread = jnp.broadcast_to(common, scales.shape)
     np.testing.assert_allclose(
-        model.apply(variables, codes, common, length=100, method="decode"),
-        model.apply(variables, codes, spread, length=100, method="decode"),
+        jax.jit(functools.partial(model.apply, length=100, method="decode"))(
+            variables, codes, common
+        ),
+        jax.jit(functools.partial(model.apply, length=100, method="decode"))(
+            variables, codes, spread
+        ),
         atol=1e-5,
     )
 
@@ -235,7 +247,7 @@ def test_impossible_codecs_and_codes_are_refused(rng):
         with pytest.raises(ValueError, match=message):
             build(TokenCodec(SPEC, **{**SMALL, **options}), waveform)
     model, variables = _learned(4)
-    codes, scales = model.apply(variables, waveform, method="encode")
+    codes, scales = jax.jit(functools.partial(model.apply, method="encode"))(variables, waveform)
     decode = functools.partial(model.apply, variables, method="decode")
     with pytest.raises(TypeError, match="integers"):
         decode(codes.astype(jnp.float32), scales, length=100)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,13 +27,14 @@ LOSSY = FilterbankSpec(sample_rate=8000, hop_length=8, num_bins=4, scale="mel")
 def operators_of(spec, length, batch=(), decoder=EXACT):
     solved = decoding.design_decoder(spec, decoder)
     filters = design.analysis_window(spec) if spec.is_uniform else design.design_bank(spec).kernels
-    return weighted_decoding.bank_operators(
+    operators = weighted_decoding.bank_operators(
         jnp.asarray(filters, jnp.float32),
         jnp.asarray(solved.values, jnp.float32),
         spec=spec,
         decoder=decoder,
         shape=(*batch, length),
     )
+    return type(operators)(*map(jax.jit, operators))
 
 
 def dense_analysis(operators, length):
@@ -66,9 +69,10 @@ def test_weighted_least_squares_against_a_dense_solver(spec, rng):
     shape = (3, *operators.analysis(jnp.zeros((3, length))).shape[1:])
     target = rng.standard_normal(shape).astype(np.float32)
     weights = np.exp(rng.uniform(-2, 2, shape)).astype(np.float32)
-    found = weighted_decoding.weighted_least_squares(
-        jnp.asarray(target), jnp.asarray(weights), operators=operators, num_iterations=60
+    solve = functools.partial(
+        weighted_decoding.weighted_least_squares, operators=operators, num_iterations=60
     )
+    found = jax.jit(solve)(target, weights)
     for clip in range(3):
         w = weights[clip].ravel().astype(np.float64)
         expected = np.linalg.solve(
@@ -155,7 +159,7 @@ def test_consistent_targets_and_silence_stay_as_they_are(rng):
     found = solve(target, jnp.zeros_like(target))
     np.testing.assert_allclose(found, x, atol=1e-5)
     np.testing.assert_array_equal(found[1], 0.0)
-    gradients = jax.grad(lambda *args: jnp.sum(solve(*args) ** 2), argnums=(0, 1))(
+    gradients = jax.jit(jax.grad(lambda *args: jnp.sum(solve(*args) ** 2), argnums=(0, 1)))(
         target, jnp.zeros_like(target)
     )
     assert all(np.all(np.isfinite(gradient)) for gradient in gradients)
@@ -181,7 +185,7 @@ def test_gradients_are_those_of_finite_differences(rng, x64):
         )
         return jnp.sum(waveform**2)
 
-    slope = jnp.vdot(jax.grad(loss)(log_weights), direction)
+    slope = jnp.vdot(jax.jit(jax.grad(loss))(log_weights), direction)
     step = 1e-5
     ahead, behind = loss(log_weights + step * direction), loss(log_weights - step * direction)
     assert float(slope) == pytest.approx(float((ahead - behind) / (2 * step)), rel=1e-6)

@@ -59,7 +59,7 @@ def make_setup(
         window_terms=2 if learnable_filters else 0,
         compute_dtype=compute_dtype,
     )
-    variables = model.init(jax.random.key(0), jnp.zeros((1, 8)))
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 8)))
     # From the exact decoder there is nothing to learn.
     kernels = variables["params"]["synthesis"]["kernels"]
     variables["params"]["synthesis"]["kernels"] = 0.9 * kernels

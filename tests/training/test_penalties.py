@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +21,7 @@ SPEC = FilterbankSpec(sample_rate=8000, hop_length=HOP, num_bins=14, scale="mel_
 @pytest.fixture(scope="module")
 def model():
     model = SincNet(SPEC, learnable_filters=True, window_terms=2)
-    variables = model.init(jax.random.key(0), jnp.zeros((1, 8)))
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 8)))
     return model, variables
 
 
@@ -29,13 +31,17 @@ def _penalty(model, **options):
 
 
 def _condition(model, variables):
-    kernels = np.asarray(model.apply(variables, method="filters"), np.float64)
+    kernels = np.asarray(
+        jax.jit(functools.partial(model.apply, method="filters"))(variables), np.float64
+    )
     return frame_theory.frame_bounds_of_kernels(kernels, hop_length=HOP).condition
 
 
 def _deficits(model, variables, frequency, *, target):
     """Sum of what the logarithms of the eigenvalues lack, per frequency, by dense matrices."""
-    kernels = np.asarray(model.apply(variables, method="filters"), np.float64)
+    kernels = np.asarray(
+        jax.jit(functools.partial(model.apply, method="filters"))(variables), np.float64
+    )
     matrices = frame_theory.polyphase_matrix(kernels, hop_length=HOP, frequency=frequency)
     values = np.log(np.linalg.svd(matrices, compute_uv=False) ** 2)
     return np.sum(np.maximum(values.max() - np.log(target) - values, 0)) / len(frequency)
@@ -85,7 +91,7 @@ def test_frequencies_are_evenly_spaced_from_a_random_start(monkeypatch):
 @pytest.mark.slow
 def test_gradient_against_finite_differences(x64):
     model = SincNet(SPEC, learnable_filters=True, window_terms=2, dtype=jnp.float64)
-    variables = model.init(jax.random.key(0), jnp.zeros((1, 8)))
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 8)))
     penalty = jax.jit(_penalty(model))
     key = jax.random.key(3)
     rng = np.random.default_rng(0)
@@ -97,7 +103,7 @@ def test_gradient_against_finite_differences(x64):
         moved = jax.tree.map(lambda a, b: a + step * b, variables["params"], direction)
         return float(penalty({**variables, "params": moved}, key))
 
-    gradient = jax.grad(penalty)(variables, key)["params"]
+    gradient = jax.jit(jax.grad(penalty))(variables, key)["params"]
     products = jax.tree.map(lambda a, b: float(jnp.vdot(a, b)), gradient, direction)
     assert all(value != 0 for value in jax.tree.leaves(products["analysis"]))
     numeric = (along(1e-7) - along(-1e-7)) / 2e-7

@@ -105,7 +105,7 @@ def test_gradients_at_the_limits_are_finite(height, bandwidth, center):
     def total(center, bandwidth, heights, gaps):
         return jnp.sum(_kernels(center, bandwidth, heights, gaps, taps=33) ** 2)
 
-    gradients = jax.grad(total, (0, 1, 2, 3))(
+    gradients = jax.jit(jax.grad(total, (0, 1, 2, 3)))(
         jnp.full(1, center),
         jnp.full(1, bandwidth),
         jnp.full((1, 5), height),
@@ -128,7 +128,7 @@ def test_gradients_match_finite_differences(x64, rng):
         return jnp.sum(weights * _kernels(*arguments, taps=33))
 
     direction = [rng.standard_normal(value.shape) for value in start]
-    gradient = jax.grad(loss, (0, 1, 2, 3))(*map(jnp.asarray, start))
+    gradient = jax.jit(jax.grad(loss, (0, 1, 2, 3)))(*map(jnp.asarray, start))
     slope = sum(float(jnp.sum(g * d)) for g, d in zip(gradient, direction, strict=True))
     step = 1e-6
     ends = [

@@ -167,7 +167,7 @@ def test_gradients_are_finite(level):
         found = SMALL(iterations=1).apply({"params": params}, magnitude)
         return jnp.sum(found**2) + jnp.sum(surprise(beliefs, spectrum))
 
-    value, slopes = jax.value_and_grad(total)(_variables()["params"])
+    value, slopes = jax.jit(jax.value_and_grad(total))(_variables()["params"])
     assert np.isfinite(value)
     assert all(np.all(np.isfinite(slope)) for slope in jax.tree.leaves(slopes))
 
