@@ -90,23 +90,22 @@ def count_compilations(source: Path) -> dict[str, int]:
     """Programs compiled for the first quarter of the files and for the others."""
     import jax
 
-    from isincnet_jax.recordings import encoder as corpus_encoder
+    import isincnet_jax as isn
 
     compiled = 0
+    counts: list[int] = []
 
     def listen(event: str, _: float, **__: Any) -> None:
         nonlocal compiled
         compiled += event.endswith("backend_compile_duration")
 
-    encode = corpus_encoder.make_encoder(corpus_encoder.EncodeOptions("16khz-linear", q_bits=8))
     jax.monitoring.register_event_duration_secs_listener(listen)
-    files = sorted(source.rglob("*.wav"))
-    counts = []
     with tempfile.TemporaryDirectory(prefix="isincnet-benchmark-") as folder:
-        for path in files:
-            encode(path, Path(folder) / f"{path.stem}.npz")
-            counts.append(compiled)
-    quarter = counts[len(files) // 4 - 1]
+        isn.encode_folder(
+            source, folder, q_bits=8, jobs=1, progress=lambda _: counts.append(compiled)
+        )
+    counts = [count - counts[0] for count in counts[1:]]  # without those of loading the model
+    quarter = counts[len(counts) // 4 - 1]
     return {"first_quarter": quarter, "rest": counts[-1] - quarter}
 
 

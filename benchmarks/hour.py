@@ -1,19 +1,18 @@
-"""One hour of stereo at 44.1 kHz through ``isincnet reconstruct``: seconds, memory, SNR.
+"""One hour of stereo at 44.1 kHz through ``isn.reconstruct_file``: seconds, memory, SNR.
 
     python benchmarks/hour.py [--minutes 60] [--model 44khz-linear] [--quick]
 
 Tones and noise, 16 bits, written to a temporary folder block by block (1.3 GB for the file and its
-reconstruction), then the command in a process of its own, from its start to its end, compilation,
-reading and writing included. Asked: an hour in under 30 s on two cores with under 1 GB of memory.
-``peak_bytes`` is the largest resident memory of that process; ``snr_db`` is what the command says,
-``file_snr_db`` that of the file it wrote, rounding to 16 bits included. ``--quick`` takes one
-minute and only prints.
+reconstruction), then what ``isincnet reconstruct`` calls, in a process of its own, from its start
+to its end, compilation, reading and writing included. Asked: an hour in under 30 s on two cores
+with under 1 GB of memory. ``peak_bytes`` is the largest resident memory of that process;
+``snr_db`` is what it returns, ``file_snr_db`` that of the file it wrote, rounding to 16 bits
+included. ``--quick`` takes one minute and only prints.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 import resource
 import subprocess
 import sys
@@ -54,18 +53,21 @@ def write_clip(path: Path, duration_s: float) -> None:
 
 
 def reconstruct(source: Path, target: Path, model: str) -> dict[str, Any]:
-    """Runs the command; its figures, wall-clock seconds and peak memory.
+    """Reconstructs in another process; the figures, wall-clock seconds and peak memory.
 
     A process starts with the memory of the one it was forked from, so that this script keeps
     small: JAX is not loaded before.
 
     Raises:
-        SystemExit: with what the command printed, if it fails.
+        SystemExit: with what it printed, if it fails.
     """
-    code = "from isincnet_jax import cli; cli.main()"
+    code = (
+        "import sys, isincnet_jax as isn; source, target, model = sys.argv[1:]\n"
+        "print(isn.reconstruct_file(source, target, model=model, with_speed=True).snr_db)"
+    )
     begin = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", code, "reconstruct", str(source), str(target), "--model", model],
+        [sys.executable, "-c", code, str(source), str(target), model],
         capture_output=True,
         text=True,
         check=False,
@@ -73,13 +75,12 @@ def reconstruct(source: Path, target: Path, model: str) -> dict[str, Any]:
     seconds = time.perf_counter() - begin
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
-        raise SystemExit(f"isincnet reconstruct failed:\n{done.stdout}{done.stderr}")
-    said = re.search(r"^SNR\s+([-\d.]+) dB$", done.stdout, re.MULTILINE)
+        raise SystemExit(f"reconstruct_file failed:\n{done.stdout}{done.stderr}")
     return {
         "seconds": seconds,
         "processor_seconds": used.ru_utime + used.ru_stime,
         "peak_bytes": used.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
-        "snr_db": float(said[1]) if said else None,
+        "snr_db": float(done.stdout),
     }
 
 

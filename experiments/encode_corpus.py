@@ -19,13 +19,13 @@ import functools
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from isincnet_jax import extras
-from isincnet_jax.cli.common import DEFAULT_MODEL, load_model
-from isincnet_jax.cli.token_files import SUFFIX
-from isincnet_jax.recordings.encoder import ARCHIVE_SUFFIX, EncodeOptions, make_encoder
+from isincnet_jax.cli.commands import name_options
+from isincnet_jax.pretrained.load import DEFAULT_MODEL
+from isincnet_jax.recordings.encoder import make_encoder
+from isincnet_jax.recordings.options import SUFFIXES, EncodeOptions
 
 _IN_PROCESS = "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
 
@@ -41,18 +41,13 @@ def main(arguments: Sequence[str]) -> int:
             "only a runner's job server knows goes after --"
         )
     options = EncodeOptions(given.model, given.q_bits, given.scales, given.step, given.snr)
-    is_coded = given.entropy or given.step is not None or given.snr is not None
-    suffix = given.format or (SUFFIX if is_coded else ARCHIVE_SUFFIX)
-    options.check(Path(f"corpus{suffix}"), entropy=given.entropy)
-    extras.require(*(["constriction"] if suffix == SUFFIX else []))
-    codec = load_model(given.model)
-    options.check_with(codec, suffix)
+    prepared = options.prepare(given.format, entropy=given.entropy)
     counts = run(
         given.source,
         given.out,
-        suffix=suffix,
+        suffix=prepared.suffix,
         make_work=functools.partial(make_encoder, options),
-        configuration=options.configuration(codec, suffix),
+        configuration=prepared.configuration,
         overwrite=given.overwrite,
         pipeline_arguments=[*for_beam, *unchecked],
     )
@@ -140,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scales", default="signal", choices=("signal", "spec"))
     parser.add_argument("--step", type=float)
     parser.add_argument("--snr", type=float)
-    parser.add_argument("--format", choices=(ARCHIVE_SUFFIX, SUFFIX))
+    parser.add_argument("--format", choices=SUFFIXES)
     parser.add_argument("--entropy", action="store_true")
     parser.add_argument("--overwrite", action="store_true")
     return parser
@@ -150,4 +145,8 @@ if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
     except (ValueError, ImportError, OSError) as problem:
-        sys.exit(f"error: {problem}")
+        names = {
+            name: f"--{name.replace('_', '-')}" for name in ("q_bits", "scales", "step", "snr")
+        }
+        names |= {"model": "--model", "suffix": "--format", "overwrite": "--overwrite"}
+        sys.exit(f"error: {name_options(str(problem), names)}")

@@ -40,6 +40,11 @@ from .pretrained.hub import PRESETS as PRESETS
 from .pretrained.hub import from_pretrained as from_pretrained
 from .pretrained.inversynth import load_inversynth as load_inversynth
 from .pretrained.reference import load_reference as load_reference
+from .recordings.decoder import decode_file as decode_file
+from .recordings.encoder import encode_file as encode_file
+from .recordings.folders import decode_folder as decode_folder
+from .recordings.folders import encode_folder as encode_folder
+from .recordings.round_trip import reconstruct_file as reconstruct_file
 from .spectrograms.cfp import CFP as CFP
 from .spectrograms.chroma import Chroma as Chroma
 from .spectrograms.gammatone import Gammatonegram as Gammatonegram

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isincnet_jax import extras
-from isincnet_jax.cli import corpus_folders, token_files
-from isincnet_jax.cli.commands import output
+from isincnet_jax.cli.commands import name_options, options_of, output
 from isincnet_jax.cli.common import (
-    DEFAULT_MODEL,
     BitsOption,
     ModelOption,
     RefinementsOption,
@@ -20,14 +18,15 @@ from isincnet_jax.cli.common import (
     TruncatedOption,
     app,
     finite,
-    load_model,
     positive,
     say,
 )
-from isincnet_jax.recordings import decoder as corpus_decoder
-from isincnet_jax.recordings import encoder as corpus_encoder
+from isincnet_jax.pretrained.load import DEFAULT_MODEL
 
-_CODED = (corpus_encoder.ARCHIVE_SUFFIX, token_files.SUFFIX)
+if TYPE_CHECKING:
+    from isincnet_jax.recordings.folders import FolderReport
+
+_INTERRUPTED = 130
 
 JobsOption = Annotated[
     int | None,
@@ -46,6 +45,7 @@ OverwriteOption = Annotated[
 
 @app.command()
 def encode(
+    context: typer.Context,
     source: Annotated[
         Path, typer.Argument(metavar="IN", help="Audio file of any format and rate, or a folder.")
     ],
@@ -86,47 +86,44 @@ def encode(
     If IN is a folder, all audio files below it are encoded into the folder OUT, several at a
     time; the same command goes on with a run that was interrupted.
     """
-    _check_source(source)
-    is_coded = entropy or step is not None or snr is not None
-    if token_files.SUFFIX in (suffix, target.suffix.lower()) or is_coded:
-        extras.require("constriction")
-    options = corpus_encoder.EncodeOptions(model, q_bits, scales, step, snr, truncated)
+    from isincnet_jax.recordings import encoder, folders
+
     if source.is_dir():
-        suffix = suffix or (token_files.SUFFIX if is_coded else corpus_encoder.ARCHIVE_SUFFIX)
-        _check_target(source, target)
-        if suffix not in _CODED:
-            raise ValueError(f"--format {suffix}: use {' or '.join(_CODED)}")
-        if is_coded and suffix != token_files.SUFFIX:
-            raise ValueError(
-                f"--format {suffix}: --entropy, --step and --snr make entropy-coded files; use "
-                f"--format {token_files.SUFFIX}"
+        with _told(context, target, "encoded") as progress:
+            folders.encode_folder(
+                source,
+                target,
+                suffix=suffix,
+                model=model,
+                q_bits=q_bits,
+                scales=scales,
+                step=step,
+                snr_db=snr,
+                truncated=truncated,
+                entropy=entropy,
+                jobs=jobs,
+                overwrite=overwrite,
+                progress=progress,
             )
-        options.check(target / f"*{suffix}")
-        codec = load_model(model)
-        options.check_with(codec, suffix)
-        encoder = corpus_encoder.FileEncoder(options, codec)
-        is_parallel = suffix == corpus_encoder.ARCHIVE_SUFFIX  # deflating leaves the interpreter
-        corpus_folders.run_folder(
-            source,
-            target,
-            suffix=suffix,
-            make_work=(lambda: encoder)
-            if is_parallel
-            else functools.partial(corpus_encoder.make_encoder, options),
-            kind=lambda _: "threads" if is_parallel else "processes",
-            configuration=options.configuration(codec, suffix),
-            num_jobs=jobs,
-            overwrite=overwrite,
-            verb="encoded",
-        )
         return
-    _check_file(source, jobs, suffix, overwrite)
-    options.check(target, entropy=entropy)
-    corpus_encoder.FileEncoder(options, load_model(model), say=say)(source, target)
+    _refuse_options_of_folders(source, jobs, suffix, overwrite)
+    encoder.encode_file(
+        source,
+        target,
+        model=model,
+        q_bits=q_bits,
+        scales=scales,
+        step=step,
+        snr_db=snr,
+        truncated=truncated,
+        entropy=entropy,
+        say=say,
+    )
 
 
 @app.command()
 def decode(
+    context: typer.Context,
     source: Annotated[
         Path, typer.Argument(metavar="IN", help="File of `isincnet encode`, or a folder of them.")
     ],
@@ -151,59 +148,33 @@ def decode(
     If IN is a folder, all encoded files below it are decoded into the folder OUT, several at a
     time; the same command goes on with a run that was interrupted.
     """
-    from isincnet_jax.data import audio_writing
+    from isincnet_jax.recordings import decoder, folders
 
-    _check_source(source)
-    names = source.rglob("*") if source.is_dir() else [source]
-    if any(path.suffix.lower() == token_files.SUFFIX for path in names):
-        extras.require("constriction")
-    options = corpus_decoder.DecodeOptions(model, model_rate, refinements)
     if source.is_dir():
-        suffix = suffix or ".wav"
-        _check_target(source, target)
-        if not suffix.startswith("."):
-            raise ValueError(f"--format {suffix}: a suffix begins with a point; use .{suffix}")
-        audio_writing.output_subtype(target / f"*{suffix}", "PCM_24")
-        corpus_folders.run_folder(
-            source,
-            target,
-            suffixes=_CODED,
-            suffix=suffix,
-            make_work=functools.partial(corpus_decoder.make_decoder, options),
-            kind=corpus_decoder.suitable_workers,
-            configuration={
-                "work": "decode",
-                "suffix": suffix,
-                "model": model,
-                "model_rate": model_rate,
-                # Left out where it is 0, as of folders that were decoded before there was any.
-                **({"refinements": refinements} if refinements else {}),
-            },
-            num_jobs=jobs,
-            overwrite=overwrite,
-            verb="decoded",
-            is_current=corpus_decoder.FileDecoder(options).is_current,
-        )
+        with _told(context, target, "decoded") as progress:
+            folders.decode_folder(
+                source,
+                target,
+                suffix=".wav" if suffix is None else suffix,
+                model=model,
+                model_rate=model_rate,
+                refinements=refinements,
+                jobs=jobs,
+                overwrite=overwrite,
+                progress=progress,
+            )
         return
-    _check_file(source, jobs, suffix, overwrite)
-    corpus_decoder.FileDecoder(options, say=say)(source, target)
+    _refuse_options_of_folders(source, jobs, suffix, overwrite)
+    decoder.decode_file(
+        source, target, model=model, model_rate=model_rate, refinements=refinements, say=say
+    )
 
 
-def _check_source(source: Path) -> None:
+def _refuse_options_of_folders(
+    source: Path, jobs: int | None, suffix: str | None, overwrite: bool
+) -> None:
     if not source.exists():
         raise ValueError(f"{source}: no such file")
-
-
-def _check_target(source: Path, target: Path) -> None:
-    from isincnet_jax.data.splits import AUDIO_SUFFIXES
-
-    if target.suffix.lower() in {*_CODED, *AUDIO_SUFFIXES} and not target.exists():
-        raise ValueError(
-            f"{source}: a directory, but {target} names a single file; give a folder to write to"
-        )
-
-
-def _check_file(source: Path, jobs: int | None, suffix: str | None, overwrite: bool) -> None:
     for option, given in (
         ("--jobs", jobs is not None),
         ("--format", suffix is not None),
@@ -211,3 +182,99 @@ def _check_file(source: Path, jobs: int | None, suffix: str | None, overwrite: b
     ):
         if given:
             raise ValueError(f"{option}: for folders; {source} is none, leave it out")
+
+
+@contextlib.contextmanager
+def _told(
+    context: typer.Context, target: Path, verb: str
+) -> Iterator[Callable[[FolderReport], None]]:
+    """A callback of a folder's progress; prints what became of it, whatever ends the block.
+
+    Raises:
+        typer.Exit: with status 1 if a file failed, 130 if interrupted.
+    """
+    options = options_of(context.command.params)
+    newest: list[FolderReport] = []
+    try:
+        with _shown(target) as show:
+
+            def progress(report: FolderReport) -> None:
+                newest[:] = [report]
+                show(report)
+
+            yield progress
+    except KeyboardInterrupt:
+        if not newest:
+            raise
+        say(f"interrupted after {_sums(newest[0], verb)}; the same command goes on from here")
+        _tell_files(newest[0], options)
+        raise typer.Exit(_INTERRUPTED) from None
+    except BaseException:
+        if newest:
+            say(_sums(newest[0], verb))
+            _tell_files(newest[0], options)
+        raise
+    report = newest[0]
+    say(_sums(report, verb))
+    if report.num_left:
+        say(f"{report.num_left} files in {target} have no source any more; they stay as they are")
+    _tell_files(report, options)
+    if report.failed or report.left_out:
+        raise typer.Exit(1)
+
+
+def _sums(report: FolderReport, verb: str) -> str:
+    return (
+        f"{verb} {report.num_made} files: {report.audio_s:.1f} s of audio in "
+        f"{report.seconds:.1f} s ({report.speed:.0f} x real time), {report.num_bytes} bytes"
+    )
+
+
+def _tell_files(report: FolderReport, options: Mapping[str, str]) -> None:
+    """Notes, and what was left out or failed."""
+    for note, count in sorted(report.notes.items()):
+        say(f"note: {note} ({count} files)")
+    for name, reason in report.left_out.items():
+        say(f"left out: {name}: {reason}")
+    for name, reason in report.failed.items():
+        say(f"failed: {name}: {name_options(reason, options)}")
+    if report.failed:
+        count = f"{len(report.failed)} of {report.num_waiting}"
+        say(f"{count} files failed; nothing was written for them")
+
+
+@contextlib.contextmanager
+def _shown(target: Path) -> Iterator[Callable[[FolderReport], None]]:
+    """A progress bar on a terminal, a line for each file elsewhere."""
+    import rich.console
+    import rich.progress
+
+    console = rich.console.Console()
+    columns = (
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TextColumn("files, {task.fields[audio]}"),
+        rich.progress.TimeRemainingColumn(),
+    )
+    bar = rich.progress.Progress(*columns, console=console, transient=True)
+    task = bar.add_task("", audio="")
+    with contextlib.ExitStack() as stack:
+
+        def show(report: FolderReport) -> None:
+            total, done = report.num_waiting, report.num_made + len(report.failed)
+            if report.last is None:
+                if report.num_done_before:
+                    count = f"{report.num_done_before} of {report.num_files}"
+                    say(f"{target}: {count} files are done already")
+                if console.is_terminal:
+                    stack.enter_context(bar)
+                bar.update(task, total=total)
+                return
+            if not console.is_terminal:
+                what = "failed" if report.last.reason else f"{report.last.seconds:.1f} s"
+                say(f"[{done:{len(str(total))}d}/{total}] {report.last.job.source}: {what}")
+            audio = f"{report.audio_s:.0f} s of audio, {report.speed:.0f} x real time"
+            failed = f", {len(report.failed)} failed" if report.failed else ""
+            bar.update(task, completed=done, audio=audio + failed)
+
+        yield show

@@ -15,8 +15,8 @@ EXPECTED = (ValueError, TypeError, OSError, ImportError, RuntimeError, MemoryErr
 """Errors that a user can mend: one line and exit status 1."""
 
 _OUTPUTS = "isincnet_jax.outputs"
-# name=value as messages write it; not in addresses, nor in --config.name=value.
-_KEYWORD = re.compile(r"(?<![\w.?&/-])([a-z]\w*)=((?:None|True|False)\b)?")
+# name=value or name= as messages write it; not in addresses, nor in --config.name=value.
+_KEYWORD = re.compile(r"(?<![\w.?&/-])([a-z]\w*)=((?:None|True|False)\b|(?=[\s:;,]|$))?")
 _AFFIXES = re.compile("^num_|_(s|hz|db|ms)$")
 
 
@@ -115,7 +115,7 @@ def name_options(text: str, options: Mapping[str, str]) -> str:
             if name in options:
                 if constant is None:
                     return f"{options[name]} "
-                return options[name] if constant == "True" else f"no {options[name]}"
+                return options[name] if constant in ("", "True") else f"no {options[name]}"
         return match[0]
 
     return _KEYWORD.sub(written, text)

@@ -1,4 +1,4 @@
-"""What the commands share: the application, its options, models and inputs."""
+"""What the commands share: the application, its options, and how it prints."""
 
 from __future__ import annotations
 
@@ -8,17 +8,13 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import Annotated, TextIO
 
 import typer
 
 import isincnet_jax
 from isincnet_jax import files
 from isincnet_jax.cli.commands import Commands, output
-
-if TYPE_CHECKING:
-    from isincnet_jax.bank.codec import Codec
-    from isincnet_jax.bank.quantizer import Quantizer
 
 app = Commands(
     no_args_is_help=True,
@@ -48,7 +44,6 @@ def _root(
     """Invertible filterbanks for audio: encode, decode, reconstruct, describe, plot."""
 
 
-DEFAULT_MODEL = "16khz-linear"
 InputFile = Annotated[Path, typer.Argument(metavar="IN", help="Audio file, any format and rate.")]
 OutputAudio = Annotated[
     Path, typer.Argument(metavar="OUT", help="Audio file to write.", callback=output)
@@ -100,26 +95,6 @@ def positive(value: float | None) -> float | None:
     return value
 
 
-def load_model(name: str) -> Codec:
-    """The codec of a preset, an exported model, an address or a checkpoint file.
-
-    Raises:
-        ValueError: if there is none, or the model is no filterbank with its inverse.
-    """
-    from isincnet_jax.bank.codec import Codec
-    from isincnet_jax.pretrained import hub, reference
-
-    if name.endswith(".ckpt") or (Path(name).is_file() and not name.endswith(".zip")):
-        return reference.load_reference(name)
-    codec = hub.from_pretrained(name)
-    if not isinstance(codec, Codec):
-        raise ValueError(
-            f"--model {name}: a {type(codec.model).__name__}; this command needs a filterbank "
-            "with its inverse"
-        )
-    return codec
-
-
 def say(text: str) -> None:
     """Prints a line, or several."""
     typer.echo(printable(text, sys.stdout))
@@ -155,29 +130,3 @@ def warnings_once() -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
-
-
-def open_input(path: Path, codec: Codec, truncated: str = "refuse") -> tuple[Any, Any]:
-    """The file's header, and a function that starts reading it at the codec's rate."""
-    from isincnet_jax.data import audio_files
-
-    mode: Any = truncated
-    info = audio_files.audio_info(path, truncated=mode)
-    rate = codec.spec.sample_rate
-    if info.sample_rate != rate:
-        say(f"{path.name}: resampled from {info.sample_rate} Hz to {rate} Hz")
-    return info, lambda: audio_files.read_blocks(path, sample_rate=rate, truncated=mode)
-
-
-def fitted_quantizer(codec: Codec, read: Any, q_bits: int | None, scales: str) -> Quantizer | None:
-    """The quantizer that the options ask for; None without --q-bits."""
-    from isincnet_jax.bank import long_signals
-
-    if q_bits is None:
-        return None
-    if scales not in ("signal", "spec"):
-        raise ValueError(f"--scales {scales!r}: use 'signal' or 'spec'")
-    quantizer = codec.quantizer(q_bits=q_bits)
-    if scales == "spec":
-        return quantizer
-    return long_signals.fit_quantizer(codec, read(), quantizer=quantizer)

@@ -9,7 +9,8 @@ import typer
 
 from isincnet_jax import extras
 from isincnet_jax.cli.commands import output
-from isincnet_jax.cli.common import app, load_model, say
+from isincnet_jax.cli.common import app, say
+from isincnet_jax.pretrained.load import load_model
 
 
 @app.command()

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from isincnet_jax import extras
-from isincnet_jax.cli import token_files
 from isincnet_jax.cli.commands import output
 from isincnet_jax.cli.common import (
-    DEFAULT_MODEL,
     InputFile,
     ModelOption,
     app,
-    load_model,
     plot_app,
     positive,
     say,
     warn,
 )
 from isincnet_jax.cli.reconstruction import reconstruct
+from isincnet_jax.pretrained.load import DEFAULT_MODEL, load_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,13 +51,39 @@ def describe(
         for label, value in [("model", model), ("summary", entry.summary), *found.describe()]:
             say(f"{label:24s} {value}")
         return
-    codec = token_files.load_described(model)
-    if codec is None:
+    if Path(model).suffix.lower() == ".isn":
+        extras.require("constriction")
+        _describe_tokens(Path(model))
         return
     from isincnet_jax.pretrained import description
 
-    for label, value in description.describe(codec):
+    for label, value in description.describe(load_model(model)):
         say(f"{label:24s} {value}")
+
+
+def _describe_tokens(path: Path) -> None:
+    """Prints what a token file says about itself, and checks that all of it decodes."""
+    from isincnet_jax.tokens import token_file
+
+    with token_file.TokenReader(path) as reader:
+        header = reader.header
+        frames = sum(len(rows) for rows in reader.rows())
+    if header.code == "uniform":
+        code = f"uniform, step {header.step:.4g}"
+    else:
+        code = f"{header.code}, {header.q_bits} bits, mu {header.mu:g}"
+    size = path.stat().st_size
+    duration_s = header.length / header.spec.sample_rate
+    for label, value in (
+        ("token file", f"{path}, {size} bytes, intact"),
+        ("model", f"{header.model}, bank {header.spec.digest()}"),
+        ("code", code),
+        ("recording", f"{duration_s:.2f} s, {header.audio_channels} audio channels"),
+        ("original", f"{header.original_length} samples, {header.original_rate} Hz"),
+        ("codes", f"{frames} frames x {header.spec.num_channels} channels"),
+        ("bit rate", f"{8e-3 * size / duration_s:.1f} kbit/s"),
+    ):
+        say(f"{label:22s} {value}")
 
 
 @plot_app.command("filters")
@@ -105,8 +128,6 @@ def plot_spectrogram(
     from isincnet_jax.data import audio_files
 
     codec = load_model(model)
-    if not 0 < seconds < math.inf:
-        raise ValueError(f"--seconds {seconds}: must be positive and finite")
     samples, rate = audio_files.read_audio(
         source, sample_rate=codec.spec.sample_rate, max_duration_s=seconds
     )

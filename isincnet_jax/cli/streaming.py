@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from isincnet_jax.cli.common import (
-    DEFAULT_MODEL,
     InputFile,
     ModelOption,
     OutputAudio,
     TruncatedOption,
     app,
-    load_model,
-    open_input,
     positive,
     say,
 )
+from isincnet_jax.pretrained.load import DEFAULT_MODEL, load_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,6 +56,7 @@ def stream(
     import jax
 
     from isincnet_jax.data import audio_writing
+    from isincnet_jax.recordings.encoder import open_recording
     from isincnet_jax.streaming.low_latency import low_latency_codec
     from isincnet_jax.streaming.stream import stream_decoder, stream_encoder
 
@@ -71,7 +70,7 @@ def stream(
         _check_designed(codec, model)
         codec = low_latency_codec(codec.spec, name=f"{codec.name}, low latency")
     encoder, decoder = stream_encoder(codec), stream_decoder(codec)
-    info, read = open_input(source, codec, truncated)
+    info, read = open_recording(source, codec, truncated=truncated, say=say)
     _compile(encoder, decoder, size, info.num_channels)
     times = _Times()
     length = audio_writing.write_blocks(

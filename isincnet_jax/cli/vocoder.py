@@ -51,9 +51,9 @@ def preprocess(
     INDEX gets lists of names and facts, a few kilobytes; training decodes DIR itself and draws its
     crops on the fly.
     """
-    from isincnet_jax.cli import vocoder_data
+    from isincnet_jax.data import recording_index
 
-    index = vocoder_data.make_index(
+    index = recording_index.make_index(
         source,
         target,
         sample_rate=sample_rate,
@@ -95,10 +95,10 @@ def train(
     experiments/ of a checkout, in isincnet_jax/tasks/ of an installed package.
     """
     extras.require("ml_collections")
-    from isincnet_jax.cli import vocoder_data
+    from isincnet_jax.data import recording_index
     from isincnet_jax.tasks import command, vocoding
 
-    fields = vocoder_data.data_fields(source)
+    fields = recording_index.data_fields(source)
     given = {"workdir": workdir, "train.num_steps": steps, "data.batch_size": batch_size}
     fields.update({name: value for name, value in given.items() if value is not None})
     config = f"--config={command.configs_folder() / 'vocoder.py'}:{kind}"

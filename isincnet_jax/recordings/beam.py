@@ -25,13 +25,13 @@ from isincnet_jax.data.splits import AUDIO_SUFFIXES
 from isincnet_jax.files import shown
 from isincnet_jax.recordings import output_folder
 from isincnet_jax.recordings.jobs import plan_jobs
-from isincnet_jax.recordings.output_configuration import (
+from isincnet_jax.recordings.output_folder import (
     CONFIGURATION,
+    Job,
     OutputError,
     check_configuration,
     configuration_text,
 )
-from isincnet_jax.recordings.output_folder import Job
 from isincnet_jax.recordings.workers import Task, Work, made_of, reason_of
 
 with extras.importing("apache_beam"):

@@ -1,4 +1,4 @@
-"""What ``isincnet decode`` does with one file, alone or as one of a corpus."""
+"""Decoder of recordings: audio from encoded files, at the rate and length of the original."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from isincnet_jax.cli import token_files
-from isincnet_jax.cli.common import load_model
-from isincnet_jax.recordings.encoder import silent, weights_digest
+from isincnet_jax import extras
+from isincnet_jax.pretrained.load import load_model, name_of
+from isincnet_jax.recordings.encoder import silent
+from isincnet_jax.recordings.options import TOKEN_SUFFIX, weights_digest
+from isincnet_jax.recordings.workers import Made
 
 if TYPE_CHECKING:
     import numpy as np
 
     from isincnet_jax.bank.codec import Codec
-    from isincnet_jax.recordings.workers import Made
     from isincnet_jax.tokens.archive import Header
     from isincnet_jax.tokens.token_header import TokenHeader
 
@@ -30,14 +31,66 @@ class DecodeOptions:
     """How files are decoded.
 
     Attributes:
-        model: insisted on; None for the one that each file names.
+        model: insisted on, its name or a codec; None for the one that each file names.
         model_rate: keep the model's rate.
         refinements: as of :meth:`.Codec.decode`.
     """
 
-    model: str | None = None
+    model: str | Path | Codec | None = None
     model_rate: bool = False
     refinements: int = 0
+
+
+def decode_file(
+    source: str | Path,
+    target: str | Path,
+    *,
+    model: str | Path | Codec | None = None,
+    model_rate: bool = False,
+    refinements: int = 0,
+    say: Callable[[str], None] | None = None,
+) -> Made:
+    """Decodes what :func:`.encode_file` wrote into audio, in constant memory.
+
+    Args:
+        source: ``.npz`` or ``.isn`` file.
+        target: audio file to write, whole or not at all; its suffix is the format. Coefficients
+            become float32, codes 24 bits, where the format has them.
+        model: insisted on, its name or a codec of the same bank; None for the model that the
+            file names, or the bank's inverse if that is not here.
+        model_rate: keep the model's sample rate and length; do not resample to the original's.
+        refinements: as of :meth:`.Codec.decode`, 0 or more.
+        say: called with a line for each thing that there is to say.
+
+    Returns:
+        Seconds of audio that were written; a note if the model that the file names is not here.
+
+    Raises:
+        ValueError: if the file is missing or damaged, is of another bank than ``model``, or the
+            audio cannot be written.
+        ImportError: for ``.isn`` without constriction (the extra ``entropy``).
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import soundfile
+        >>> import isincnet_jax as isn
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     clip, codes, back = (Path(folder, name) for name in ("a.wav", "a.npz", "b.wav"))
+        ...     soundfile.write(clip, isn.demo_waveform(44_100)[:22_050], 44_100)
+        ...     made = isn.encode_file(clip, codes)
+        ...     made = isn.decode_file(codes, back)
+        ...     soundfile.info(back).frames, soundfile.info(back).samplerate
+        (22050, 44100)
+    """
+    source, target = Path(source), Path(target)
+    if not source.exists():
+        raise ValueError(f"{source}: no such file")
+    if source.suffix.lower() == TOKEN_SUFFIX:
+        extras.require("constriction")
+    return FileDecoder(DecodeOptions(model, model_rate, refinements), say=say or silent)(
+        source, target
+    )
 
 
 class FileDecoder:
@@ -51,7 +104,8 @@ class FileDecoder:
     def __init__(self, options: DecodeOptions, *, say: Callable[[str], None] = silent) -> None:
         self.options = options
         self._say = say
-        self._load = functools.lru_cache(maxsize=4)(_load)  # files mostly name the same one
+        # Files mostly name the same one.
+        self._load = functools.lru_cache(maxsize=4)(functools.partial(_load, options.model))
 
     def __call__(self, source: Path, target: Path) -> Made:
         """Decodes an archive or token file into an audio file, whole or not at all.
@@ -64,10 +118,9 @@ class FileDecoder:
         """
         from isincnet_jax.bank import long_signals
         from isincnet_jax.data import audio_files, audio_writing
-        from isincnet_jax.recordings.workers import Made
         from isincnet_jax.tokens import archive, token_file
 
-        is_coded = source.suffix.lower() == token_files.SUFFIX
+        is_coded = source.suffix.lower() == TOKEN_SUFFIX
         opened = token_file.TokenReader(source) if is_coded else archive.ArchiveReader(source)
         with opened as reader:
             header = reader.header
@@ -99,7 +152,7 @@ class FileDecoder:
             )
         self._say(f"wrote {target}: {written / rate:.2f} s, {num_channels} channels, {rate} Hz")
         notes = (_fallback_note(header.model),) if digest == _BY_BANK else ()
-        name = header.model if self.options.model is None else self.options.model
+        name = header.model if self.options.model is None else name_of(self.options.model)
         made_with = json.dumps([name, header.spec.digest(), digest]) if digest else ""  # a preset
         return Made(written / rate, notes, made_with)
 
@@ -129,12 +182,12 @@ class FileDecoder:
 
         name, model = header.model, self.options.model
         if model is not None:
-            codec, digest = self._load(model)
+            codec, digest = self._load(name_of(model))
             if codec.spec == header.spec:
                 return codec, digest
             raise ValueError(
                 f"{source}: was encoded with another bank ({header.model}, {header.spec.digest()}) "
-                f"than {model} ({codec.spec.digest()}); leave --model out"
+                f"than {name_of(model)} ({codec.spec.digest()}); leave model= out"
             )
         if _is_there(name):
             codec, digest = self._load(name)
@@ -144,8 +197,8 @@ class FileDecoder:
         return build_codec(SincNet(header.spec), name=f"bank {header.spec.digest()}"), _BY_BANK
 
 
-def _load(name: str) -> tuple[Codec, str]:
-    codec = load_model(name)
+def _load(insisted: str | Path | Codec | None, name: str) -> tuple[Codec, str]:
+    codec = load_model(name if insisted is None else insisted)
     return codec, weights_digest(codec)
 
 
@@ -161,7 +214,7 @@ def _fallback_note(name: str) -> str:
 
 def suitable_workers(names: list[str]) -> Literal["threads", "processes"]:
     """Processes if some files are entropy-coded: their codes are read inside the interpreter."""
-    coded = any(name.lower().endswith(token_files.SUFFIX) for name in names)
+    coded = any(name.lower().endswith(TOKEN_SUFFIX) for name in names)
     return "processes" if coded else "threads"
 
 

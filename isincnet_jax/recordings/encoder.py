@@ -1,117 +1,86 @@
-"""What ``isincnet encode`` does with one file, alone or as one of a corpus."""
+"""Encoder of recordings: a file's coefficients, its codes, or its codes entropy-coded."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isincnet_jax.cli import token_files
-from isincnet_jax.cli.common import fitted_quantizer, load_model
+from isincnet_jax.pretrained.load import DEFAULT_MODEL, load_model, name_of
+from isincnet_jax.recordings import quantizers
+from isincnet_jax.recordings.options import ARCHIVE_SUFFIX, EncodeOptions
+from isincnet_jax.recordings.workers import Made
 
 if TYPE_CHECKING:
     import numpy as np
 
     from isincnet_jax.bank.codec import Codec
     from isincnet_jax.bank.quantizer import Quantizer
-
-ARCHIVE_SUFFIX = ".npz"
+    from isincnet_jax.data.audio_files import AudioInfo
+    from isincnet_jax.tokens.token_header import TokenQuantizer
 
 
 def silent(text: str) -> None:
     """Says nothing."""
 
 
-@dataclasses.dataclass(frozen=True)
-class EncodeOptions:
-    """How files are encoded: the options of the command, in a form that workers can be sent.
+def encode_file(
+    source: str | Path,
+    target: str | Path,
+    *,
+    model: str | Path | Codec = DEFAULT_MODEL,
+    q_bits: int | None = None,
+    scales: str = "signal",
+    step: float | None = None,
+    snr_db: float | None = None,
+    truncated: str = "refuse",
+    entropy: bool = False,
+    say: Callable[[str], None] | None = None,
+) -> Made:
+    """Encodes a recording into coefficients, codes or entropy-coded codes, in constant memory.
 
-    Attributes:
-        model: name, address or file of the codec.
-        q_bits: bits of companded codes; None for coefficients, or uniform codes in .isn files.
-        scales: "signal" or "spec", of companded codes.
-        step: of uniform codes.
-        snr_db: of uniform codes, aimed at.
-        truncated: "refuse" or "keep", of damaged audio.
+    Args:
+        source: audio file of any format and rate; resampled to the model's.
+        target: file to write, whole or not at all: ``.npz`` with float32 coefficients [frames,
+            audio channels, channels], or codes of ``q_bits``; ``.isn`` with entropy-coded codes.
+        model: name of a preset, address, exported model or checkpoint; or a codec, of which the
+            file remembers bank and name, not the weights.
+        q_bits: of companded codes, 2 to 16; None for coefficients, or uniform codes in ``.isn``.
+        scales: of companded codes: "signal" for the recording's peaks (one more pass over it), or
+            "spec" for those that the bank lets expect.
+        step: of uniform codes (``.isn``), in units of the coefficients.
+        snr_db: of uniform codes (``.isn``) whose step is searched, -10 to 100 dB; 25 dB unless
+            one of ``q_bits``, ``step`` and this is given.
+        truncated: of damaged or cut audio: "refuse", or "keep" what can be read of it.
+        entropy: refuse any ``target`` but ``.isn``.
+        say: called with a line for each thing that there is to say.
+
+    Returns:
+        Seconds of audio that were encoded.
+
+    Raises:
+        ValueError: for options that exclude each other, an unknown model, a recording that
+            cannot be read or a silent one without ``step``, a file that cannot be written.
+        ImportError: for ``.isn`` without constriction (the extra ``entropy``).
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import soundfile
+        >>> import isincnet_jax as isn
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     clip, codes = Path(folder, "clip.wav"), Path(folder, "clip.npz")
+        ...     soundfile.write(clip, isn.demo_waveform(16_000)[:8000], 16_000)
+        ...     isn.encode_file(clip, codes, q_bits=8).seconds
+        0.5
     """
-
-    model: str
-    q_bits: int | None = None
-    scales: str = "signal"
-    step: float | None = None
-    snr_db: float | None = None
-    truncated: str = "refuse"
-
-    def check(self, target: Path, *, entropy: bool = False) -> None:
-        """Refuses what does not go together.
-
-        Args:
-            target: file to write.
-            entropy: whether an entropy-coded file was asked for.
-
-        Raises:
-            ValueError: naming the options.
-        """
-        if entropy or target.suffix.lower() == token_files.SUFFIX:
-            token_files.check_options(target, self.q_bits, self.step, self.snr_db)
-        elif self.step is not None or self.snr_db is not None:
-            raise ValueError(f"{target}: --step and --snr make entropy-coded files; name it .isn")
-        elif target.suffix.lower() != ARCHIVE_SUFFIX:
-            fix = target.with_suffix(ARCHIVE_SUFFIX).name
-            raise ValueError(f"{target}: archives end in .npz; use {fix}")
-
-    def check_with(self, codec: Codec, suffix: str) -> None:
-        """Refuses what would fail for every file of a corpus.
-
-        Raises:
-            ValueError: for impossible bits, scales or steps.
-            ImportError: for .isn files without constriction.
-        """
-        from isincnet_jax.data.audio_inspection import check_truncated
-        from isincnet_jax.tokens import entropy
-        from isincnet_jax.tokens.uniform_quantizer import make_uniform_quantizer
-
-        if self.scales not in ("signal", "spec"):
-            raise ValueError(f"--scales {self.scales!r}: use 'signal' or 'spec'")
-        check_truncated(self.truncated)
-        fitted_quantizer(codec, None, self.q_bits, "spec")
-        if self.step is not None:
-            make_uniform_quantizer(self.step)
-        if suffix == token_files.SUFFIX:
-            entropy.load_constriction()
-
-    def configuration(self, codec: Codec, suffix: str) -> dict[str, Any]:
-        """All that the bytes of the files depend on, but for the recordings."""
-        fields = dataclasses.asdict(self)
-        if self.truncated == "refuse":  # as in folders that were made before there was a choice
-            del fields["truncated"]
-        return {
-            "work": "encode",
-            "suffix": suffix,
-            **fields,
-            "scales": None if self.q_bits is None else self.scales,
-            "bank": codec.spec.digest(),
-            "weights": weights_digest(codec),
-        }
-
-
-def weights_digest(codec: Codec) -> str:
-    """A hash of a codec's variables; empty for presets, which follow from their spec."""
-    import jax
-    import numpy as np
-
-    from isincnet_jax.pretrained import hub
-
-    if codec.name in hub.PRESETS:
-        return ""
-    digest = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(codec.variables):
-        digest.update(jax.tree_util.keystr(path).encode())
-        digest.update(np.ascontiguousarray(leaf).tobytes())
-    return digest.hexdigest()[:16]
+    source, target = Path(source), Path(target)
+    if not source.exists():
+        raise ValueError(f"{source}: no such file")
+    options = EncodeOptions(name_of(model), q_bits, scales, step, snr_db, truncated)
+    options.check(target, entropy=entropy)
+    return FileEncoder(options, load_model(model), say=say or silent)(source, target)
 
 
 class FileEncoder:
@@ -130,7 +99,7 @@ class FileEncoder:
         self.codec = codec
         self._say = say
 
-    def __call__(self, source: Path, target: Path) -> float:
+    def __call__(self, source: Path, target: Path) -> Made:
         """Encodes a recording into a file that appears whole or not at all; its suffix says what.
 
         Returns:
@@ -139,47 +108,73 @@ class FileEncoder:
         Raises:
             ValueError: if the recording cannot be read or the file not be written.
         """
-        from isincnet_jax.data import audio_files
-
         options, codec = self.options, self.codec
-        rate = codec.spec.sample_rate
-        mode: Any = options.truncated
-        info = audio_files.audio_info(source, truncated=mode)
-        if info.sample_rate != rate:
-            self._say(f"{source.name}: resampled from {info.sample_rate} Hz to {rate} Hz")
-        read = functools.partial(audio_files.read_blocks, source, sample_rate=rate, truncated=mode)
+        info, read = open_recording(source, codec, truncated=options.truncated, say=self._say)
         if target.suffix.lower() == ARCHIVE_SUFFIX:
-            quantizer = fitted_quantizer(codec, read, options.q_bits, options.scales)
+            scaled = quantizers.fitted_quantizer(
+                codec, read, q_bits=options.q_bits, scales=options.scales
+            )
             counted = _Counter(read())
             text = _write_archive(
-                target, codec, info, counted, quantizer=quantizer, model=options.model
+                target, codec, info, counted, quantizer=scaled, model=options.model
             )
         else:
-            chosen = token_files.choose_quantizer(
+            chosen = quantizers.token_quantizer(
                 codec,
                 read,
                 q_bits=options.q_bits,
+                scales=options.scales,
                 step=options.step,
                 snr_db=options.snr_db,
-                scales=options.scales,
             )
             counted = _Counter(read())
-            text = token_files.write_tokens(
+            text = _write_tokens(
                 target, codec, info, counted, quantizer=chosen, model=options.model
             )
         self._say(text)
-        return counted.rows / rate
+        return Made(counted.rows / codec.spec.sample_rate)
 
 
-def make_encoder(options: EncodeOptions) -> FileEncoder:
+def make_encoder(options: EncodeOptions, codec: Codec | None = None) -> FileEncoder:
     """A :class:`FileEncoder` with its codec loaded; for workers, in other processes too."""
-    return FileEncoder(options, load_model(options.model))
+    return FileEncoder(options, load_model(options.model) if codec is None else codec)
+
+
+def open_recording(
+    path: Path, codec: Codec, *, truncated: str = "refuse", say: Callable[[str], None] = silent
+) -> tuple[AudioInfo, quantizers.Read]:
+    """The header of an audio file, and a function that starts reading it at the codec's rate.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
+    from isincnet_jax.data import audio_files
+
+    mode: Any = truncated
+    info = audio_files.audio_info(path, truncated=mode)
+    rate = codec.spec.sample_rate
+    if info.sample_rate != rate:
+        say(f"{path.name}: resampled from {info.sample_rate} Hz to {rate} Hz")
+    return info, functools.partial(audio_files.read_blocks, path, sample_rate=rate, truncated=mode)
+
+
+class _Counter:
+    """An iterator over arrays that counts the rows that went by."""
+
+    def __init__(self, blocks: Iterator[np.ndarray]) -> None:
+        self._blocks = blocks
+        self.rows = 0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for block in self._blocks:
+            self.rows += len(block)
+            yield block
 
 
 def _write_archive(
     target: Path,
     codec: Codec,
-    info: Any,
+    info: AudioInfo,
     counted: _Counter,
     *,
     quantizer: Quantizer | None,
@@ -216,14 +211,45 @@ def _write_archive(
     )
 
 
-class _Counter:
-    """An iterator over arrays that counts the rows that went by."""
+def _write_tokens(
+    target: Path,
+    codec: Codec,
+    info: AudioInfo,
+    counted: _Counter,
+    *,
+    quantizer: TokenQuantizer,
+    model: str,
+) -> str:
+    """Encodes a recording into an entropy-coded file; returns what there is to say about it."""
+    import numpy as np
 
-    def __init__(self, blocks: Iterator[np.ndarray]) -> None:
-        self._blocks = blocks
-        self.rows = 0
+    from isincnet_jax import files
+    from isincnet_jax.bank import long_signals
+    from isincnet_jax.tokens import token_file, token_header
+    from isincnet_jax.tokens.uniform_quantizer import UniformQuantizer
 
-    def __iter__(self) -> Iterator[np.ndarray]:
-        for block in self._blocks:
-            self.rows += len(block)
-            yield block
+    is_uniform = isinstance(quantizer, UniformQuantizer)
+    header = token_header.TokenHeader(
+        spec=codec.spec,
+        model=model,
+        length=1,  # counted while reading
+        original_length=info.num_samples,
+        original_rate=info.sample_rate,
+        audio_channels=info.num_channels,
+        **token_header.TokenHeader.describe_quantizer(quantizer),
+    )
+    rows = long_signals.quantize_rows(long_signals.encode_blocks(codec, counted), quantizer)  # type: ignore[arg-type]
+    with files.replacing(target) as temporary:
+        written = token_file.write_token_file(
+            temporary,
+            rows,
+            header=header,
+            length=lambda: counted.rows,
+            scales=np.asarray(quantizer.weight if is_uniform else quantizer.scale),
+        )
+    kind = f"step {quantizer.step:.4g}" if is_uniform else f"{quantizer.q_bits}-bit codes"
+    rate = 8e-3 * written.num_bytes * codec.spec.sample_rate / counted.rows
+    return (
+        f"wrote {target}: {written.num_frames} frames x {info.num_channels} audio channels x "
+        f"{codec.spec.num_channels} codes, {kind}, {written.num_bytes} bytes, {rate:.1f} kbit/s"
+    )

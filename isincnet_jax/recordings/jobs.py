@@ -19,6 +19,8 @@ from isincnet_jax.files import first_line, shown
 from isincnet_jax.recordings import workers as file_workers
 from isincnet_jax.recordings.output_folder import Job, OutputError, OutputFolder
 
+_PROCESS_BYTES = 1 << 24  # of sources that are worth the seconds in which a process starts
+
 
 class Outcome(NamedTuple):
     """What became of a job.
@@ -186,3 +188,15 @@ def waiting_jobs(
         if not is_done:
             waiting.append(job)
     return waiting
+
+
+def suitable_number(folder: str | Path, jobs: Iterable[Job], kind: file_workers.Kind) -> int:
+    """As many workers as there are cores; fewer processes where there is little for each to do."""
+    cores = file_workers.available_cores()
+    if kind == "threads":
+        return cores
+    num_bytes = 0
+    for job in jobs:
+        with contextlib.suppress(OSError):  # gone meanwhile: the work says so
+            num_bytes += (Path(folder) / job.source).stat().st_size
+    return max(1, min(cores, num_bytes // _PROCESS_BYTES))

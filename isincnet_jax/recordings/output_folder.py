@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import shutil
 import tempfile
@@ -28,16 +29,16 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from isincnet_jax import files
-from isincnet_jax.recordings.output_configuration import (
-    CONFIGURATION,
-    OutputError,
-    check_configuration,
-    configuration_text,
-)
 from isincnet_jax.recordings.output_journal import Entry, Journal
 
+CONFIGURATION = "isincnet.json"
 JOURNAL = "isincnet.jsonl"
 UNFINISHED = ".unfinished-"
+_FORMAT = 1  # of the configuration
+
+
+class OutputError(ValueError):
+    """An output folder that cannot be used; the message names it and the reason."""
 
 
 class Job(NamedTuple):
@@ -207,6 +208,56 @@ def open_output(
         yield output
 
 
+def configuration_text(configuration: Mapping[str, Any]) -> str:
+    """The content of ``isincnet.json``."""
+    return json.dumps({"format": _FORMAT, **configuration}, indent=1, sort_keys=True) + "\n"
+
+
+def check_configuration(
+    folder: str, text: str, configuration: Mapping[str, Any], *, overwrite: bool = False
+) -> None:
+    """Refuses a folder that was made in another way.
+
+    Args:
+        folder: its name, for the message.
+        text: content of its ``isincnet.json``.
+        configuration: wanted.
+        overwrite: whether only another kind of work is refused.
+
+    Raises:
+        OutputError: naming the differences.
+    """
+    try:
+        found = dict(json.loads(text))
+    except (ValueError, TypeError) as error:
+        if overwrite:
+            return
+        raise OutputError(
+            f"{folder}: its {CONFIGURATION} is damaged ({error}); use another folder, or "
+            "overwrite=True to make all anew"
+        ) from error
+    wanted = json.loads(configuration_text(configuration))
+    if found.get("work") != wanted.get("work"):
+        raise OutputError(
+            f"{folder}: it holds what `{found.get('work')}` made, and this is "
+            f"`{wanted.get('work')}`; use another folder"
+        )
+    differing = [
+        f"{name}={found.get(name)!r}, now {name}={wanted.get(name)!r}"
+        for name in sorted({*found, *wanted})
+        if found.get(name) != wanted.get(name)
+    ]
+    if not differing or overwrite:
+        return
+    moved = ""
+    if found.get("source") != wanted.get("source"):
+        moved = f" (if the folder was only moved, write its new name into {folder}/{CONFIGURATION})"
+    raise OutputError(
+        f"{folder}: its files were made with {'; '.join(differing)}; use another folder, or "
+        f"overwrite=True to make all anew{moved}"
+    )
+
+
 def _superseded(
     entries: Mapping[str, Entry], jobs: Sequence[Job], *, all_others: bool
 ) -> list[str]:
@@ -252,7 +303,7 @@ def _check_targets(
         raise OutputError(
             f"{path}: {len(foreign)} of the files to make are there already, {foreign[0]} the "
             f"first, and no run that {JOURNAL} and {CONFIGURATION} know of made them (were these "
-            "deleted?); they are not replaced, not with --overwrite either: move them away, or "
+            "deleted?); they are not replaced, not with overwrite=True either: move them away, or "
             "use another folder"
         )
 

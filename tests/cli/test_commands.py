@@ -237,7 +237,7 @@ def test_bad_input_is_one_line(fails, command):
     fails(command.format("cut.wav"), r"cut\.wav: truncated")
 
 
-def test_bad_options_are_one_line(fails):
+def test_bad_options_are_one_line(fails, run):
     _write("in.wav", _noise(4000))
     for q_bits in (0, 1, 17, -3):
         fails(f"reconstruct in.wav out.wav --q-bits {q_bits}", f"--q-bits {q_bits}.*2 to 16")
@@ -249,7 +249,17 @@ def test_bad_options_are_one_line(fails):
     fails("plot spectrogram in.wav out.gif", r"out\.gif: pictures end in")
     fails("plot filters out", "pictures end in")
     for seconds in ("0", "-1", "nan", "inf"):
-        fails(f"plot spectrogram in.wav out.png --seconds {seconds}", "positive and finite")
+        _refused(run, "plot spectrogram in.wav out.png", f"--seconds {seconds}")
+
+
+def _refused(run, line, option):
+    """A number that is none, or not above 0, is a usage error that names the option."""
+    status, _, err = run(f"{line} {option}")
+    assert status == 2
+    name, value = option.split()
+    rule = "give a number above 0" if value in ("0", "-1") else "give a finite number"
+    words = " ".join(re.sub("[│╭╮╰╯─]", " ", err).split())  # out of their frame
+    assert re.search(f"{name}.*{rule}", words), words
 
 
 def test_bad_output_is_one_line(fails, run):
@@ -570,10 +580,9 @@ def test_bad_token_files_and_options_are_one_line(fails, run):
     fails("encode in.wav out.npz --step 1", r"--step and --snr make entropy-coded files")
     fails("encode in.wav out.npz --entropy", r"entropy-coded files end in \.isn; use out\.isn")
     fails("encode in.wav out.isn --q-bits 8 --step 1", "--q-bits and --step exclude each other")
-    fails("encode in.wav out.isn --step 0", r"--step 0\.0 must lie between")
-    fails("encode in.wav out.isn --step nan", "--step nan must lie between")
     fails("encode in.wav out.isn --snr 300", "--snr 300: use -10 to 100 dB")
-    fails("encode in.wav out.isn --snr nan", "--snr nan: use -10 to 100 dB")
+    for option in ("--step 0", "--step nan", "--snr nan"):
+        _refused(run, "encode in.wav out.isn", option)
     fails("encode in.wav out.isn --step 1e-12", "use a larger step")
     fails("encode in.wav out.isn --q-bits 17", "--q-bits 17.*2 to 16")
     _write("silent.wav", np.zeros((4000, 1)))

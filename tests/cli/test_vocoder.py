@@ -18,9 +18,7 @@ import pytest
 import soundfile
 
 import isincnet_jax
-from isincnet_jax.cli import vocoder_data
-from isincnet_jax.data import corpora
-from isincnet_jax.data.corpus import CorpusError
+from isincnet_jax.data import corpora, recording_index
 from isincnet_jax.pretrained.vocoders import export_vocoder, load_vocoder
 from isincnet_jax.vocoders.features import VocoderFeatures
 from isincnet_jax.vocoders.networks.convnext import ConvNeXtVocoder
@@ -90,7 +88,7 @@ def test_preprocess_checks_and_divides(run, tmp_path):
     assert manifest["durations_s"]["wavs/LJ001-0003"] == pytest.approx(1.3)
     assert sum(path.stat().st_size for path in (tmp_path / "index").iterdir()) < 10_000
     # The pipeline reads exactly what the index says.
-    fields = vocoder_data.data_fields(tmp_path / "index")
+    fields = recording_index.data_fields(tmp_path / "index")
     found = corpora.build_corpora(
         "folder",
         fields["data.path"],
@@ -253,15 +251,6 @@ def test_bad_arguments(run, tmp_path, model, line, message):
     assert message in err
     assert len(err.splitlines()) == 1
     assert not list(tmp_path.glob("b.*"))
-
-
-def test_lists_that_are_none(tmp_path):
-    _ljspeech(tmp_path / "lj", count=3)
-    (tmp_path / "lj" / "metadata.csv").write_bytes(b"\xff\xfe|text")
-    with pytest.raises(CorpusError, match=r"metadata\.csv: is no list"):
-        vocoder_data.make_index(
-            tmp_path / "lj", tmp_path / "index", sample_rate=RATE, min_duration_s=0.5
-        )
 
 
 @pytest.mark.slow

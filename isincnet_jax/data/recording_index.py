@@ -1,4 +1,7 @@
-"""What ``isincnet vocoder preprocess`` and ``train`` do: an index of recordings, and the run."""
+"""Index of recordings: which of a folder can be read, how long they are, what each is for.
+
+``isincnet vocoder preprocess`` writes it, and ``train`` reads it.
+"""
 
 from __future__ import annotations
 
@@ -75,8 +78,8 @@ def make_index(
     """
     if sample_rate < 1 or min_duration_s < 0 or workers < 0 or seed < 0:
         raise ValueError(
-            f"--sample-rate {sample_rate}, --min-duration {min_duration_s:g}, --workers {workers}, "
-            f"--seed {seed}: at least 1 Hz, and nothing negative"
+            f"sample_rate={sample_rate}, min_duration_s={min_duration_s:g}, workers={workers}, "
+            f"seed={seed}: at least 1 Hz, and nothing negative"
         )
     source, target = Path(source).resolve(), Path(target)
     _check_free(target)

@@ -1,0 +1,43 @@
+"""Codecs by any name: a preset, an exported model, an address, or a checkpoint of iSincNet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from isincnet_jax.bank.codec import Codec
+
+DEFAULT_MODEL = "16khz-linear"
+
+
+def load_model(model: str | Path | Codec) -> Codec:
+    """The codec of a preset, an exported model, an address or a checkpoint file.
+
+    Args:
+        model: its name, see :func:`.from_pretrained`; a file that is no ``.zip`` is read by
+            :func:`.load_reference`; a codec is returned as it is.
+
+    Raises:
+        ValueError: if there is none, or the model is no filterbank with its inverse.
+    """
+    from isincnet_jax.bank.codec import Codec
+    from isincnet_jax.pretrained import hub, reference
+
+    if isinstance(model, Codec):
+        return model
+    name = str(model)
+    if name.endswith(".ckpt") or (Path(name).is_file() and not name.endswith(".zip")):
+        return reference.load_reference(name)
+    codec = hub.from_pretrained(name)
+    if not isinstance(codec, Codec):
+        raise ValueError(
+            f"model={name}: a {type(codec.model).__name__}; what is asked for is a filterbank "
+            "with its inverse"
+        )
+    return codec
+
+
+def name_of(model: str | Path | Codec) -> str:
+    """The name under which files remember a model."""
+    return str(model) if isinstance(model, (str, Path)) else model.name

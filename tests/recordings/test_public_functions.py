@@ -1,0 +1,151 @@
+"""Recordings through a codec by the public functions: the same as by hand, and what they report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import soundfile
+
+import isincnet_jax as isn
+from isincnet_jax.dsp import distances
+from isincnet_jax.tokens import archive
+
+RATE = 8000
+SPEC = isn.FilterbankSpec(sample_rate=RATE, hop_length=16, num_bins=17, shape="none")
+
+
+@pytest.fixture(scope="module")
+def codec():
+    return isn.build_codec(isn.SincNet(SPEC))
+
+
+@pytest.fixture
+def clips(tmp_path, monkeypatch):
+    """Two recordings, one of them stereo, and one that is none."""
+    monkeypatch.chdir(tmp_path)
+    Path("in/b").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name, shape in (("a.wav", 900), ("b/c.wav", (1201, 2))):
+        soundfile.write(f"in/{name}", rng.uniform(-0.5, 0.5, shape), RATE, "FLOAT")
+    Path("in/empty.wav").write_bytes(b"")
+    return tmp_path
+
+
+def test_a_file_equals_the_codec(clips, codec):
+    said = []
+    made = isn.encode_file("in/b/c.wav", "c.npz", model=codec, say=said.append)
+    assert made.seconds == pytest.approx(1201 / RATE)
+    assert said[-1].startswith("wrote c.npz")
+    samples = soundfile.read("in/b/c.wav", dtype="float32")[0].T
+    with archive.ArchiveReader("c.npz") as reader:
+        rows = np.concatenate(list(reader.rows()))
+    np.testing.assert_allclose(rows.transpose(1, 0, 2), codec.encode(samples), atol=1e-6)
+    # A preset of that name there is not: by the bank, which is noted; by the codec, which is not.
+    assert isn.decode_file("c.npz", "one.wav").notes == (
+        "no 'custom' with its bank here; decoding by the bank's inverse",
+    )
+    assert isn.decode_file("c.npz", "two.wav", model=codec).notes == ()
+    for name in ("one.wav", "two.wav"):
+        found = soundfile.read(name, dtype="float32")[0].T
+        assert distances.snr_db(prediction=found, target=samples) > 110
+
+
+def test_a_codec_decodes_with_its_own_weights(clips, codec):
+    learned = isn.build_codec(isn.SincNet(SPEC, learnable_decoder=True))
+    louder = learned.replace(variables=jax.tree.map(lambda leaf: 2 * leaf, learned.variables))
+    isn.encode_file("in/a.wav", "a.npz", model=learned)
+    isn.decode_file("a.npz", "once.wav", model=learned, model_rate=True)
+    isn.decode_file("a.npz", "twice.wav", model=louder)
+    once, twice = (soundfile.read(name)[0] for name in ("once.wav", "twice.wav"))
+    np.testing.assert_allclose(twice, 2 * once, atol=1e-5)
+    other = isn.build_codec(isn.SincNet(SPEC.replace(num_bins=33)))
+    with pytest.raises(ValueError, match=r"another bank .* leave model= out"):
+        isn.decode_file("a.npz", "never.wav", model=other)
+    assert not Path("never.wav").exists()
+
+
+def test_figures_are_those_of_the_file(clips, codec):
+    found = isn.reconstruct_file("in/b/c.wav", "c.wav", model=codec, q_bits=6)
+    target, prediction = (soundfile.read(name)[0] for name in ("in/b/c.wav", "c.wav"))
+    sums = distances.error_sums(prediction=prediction, target=target)
+    assert (found.length, found.subtype, found.is_rounded) == (1201, "FLOAT", False)
+    assert found.snr_db == pytest.approx(sums.snr_db, abs=1e-4)
+    assert found.si_sdr_db == pytest.approx(sums.si_sdr_db, abs=1e-4)
+    assert (found.mse, found.mae, found.peak) == pytest.approx(
+        (sums.mse, sums.mae, sums.prediction_peak), rel=1e-5
+    )
+    assert found.clipped == np.count_nonzero(np.abs(prediction) > 1)
+    assert np.isnan(found.speed)
+    assert isn.reconstruct_file("in/a.wav", "a.wav", model=codec, with_speed=True).speed > 0
+
+
+def test_a_folder_reports_as_it_goes(clips, codec, capsys):
+    reports = []
+    report = isn.encode_folder("in", "out", model=codec, jobs=1, progress=reports.append)
+    assert [each.last and each.last.job.source for each in reports] == [
+        None,
+        "a.wav",
+        "b/c.wav",
+        "empty.wav",
+    ]
+    assert [each.num_made for each in reports] == [0, 1, 2, 2]
+    assert (report.num_files, report.num_waiting, report.num_done_before) == (3, 3, 0)
+    assert dict(report.failed) == {"empty.wav": "an empty file"}
+    assert report.audio_s == pytest.approx(2101 / RATE)
+    sizes = [path.stat().st_size for path in Path("out").rglob("*.npz")]
+    assert (len(sizes), sum(sizes)) == (2, report.num_bytes)
+    again = isn.encode_folder("in", "out", model=codec, jobs=1)
+    assert (again.num_made, again.num_done_before) == (0, 2)
+    back = isn.decode_folder("out", "back", suffix=".flac", model=codec, jobs=1)
+    assert (back.num_made, dict(back.failed), dict(back.notes)) == (2, {}, {})
+    assert soundfile.info("back/b/c.flac").frames == 1201
+    assert capsys.readouterr() == ("", "")  # nothing is printed
+
+
+def test_an_interrupted_folder_goes_on(clips, codec):
+    def interrupt(report):
+        if report.num_made == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        isn.encode_folder("in", "out", model=codec, q_bits=8, jobs=1, progress=interrupt)
+    assert not list(Path("out").glob(".unfinished-*"))
+    report = isn.encode_folder("in", "out", model=codec, q_bits=8, jobs=1)
+    assert (report.num_done_before, report.num_made) == (1, 1)
+
+
+@pytest.mark.slow
+def test_a_codec_reaches_the_workers_of_token_files(clips, codec):
+    isn.encode_folder("in", "alone", model=codec, step=0.01, jobs=1)
+    report = isn.encode_folder("in", "several", model=codec, step=0.01, jobs=2)
+    assert report.num_made == 2
+    for name in ("a.isn", "b/c.isn"):
+        assert Path("alone", name).read_bytes() == Path("several", name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: isn.encode_file("gone.wav", "a.npz"), "gone.wav: no such file"),
+        (lambda: isn.encode_file("in/a.wav", "a.wav"), r"archives end in \.npz; use a\.npz"),
+        (lambda: isn.encode_file("in/a.wav", "a.npz", step=1.0), "^a.npz: step= and snr_db= make"),
+        (lambda: isn.encode_file("in/a.wav", "a.isn", step=1.0, q_bits=4), "^q_bits= and step= ex"),
+        (lambda: isn.encode_file("in/a.wav", "a.isn", snr_db=300), "snr_db=300: use -10 to 100"),
+        (
+            lambda: isn.encode_folder("in", "out", suffix=".wav"),
+            r"suffix=\.wav: use \.npz or \.isn",
+        ),
+        (lambda: isn.encode_folder("in", "out", scales="best"), "scales='best'"),
+        (lambda: isn.encode_folder("in", "out", jobs=0), "jobs=0: use at least 1"),
+        (lambda: isn.decode_folder("in", "out", suffix="wav"), r"suffix=wav: .* use \.wav"),
+        (lambda: isn.decode_file("gone.npz", "a.wav"), "gone.npz: no such file"),
+        (lambda: isn.reconstruct_file("gone.wav", "a.wav"), "gone.wav: no such file"),
+    ],
+)
+def test_errors_name_keywords(clips, call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+    assert sorted(path.name for path in clips.iterdir()) == ["in"]
