@@ -27,7 +27,6 @@ import numpy as np
 from paired import timed_once
 
 import isincnet_jax as isn
-from isincnet_jax.bank import design
 from isincnet_jax.bank.dsp import uniform, uniform_analysis, uniform_synthesis
 from isincnet_jax.dsp import framing
 from isincnet_jax.frontends import symmetric_correlation
@@ -110,7 +109,7 @@ def uniform_rows(num_bins: int, calls: int) -> list[dict[str, Any]]:
 def strided_rows(preset: str, calls: int) -> list[dict[str, Any]]:
     """Encoding with the kernels of a preset that is not uniform."""
     spec = isn.from_pretrained(preset).spec
-    kernels = jnp.asarray(design.design_bank(spec).kernels, jnp.float32)
+    kernels = jnp.asarray(spec.bank.kernels, jnp.float32)
     hop, taps = spec.hop_length, kernels.shape[1]
     candidates = {
         "strided": framing.correlate_frames,
@@ -124,7 +123,7 @@ def strided_rows(preset: str, calls: int) -> list[dict[str, Any]]:
     rows = []
     for batch, seconds in SHAPES:
         length = RATE * seconds
-        grid = design.frame_grid(spec, length)
+        grid = spec.bank.frame_grid(length)
         padded = framing.pad_for_frames(
             noise(batch, length),
             grid=grid,

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import isincnet_jax as isn
-from isincnet_jax.bank import design, statistics
+from isincnet_jax.bank import statistics
 from isincnet_jax.bank.dsp import decoders, frame_theory
 from isincnet_jax.benchmark.clips import evaluate_clips
 from isincnet_jax.data.corpora import build_corpora
@@ -101,7 +101,7 @@ def solved(model: isn.SincNet, variables: Any, clips: np.ndarray) -> Scores:
             weights,
             hop_length=spec.hop_length,
             lead=found.lead,
-            first_frame=design.frame_grid(spec, batch.shape[-1]).first,
+            first_frame=spec.bank.frame_grid(batch.shape[-1]).first,
             length=batch.shape[-1],
         )
 

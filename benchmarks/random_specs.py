@@ -22,6 +22,7 @@ import isincnet_jax as isn
 from isincnet_jax.bank import design, exactness
 from isincnet_jax.bank import solve as decoding
 from isincnet_jax.bank.dsp import kernels, shapes
+from isincnet_jax.bank.solved import EXACT_SNR_DB
 from isincnet_jax.dsp import scales
 
 WINDOWS = ("hann", "hamming", "blackman", "boxcar", "cosine", "nuttall", "bartlett", "flattop")
@@ -112,7 +113,7 @@ def summarize(rows: list[dict[str, Any]]) -> dict[str, Any]:
         found[claim] = {
             "banks": len(some),
             "worst_db": min(some, default=None),
-            "below_115_db": sum(value < decoding.EXACT_SNR_DB for value in some),
+            "below_115_db": sum(value < EXACT_SNR_DB for value in some),
         }
     return found
 

@@ -30,7 +30,6 @@ import numpy as np
 from torch_peers import torch_device
 
 import isincnet_jax as isn
-from isincnet_jax.bank import design
 from isincnet_jax.data import corpora, pipeline
 from isincnet_jax.data.prefetching import prefetch
 from isincnet_jax.training import losses, optimizers, parallel
@@ -97,9 +96,7 @@ def torch_steps(*, complex_kernels: bool = False) -> Steps | None:
         return None
     torch.manual_seed(common.SEED)
     functional = torch.nn.functional
-    kernels = torch.from_numpy(np.array(design.design_bank(SPEC).kernels, np.float32))[:, None].to(
-        device
-    )
+    kernels = torch.from_numpy(np.array(SPEC.bank.kernels, np.float32))[:, None].to(device)
     stored = torch.complex(kernels[: SPEC.num_bins], kernels[SPEC.num_bins :])
     half, hop = SPEC.taps // 2, SPEC.hop_length
     decoder = torch.nn.Conv1d(SPEC.num_channels, hop, DECODER_FRAMES, padding=1, bias=False)

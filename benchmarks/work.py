@@ -17,7 +17,7 @@ import numpy as np
 from roofline import Work
 
 import isincnet_jax as isn
-from isincnet_jax.bank import algorithms, design
+from isincnet_jax.bank.solve import design_decoder
 from isincnet_jax.constant_q.dsp import multirate
 from isincnet_jax.constant_q.dsp import transform as constant_q
 from isincnet_jax.dsp import centering
@@ -30,12 +30,12 @@ _COMPANDING = 8
 
 def analysis_products(spec: isn.FilterbankSpec) -> int:
     """Multiplications and additions per frame of encoding."""
-    return algorithms.analysis_algorithm(spec).products_per_frame
+    return spec.bank.algorithm.products_per_frame
 
 
 def synthesis_products(spec: isn.FilterbankSpec, decoder: isn.DecoderSpec | None = None) -> int:
     """Multiplications and additions per frame of decoding."""
-    return algorithms.synthesis_algorithm(spec, decoder).products_per_frame
+    return design_decoder(spec, decoder).algorithm.products_per_frame
 
 
 def real_fft_flops(size: int) -> float:
@@ -45,7 +45,7 @@ def real_fft_flops(size: int) -> float:
 
 def num_frames(spec: isn.FilterbankSpec, length: int) -> int:
     """Frames of a clip."""
-    return design.frame_grid(spec, length).num_frames
+    return spec.bank.frame_grid(length).num_frames
 
 
 def encode(spec: isn.FilterbankSpec, *, batch: int, length: int) -> Work:

@@ -1,9 +1,12 @@
-"""Which exact algorithm applies a bank or its decoder: chosen from the spec, never by the user.
+"""Which exact algorithm applies a bank or its decoder: a type of the bank, never the user's choice.
 
-* **Uniform, fixed banks** (:attr:`.FilterbankSpec.is_uniform`): a folded DFT, by matrices of
-  cosines and sines that are split once or twice, or by an FFT; :func:`.uniform.choose_method`.
-* **Every other bank, and learned filters**: a strided convolution for analysis (over hop-sized
-  blocks from 2^24 samples on), a convolution over frames for synthesis.
+* **Uniform, fixed banks** (:class:`.designed.UniformBank`, and :class:`.solved.DualWindow` for
+  their decoders): a folded DFT, by matrices of cosines and sines that are split once or twice, or
+  by an FFT; :func:`.uniform.choose_method`.
+* **Every other bank, and learned filters** (:class:`.designed.Bank` and
+  :class:`.solved.SolvedDecoder`; ``.dense`` makes a uniform bank or a dual window one): a strided
+  convolution for analysis (over hop-sized blocks from 2^24 samples on), a convolution over frames
+  for synthesis.
 * **Constant-Q layers**: multirate, where kernels of low bands are long
   (:mod:`.multirate`).
 * **SincConv**: even or odd parts of symmetric filters on CPUs
@@ -20,10 +23,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from isincnet_jax.bank import solve as decoding
-from isincnet_jax.bank.decoder_spec import DecoderSpec
 from isincnet_jax.bank.dsp import uniform
-from isincnet_jax.bank.spec import FilterbankSpec
 
 Name = Literal[
     "folded DFT matrices",
@@ -52,43 +52,9 @@ class Algorithm(NamedTuple):
     products_per_frame: int
 
 
-def analysis_algorithm(spec: FilterbankSpec, *, learned: bool = False) -> Algorithm:
-    """How :func:`.analysis.apply_analysis` works.
-
-    Args:
-        spec: the bank.
-        learned: whether its filters are learned, which may move them anywhere.
-
-    Example:
-        >>> analysis_algorithm(FilterbankSpec(num_bins=128))
-        Algorithm(name='folded DFT matrices', products_per_frame=33269)
-        >>> analysis_algorithm(FilterbankSpec(num_bins=384, scale="mel")).name
-        'strided convolution'
-    """
-    if not spec.is_uniform or learned:
-        return Algorithm("strided convolution", spec.num_channels * spec.taps)
-    method = uniform.choose_method(spec.num_bins, operation="analysis")
-    products = uniform.products_per_frame(spec.num_bins, method) + spec.taps
-    return Algorithm(_OF_METHOD[method], products)
-
-
-def synthesis_algorithm(
-    spec: FilterbankSpec, decoder: DecoderSpec | None = None, *, learned: bool = False
+def folded_transform(
+    num_bins: int, *, taps: int, operation: Literal["analysis", "synthesis"]
 ) -> Algorithm:
-    """How :func:`.synthesis.apply_synthesis` works.
-
-    Args:
-        spec: the bank.
-        decoder: how its kernels are found.
-        learned: whether the synthesis kernels are learned.
-
-    Example:
-        >>> synthesis_algorithm(FilterbankSpec(num_bins=128)).name
-        'mirrored DFT matrices'
-    """
-    solved = decoding.design_decoder(spec, decoder)
-    if not solved.is_window or learned:
-        return Algorithm("convolution over frames", spec.num_channels * solved.taps)
-    method = uniform.choose_method(spec.num_bins, operation="synthesis")
-    products = uniform.products_per_frame(spec.num_bins, method) + solved.taps
-    return Algorithm(_OF_METHOD[method], products)
+    """The folded DFT of a bank of ``num_bins`` with a window of ``taps``, see :mod:`.uniform`."""
+    method = uniform.choose_method(num_bins, operation=operation)
+    return Algorithm(_OF_METHOD[method], uniform.products_per_frame(num_bins, method) + taps)

@@ -10,10 +10,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.bank import design
-from isincnet_jax.bank.dsp import kernels, shapes, uniform_analysis
+from isincnet_jax.bank.designed import Bank
+from isincnet_jax.bank.dsp import kernels, shapes
 from isincnet_jax.bank.spec import FilterbankSpec
-from isincnet_jax.dsp import checks, framing
+from isincnet_jax.dsp import checks
 from isincnet_jax.linen import SettledModule
 from isincnet_jax.typing import Spectrogram, Waveform
 
@@ -44,51 +44,6 @@ def check_learnable(learnable: Any, *, spec: FilterbankSpec, window_terms: int =
         )
 
 
-def apply_analysis(
-    waveform: Waveform,
-    filters: Float[jax.Array, "..."],
-    *,
-    spec: FilterbankSpec,
-    precision: lax.PrecisionLike = lax.Precision.HIGHEST,
-) -> Spectrogram:
-    """Applies a spec's filters, by the cheapest exact way that the spec allows.
-
-    Uniform banks are given by their window and go through folded DFTs
-    (:mod:`.uniform_analysis`), all others through a strided convolution: the rule
-    and what else was measured stand in :mod:`.algorithms`.
-
-    Args:
-        waveform: [..., time].
-        filters: the window [taps] of a uniform bank, or kernels [channels, taps].
-        spec: the geometry.
-        precision: of the products on accelerators.
-
-    Returns:
-        [..., frames, channels].
-    """
-    hop, padding = spec.hop_length, spec.padding
-    grid = design.frame_grid(spec, waveform.shape[-1])
-    if filters.ndim == 1:
-        bank = design.design_bank(spec)
-        return uniform_analysis.uniform_analysis(
-            waveform,
-            filters,
-            num_bins=spec.num_bins,
-            hop_length=hop,
-            grid=grid,
-            lead=bank.lead,
-            trail=bank.trail,
-            padding=padding,
-            precision=precision,
-        )
-    taps = filters.shape[-1]
-    lead, trail = taps // 2, taps - 1 - taps // 2
-    padded = framing.pad_for_frames(
-        waveform, grid=grid, hop_length=hop, lead=lead, trail=trail, padding=padding
-    )
-    return framing.correlate_frames(padded, filters, hop_length=hop, precision=precision)
-
-
 class Analysis(SettledModule):
     """A filterbank as a Linen module.
 
@@ -103,8 +58,8 @@ class Analysis(SettledModule):
     With ``learnable="free"`` every tap is learned: the parameter ``taps`` [channels, taps], cosine
     channels before sine channels, starts as the bank of the spec, tight and reference banks
     included, and is used as it is, without normalisation. Taps beyond the ends of all filters of
-    that bank (:class:`.design.Bank`) stay 0, so that causal banks stay causal and clips keep their
-    frames. What the spec says of centres and bandwidths then holds for the start only.
+    that bank (:class:`.designed.Bank`) stay 0, so that causal banks stay causal and clips keep
+    their frames. What the spec says of centres and bandwidths then holds for the start only.
 
     The decoder that is solved from a spec is exact for the filters at the start;
     :func:`.learned_inverse.with_exact_decoder` solves that of learned ones.
@@ -127,24 +82,22 @@ class Analysis(SettledModule):
     dtype: Any = jnp.float32
     precision: lax.PrecisionLike = lax.Precision.HIGHEST
 
+    @property
+    def bank(self) -> Bank:
+        """The designed bank as the filters in use are applied: learned ones have no structure."""
+        return self.spec.bank.dense if self.learnable else self.spec.bank
+
     def setup(self) -> None:
         """Creates the variables."""
         spec = self.spec
         check_learnable(self.learnable, spec=spec, window_terms=self.window_terms)
         if not self.learnable:
-            fixed = (
-                design.analysis_window(spec)
-                if spec.is_uniform
-                else design.design_bank(spec).kernels
-            )
             self.fixed = self.variable(
-                COLLECTION, "analysis", lambda: jnp.asarray(fixed, self.dtype)
+                COLLECTION, "analysis", lambda: jnp.asarray(spec.bank.filters, self.dtype)
             )
             return
         if self.learnable == "free":
-            self.taps = self.param(
-                "taps", lambda key: jnp.asarray(design.design_bank(spec).kernels, self.dtype)
-            )
+            self.taps = self.param("taps", lambda key: jnp.asarray(spec.bank.kernels, self.dtype))
             return
         nyquist_hz = spec.sample_rate / 2
         center_hz, bandwidth_hz = spec.centers_and_bandwidths()
@@ -167,7 +120,7 @@ class Analysis(SettledModule):
         if not self.learnable:
             return self.fixed.value
         if self.learnable == "free":
-            return self.taps * jnp.asarray(design.tap_support(self.spec), self.dtype)[None]
+            return self.taps * jnp.asarray(self.bank.tap_support, self.dtype)[None]
         window = jnp.asarray(self.spec.window_taps(), self.dtype)
         if self.window_terms:
             window = window * kernels.cosine_series(self.window, taps=self.spec.taps)
@@ -191,4 +144,4 @@ class Analysis(SettledModule):
             [..., frames, channels]; a complex bank's cosine channels before its sine channels.
         """
         checks.check_floating_waveform(waveform, dtype=self.dtype)
-        return apply_analysis(waveform, self.filters(), spec=self.spec, precision=self.precision)
+        return self.bank.analyse(waveform, self.filters(), precision=self.precision)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from isincnet_jax.bank import design, quantizer
+from isincnet_jax.bank import quantizer
 from isincnet_jax.bank.sincnet import SincNet, check_refinements
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.dsp import checks
@@ -130,12 +130,12 @@ class Codec:
     @settles
     def num_frames(self, length: int) -> int:
         """Frames of a clip of ``length`` samples."""
-        return design.frame_grid(self.spec, length).num_frames
+        return self.spec.bank.frame_grid(length).num_frames
 
     @settles
     def frame_times_s(self, length: int) -> np.ndarray:
         """Positions of the frames of a clip in seconds; the first may lie before the clip."""
-        grid = design.frame_grid(self.spec, length)
+        grid = self.spec.bank.frame_grid(length)
         index = grid.first + np.arange(grid.num_frames)
         return index * (self.spec.hop_length / self.spec.sample_rate)
 

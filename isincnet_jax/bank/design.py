@@ -1,141 +1,19 @@
-"""From a spec to numbers: kernels, frames, bounds, and what to change if no inverse exists.
-
-Everything is designed in float64 NumPy, once per process and spec, and returned read-only.
-"""
+"""Invertibility of a bank: its frame bounds, and what to change if no inverse exists."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-
-from isincnet_jax.bank.dsp import frame_theory, kernels
+from isincnet_jax.bank.dsp import frame_theory
 from isincnet_jax.bank.spec import FilterbankSpec
-from isincnet_jax.dsp import framing
-from isincnet_jax.dsp.settling import settles
 
 INVERTIBLE_CONDITION = 1e6
 """Largest condition number B / A at which a bank counts as invertible. Rounding noise of the
 coefficients grows by up to sqrt(B / A): beyond 1e6 a float32 round trip falls below 80 dB."""
 
-_TIGHT_TAIL_ENERGY = 1e-16
 
-
-class Bank(NamedTuple):
-    """A designed bank.
-
-    Attributes:
-        kernels: real channels, float64 [channels, taps], centred at ``taps // 2``.
-        lead: samples that the non-zero taps reach before a frame's position.
-        trail: samples that they reach after it.
-    """
-
-    kernels: np.ndarray
-    lead: int
-    trail: int
-
-
-def read_only(array: np.ndarray) -> np.ndarray:
-    """The array, contiguous and protected against writing."""
-    array = np.ascontiguousarray(array)
-    array.flags.writeable = False
-    return array
-
-
-@functools.lru_cache(maxsize=64)
-def design_bank(spec: FilterbankSpec) -> Bank:
-    """The real channels of a spec's bank and their reach.
-
-    Raises:
-        ValueError: for ``tight=True`` on a bank that is no frame.
-    """
-    channels = kernels.stack_components(spec.design_kernels(), component=spec.component)
-    if spec.tight:
-        channels = _tight_kernels(channels, spec.hop_length)
-    return Bank(read_only(channels), *kernels_support(channels))
-
-
-def kernels_support(channels: np.ndarray) -> tuple[int, int]:
-    """Samples that some kernel of [channels, taps] reaches before and after the centre."""
-    return kernels.window_support(np.any(channels != 0.0, axis=0).astype(np.float64))
-
-
-def _tight_kernels(channels: np.ndarray, hop_length: int) -> np.ndarray:
-    """Canonical tight kernels, cut where the tails hold 1e-16 of their energy (-160 dB)."""
-    longest = max(32, 4 * -(-channels.shape[1] // hop_length))
-    tight = frame_theory.canonical_tight(channels, hop_length=hop_length, num_blocks=longest)
-    energy = np.sum(tight**2, axis=0)
-    tails = np.cumsum(energy + energy[::-1])[: len(energy) // 2] / np.sum(energy)
-    cut = int(np.searchsorted(tails, _TIGHT_TAIL_ENERGY))
-    return tight[:, cut : tight.shape[1] - cut]
-
-
-def tap_support(spec: FilterbankSpec) -> np.ndarray:
-    """1 from the first to the last tap that some filter of the bank has, 0 elsewhere, [taps]."""
-    bank = design_bank(spec)
-    offset = np.arange(bank.kernels.shape[1]) - bank.kernels.shape[1] // 2
-    return ((-bank.lead <= offset) & (offset <= bank.trail)).astype(np.float64)
-
-
-def _framing(spec: FilterbankSpec) -> dict[str, Any]:
-    bank = design_bank(spec)
-    return {
-        "hop_length": spec.hop_length,
-        "lead": bank.lead,
-        "trail": bank.trail if spec.padding == "zeros" else reflected_trail(spec),
-        "padding": spec.padding,
-        "sees_all": spec.dialect == "native",
-    }
-
-
-def reflected_trail(spec: FilterbankSpec) -> int:
-    """Samples behind its position that a frame of reflected clips is counted on to see.
-
-    The filters' own reach; a tight bank's tails go further, but too weakly to solve samples from.
-    """
-    return design_bank(spec.replace(tight=False) if spec.tight else spec).trail
-
-
-def unseen_samples(spec: FilterbankSpec) -> int:
-    """Samples at the end of a reflected clip that may be in no frame, as in iSincNet."""
-    if spec.padding == "zeros" or spec.dialect == "native":
-        return 0
-    return framing.samples_beyond(hop_length=spec.hop_length, trail=reflected_trail(spec))
-
-
-def samples_beyond(spec: FilterbankSpec) -> int:
-    """Samples that the frame added for the end of a reflected clip may lie behind it."""
-    if spec.padding == "zeros" or spec.dialect != "native":
-        return 0
-    return framing.samples_beyond(hop_length=spec.hop_length, trail=reflected_trail(spec))
-
-
-@settles
-def frame_grid(spec: FilterbankSpec, length: int) -> framing.FrameGrid:
-    """The frames of a clip of ``length`` samples."""
-    return framing.frame_grid(length, **_framing(spec))
-
-
-@settles
-def longest_length(spec: FilterbankSpec, num_frames: int) -> int:
-    """The largest length in samples of a clip that has ``num_frames`` frames."""
-    return framing.longest_length(num_frames, **_framing(spec))
-
-
-def analysis_window(spec: FilterbankSpec) -> np.ndarray:
-    """The common window of a uniform bank's filters, envelope and normalisation included.
-
-    Raises:
-        ValueError: if the bank is not uniform.
-    """
-    if not spec.is_uniform:
-        raise ValueError("only a uniform bank has one window for all its filters")
-    return design_bank(spec).kernels[0]  # the cosine channel at 0 Hz is the window itself
-
-
-@functools.lru_cache(maxsize=64)
 def frame_bounds(spec: FilterbankSpec) -> frame_theory.FrameBounds:
     """Frame bounds and condition number of a spec's bank.
 
@@ -147,9 +25,7 @@ def frame_bounds(spec: FilterbankSpec) -> frame_theory.FrameBounds:
         >>> frame_bounds(spec).condition < 4
         True
     """
-    return frame_theory.frame_bounds_of_kernels(
-        design_bank(spec).kernels, hop_length=spec.hop_length
-    )
+    return spec.bank.bounds
 
 
 class Suggestion(NamedTuple):
@@ -169,7 +45,7 @@ def _may_be_invertible(spec: FilterbankSpec) -> bool:
     if spec.redundancy < 1.0:
         return False
     bounds = frame_theory.frame_bounds_of_kernels(
-        design_bank(spec).kernels, hop_length=spec.hop_length, num_frequencies=9, refine=False
+        spec.bank.kernels, hop_length=spec.hop_length, num_frequencies=9, refine=False
     )
     return bounds.condition <= INVERTIBLE_CONDITION
 

@@ -1,6 +1,6 @@
 """What a bank's round trip returns of a clip: the SNR to expect in float32, edges included.
 
-A decoder's own figure, :attr:`.solve.SolvedDecoder.expected_snr_db`, holds for every sample of
+A decoder's own figure, :attr:`.solved.SolvedDecoder.expected_snr_db`, holds for every sample of
 a zero-padded clip. Reflected clips have samples near their edges that are solved from the frames
 nearest to them, and those may be worse conditioned than the rest, or in no frame at all.
 """
@@ -13,10 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from isincnet_jax.bank import design, edges
-from isincnet_jax.bank import solve as decoding
+from isincnet_jax.bank import edges
 from isincnet_jax.bank.decoder_spec import DecoderSpec
+from isincnet_jax.bank.designed import Bank
 from isincnet_jax.bank.dsp import reflected_edges, rounding
+from isincnet_jax.bank.solve import design_decoder
+from isincnet_jax.bank.solved import EXACT_RESIDUAL, EXACT_SNR_DB
 from isincnet_jax.bank.spec import FilterbankSpec
 
 _CLIP_SAMPLES = 1000
@@ -44,13 +46,13 @@ class Exactness(NamedTuple):
 
     @property
     def is_exact_in_float64(self) -> bool:
-        """Whether the error before rounding is at most :data:`.solve.EXACT_RESIDUAL`."""
-        return self.residual <= decoding.EXACT_RESIDUAL
+        """Whether the error before rounding is at most :data:`.solved.EXACT_RESIDUAL`."""
+        return self.residual <= EXACT_RESIDUAL
 
     @property
     def is_exact(self) -> bool:
-        """Whether :data:`.solve.EXACT_SNR_DB` are to be expected of every clip."""
-        return self.is_exact_in_float64 and self.expected_snr_db >= decoding.EXACT_SNR_DB
+        """Whether :data:`.solved.EXACT_SNR_DB` are to be expected of every clip."""
+        return self.is_exact_in_float64 and self.expected_snr_db >= EXACT_SNR_DB
 
 
 @functools.lru_cache(maxsize=32)
@@ -66,16 +68,16 @@ def expect(
             as clips may.
     """
     decoder = decoder or DecoderSpec()
-    solved = decoding.design_decoder(spec, decoder)
+    solved = design_decoder(spec, decoder)
     if spec.padding == "zeros" or np.isnan(solved.residual):
         return Exactness(solved.residual, solved.expected_snr_db, np.inf, 0, 0)
     if length is None:
         frames = -(-max(_CLIP_SAMPLES, 3 * (solved.taps + spec.taps)) // spec.hop_length)
-        length = design.longest_length(spec, frames)
-    noise = float(np.mean(decoder.noise_variance)) if solved.is_wiener else 0.0
-    plan = edges.edge_plan(spec, solved, length, noise_variance=noise)
+        length = spec.bank.longest_length(frames)
+    noise = solved.assumed_noise(decoder)
+    plan = edges.edge_plan(spec.bank, solved, length, noise_variance=noise)
     ends = [(plan.left, "left"), (plan.right, "right")]
-    found = [_edge_errors(spec, edge, length, end) for edge, end in ends if edge is not None]
+    found = [_edge_errors(spec.bank, edge, length, end) for edge, end in ends if edge is not None]
     solved_apart = sum(map(len, found))
     inside = [10.0 ** (-solved.expected_snr_db / 10.0), solved.residual**2]
     total = (length - solved_apart) * np.asarray(inside)
@@ -86,18 +88,18 @@ def expect(
         rounding.decibels(float(total[0])),
         min(edges_db, default=np.inf),
         solved_apart,
-        design.unseen_samples(spec),
+        spec.bank.unseen_samples,
     )
 
 
 def _edge_errors(
-    spec: FilterbankSpec, edge: reflected_edges.EdgeDecoder, length: int, end: str
+    bank: Bank, edge: reflected_edges.EdgeDecoder, length: int, end: str
 ) -> Float[np.ndarray, "samples 2"]:
     """Error variances of the samples at an edge, in float32 and before rounding."""
-    kernels, hop = design.design_bank(spec).kernels, spec.hop_length
+    kernels, hop = bank.kernels, bank.hop_length
     channels, taps = kernels.shape
     reach = -(-taps // hop) + 1
-    total = design.frame_grid(spec, length).num_frames
+    total = bank.frame_grid(length).num_frames
     # A clip of few frames that ends as this one does.
     frames = min(edge.num_frames + 2 * reach, total)
     clip = length - (total - frames) * hop

@@ -14,9 +14,11 @@ from isincnet_jax.bank import design, filter_ranges
 from isincnet_jax.bank import solve as decoding
 from isincnet_jax.bank.analysis import COLLECTION
 from isincnet_jax.bank.decoder_spec import DecoderSpec
+from isincnet_jax.bank.designed import UniformBank
 from isincnet_jax.bank.dsp import frame_theory
 from isincnet_jax.bank.sincnet import SincNet
-from isincnet_jax.bank.solve import NotInvertibleWarning, SolvedDecoder
+from isincnet_jax.bank.solve import NotInvertibleWarning
+from isincnet_jax.bank.solved import SolvedDecoder
 
 
 def solve_decoder(
@@ -154,7 +156,6 @@ def _advice(model: SincNet) -> str:
 
 def _kernels(model: SincNet, variables: Any) -> jax.Array:
     """The filters as kernels [channels, taps], those of a fixed uniform bank written out."""
-    filters: Any = model.apply(variables, method="filters")
-    if filters.ndim == 2:
-        return filters
-    return jnp.asarray(design.design_bank(model.spec).kernels, filters.dtype)
+    if isinstance(model.bank, UniformBank):
+        return jnp.asarray(model.bank.kernels, model.dtype)
+    return model.apply(variables, method="filters")  # type: ignore[return-value]

@@ -19,8 +19,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from isincnet_jax.bank import design
-from isincnet_jax.bank import solve as decoding
 from isincnet_jax.bank.codec import Codec, decode_filled
 from isincnet_jax.bank.quantizer import Quantizer
 from isincnet_jax.bank.sincnet import check_refinements
@@ -78,8 +76,7 @@ def overlapped_segments(
 
 def margin_frames(codec: Codec) -> int:
     """Context in frames that makes joins exact: twice the reach of both banks, and some."""
-    solved = decoding.design_decoder(codec.spec, codec.model.decoder)
-    taps = solved.taps + design.design_bank(codec.spec).kernels.shape[1]
+    taps = codec.model.solved.taps + codec.spec.bank.taps
     return 2 * -(-taps // codec.spec.hop_length) + 8
 
 
@@ -121,7 +118,7 @@ def _filled_samples(codec: Codec, segment: Segment, sizes: _Sizes) -> np.ndarray
     """The samples of a segment, reflected as the bank reflects them and filled up with zeros."""
     spec, samples = codec.spec, segment.rows
     if spec.padding == "reflect" and segment.is_last:
-        beyond = design.design_bank(spec).kernels.shape[1] + spec.hop_length
+        beyond = spec.bank.taps + spec.hop_length
         mode = "reflect" if len(samples) > 1 else "edge"
         samples = np.pad(samples, ((0, beyond), (0, 0)), mode=mode)
     num_hops = sizes.filled(-(-len(samples) // spec.hop_length))
@@ -147,7 +144,7 @@ def encode_blocks(
     sizes = _sizes(codec, block_frames)
     for segment in overlapped_segments(blocks, size=sizes.size * hop, margin=sizes.margin * hop):
         frames = np.asarray(codec.encode(_filled_samples(codec, segment, sizes)))
-        first, num_frames = design.frame_grid(codec.spec, len(segment.rows))
+        first, num_frames = codec.spec.bank.frame_grid(len(segment.rows))
         # Frame i of the segment lies at (first + i) hops from its start.
         begin = 0 if segment.start == 0 and segment.skip == 0 else segment.skip // hop - first
         end = num_frames if segment.is_last else (segment.skip + segment.keep) // hop - first
@@ -180,7 +177,7 @@ def decode_blocks(
     """
     hop = codec.spec.hop_length
     sizes = _sizes(codec, block_frames, refinements)
-    total = design.frame_grid(codec.spec, length)
+    total = codec.spec.bank.frame_grid(length)
     seen = 0
     for segment in overlapped_segments(chunks, size=sizes.size, margin=sizes.margin):
         seen = segment.start + len(segment.rows)
@@ -193,7 +190,7 @@ def decode_blocks(
         rows, clip = segment.rows, left
         if codec.spec.padding == "zeros" or not segment.is_last:
             rows = _fill_up(rows, sizes.filled(len(rows)))
-            clip = design.longest_length(codec.spec, len(rows))
+            clip = codec.spec.bank.longest_length(len(rows))
         spectrogram = np.ascontiguousarray(rows.transpose(1, 0, 2))
         decoded = _decoded(codec, spectrogram, size=clip, end=left, refinements=refinements)
         samples = np.asarray(decoded).T
@@ -248,7 +245,7 @@ def reconstruct_blocks(
         if quantizer is not None:
             spectrogram = quantizer.decode(quantizer.encode(spectrogram))
             # Not every code gives 0 for 0, but the frames behind the end are not there.
-            num_frames = design.frame_grid(codec.spec, len(segment.rows)).num_frames
+            num_frames = codec.spec.bank.frame_grid(len(segment.rows)).num_frames
             spectrogram = _without_frames_from(spectrogram, num_frames)
         size, end = waveform.shape[1], len(segment.rows)
         found = _decoded(codec, spectrogram, size=size, end=end, refinements=refinements)

@@ -21,7 +21,6 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float
 
-from isincnet_jax.bank import design
 from isincnet_jax.bank.dsp import covariance
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.dsp import scales
@@ -82,8 +81,8 @@ def design_projection(spec: FilterbankSpec, scale: str) -> Projection:
     Raises:
         ValueError: for an unknown scale.
     """
-    own = design.design_bank(spec).kernels
-    other = design.design_bank(target_spec(spec, scale)).kernels
+    own = spec.bank.kernels
+    other = target_spec(spec, scale).bank.kernels
     taps = max(own.shape[1], other.shape[1])
     own, other = _centered(own, taps), _centered(other, taps)
     lags = covariance.music_autocovariance(taps, sample_rate=spec.sample_rate)

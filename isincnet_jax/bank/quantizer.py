@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from isincnet_jax.bank import design
 from isincnet_jax.bank.dsp import covariance
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.dsp import checks, companding, settling
@@ -116,9 +115,9 @@ def scales_from_spec(spec: FilterbankSpec, *, level_db: float = -23.0) -> np.nda
     Returns:
         float32 [channels].
     """
-    kernels = design.design_bank(spec).kernels
+    kernels = spec.bank.kernels
     lags = covariance.music_autocovariance(
-        kernels.shape[1], sample_rate=spec.sample_rate, level_db=level_db
+        spec.bank.taps, sample_rate=spec.sample_rate, level_db=level_db
     )
     deviation = np.sqrt(covariance.channel_variances(kernels, lags))
     largest = np.sum(np.abs(kernels), axis=1)

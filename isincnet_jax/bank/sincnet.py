@@ -12,7 +12,9 @@ from jaxtyping import Float
 
 from isincnet_jax.bank.analysis import COLLECTION, Analysis, Learnable, check_learnable
 from isincnet_jax.bank.decoder_spec import DecoderSpec
+from isincnet_jax.bank.designed import Bank
 from isincnet_jax.bank.projection import design_projection, resolve_scale
+from isincnet_jax.bank.solved import SolvedDecoder
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.bank.synthesis import Synthesis
 from isincnet_jax.dsp import scales
@@ -85,6 +87,17 @@ class SincNet(SettledModule):
         )
         check_learnable(self.learnable_filters, spec=self.spec, window_terms=self.window_terms)
         super().__post_init__()
+
+    @property
+    def bank(self) -> Bank:
+        """See :attr:`.analysis.Analysis.bank`."""
+        return Analysis(self.spec, learnable=self.learnable_filters, parent=None).bank
+
+    @property
+    def solved(self) -> SolvedDecoder:
+        """See :attr:`.synthesis.Synthesis.solved`."""
+        learnable = self.learnable_decoder
+        return Synthesis(self.spec, self.decoder, learnable=learnable, parent=None).solved
 
     def setup(self) -> None:
         """Creates the variables."""

@@ -1,9 +1,8 @@
-"""From a spec to its solved decoder: synthesis kernels or a dual window, with their accuracy."""
+"""From a spec to its solved decoder, in float64."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import warnings
 
 import numpy as np
@@ -11,14 +10,10 @@ from jaxtyping import Float
 
 from isincnet_jax.bank import design
 from isincnet_jax.bank.decoder_spec import DecoderSpec
+from isincnet_jax.bank.designed import UniformBank, kernels_support, read_only
 from isincnet_jax.bank.dsp import decoders, rounding, uniform
+from isincnet_jax.bank.solved import EXACT_SNR_DB, DualWindow, SolvedDecoder
 from isincnet_jax.bank.spec import FilterbankSpec
-
-EXACT_RESIDUAL = 1e-6
-"""Largest relative error, before rounding, of a decoder that is exact in float64: -120 dB."""
-
-EXACT_SNR_DB = 115.0
-"""Least SNR to expect in float32 of a decoder that may call itself exact without more words."""
 
 _SOLVED_RESIDUAL = 1e-11
 _SPARE_DB = 3.0
@@ -35,67 +30,15 @@ class UnseenSamplesWarning(UserWarning):
     """Samples at the end of a clip are in no frame, so that nothing can bring them back."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class SolvedDecoder:
-    """A decoder, ready to be cast and applied.
+def design_decoder(
+    spec: FilterbankSpec, decoder: DecoderSpec | None = None, *, known: SolvedDecoder | None = None
+) -> SolvedDecoder:
+    """Solves a decoder of a spec's bank, once: the bank keeps it.
 
-    Attributes:
-        values: float64: synthesis kernels [channels, taps], or the dual window [taps] of a
-            uniform bank.
-        lead: taps before a frame's own position.
-        residual: relative root mean squared error on white noise, coefficients unrounded.
-        noise_gain: output deviation for unit white noise on the coefficients.
-        method: what it is: "dual window", "least squares", "canonical dual", "adjoint"
-            (of a tight bank), "wiener" or "free weights".
-        expected_snr_db: of a round trip of white noise in float32, see
-            :func:`.rounding.round_trip_error`: ``residual`` and the rounding of kernels,
-            coefficients and sums, which an ill-conditioned bank amplifies. Away from reflected
-            edges, for which see :mod:`.exactness`. NaN for weights that are not solved.
-    """
-
-    values: np.ndarray
-    lead: int
-    residual: float
-    noise_gain: float
-    method: str
-    expected_snr_db: float = float("nan")
-
-    @property
-    def is_window(self) -> bool:
-        """Whether ``values`` is the dual window of a uniform bank."""
-        return self.values.ndim == 1
-
-    @property
-    def taps(self) -> int:
-        """Length of the synthesis kernels."""
-        return self.values.shape[-1]
-
-    @property
-    def is_wiener(self) -> bool:
-        """Whether it is the best linear decoder for noisy coefficients, not an exact one."""
-        return self.method == "wiener"
-
-    @property
-    def is_exact_in_float64(self) -> bool:
-        """Whether the error before rounding is at most :data:`EXACT_RESIDUAL`."""
-        return self.residual <= EXACT_RESIDUAL
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether it is exact in float32 too: at least :data:`EXACT_SNR_DB` are expected."""
-        return self.is_exact_in_float64 and self.expected_snr_db >= EXACT_SNR_DB
-
-
-_PROVIDED: dict[tuple[FilterbankSpec, DecoderSpec], SolvedDecoder] = {}
-
-
-def provide_solution(spec: FilterbankSpec, decoder: DecoderSpec, solved: SolvedDecoder) -> None:
-    """Makes :func:`design_decoder` return a solution that was computed before, say on disk."""
-    _PROVIDED[spec, decoder] = solved
-
-
-def design_decoder(spec: FilterbankSpec, decoder: DecoderSpec | None = None) -> SolvedDecoder:
-    """Solves the decoder of a bank, once per process.
+    Args:
+        spec: of the bank.
+        decoder: how; exact by default.
+        known: its solution, from a disk say, for a bank that does not have it yet.
 
     Raises:
         ValueError: for "least_squares" or "dual" on a bank that cannot be inverted.
@@ -105,14 +48,16 @@ def design_decoder(spec: FilterbankSpec, decoder: DecoderSpec | None = None) -> 
         UnseenSamplesWarning: for an exact decoder of frames that leave the end of a clip out.
     """
     decoder = decoder or DecoderSpec()
-    return _PROVIDED.get((spec, decoder)) or _design_decoder(spec, decoder)
+    kept = spec.bank.decoders
+    if decoder not in kept:
+        kept[decoder] = known or _design_decoder(spec, decoder)
+    return kept[decoder]
 
 
-@functools.lru_cache(maxsize=32)
 def _design_decoder(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
     if decoder.kind == "free":
         return _free(spec, decoder)
-    if (unseen := design.unseen_samples(spec)) and decoder.kind != "wiener":
+    if (unseen := spec.bank.unseen_samples) and decoder.kind != "wiener":
         warnings.warn(
             f"padding={spec.padding!r}, dialect={spec.dialect!r}: up to {unseen} samples at the "
             "end of a clip are in no frame and do not return; use dialect='native', which adds a "
@@ -126,7 +71,8 @@ def _design_decoder(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder
         if spec.tight:
             return _adjoint(spec)
         # A dual window shows by itself whether it exists: the bounds need not be known first.
-        windowed = _dual_window(spec, decoder) if spec.is_uniform else None
+        bank = spec.bank
+        windowed = _dual_window(bank, decoder) if isinstance(bank, UniformBank) else None
         if windowed is not None:
             return windowed
     if not design.is_invertible(spec):
@@ -136,7 +82,7 @@ def _design_decoder(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder
 
 def _solve(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
     return solve_kernels(
-        design.design_bank(spec).kernels,
+        spec.bank.kernels,
         hop_length=spec.hop_length,
         decoder=decoder,
         symmetric=spec.is_symmetric,
@@ -147,7 +93,7 @@ def _free(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
     """Zeros in the shape that loaded or learned weights have."""
     zeros = np.zeros((spec.num_channels, (decoder.num_frames or 1) * spec.hop_length))
     lead = decoder.settled_lead(spec.hop_length) or 0
-    return SolvedDecoder(design.read_only(zeros), lead, float("nan"), float("nan"), "free weights")
+    return SolvedDecoder(read_only(zeros), lead, float("nan"), float("nan"), "free weights")
 
 
 def _without_inverse(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
@@ -164,10 +110,8 @@ def _without_inverse(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecode
 
 def _adjoint(spec: FilterbankSpec) -> SolvedDecoder:
     """The inverse of a tight bank: its own kernels."""
-    bank = design.design_bank(spec)
-    own = decoders.aligned_to_hops(
-        bank.kernels, lead=bank.kernels.shape[1] // 2, hop_length=spec.hop_length
-    )
+    bank = spec.bank
+    own = decoders.aligned_to_hops(bank.kernels, lead=bank.taps // 2, hop_length=spec.hop_length)
     own = decoders.measured(own, bank.kernels, hop_length=spec.hop_length)
     return _solved(own, bank.kernels, spec.hop_length, "adjoint")
 
@@ -180,7 +124,7 @@ def _solved(
 ) -> SolvedDecoder:
     error = rounding.round_trip_error(kernels, kernels_and_errors, hop_length=hop_length)
     return SolvedDecoder(
-        design.read_only(kernels_and_errors.kernels),
+        read_only(kernels_and_errors.kernels),
         kernels_and_errors.lead,
         kernels_and_errors.residual,
         kernels_and_errors.noise_gain,
@@ -189,48 +133,31 @@ def _solved(
     )
 
 
-def _dual_window(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder | None:
+def _dual_window(bank: UniformBank, decoder: DecoderSpec) -> DualWindow | None:
     """The dual window of a uniform bank, or None if this structure has no exact one."""
-    bank = design.design_bank(spec)
-    hop = spec.hop_length
+    hop, num_bins = bank.hop_length, bank.num_bins
     num_frames = decoder.num_frames or _DUAL_WINDOW_FRAMES
     # As many hops before as after the block that the frames see: the dual mirrors the support.
     before = max(round((num_frames + (bank.lead - bank.trail) / hop) / 2), 0)
     reach, ahead = before * hop, (num_frames - before) * hop - 1
-    window = design.analysis_window(spec)
     dual, violation = uniform.dual_window(
-        window,
-        hop_length=spec.hop_length,
-        num_bins=spec.num_bins,
-        reach=reach,
-        reach_ahead=ahead,
+        bank.filters, hop_length=hop, num_bins=num_bins, reach=reach, reach_ahead=ahead
     )
     if violation > _SOLVED_RESIDUAL:
         return None
-    dense = uniform.synthesis_kernels(
-        dual, num_bins=spec.num_bins, lead=reach, hop_length=spec.hop_length
-    )
+    dense = uniform.synthesis_kernels(dual, num_bins=num_bins, lead=reach, hop_length=hop)
     # The matrices of the DFT are split, so that their sums are short.
     error = rounding.round_trip_error(
-        bank.kernels, dense, hop_length=hop, panel=max(spec.num_bins // 4, 1)
+        bank.kernels, dense, hop_length=hop, panel=max(num_bins // 4, 1)
     )
-    return SolvedDecoder(
-        design.read_only(dual),
-        reach,
-        violation,
-        dense.noise_gain,
-        "dual window",
-        rounding.decibels(error),
+    return DualWindow(
+        values=read_only(dual),
+        lead=reach,
+        residual=violation,
+        noise_gain=dense.noise_gain,
+        expected_snr_db=rounding.decibels(error),
+        num_bins=num_bins,
     )
-
-
-def dense_kernels(spec: FilterbankSpec, solved: SolvedDecoder) -> np.ndarray:
-    """Synthesis kernels [channels, taps] of a decoder, a dual window written out."""
-    if not solved.is_window:
-        return solved.values
-    return uniform.synthesis_kernels(
-        solved.values, num_bins=spec.num_bins, lead=solved.lead, hop_length=spec.hop_length
-    ).kernels
 
 
 def solve_kernels(
@@ -255,7 +182,7 @@ def solve_kernels(
     Raises:
         ValueError: if the noise variances do not fit the channels.
     """
-    reach = sum(design.kernels_support(kernels))
+    reach = sum(kernels_support(kernels))
     if decoder.kind == "wiener":
         return _wiener(kernels, hop_length, decoder, reach=reach)
     if decoder.kind == "dual":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from typing import Any, get_args
@@ -10,6 +11,7 @@ from typing import Any, get_args
 import numpy as np
 from jaxtyping import Float
 
+from isincnet_jax.bank import designed
 from isincnet_jax.bank.dsp import kernels, shapes
 from isincnet_jax.dsp import scales, settling
 from isincnet_jax.typing import ComplexKernels, Component, Dialect, Normalization, Padding
@@ -245,6 +247,18 @@ class FilterbankSpec:
             normalization=self.normalization,
         )
 
+    @functools.cached_property
+    def bank(self) -> designed.Bank:
+        """The designed bank, held by the spec and shared with equal ones; not pickled.
+
+        Raises:
+            ValueError: for ``tight=True`` on a bank that is no frame.
+        """
+        return _designed(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "bank"}
+
     def replace(self, **changes: Any) -> FilterbankSpec:
         """A copy with other values.
 
@@ -345,3 +359,19 @@ class FilterbankSpec:
             padding="reflect",
             dialect="0.1.0" if old else "0.5",
         )
+
+
+@functools.lru_cache(maxsize=64)
+def _designed(spec: FilterbankSpec) -> designed.Bank:
+    channels = kernels.stack_components(spec.design_kernels(), component=spec.component)
+    reflected_trail = designed.kernels_support(channels)[1]
+    if spec.tight:
+        channels = designed.tight_kernels(channels, spec.hop_length)
+    kind = designed.UniformBank if spec.is_uniform else designed.Bank
+    return kind(
+        designed.read_only(channels),
+        hop_length=spec.hop_length,
+        padding=spec.padding,
+        sees_all=spec.dialect == "native",
+        reflected_trail=reflected_trail,
+    )

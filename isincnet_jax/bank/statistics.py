@@ -7,8 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from isincnet_jax.bank import design
-from isincnet_jax.bank.analysis import apply_analysis
 from isincnet_jax.bank.decoder_spec import DecoderSpec
 from isincnet_jax.bank.dsp import covariance
 from isincnet_jax.bank.quantizer import Quantizer
@@ -33,12 +31,11 @@ def measured_noise(
     Returns:
         float64 [channels].
     """
-    bank = design.analysis_window(spec) if spec.is_uniform else design.design_bank(spec).kernels
-    filters = jnp.asarray(bank, jnp.float32)
+    filters = jnp.asarray(spec.bank.filters, jnp.float32)
 
     @jax.jit
     def squared_error(clip: jax.Array) -> jax.Array:
-        spectrogram = apply_analysis(clip, filters, spec=spec)
+        spectrogram = spec.bank.analyse(clip, filters)
         quantizer = Quantizer(np.ones((1,), np.float32), q_bits, mu).fit(spectrogram)
         error = quantizer.decode(quantizer.encode(spectrogram)) - spectrogram
         return jnp.mean(error**2, axis=-2)
@@ -71,7 +68,7 @@ def measured_wiener(
     Returns:
         ``DecoderSpec(kind="wiener", ...)``: plain numbers, hashable, storable.
     """
-    kernels = design.design_bank(spec).kernels
+    kernels = spec.bank.kernels
     frames = num_frames or 2 * -(-kernels.shape[1] // spec.hop_length) + 4
     count = (frames - 1) * spec.hop_length + kernels.shape[1]
     lags = covariance.measured_autocovariance(clips, num_lags=count)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.bank import design
-from isincnet_jax.bank import solve as decoding
 from isincnet_jax.bank.analysis import COLLECTION
 from isincnet_jax.bank.decoder_spec import DecoderSpec
-from isincnet_jax.bank.dsp import uniform_synthesis
+from isincnet_jax.bank.designed import Bank
 from isincnet_jax.bank.edges import EdgePlan, edge_plan
+from isincnet_jax.bank.solve import design_decoder
+from isincnet_jax.bank.solved import SolvedDecoder
 from isincnet_jax.bank.spec import FilterbankSpec
-from isincnet_jax.dsp import checks, framing
+from isincnet_jax.dsp import checks
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.linen import SettledModule
 from isincnet_jax.typing import Spectrogram, Waveform
@@ -29,8 +27,8 @@ def apply_synthesis(
     spectrogram: Spectrogram,
     weights: Float[jax.Array, "..."],
     *,
-    spec: FilterbankSpec,
-    lead: int,
+    bank: Bank,
+    solved: SolvedDecoder,
     length: int,
     edges: EdgePlan | None = None,
     precision: lax.PrecisionLike = lax.Precision.HIGHEST,
@@ -39,9 +37,9 @@ def apply_synthesis(
 
     Args:
         spectrogram: [..., frames, channels].
-        weights: dual window [taps] of a uniform bank, or synthesis kernels [channels, taps].
-        spec: the geometry.
-        lead: taps before a frame's position.
+        weights: like ``solved.values``.
+        bank: the designed bank.
+        solved: the decoder in whose place the weights are applied.
         length: samples of the clip.
         edges: what replaces the stationary decoder at reflected edges.
         precision: of the products on accelerators.
@@ -51,17 +49,11 @@ def apply_synthesis(
     """
     if edges is not None and edges.whole:
         return _solve_edge(spectrogram, edges.right, precision)
-    synthesize = (
-        functools.partial(uniform_synthesis.uniform_synthesis, num_bins=spec.num_bins)
-        if weights.ndim == 1
-        else framing.synthesize_frames
-    )
-    clip = synthesize(
+    clip = solved.synthesise(
         spectrogram,
         weights,
-        hop_length=spec.hop_length,
-        lead=lead,
-        first_frame=design.frame_grid(spec, length).first,
+        hop_length=bank.hop_length,
+        first_frame=bank.frame_grid(length).first,
         length=length,
         precision=precision,
     )
@@ -106,15 +98,28 @@ class Synthesis(SettledModule):
     dtype: Any = jnp.float32
     precision: lax.PrecisionLike = lax.Precision.HIGHEST
 
+    @property
+    def solved(self) -> SolvedDecoder:
+        """The solved decoder as the weights in use are applied: learned ones are kernels."""
+        solved = design_decoder(self.spec, self.decoder)
+        return solved.dense if self.learnable else solved
+
+    def edges(self, length: int) -> EdgePlan | None:
+        """What decodes the edges of a clip; learned weights have them to learn, too."""
+        if self.learnable:
+            return None
+        solved = self.solved
+        noise = solved.assumed_noise(self.decoder)
+        return edge_plan(self.spec.bank, solved, length, noise_variance=noise)
+
     def setup(self) -> None:
         """Creates the variables."""
-        solved = decoding.design_decoder(self.spec, self.decoder)
+        values = self.solved.values
         if self.learnable:
-            dense = decoding.dense_kernels(self.spec, solved)
-            self.kernels = self.param("kernels", lambda key: jnp.asarray(dense, self.dtype))
+            self.kernels = self.param("kernels", lambda key: jnp.asarray(values, self.dtype))
         else:
             self.fixed = self.variable(
-                COLLECTION, "synthesis", lambda: jnp.asarray(solved.values, self.dtype)
+                COLLECTION, "synthesis", lambda: jnp.asarray(values, self.dtype)
             )
 
     @settles
@@ -134,11 +139,6 @@ class Synthesis(SettledModule):
             TypeError: if the dtype is another.
         """
         length = check_spectrogram(spectrogram, self.spec, length, self.dtype)
-        solved = decoding.design_decoder(self.spec, self.decoder)
-        edges = None  # with learned weights the edges of a clip are theirs to learn
-        if not self.learnable:
-            noise = float(np.mean(self.decoder.noise_variance)) if solved.is_wiener else 0.0
-            edges = edge_plan(self.spec, solved, length, noise_variance=noise)
         weights = self.kernels if self.learnable else self.fixed.value
         if self.learnable and self.compute_dtype is not None:
             weights = weights.astype(self.compute_dtype)
@@ -146,10 +146,10 @@ class Synthesis(SettledModule):
         return apply_synthesis(
             spectrogram,
             weights,
-            spec=self.spec,
-            lead=solved.lead,
+            bank=self.spec.bank,
+            solved=self.solved,
             length=length,
-            edges=edges,
+            edges=self.edges(length),
             precision=self.precision,
         ).astype(self.dtype)
 
@@ -171,8 +171,8 @@ def check_spectrogram(
             f"spectrogram.shape={shape}: expected [..., frames, {spec.num_channels} channels]"
         )
     if length is None:
-        return design.longest_length(spec, shape[-2])
-    expected = design.frame_grid(spec, length).num_frames
+        return spec.bank.longest_length(shape[-2])
+    expected = spec.bank.frame_grid(length).num_frames
     if expected != shape[-2]:
         raise ValueError(
             f"length={length} has {expected} frames of hop_length={spec.hop_length}, "

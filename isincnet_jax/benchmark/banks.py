@@ -249,9 +249,7 @@ def envelope_gamma(spec: Any) -> float:
     """Gamma of the Gaussian ``exp(-pi t^2 / gamma)`` with the largest correlation to a filter."""
     import scipy.optimize
 
-    from isincnet_jax.bank import design
-
-    kernels = design.design_bank(spec).kernels
+    kernels = spec.bank.kernels
     middle = spec.num_bins // 2
     envelope = np.hypot(kernels[middle], kernels[middle + spec.num_bins])
     squares = (np.arange(len(envelope)) - len(envelope) // 2) ** 2

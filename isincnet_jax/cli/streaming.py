@@ -89,11 +89,10 @@ def _check_designed(codec: Codec, model: str) -> None:
     """Refuses learned filters: the decoder of lowest latency is solved for those of the spec."""
     import numpy as np
 
-    from isincnet_jax.bank import design
     from isincnet_jax.streaming import weights as stream_weights
 
     found = np.asarray(stream_weights.analysis_kernels(codec))
-    wanted = design.design_bank(codec.spec).kernels
+    wanted = codec.spec.bank.kernels
     if found.shape != wanted.shape or np.max(np.abs(found - wanted)) > 1e-5 * np.max(
         np.abs(wanted)
     ):

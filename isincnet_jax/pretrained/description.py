@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from isincnet_jax.bank import algorithms, design, exactness
-from isincnet_jax.bank import solve as decoding
+from isincnet_jax.bank import exactness
 from isincnet_jax.bank.codec import Codec
 from isincnet_jax.bank.dsp import rounding
+from isincnet_jax.bank.solved import SolvedDecoder
 from isincnet_jax.streaming import stream as streaming
 
 
@@ -18,9 +18,9 @@ def describe(codec: Codec) -> list[tuple[str, str]]:
         Pairs of a label and a text, in the order in which they are printed.
     """
     spec = codec.spec
-    bank = design.design_bank(spec)
-    solved = decoding.design_decoder(spec, codec.model.decoder)
-    bounds = design.frame_bounds(spec)
+    bank = spec.bank
+    solved = codec.model.solved
+    bounds = bank.bounds
     coefficients = spec.num_channels * spec.frame_rate_hz
     center_hz = spec.center_hz
     # A sample is complete when the last frame whose kernel reaches it has seen its own samples.
@@ -37,7 +37,7 @@ def describe(codec: Codec) -> list[tuple[str, str]]:
         ),
         (
             "filters",
-            f"{spec.shape} shape, {spec.window} window, {bank.kernels.shape[1]} taps, "
+            f"{spec.shape} shape, {spec.window} window, {bank.taps} taps, "
             f"{spec.normalization} normalised"
             + (", causal" if spec.causal else "")
             + (", tight" if spec.tight else ""),
@@ -68,18 +68,14 @@ def describe(codec: Codec) -> list[tuple[str, str]]:
 
 
 def _algorithms(codec: Codec) -> str:
-    model = codec.model
-    analysis = algorithms.analysis_algorithm(codec.spec, learned=bool(model.learnable_filters))
-    synthesis = algorithms.synthesis_algorithm(
-        codec.spec, model.decoder, learned=model.learnable_decoder
-    )
+    analysis, synthesis = codec.model.bank.algorithm, codec.model.solved.algorithm
     return (
         f"{analysis.name}, {analysis.products_per_frame} products a frame; {synthesis.name}, "
         f"{synthesis.products_per_frame}"
     )
 
 
-def _exactness(codec: Codec, solved: decoding.SolvedDecoder) -> list[tuple[str, str]]:
+def _exactness(codec: Codec, solved: SolvedDecoder) -> list[tuple[str, str]]:
     if np.isnan(solved.residual):
         return [("exactness", "not claimed: trained weights")]
     found = exactness.expect(codec.spec, codec.model.decoder)

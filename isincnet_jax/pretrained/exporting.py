@@ -33,8 +33,6 @@ from jax import lax
 
 import isincnet_jax
 from isincnet_jax import extras, files
-from isincnet_jax.bank import design
-from isincnet_jax.bank import solve as decoding
 from isincnet_jax.bank.codec import Codec
 from isincnet_jax.bank.edges import EdgePlan, edge_plan
 from isincnet_jax.bank.spec import FilterbankSpec
@@ -117,7 +115,7 @@ def export_program(
         "sample_rate": spec.sample_rate,
         "hop_length": spec.hop_length,
         "spec": spec.to_dict(),
-        "first_frame": design.frame_grid(spec, 1).first,
+        "first_frame": spec.bank.frame_grid(1).first,
         "inputs": [_described(inward, exported.in_avals[0])],
         "outputs": [_described(outward, exported.out_avals[0])],
         "constraints": ["batch >= 1", *constraints],
@@ -148,7 +146,7 @@ def _time_axis(spec: FilterbankSpec, edges: EdgePlan | None) -> tuple[str, list[
     """The input's time axis and what it must obey."""
     if edges is not None:
         return f"{spec.hop_length}*blocks", [f"blocks >= {_least_frames(spec, edges)}"]
-    bank = design.design_bank(spec)
+    bank = spec.bank
     least = max(bank.lead, _reflected_ahead(spec)) + 1 if spec.padding == "reflect" else 1
     return "time", [f"time >= {least}"]
 
@@ -158,7 +156,7 @@ def _least_frames(spec: FilterbankSpec, edges: EdgePlan | None) -> int:
     if edges is not None:
         sides = [edge.num_frames for edge in (edges.left, edges.right) if edge is not None]
         return 2 * max(sides, default=1)
-    bank = design.design_bank(spec)
+    bank = spec.bank
     if spec.padding == "reflect":
         return 1
     return bank.trail // spec.hop_length + -(-(bank.lead + 1) // spec.hop_length)
@@ -166,7 +164,7 @@ def _least_frames(spec: FilterbankSpec, edges: EdgePlan | None) -> int:
 
 def _reflected_ahead(spec: FilterbankSpec) -> int:
     """Samples beyond a clip's end that its last frame may see."""
-    return design.design_bank(spec).trail + design.samples_beyond(spec)
+    return spec.bank.trail + spec.bank.samples_beyond
 
 
 class _Operators:
@@ -175,16 +173,15 @@ class _Operators:
     def __init__(self, codec: Codec) -> None:
         settings = stream_weights.settings(codec)
         self.spec, self.precision = codec.spec, settings.precision
-        weights = stream_weights.synthesis_kernels(codec)
         self.analysis = jnp.asarray(stream_weights.analysis_kernels(codec), settings.dtype)
-        self.synthesis = jnp.asarray(weights.values, settings.dtype)
-        self.lead = weights.lead
+        self.solved = stream_weights.synthesis_kernels(codec)
+        self.synthesis = jnp.asarray(self.solved.values, settings.dtype)
         self.edges = _edges_of_whole_hops(codec)
 
     def encode(self, waveform: Any) -> Any:
         taps, hop = self.analysis.shape[1], self.spec.hop_length
         lead = taps // 2
-        grid = design.frame_grid(self.spec, waveform.shape[-1])
+        grid = self.spec.bank.frame_grid(waveform.shape[-1])
         if self.spec.padding == "reflect":
             padded = self._reflected(waveform, grid.num_frames)
         else:
@@ -203,7 +200,7 @@ class _Operators:
 
         Only the samples that the bank's non-zero taps reach are reflected: clips may be that short.
         """
-        bank, taps = design.design_bank(self.spec), self.analysis.shape[1]
+        bank, taps = self.spec.bank, self.analysis.shape[1]
         length, hop = waveform.shape[-1], self.spec.hop_length
         before = lax.rev(lax.slice_in_dim(waveform, 1, bank.lead + 1, axis=-1), [1])
         ahead = _reflected_ahead(self.spec)
@@ -217,14 +214,14 @@ class _Operators:
 
     def decode(self, spectrogram: Any, length: Any = None) -> Any:
         if length is None:
-            length = design.longest_length(self.spec, spectrogram.shape[-2])
+            length = self.spec.bank.longest_length(spectrogram.shape[-2])
             if self.edges is not None:  # they are those of whole hops
-                length -= design.longest_length(self.spec, 2) % self.spec.hop_length
+                length -= self.spec.bank.longest_length(2) % self.spec.hop_length
         return apply_synthesis(
             spectrogram,
             self.synthesis,
-            spec=self.spec,
-            lead=self.lead,
+            bank=self.spec.bank,
+            solved=self.solved,
             length=length,
             edges=self.edges,
             precision=self.precision,
@@ -239,8 +236,7 @@ def _edges_of_whole_hops(codec: Codec) -> EdgePlan | None:
     if not stream_weights.has_solved_edges(codec):
         return None
     model, spec = codec.model, codec.spec
-    solved = decoding.design_decoder(spec, model.decoder)
-    noise = float(np.mean(model.decoder.noise_variance)) if solved.is_wiener else 0.0
-    reach = solved.taps + 2 * design.design_bank(spec).kernels.shape[1]
+    noise = model.solved.assumed_noise(model.decoder)
+    reach = model.solved.taps + 2 * spec.bank.taps
     blocks = 4 * -(-reach // spec.hop_length) + 4  # far more than a clip that is solved as a whole
-    return edge_plan(spec, solved, blocks * spec.hop_length, noise_variance=noise)
+    return edge_plan(spec.bank, model.solved, blocks * spec.hop_length, noise_variance=noise)

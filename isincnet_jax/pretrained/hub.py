@@ -20,7 +20,7 @@ from isincnet_jax.bank import solve as decoding
 from isincnet_jax.bank.codec import Codec, build_codec
 from isincnet_jax.bank.decoder_spec import DecoderSpec
 from isincnet_jax.bank.sincnet import SincNet
-from isincnet_jax.bank.solve import SolvedDecoder
+from isincnet_jax.bank.solved import DualWindow, SolvedDecoder
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.pretrained import addresses, download, stored
 from isincnet_jax.pretrained.registry import PRESETS, REGISTRY, Preset, Stored, Weights
@@ -175,16 +175,14 @@ def _cache_key(spec: FilterbankSpec, decoder: DecoderSpec) -> str:
 
 
 def _provide_cached(spec: FilterbankSpec, decoder: DecoderSpec, directory: Path) -> None:
-    """Loads a decoder from the cache, or solves and stores it; a bad file is replaced."""
+    """Gives a bank its decoder of the cache, or solves and stores it; a bad file is replaced."""
     key = _cache_key(spec, decoder)
     path = directory / f"decoder-{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
-    solved = _load_solution(path, key)
-    if solved is None:
-        solved = decoding.design_decoder(spec, decoder)
-        if solved.is_wiener and decoder.kind == "auto":
-            return  # solved, and warned of, in every process
+    kept = _load_solution(path, key, spec.num_bins)
+    solved = decoding.design_decoder(spec, decoder, known=kept)
+    # A bank without inverse is solved, and warned of, in every process.
+    if kept is None and not (solved.is_wiener and decoder.kind == "auto"):
         _store_solution(path, key, solved)
-    decoding.provide_solution(spec, decoder, solved)
 
 
 def _digest(key: str, values: np.ndarray, numbers: np.ndarray, method: str) -> str:
@@ -192,7 +190,7 @@ def _digest(key: str, values: np.ndarray, numbers: np.ndarray, method: str) -> s
     return hashlib.sha256(parts).hexdigest()
 
 
-def _load_solution(path: Path, key: str) -> SolvedDecoder | None:
+def _load_solution(path: Path, key: str, num_bins: int) -> SolvedDecoder | None:
     if not path.is_file():
         return None
     try:
@@ -207,8 +205,11 @@ def _load_solution(path: Path, key: str) -> SolvedDecoder | None:
         return None
     values.flags.writeable = False
     lead, *errors = numbers.tolist()
-    residual, noise_gain, expected_snr_db = errors
-    return SolvedDecoder(values, int(lead), residual, noise_gain, method, expected_snr_db)
+    names = ("residual", "noise_gain", "expected_snr_db")
+    known = {"values": values, "lead": int(lead), **dict(zip(names, errors, strict=True))}
+    if method == DualWindow.METHOD:
+        return DualWindow(**known, num_bins=num_bins)
+    return SolvedDecoder(**known, method=method)
 
 
 def _store_solution(path: Path, key: str, solved: SolvedDecoder) -> None:

@@ -26,10 +26,10 @@ import numpy as np
 from jax import lax
 
 from isincnet_jax import jax_names
-from isincnet_jax.bank import solve as decoding
 from isincnet_jax.bank.codec import Codec
 from isincnet_jax.bank.decoder_spec import DecoderSpec
 from isincnet_jax.bank.sincnet import SincNet
+from isincnet_jax.bank.solve import design_decoder
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.dsp.equality import equal_by_value
 from isincnet_jax.inversynth.networks import NUM_SAMPLES, InverSynth, TrainedInverSynth
@@ -165,7 +165,7 @@ class ModelKind:
 
 
 def _sincnet_fields(model: SincNet) -> dict[str, Any]:
-    solved = decoding.design_decoder(model.spec, model.decoder)
+    solved = design_decoder(model.spec, model.decoder)
     # Where the kernels stand is not stored with them but follows from the solution.
     return {**attributes_of(model), "synthesis": {"lead": solved.lead, "taps": solved.taps}}
 

@@ -9,7 +9,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from isincnet_jax.bank import design
 from isincnet_jax.bank.analysis import COLLECTION
 from isincnet_jax.bank.codec import Codec
 from isincnet_jax.bank.decoder_spec import DecoderSpec
@@ -102,7 +101,7 @@ def _channel_filters(filters: np.ndarray, spec: FilterbankSpec, path: Path) -> n
     filters = filters[:, 0, :].astype(np.complex64)
     parts = [np.real(filters)] if spec.component == "real" else [np.real(filters), np.imag(filters)]
     channels = np.concatenate(parts, axis=0)
-    difference = float(np.max(np.abs(channels - design.design_bank(spec).kernels)))
+    difference = float(np.max(np.abs(channels - spec.bank.kernels)))
     if not difference < 1e-5:
         raise CheckpointError(f"{path}: filters differ from the geometry's by {difference:.2g}")
     return channels

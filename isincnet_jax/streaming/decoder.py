@@ -11,7 +11,6 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.bank import design
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.streaming import framing as streaming
@@ -62,7 +61,7 @@ class StreamDecoder:
         Sample m has come out when sample ``m + total_latency`` has gone in, whatever the chunks
         are, and for one m of every hop not before.
         """
-        bank = design.design_bank(self.spec)
+        bank = self.spec.bank
         steady = bank.trail + self.lead
         return max(steady, bank.lead) if self.spec.padding == "reflect" else steady
 
@@ -163,10 +162,10 @@ class StreamDecoder:
     def _settled_length(self, state: DecoderState, count: int, length: int | None) -> int:
         known = state.length if length is None else length
         if known is None:
-            return max(design.longest_length(self.spec, count), state.emitted)
+            return max(self.spec.bank.longest_length(count), state.emitted)
         if state.length not in (None, known):
             raise ValueError(f"length={known}, but init was told length={state.length}")
-        expected = design.frame_grid(self.spec, known).num_frames
+        expected = self.spec.bank.frame_grid(known).num_frames
         if expected != count:
             raise ValueError(
                 f"length={known} has {expected} frames of hop_length={self.spec.hop_length}, but "
@@ -182,7 +181,7 @@ class StreamDecoder:
     @property
     def _first_sample(self) -> int:
         """Where the samples of the first frame start: at sample 0 or before the signal."""
-        first = design.frame_grid(self.spec, 1).first
+        first = self.spec.bank.frame_grid(1).first
         return first * self.spec.hop_length - self.lead
 
     def _position(self, state: DecoderState) -> int:

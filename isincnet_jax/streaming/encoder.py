@@ -11,7 +11,6 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.bank import design
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.streaming import framing as streaming
 from isincnet_jax.streaming.chunks import LARGEST_STEP, Batch, axes_of, checked, joined_on_host
@@ -55,7 +54,7 @@ class StreamEncoder:
 
         Reflection at the beginning needs as many samples as the kernels reach before frame 0.
         """
-        bank = design.design_bank(self.spec)
+        bank = self.spec.bank
         return max(bank.lead, bank.trail) if self._reflects else bank.trail
 
     @property
@@ -65,7 +64,7 @@ class StreamEncoder:
     @property
     def _context(self) -> int:
         """Samples before a block: the kernels', and those that the end's reflection asks for."""
-        bank = design.design_bank(self.spec)
+        bank = self.spec.bank
         extra = max(0, bank.trail - bank.lead) if self._reflects else 0
         return self.matrix.shape[0] - self.spec.hop_length + extra
 
@@ -79,7 +78,7 @@ class StreamEncoder:
         context = jnp.zeros((*shape, self._context), self.matrix.dtype)
         waiting = 0
         if not self._reflects:  # zeros that let every frame end with its block
-            waiting = -(design.design_bank(self.spec).trail + 1) % self.spec.hop_length
+            waiting = -(self.spec.bank.trail + 1) % self.spec.hop_length
         return EncoderState(context, np.zeros((*shape, waiting), self.matrix.dtype), 0, 0)
 
     def advance(
@@ -123,7 +122,7 @@ class StreamEncoder:
             if received <= self.latency:
                 return EncoderState(context, pending, received, 0), self._none(state)
             if state.received <= self.latency:
-                bank = design.design_bank(self.spec)
+                bank = self.spec.bank
                 mirrored = streaming.reflection_before(pending, bank.lead)
                 context, pending = self._begin(np.concatenate([mirrored, pending], axis=-1))
         context, pending, frames = self._advance_all(context, pending)
@@ -137,7 +136,7 @@ class StreamEncoder:
             return self._none(state)
         if self._reflects and length <= self.latency:
             return self._short_clip(state.pending)
-        remaining = design.frame_grid(self.spec, length).num_frames - state.emitted
+        remaining = self.spec.bank.frame_grid(length).num_frames - state.emitted
         if remaining <= 0:
             return self._none(state)
         missing = remaining * self.spec.hop_length - state.pending.shape[-1]
@@ -154,14 +153,14 @@ class StreamEncoder:
 
     def _begin(self, signal: np.ndarray) -> tuple[jax.Array, np.ndarray]:
         """Context and pending samples of a signal that starts with its reflection."""
-        bank = design.design_bank(self.spec)
+        bank = self.spec.bank
         before = self._context + self.spec.hop_length - 1 - bank.trail - bank.lead
         signal = np.pad(signal, [*[(0, 0)] * (signal.ndim - 1), (before, 0)])
         return jnp.asarray(signal[..., : self._context]), signal[..., self._context :]
 
     def _short_clip(self, clip: np.ndarray) -> np.ndarray:
         """The frames of a reflected clip that ended before its first frame was complete."""
-        bank, length = design.design_bank(self.spec), clip.shape[-1]
+        bank, length = self.spec.bank, clip.shape[-1]
         last = (length - 1) // self.spec.hop_length * self.spec.hop_length
         widths = [(0, 0)] * (clip.ndim - 1)
         widths.append((bank.lead, max(last + bank.trail + 1 - length, 0)))

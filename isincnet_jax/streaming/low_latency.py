@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from isincnet_jax.bank import design
-from isincnet_jax.bank import solve as decoding
 from isincnet_jax.bank.codec import Codec, build_codec
 from isincnet_jax.bank.decoder_spec import DecoderSpec
 from isincnet_jax.bank.sincnet import SincNet
+from isincnet_jax.bank.solve import design_decoder
+from isincnet_jax.bank.solved import EXACT_RESIDUAL
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.dsp import checks
 from isincnet_jax.dsp.settling import settles
@@ -60,7 +60,7 @@ def low_latency_codec(
         raise ValueError(f"padding={spec.padding!r}: a stream's decoder needs padding='zeros'")
     if total_latency is not None:
         checks.check_positive_integers(total_latency=total_latency)
-    hop, trail = spec.hop_length, design.design_bank(spec).trail
+    hop, trail = spec.hop_length, spec.bank.trail
     latency = max(hop - 1, trail) if total_latency is None else total_latency
     if latency < hop - 1:
         raise ValueError(
@@ -73,19 +73,19 @@ def low_latency_codec(
 
 def _find_decoder(spec: FilterbankSpec, lead: int, num_frames: int | None) -> DecoderSpec:
     """The decoder of so little lead with the fewest frames that are exact, or with those given."""
-    bank = design.design_bank(spec)
+    bank = spec.bank
     if num_frames is not None:
         return DecoderSpec("least_squares", num_frames=num_frames, lead=lead)
     least = max(1, -(-(lead - bank.lead) // spec.hop_length) + 1)  # to see a block at all
     found: list[tuple[float, DecoderSpec]] = []
     for count in [n for n in _TRIED_FRAMES if n >= least] or [least]:
         decoder = DecoderSpec("least_squares", num_frames=count, lead=lead)
-        residual = decoding.design_decoder(spec, decoder).residual
+        residual = design_decoder(spec, decoder).residual
         found.append((residual, decoder))
         if residual <= _SOLVED_RESIDUAL:
             break
     residual, decoder = min(found, key=lambda pair: pair[0])
-    if not residual <= decoding.EXACT_RESIDUAL:
+    if not residual <= EXACT_RESIDUAL:
         raise ValueError(
             f"total_latency={lead + bank.trail}: the best decoder found errs by {residual:.1e} of "
             "the signal; use a larger total_latency or more bins, or name num_frames to take what "

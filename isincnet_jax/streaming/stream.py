@@ -22,7 +22,6 @@ from typing import Any, TypeAlias
 
 import jax.numpy as jnp
 
-from isincnet_jax.bank import design
 from isincnet_jax.bank.codec import Codec
 from isincnet_jax.bank.sincnet import SincNet
 from isincnet_jax.bank.spec import FilterbankSpec
@@ -59,7 +58,7 @@ def stream_encoder(source: Source) -> StreamEncoder:
         (15, (12, 18), (4, 18))
     """
     spec, dtype, precision = stream_weights.settings(source)
-    bank = design.design_bank(spec)
+    bank = spec.bank
     found = streaming.analysis_matrix(
         stream_weights.analysis_kernels(source),
         lead=bank.lead,
@@ -97,12 +96,12 @@ def stream_decoder(source: Source) -> StreamDecoder:
 def synthesis_step(source: Source, spec: FilterbankSpec, dtype: Any) -> streaming.StreamKernels:
     """The synthesis kernels of a codec, module or spec without what is negligible in a dtype."""
     weights = stream_weights.synthesis_kernels(source)
-    bank, hop = design.design_bank(spec), spec.hop_length
+    bank, hop = spec.bank, spec.hop_length
     return streaming.synthesis_matrix(
         weights.values,
         lead=weights.lead,
         hop_length=hop,
         # Nothing is given out before it has come in, nor before the beginning.
-        least_lead=max(hop - 1 - bank.trail, design.frame_grid(spec, 1).first * hop),
+        least_lead=max(hop - 1 - bank.trail, spec.bank.frame_grid(1).first * hop),
         negligible=NEGLIGIBLE if jnp.dtype(dtype) == jnp.float32 else 0.0,
     )

@@ -10,12 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from isincnet_jax.bank import design
-from isincnet_jax.bank import solve as decoding
 from isincnet_jax.bank.analysis import COLLECTION
 from isincnet_jax.bank.codec import Codec, build_codec
-from isincnet_jax.bank.dsp import uniform
 from isincnet_jax.bank.sincnet import SincNet
+from isincnet_jax.bank.solved import SolvedDecoder
 from isincnet_jax.bank.spec import FilterbankSpec
 
 
@@ -52,42 +50,20 @@ def settings(source: Any) -> Settings:
 def analysis_kernels(source: Any) -> np.ndarray:
     """Kernels [channels, taps], centred at ``taps // 2``, float64."""
     if isinstance(source, FilterbankSpec):
-        return design.design_bank(source).kernels
+        return source.bank.kernels
     codec = _codec(source)
-    model, spec = codec.model, codec.spec
-    if model.learnable_filters:
-        apply = jax.jit(lambda variables: model.apply(variables, method="filters"))
-        return np.asarray(apply(codec.variables), np.float64)
-    filters = np.asarray(codec.variables[COLLECTION]["analysis"]["analysis"], np.float64)
-    if filters.ndim == 2:
-        return filters
-    # The window of a uniform bank; the synthesis kernels weigh bins between 0 and Nyquist twice.
-    bins = spec.num_bins
-    weighted = uniform.synthesis_kernels(
-        filters, num_bins=bins, lead=len(filters) // 2, hop_length=spec.hop_length
-    ).kernels
-    inner = np.tile((np.arange(bins) > 0) & (np.arange(bins) < bins - 1), 2)
-    return np.where(inner[:, None], 0.5 * weighted, weighted)
+    apply = jax.jit(lambda variables: codec.model.apply(variables, method="filters"))
+    return codec.model.bank.written_out(np.asarray(apply(codec.variables), np.float64))
 
 
-class SynthesisWeights(NamedTuple):
-    """Synthesis kernels [channels, taps], float64, and the taps before their frame."""
-
-    values: np.ndarray
-    lead: int
-
-
-def synthesis_kernels(source: Any) -> SynthesisWeights:
-    """The decoder's kernels, a dual window written out."""
+def synthesis_kernels(source: Any) -> SolvedDecoder:
+    """The decoder with the weights in use, a dual window written out: ``values`` and ``lead``."""
     codec = _codec(SincNet(source) if isinstance(source, FilterbankSpec) else source)
-    model, spec = codec.model, codec.spec
-    solved = decoding.design_decoder(spec, model.decoder)
-    if model.learnable_decoder:
-        kernels = np.asarray(codec.variables["params"]["synthesis"]["kernels"], np.float64)
-        return SynthesisWeights(kernels, solved.lead)
-    values = np.asarray(codec.variables[COLLECTION]["synthesis"]["synthesis"], np.float64)
-    dense = decoding.dense_kernels(spec, dataclasses.replace(solved, values=values))
-    return SynthesisWeights(dense, solved.lead)
+    if codec.model.learnable_decoder:
+        values = codec.variables["params"]["synthesis"]["kernels"]
+    else:
+        values = codec.variables[COLLECTION]["synthesis"]["synthesis"]
+    return dataclasses.replace(codec.model.solved, values=np.asarray(values, np.float64)).dense
 
 
 def has_solved_edges(source: Any) -> bool:

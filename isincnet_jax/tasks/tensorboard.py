@@ -10,7 +10,6 @@ import numpy as np
 
 import isincnet_jax as isn
 from isincnet_jax import plots
-from isincnet_jax.bank import design
 from isincnet_jax.training.logs import RunLog
 
 
@@ -38,7 +37,7 @@ def show(
     decoded = np.asarray(decoded)
     log.audio("clip", step, waveform, sample_rate=spec.sample_rate)
     log.audio("reconstruction", step, decoded, sample_rate=spec.sample_rate)
-    grid = design.frame_grid(spec, len(waveform))
+    grid = spec.bank.frame_grid(len(waveform))
     times_s = (grid.first + np.arange(grid.num_frames)) * spec.hop_length / spec.sample_rate
     for name, clip in (("reconstruction", decoded), ("error", decoded - waveform)):
         figure = plots.plot_spectrogram(

@@ -24,7 +24,6 @@ from typing import IO, Any, get_args
 import numpy as np
 from numpy.lib import format as npy_format
 
-from isincnet_jax.bank import design
 from isincnet_jax.bank.quantizer import Code, Quantizer
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.dsp import companding, meanings, settling
@@ -275,7 +274,7 @@ class ArchiveReader:
                 f"{self.path}: {dtype} of shape {shape} does not fit its header "
                 f"({header.spec.num_channels} channels, {expected})"
             )
-        frames = design.frame_grid(header.spec, header.length).num_frames
+        frames = header.spec.bank.frame_grid(header.length).num_frames
         if shape[1] > MOST_AUDIO_CHANNELS:
             raise ArchiveError(f"{self.path}: {shape[1]} audio channels, which no recording has")
         if shape[0] != frames or not shape[1]:

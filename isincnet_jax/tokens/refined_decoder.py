@@ -10,7 +10,6 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.bank import design
 from isincnet_jax.bank.analysis import Analysis
 from isincnet_jax.bank.decoder_spec import DecoderSpec
 from isincnet_jax.bank.spec import FilterbankSpec
@@ -165,7 +164,7 @@ class RefinedDecoder(SettledModule):
         """
         checks.check_floating(observed, "observed", dtype=self.dtype, ndim=2)
         if length is None:
-            length = design.longest_length(self.spec, observed.shape[-2])
+            length = self.spec.bank.longest_length(observed.shape[-2])
         operators = weighted_decoding.bank_operators(
             self.analysis.filters(),
             self.synthesis.fixed.value,
@@ -207,7 +206,7 @@ class RefinedDecoder(SettledModule):
         self, observed: jax.Array, operators: Operators, length: int
     ) -> Waveform:
         """Phases from the refiner, then from alternating projections."""
-        grid = design.frame_grid(self.spec, length)
+        grid = self.spec.bank.frame_grid(length)
         log_level, unit = _relative(observed)
         observed = observed / unit
         real, imaginary = jnp.split(self.refiner(log_level), 2, axis=-1)

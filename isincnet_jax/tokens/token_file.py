@@ -32,7 +32,6 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from isincnet_jax.bank import design
 from isincnet_jax.dsp import meanings
 from isincnet_jax.tokens import entropy
 from isincnet_jax.tokens.archive import ArchiveError
@@ -111,7 +110,7 @@ def write_token_file(
             frames, index = frames + len(rows), index + 1
         if length is not None:
             header = dataclasses.replace(header, length=length())
-        expected = design.frame_grid(header.spec, header.length).num_frames
+        expected = header.spec.bank.frame_grid(header.length).num_frames
         if frames != expected:
             raise ValueError(f"{frames} frames, but {header.length} samples have {expected}")
         spool.seek(0)
@@ -252,7 +251,7 @@ class TokenReader:
             ImportError: without constriction.
         """
         header = self.header
-        total = design.frame_grid(header.spec, header.length).num_frames
+        total = header.spec.bank.frame_grid(header.length).num_frames
         most = block_frames(header.audio_channels * header.spec.num_channels)
         decoder = entropy.RowDecoder(
             num_audio=header.audio_channels, num_parts=header.num_parts, turns=self.turns

@@ -29,10 +29,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.bank import solve as decoding
-from isincnet_jax.bank.analysis import apply_analysis
 from isincnet_jax.bank.decoder_spec import DecoderSpec
 from isincnet_jax.bank.edges import edge_plan
+from isincnet_jax.bank.solve import design_decoder
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.bank.synthesis import apply_synthesis
 from isincnet_jax.dsp import companding
@@ -95,29 +94,26 @@ def bank_operators(
     """The operators of a bank and its solved decoder for clips of one shape.
 
     Args:
-        filters: of :func:`.analysis.apply_analysis`.
+        filters: of :meth:`.designed.Bank.analyse`.
         weights: of :func:`.synthesis.apply_synthesis`, solved from ``decoder``.
         spec: the bank.
         decoder: how its inverse was found.
         shape: of the waveforms, [..., length].
         precision: of the products on accelerators.
     """
-    solved = decoding.design_decoder(spec, decoder)
-    noise = 0.0
-    if solved.is_wiener:
-        given = decoder.noise_variance
-        noise = sum(given) / len(given) if isinstance(given, tuple) else given
-    edges = edge_plan(spec, solved, shape[-1], noise_variance=noise)
+    solved = design_decoder(spec, decoder)
+    noise = solved.assumed_noise(decoder)
+    edges = edge_plan(spec.bank, solved, shape[-1], noise_variance=noise)
 
     def analysis(waveform: jax.Array) -> jax.Array:
-        return jnp.asarray(apply_analysis(waveform, filters, spec=spec, precision=precision))
+        return jnp.asarray(spec.bank.analyse(waveform, filters, precision=precision))
 
     def synthesis(spectrogram: jax.Array) -> jax.Array:
         waveform = apply_synthesis(
             spectrogram,
             weights,
-            spec=spec,
-            lead=solved.lead,
+            bank=spec.bank,
+            solved=solved,
             length=shape[-1],
             edges=edges,
             precision=precision,

@@ -13,7 +13,6 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.bank import analysis, design
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.dsp import auditory, checks, fourier, settling
 from isincnet_jax.dsp.settling import settles
@@ -130,7 +129,7 @@ class VocoderFeatures:
         """How many frames around it the samples of a frame reach."""
         taps = self.n_fft
         if self.bank is not None:
-            taps = design.design_bank(self.bank).kernels.shape[-1]
+            taps = self.bank.bank.taps
         return -(-taps // self.hop_length) + 1
 
     def facts(self) -> dict[str, Any]:
@@ -193,14 +192,12 @@ class VocoderFeatures:
         )
 
     def _of_bank(self, waveform: jax.Array, precision: Any) -> jax.Array:
-        bank: Any = self.bank
-        designed = (
-            design.analysis_window(bank) if bank.is_uniform else design.design_bank(bank).kernels
-        )
-        filters = jnp.asarray(designed, waveform.dtype)
-        found = analysis.apply_analysis(waveform, filters, spec=bank, precision=precision)
+        assert self.bank is not None
+        bank = self.bank.bank
+        filters = jnp.asarray(bank.filters, waveform.dtype)
+        found = bank.analyse(waveform, filters, precision=precision)
         # Banks that pad by zeros have frames before the first sample.
-        first = -design.frame_grid(bank, waveform.shape[-1]).first
+        first = -bank.frame_grid(waveform.shape[-1]).first
         found = found[..., first : first + self.num_frames(waveform.shape[-1]), :]
         cosine, sine = jnp.split(found, 2, axis=-1)
         return jnp.sqrt(cosine**2 + sine**2 + _SILENT_POWER)

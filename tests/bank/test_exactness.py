@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import isincnet_jax as isn
-from isincnet_jax.bank import design, edges, exactness
+from isincnet_jax.bank import edges, exactness
 from isincnet_jax.bank import solve as decoding
+from isincnet_jax.bank.solved import EXACT_SNR_DB
 from isincnet_jax.pretrained.description import describe
 
 SPEC = isn.FilterbankSpec(sample_rate=8000, hop_length=8, num_bins=17, shape="none")
@@ -43,7 +44,7 @@ def test_ill_conditioned_banks_are_not_called_exact():
     assert solved.is_exact_in_float64
     assert not solved.is_exact
     found = measured_db(ILL, 2000)
-    assert found < decoding.EXACT_SNR_DB
+    assert found < EXACT_SNR_DB
     assert abs(solved.expected_snr_db - found) < 6
     lines = dict(describe(isn.build_codec(isn.SincNet(ILL))))
     assert lines["exactness"].startswith(
@@ -63,7 +64,7 @@ def test_weights_that_are_not_solved_claim_nothing():
 def test_errors_of_reflected_edges_are_those_of_their_decoders(length):
     """Before rounding: the edge decoders' own residuals, each over its samples."""
     spec = BANKS["reflect"]
-    plan = edges.edge_plan(spec, decoding.design_decoder(spec), length)
+    plan = edges.edge_plan(spec.bank, decoding.design_decoder(spec), length)
     found = exactness.expect(spec, length=length)
     both = [edge for edge in (plan.left, plan.right) if edge is not None]
     assert found.edge_samples == sum(edge.num_samples for edge in both)
@@ -74,7 +75,7 @@ def test_errors_of_reflected_edges_are_those_of_their_decoders(length):
 
 def test_samples_in_no_frame_are_told():
     spec = SPEC.replace(dialect="0.5", padding="reflect", causal=True)
-    assert design.unseen_samples(spec) == 7
+    assert spec.bank.unseen_samples == 7
     with pytest.warns(decoding.UnseenSamplesWarning, match="up to 7 samples at the end of a clip"):
         codec = isn.build_codec(isn.SincNet(spec))
     lines = dict(describe(codec))

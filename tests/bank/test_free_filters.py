@@ -66,7 +66,7 @@ def test_taps_start_as_the_bank_and_its_decoder_is_exact(shape):
     variables = _start(model)
     taps = variables["params"]["analysis"]["taps"]
     assert taps.shape == (80, spec.taps)
-    np.testing.assert_array_equal(taps, design.design_bank(spec).kernels.astype(np.float32))
+    np.testing.assert_array_equal(taps, spec.bank.kernels.astype(np.float32))
     # Conditions of up to 1e4 cost a few digits of the 130 dB of well-conditioned banks.
     well_conditioned = design.frame_bounds(spec).condition < 10
     assert _round_trip_db(model, variables) > (120 if well_conditioned else 105)
@@ -81,7 +81,7 @@ def test_banks_that_follow_no_parameters_can_be_freed(changes):
     spec = LINEAR.replace(**changes)
     model = SincNet(spec, learnable_filters="free")
     variables = _start(model)
-    assert variables["params"]["analysis"]["taps"].shape == design.design_bank(spec).kernels.shape
+    assert variables["params"]["analysis"]["taps"].shape == spec.bank.kernels.shape
     fixed = SincNet(spec)
     wanted = jax.jit(fixed.apply)(_start(fixed), _noise())
     np.testing.assert_allclose(jax.jit(model.apply)(variables, _noise()), wanted, atol=3e-6)
@@ -196,7 +196,7 @@ def test_causal_taps_stay_causal_and_clips_keep_their_frames():
     early = _noise().copy()
     early[:, 400:] = 0.0
     others = jax.jit(functools.partial(model.apply, method="encode"))(variables, early)
-    grid = design.frame_grid(spec, 700)
+    grid = spec.bank.frame_grid(700)
     before = 400 // 8 - grid.first
     np.testing.assert_allclose(others[:, :before], found[:, :before], atol=1e-6)
 

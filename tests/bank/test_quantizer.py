@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isincnet_jax import FilterbankSpec, Quantizer
-from isincnet_jax.bank import design, quantizer
+from isincnet_jax.bank import quantizer
 
 SPEC = FilterbankSpec(sample_rate=8000, hop_length=8, num_bins=9)
 BITS = [2, 3, 4, 8, 10, 16]
@@ -138,7 +138,7 @@ def test_more_bits_lose_less(rng):
 
 def test_scales_of_a_spec_bound_what_full_scale_samples_can_cause():
     scales = quantizer.scales_from_spec(SPEC, level_db=20.0)
-    largest = np.abs(design.design_bank(SPEC).kernels).sum(axis=1)
+    largest = np.abs(SPEC.bank.kernels).sum(axis=1)
     np.testing.assert_allclose(scales, np.maximum(largest, scales.min()), rtol=1e-6)
     quiet = quantizer.scales_from_spec(SPEC, level_db=-60.0)
     assert np.all(quiet > 0)

@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from isincnet_jax import DecoderSpec, FilterbankSpec, SincNet, frame_bounds
-from isincnet_jax.bank import design
 from isincnet_jax.bank import solve as decoding
 from isincnet_jax.bank.edges import edge_plan
 from isincnet_jax.bank.solve import UnseenSamplesWarning
@@ -117,7 +116,7 @@ def test_coefficients_are_the_correlation_with_the_designed_kernels(x64, rng, na
     found = np.asarray(
         jax.jit(functools.partial(model.apply, method="encode"))(variables, jnp.asarray(waveform))
     )
-    bank, grid = spec.design_kernels(), design.frame_grid(spec, length)
+    bank, grid = spec.design_kernels(), spec.bank.frame_grid(length)
     assert found.shape == (grid.num_frames, spec.num_channels)
     reach = 10 * spec.taps
     mode = "reflect" if spec.padding == "reflect" else "constant"
@@ -152,7 +151,7 @@ def test_causal_reflected_frames_never_see_the_last_samples(component):
         sample_rate=8000, hop_length=8, num_bins=32, causal=True, component=component,
         padding="reflect", dialect="0.5",
     )  # fmt: skip
-    assert design.unseen_samples(spec) == 7
+    assert spec.bank.unseen_samples == 7
     with pytest.raises(UnseenSamplesWarning, match="up to 7 samples at the end of a clip"):
         SincNet(spec).init(jax.random.key(0), jnp.zeros((1, 8)))
     model, length = SincNet(spec, FREE), 8 * 6 + 5
@@ -165,7 +164,7 @@ def test_causal_reflected_frames_never_see_the_last_samples(component):
     assert np.all(seen[:49] > 0)
     # With zero padding, or one more frame, the same filters see everything.
     for other in (spec.replace(padding="zeros"), spec.replace(dialect="native")):
-        assert design.unseen_samples(other) == 0
+        assert other.bank.unseen_samples == 0
         model = SincNet(other, FREE)
         variables = model.init(jax.random.key(0), jnp.zeros((1, 8)))
         encode = jax.jit(functools.partial(model.apply, method="encode"))
@@ -190,8 +189,8 @@ def test_every_sample_of_a_reflected_clip_returns(x64, spec, length):
     found = round_trip(spec, np.eye(length))
     tolerance = 1e-6 if spec.tight else 1e-9  # a tight bank is cut
     np.testing.assert_allclose(found, np.eye(length), rtol=0, atol=tolerance)
-    frames = design.frame_grid(spec, length).num_frames
-    assert design.longest_length(spec, frames) >= length
+    frames = spec.bank.frame_grid(length).num_frames
+    assert spec.bank.longest_length(frames) >= length
     assert frames in ((length - 1) // 6 + 1, (length - 1) // 6 + 2)
 
 
@@ -217,13 +216,13 @@ def test_reflected_edges_of_a_lossy_bank_do_not_amplify_noise(rng):
         sample_rate=8000, hop_length=16, num_bins=14, scale="mel", shape="none", padding="reflect"
     )
     solved = decoding.design_decoder(spec, decoding.DecoderSpec("wiener", noise_variance=1e-4))
-    plan = edge_plan(spec, solved, 1000, noise_variance=1e-4)
+    plan = edge_plan(spec.bank, solved, 1000, noise_variance=1e-4)
     assert plan.left is not None
     assert plan.right is not None
     for edge in (plan.left, plan.right):
         gain = np.sqrt(np.sum(edge.matrix**2) / edge.num_samples)
         # Fewer frames see a sample at an edge: somewhat more noise, not orders of magnitude.
         assert gain < 3 * solved.noise_gain
-    exact = edge_plan(spec, solved, 1000)
+    exact = edge_plan(spec.bank, solved, 1000)
     assert exact.left is not None
     assert np.max(np.abs(exact.left.matrix)) > 10 * np.max(np.abs(plan.left.matrix))

@@ -63,7 +63,7 @@ def test_jit_equals_eager(spec, rng):
 def test_leading_axes_are_independent_clips(spec, leading, rng):
     waveform = random(rng, *leading, LENGTH)
     model, variables = build(spec)
-    grid = design.frame_grid(spec, LENGTH)
+    grid = spec.bank.frame_grid(LENGTH)
     coefficients = jax.jit(functools.partial(model.apply, method="encode"))(
         variables, jnp.asarray(waveform)
     )
@@ -172,7 +172,7 @@ def test_learnable_filters_start_as_the_fixed_ones(changes, rng):
     analysis = Analysis(spec, learnable=True)
     variables = jax.jit(analysis.init)(jax.random.key(0), jnp.zeros((1, 8)))
     filters = jax.jit(functools.partial(analysis.apply, method="filters"))(variables)
-    expected = design.design_bank(spec).kernels
+    expected = spec.bank.kernels
     # 1e-6 of the largest tap for float32 rounding, centres rounded to float32 included.
     np.testing.assert_allclose(filters, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
     waveform = jnp.asarray(random(rng, 1, LENGTH))
@@ -259,7 +259,7 @@ def test_no_number_of_symmetric_real_filters_is_a_frame(rng):
     spec = LOSSY["real"].replace(num_bins=200)
     hop, center = spec.hop_length, spec.taps // 2
     odd = np.sin(2 * np.pi * (np.arange(spec.taps) - center) / hop)  # repeats every hop
-    bank = design.design_bank(spec).kernels
+    bank = spec.bank.kernels
     # float64 sums of 33 products that cancel in pairs.
     np.testing.assert_allclose(bank @ odd, 0.0, atol=1e-15)
     assert frame_bounds(spec).condition == float("inf")

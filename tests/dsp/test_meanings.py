@@ -76,7 +76,7 @@ def test_every_cache_of_designs_tells_the_shapes_apart(register):
             (
                 spec,
                 spec.digest(),
-                design.design_bank(spec).kernels.tobytes(),
+                spec.bank.kernels.tobytes(),
                 design.frame_bounds(spec).condition,
                 decoding.design_decoder(_spec()).values.tobytes(),
             )
@@ -90,7 +90,7 @@ def test_the_same_function_registered_again_is_the_same_shape(register):
     register(0.5)
     assert _spec() == first
     assert hash(_spec()) == hash(first)
-    assert design.design_bank(_spec()) is design.design_bank(first)
+    assert _spec().bank is first.bank
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_initial_parameters_make_another_shape(monkeypatch):
         monkeypatch.setitem(shapes.SHAPES, "mine", shape)
         specs.append(_spec())
     assert specs[0] != specs[1]
-    kernels = [design.design_bank(spec).kernels for spec in specs]
+    kernels = [spec.bank.kernels for spec in specs]
     assert not np.allclose(*kernels)
 
 
@@ -186,7 +186,7 @@ def test_scales_are_told_apart_too(monkeypatch):
         layer = isn.SincConv(num_filters=4, kernel_size=31, initial_scale="power")
         model = isn.SincNet(_spec(scale="linear", shape="sinc"), projections=("power",))
         projected = isn.build_codec(model).encode(_noise(200), scale="power")
-        found.append((spec, layer, model, design.design_bank(spec).kernels.tobytes(), projected))
+        found.append((spec, layer, model, spec.bank.kernels.tobytes(), projected))
     for first, second in list(zip(*found, strict=True))[:4]:
         assert first != second
     assert not np.allclose(found[0][-1], found[1][-1])

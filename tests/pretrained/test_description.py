@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import isincnet_jax as isn
-from isincnet_jax.bank import design
 from isincnet_jax.pretrained.description import describe
 
 
@@ -31,7 +30,7 @@ def test_the_lines_agree_with_the_bank(options):
     assert lines["sample rate"] == "8000 Hz"
     assert lines["frames"].startswith("500 a second")
     assert f"{spec.num_channels} channels" in lines["bins"]
-    kernels = design.design_bank(spec).kernels
+    kernels = spec.bank.kernels
     # Frame bounds by dense linear algebra on a period of 32 hops.
     period = 32 * spec.hop_length
     wrapped = np.zeros((len(kernels), period))

@@ -151,10 +151,10 @@ def test_models_work_in_floating_numbers(dtype, tmp_path):
 
 def test_solution_of_a_folder_is_cached(tmp_path, monkeypatch):
     path = export_pretrained(make(MEL, learnable_decoder=True), tmp_path / "model")
-    monkeypatch.setattr(decoding, "_PROVIDED", {})
+    MEL.bank.decoders.clear()
     codec = isn.from_pretrained(path, cache_dir=tmp_path / "cache")
     assert len(list((tmp_path / "cache").iterdir())) == 1
-    decoding._PROVIDED.clear()
+    MEL.bank.decoders.clear()
     monkeypatch.setattr(decoding, "_design_decoder", None)  # may not be solved again
     assert_same(isn.from_pretrained(path, cache_dir=tmp_path / "cache"), codec)
 
@@ -162,14 +162,13 @@ def test_solution_of_a_folder_is_cached(tmp_path, monkeypatch):
 def test_bank_without_inverse_warns_whenever_it_is_loaded(tmp_path):
     spec = isn.FilterbankSpec(8000, 16, 4)
     for _ in range(2):
-        decoding._design_decoder.cache_clear()
+        spec.bank.decoders.clear()
         with pytest.warns(isn.NotInvertibleWarning):
             codec = isn.build_codec(isn.SincNet(spec))
         export_pretrained(codec, tmp_path / "model", overwrite=True)
-        decoding._design_decoder.cache_clear()
+        spec.bank.decoders.clear()
         with pytest.warns(isn.NotInvertibleWarning):
             isn.from_pretrained(tmp_path / "model", cache_dir=tmp_path / "cache")
-    decoding._design_decoder.cache_clear()
 
 
 # What is written.

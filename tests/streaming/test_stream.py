@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from jax import lax
 
 import isincnet_jax as isn
-from isincnet_jax.bank import design
 from isincnet_jax.bank import solve as decoding
 from isincnet_jax.streaming import chunks as stream_chunks
 from isincnet_jax.streaming import framing as arithmetic
@@ -137,15 +136,15 @@ def test_latency_is_minimal(kind):
     """The newest sample matters to the frame, the newest frame to the oldest sample it settles."""
     encoder, decoder = _streams(kind)
     hop, codec = encoder.spec.hop_length, _codec(kind)
-    trail = design.design_bank(encoder.spec).trail
+    trail = encoder.spec.bank.trail
     frame, length = 20, 600
     impulse = np.zeros(length, np.float32)
     impulse[frame * hop + trail] = 1.0
-    first = design.frame_grid(encoder.spec, length).first
+    first = encoder.spec.bank.frame_grid(length).first
     assert np.any(np.abs(np.asarray(codec.encode(impulse))[frame - first]) > 1e-7)
     solved = decoding.design_decoder(codec.spec, codec.model.decoder)
     assert decoder.latency <= solved.lead
-    spectrogram = np.zeros((design.frame_grid(codec.spec, length).num_frames, 1), np.float32)
+    spectrogram = np.zeros((codec.spec.bank.frame_grid(length).num_frames, 1), np.float32)
     spectrogram[frame - first] = 1.0
     every = np.eye(codec.spec.num_channels, dtype=np.float32)[:, None] * spectrogram
     spread = np.linalg.norm(np.asarray(codec.decode(every, length=length), np.float64), axis=0)

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 import isincnet_jax as isn
-from isincnet_jax.bank import design
 from isincnet_jax.tokens import archive
 from isincnet_jax.tokens.archive import ArchiveError, Header
 
@@ -24,7 +23,7 @@ def _spec(num_bins: int = 17) -> isn.FilterbankSpec:
     return isn.FilterbankSpec(sample_rate=8000, hop_length=16, num_bins=num_bins, shape="none")
 
 
-FRAMES = design.frame_grid(_spec(), LENGTH).num_frames
+FRAMES = _spec().bank.frame_grid(LENGTH).num_frames
 COEFFICIENTS = Header(_spec(), "custom", LENGTH, LENGTH, 8000)
 CODES = dataclasses.replace(COEFFICIENTS, q_bits=8, mu=30.0)
 

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import isincnet_jax as isn
-from isincnet_jax.bank import design
 from isincnet_jax.bank.quantizer import make_quantizer
 from isincnet_jax.tokens import entropy, token_file
 from isincnet_jax.tokens.token_file import TokenFileError
@@ -45,7 +44,7 @@ def _header(length=300, num_audio=1, *, spec=None, quantizer=None) -> TokenHeade
 
 
 def _codes(rng, header, largest=5):
-    frames = design.frame_grid(header.spec, header.length).num_frames
+    frames = header.spec.bank.frame_grid(header.length).num_frames
     shape = (frames, header.audio_channels, header.spec.num_channels)
     return rng.integers(-largest, largest + 1, shape).astype(np.int32)
 
@@ -281,7 +280,7 @@ def test_headers_of_the_wrong_size_are_refused(tmp_path):
 def test_forged_blocks_are_an_error_or_codes(tmp_path, rng):
     """Whoever gets the checksums right can store other codes, but can do no harm."""
     path = tmp_path / "a.isn"
-    frames = design.frame_grid(_spec(), 300).num_frames
+    frames = _spec().bank.frame_grid(300).num_frames
     for count in (0, frames + 1, 1 << 31):
         _forge(path, _values(), payload=bytes(40), num_frames=count)
         with pytest.raises(TokenFileError, match=r"damaged \(block 0 has"):

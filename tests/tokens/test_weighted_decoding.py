@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from isincnet_jax import DecoderSpec, FilterbankSpec
-from isincnet_jax.bank import design, statistics
 from isincnet_jax.bank import solve as decoding
+from isincnet_jax.bank import statistics
 from isincnet_jax.bank.dsp import covariance
 from isincnet_jax.bank.synthesis import apply_synthesis
 from isincnet_jax.dsp import companding
@@ -26,7 +26,7 @@ LOSSY = FilterbankSpec(sample_rate=8000, hop_length=8, num_bins=4, scale="mel")
 
 def operators_of(spec, length, batch=(), decoder=EXACT):
     solved = decoding.design_decoder(spec, decoder)
-    filters = design.analysis_window(spec) if spec.is_uniform else design.design_bank(spec).kernels
+    filters = spec.bank.filters
     operators = weighted_decoding.bank_operators(
         jnp.asarray(filters, jnp.float32),
         jnp.asarray(solved.values, jnp.float32),
@@ -117,8 +117,8 @@ def test_without_iterations_it_is_the_linear_decoder_or_the_start(rng):
     expected = apply_synthesis(
         target,
         jnp.asarray(solved.values, jnp.float32),
-        spec=SPEC,
-        lead=solved.lead,
+        bank=SPEC.bank,
+        solved=solved,
         length=50,
     )
     np.testing.assert_array_equal(solve(target, target**2 + 1, **options), expected)
@@ -169,7 +169,7 @@ def test_consistent_targets_and_silence_stay_as_they_are(rng):
 def test_gradients_are_those_of_finite_differences(rng, x64):
     solved = decoding.design_decoder(SPEC)
     operators = weighted_decoding.bank_operators(
-        jnp.asarray(design.analysis_window(SPEC)),
+        jnp.asarray(SPEC.bank.filters),
         jnp.asarray(solved.values),
         spec=SPEC,
         decoder=DecoderSpec(),

@@ -141,19 +141,27 @@ def dual_window(
 
 
 @settles
+def written_out(
+    window: Float[np.ndarray, " taps"], *, num_bins: int, lead: int, inner: float = 1.0
+) -> Float[np.ndarray, "channels taps"]:
+    """The kernels that a window stands for, bins between 0 and Nyquist ``inner`` times.
+
+    Returns:
+        Kernels [2 num_bins, taps]: cosine channels, then sine channels.
+    """
+    period = 2 * (num_bins - 1)
+    offset = np.arange(len(window)) - lead
+    phase = 2 * np.pi * ((np.arange(num_bins)[:, None] * offset) % period) / period
+    weight = np.where(np.arange(num_bins) % (num_bins - 1) == 0, 1.0, inner)
+    return np.concatenate([np.cos(phase), np.sin(phase)]) * np.tile(weight, 2)[:, None] * window
+
+
+@settles
 def synthesis_kernels(
     dual: Float[np.ndarray, " dual_taps"], *, num_bins: int, lead: int, hop_length: int
 ) -> SynthesisKernels:
-    """The dense synthesis kernels that a dual window stands for: the oracle of the fast path.
-
-    Returns:
-        Kernels [2 num_bins, dual_taps]: cosine channels, then sine channels.
-    """
-    period = 2 * (num_bins - 1)
-    offset = np.arange(len(dual)) - lead
-    phase = 2 * np.pi * ((np.arange(num_bins)[:, None] * offset) % period) / period
-    weight = np.where((np.arange(num_bins) == 0) | (np.arange(num_bins) == num_bins - 1), 1.0, 2.0)
-    kernels = np.concatenate([np.cos(phase), np.sin(phase)]) * np.tile(weight, 2)[:, None] * dual
+    """The dense synthesis kernels that a dual window stands for: the oracle of the fast path."""
+    kernels = written_out(dual, num_bins=num_bins, lead=lead, inner=2.0)
     gain = float(np.sqrt(np.sum(kernels**2) / hop_length))
     return SynthesisKernels(kernels, lead, 0.0, gain)
 

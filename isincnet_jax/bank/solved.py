@@ -1,0 +1,139 @@
+"""Solved decoders of a bank: synthesis kernels or a dual window, with their accuracy.
+
+The type says how they are applied: :class:`DualWindow` by an inverse DFT, :class:`SolvedDecoder` by
+a convolution over frames, see :mod:`.algorithms`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any, ClassVar
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from isincnet_jax.bank import algorithms
+from isincnet_jax.bank.decoder_spec import DecoderSpec
+from isincnet_jax.bank.designed import read_only
+from isincnet_jax.bank.dsp import uniform, uniform_synthesis
+from isincnet_jax.dsp import framing
+from isincnet_jax.typing import Spectrogram, Waveform
+
+EXACT_RESIDUAL = 1e-6
+"""Largest relative error, before rounding, of a decoder that is exact in float64: -120 dB."""
+
+EXACT_SNR_DB = 115.0
+"""Least SNR to expect in float32 of a decoder that may call itself exact without more words."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SolvedDecoder:
+    """A decoder, ready to be cast and applied.
+
+    Attributes:
+        values: float64: synthesis kernels [channels, taps].
+        lead: taps before a frame's own position.
+        residual: relative root mean squared error on white noise, coefficients unrounded.
+        noise_gain: output deviation for unit white noise on the coefficients.
+        method: what it is: "dual window", "least squares", "canonical dual", "adjoint"
+            (of a tight bank), "wiener" or "free weights".
+        expected_snr_db: of a round trip of white noise in float32, see
+            :func:`.rounding.round_trip_error`: ``residual`` and the rounding of kernels,
+            coefficients and sums, which an ill-conditioned bank amplifies. Away from reflected
+            edges, for which see :mod:`.exactness`. NaN for weights that are not solved.
+    """
+
+    values: np.ndarray
+    lead: int
+    residual: float
+    noise_gain: float
+    method: str
+    expected_snr_db: float = float("nan")
+
+    @property
+    def taps(self) -> int:
+        """Length of the synthesis kernels."""
+        return self.values.shape[-1]
+
+    @property
+    def is_wiener(self) -> bool:
+        """Whether it is the best linear decoder for noisy coefficients, not an exact one."""
+        return self.method == "wiener"
+
+    @property
+    def is_exact_in_float64(self) -> bool:
+        """Whether the error before rounding is at most :data:`EXACT_RESIDUAL`."""
+        return self.residual <= EXACT_RESIDUAL
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it is exact in float32 too: at least :data:`EXACT_SNR_DB` are expected."""
+        return self.is_exact_in_float64 and self.expected_snr_db >= EXACT_SNR_DB
+
+    def assumed_noise(self, decoder: DecoderSpec) -> float:
+        """Variance of the coefficients' noise, mean of all channels, that it was solved for."""
+        return float(np.mean(decoder.noise_variance)) if self.is_wiener else 0.0
+
+    @functools.cached_property
+    def dense(self) -> SolvedDecoder:
+        """The decoder as any kernels, learned ones say, are applied: itself."""
+        return self
+
+    @property
+    def algorithm(self) -> algorithms.Algorithm:
+        """How :meth:`synthesise` works."""
+        return algorithms.Algorithm("convolution over frames", self.values.size)
+
+    def synthesise(
+        self, spectrogram: Spectrogram, weights: Float[jax.Array, "..."], **place: Any
+    ) -> Waveform:
+        """Applies weights in the place of the decoder's, edges left aside.
+
+        Args:
+            spectrogram: [..., frames, channels].
+            weights: like ``values``.
+            **place: ``hop_length``, ``first_frame``, ``length`` and ``precision`` of
+                :func:`.framing.synthesize_frames`.
+
+        Returns:
+            [..., length].
+        """
+        return framing.synthesize_frames(spectrogram, weights, lead=self.lead, **place)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class DualWindow(SolvedDecoder):
+    """The decoder of a uniform bank: ``values`` is one dual window [taps] for all its channels.
+
+    Attributes:
+        num_bins: filters of the bank.
+    """
+
+    METHOD: ClassVar[str] = "dual window"
+
+    num_bins: int
+    method: str = METHOD
+
+    @functools.cached_property
+    def dense(self) -> SolvedDecoder:
+        """The window written out as synthesis kernels."""
+        own = {each.name: getattr(self, each.name) for each in dataclasses.fields(SolvedDecoder)}
+        kernels = uniform.written_out(
+            self.values, num_bins=self.num_bins, lead=self.lead, inner=2.0
+        )
+        return SolvedDecoder(**{**own, "values": read_only(kernels)})
+
+    @property
+    def algorithm(self) -> algorithms.Algorithm:
+        """How :meth:`synthesise` works."""
+        return algorithms.folded_transform(self.num_bins, taps=self.taps, operation="synthesis")
+
+    def synthesise(
+        self, spectrogram: Spectrogram, weights: Float[jax.Array, "..."], **place: Any
+    ) -> Waveform:
+        """Applies a dual window in the place of the decoder's, see :class:`SolvedDecoder`."""
+        return uniform_synthesis.uniform_synthesis(
+            spectrogram, weights, num_bins=self.num_bins, lead=self.lead, **place
+        )
