@@ -250,12 +250,12 @@ def make_predict(
 
 
 def wilson_interval(
-    num_hits: int, num_trials: int, *, confidence: float = 0.95
+    num_hits: float, num_trials: int, *, confidence: float = 0.95
 ) -> tuple[float, float]:
     """Wilson's score interval of a proportion, which stays within [0, 1] for small numbers too.
 
     Args:
-        num_hits: successes.
+        num_hits: successes; a mean over several counts, maybe.
         num_trials: at least 1.
         confidence: between 0 and 1.
 

@@ -105,7 +105,7 @@ def train(
     arguments = [config, *(f"--config.{name}={value}" for name, value in fields.items())]
     command.run_command(
         vocoding.train_vocoder,
-        about=vocoding.__doc__ or "",
+        about=vocoding.__doc__,
         config="vocoder.py",
         arguments=[*arguments, *context.args],  # the later of two values of a field counts
     )

@@ -27,8 +27,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import ml_collections
-
 from isincnet_jax.ablation import measures as ablation_measures
 from isincnet_jax.ablation.grid import Ablation, Cell, grid
 from isincnet_jax.benchmark import run as benchmark_run
@@ -37,6 +35,7 @@ from isincnet_jax.classifiers.training import wilson_interval
 from isincnet_jax.pages import ablation as ablation_report
 from isincnet_jax.pages import ablation_table
 from isincnet_jax.tasks.command import run_command
+from isincnet_jax.tasks.config import Config
 from isincnet_jax.tasks.process import Stop, alone
 from isincnet_jax.training.trees import first_difference
 
@@ -45,7 +44,7 @@ _FAILED = 3
 _logger = logging.getLogger("ablation")
 
 
-def ablate_filters(config: ml_collections.ConfigDict) -> int:
+def ablate_filters(config: Config) -> int:
     """Measures what is missing of a grid and writes table, pictures and page.
 
     Returns:
@@ -76,7 +75,7 @@ def ablate_filters(config: ml_collections.ConfigDict) -> int:
     return _FAILED if results.failures() else 0
 
 
-def _settled(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+def _settled(config: Config) -> Config:
     """The config, checked; values of axes and seeds have the type that they should have.
 
     Raises:
@@ -103,7 +102,7 @@ def _settled(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     return config
 
 
-def _identity(config: ml_collections.ConfigDict) -> dict[str, Any]:
+def _identity(config: Config) -> dict[str, Any]:
     """What results depend on; folders by their names, wherever they are."""
     fields = json.loads(config.to_json_best_effort())
     for name in ("workdir", "parts", "retry_failed"):
@@ -121,7 +120,7 @@ def _names(paths: Sequence[str]) -> list[str]:
     return [Path(path).resolve().name for path in paths if path]
 
 
-def _facts(config: ml_collections.ConfigDict) -> dict[str, Any]:
+def _facts(config: Config) -> dict[str, Any]:
     """What the results say of the run; folders are named, not located."""
     facts = benchmark_run.describe_run(config.reconstruction.seed)
     del facts["format"], facts["seed"]
@@ -169,7 +168,7 @@ def _measure(work: Any, cells: Sequence[Cell], results: Ablation, stop: Stop) ->
     return False
 
 
-def _finish(config: ml_collections.ConfigDict, results: Ablation, folder: Path) -> None:
+def _finish(config: Config, results: Ablation, folder: Path) -> None:
     """Sums up the seeds, prints the table, draws, and writes the page."""
     from isincnet_jax.tasks.ablation_pictures import pictures
     from isincnet_jax.tasks.ablation_work import seed_key

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import ml_collections
 import numpy as np
 
 from isincnet_jax import plots
@@ -14,6 +13,7 @@ from isincnet_jax.benchmark import tables
 from isincnet_jax.pages import ablation_table
 from isincnet_jax.pages.ablation import Picture
 from isincnet_jax.plots import ablation as drawings
+from isincnet_jax.tasks.config import Config
 
 _CAPTIONS = {
     "reconstruction": "Condition numbers and signal-to-noise ratios; lines are the bootstrap "
@@ -24,9 +24,7 @@ _CAPTIONS = {
 }
 
 
-def pictures(
-    config: ml_collections.ConfigDict, rows: Sequence[Mapping[str, Any]], folder: Path
-) -> Iterator[Picture]:
+def pictures(config: Config, rows: Sequence[Mapping[str, Any]], folder: Path) -> Iterator[Picture]:
     """All that can be drawn of the results, as files in ``pictures/`` too."""
 
     def picture(name: str, caption: str, figure: Any) -> Picture:
@@ -79,9 +77,7 @@ def pictures(
     )
 
 
-def _bands_path(
-    config: ml_collections.ConfigDict, row: Mapping[str, Any], folder: Path
-) -> Path | None:
+def _bands_path(config: Config, row: Mapping[str, Any], folder: Path) -> Path | None:
     """The record of a cell's first classifier, if it was trained."""
     from isincnet_jax.tasks.ablation_work import seed_key
 

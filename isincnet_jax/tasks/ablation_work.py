@@ -23,6 +23,7 @@ from isincnet_jax.benchmark.methods import safe_name
 from isincnet_jax.classifiers.labelled import Labelled
 from isincnet_jax.data.demo import demo_waveform
 from isincnet_jax.tasks import classifier_parts
+from isincnet_jax.tasks.config import Config
 from isincnet_jax.tasks.process import Stop
 
 _logger = logging.getLogger("ablation")
@@ -56,7 +57,7 @@ def seed_key(seed: int) -> str:
 class Work:
     """What can be measured of a cell. Clips and tracks are read when they are first wanted."""
 
-    def __init__(self, config: ml_collections.ConfigDict, stop: Stop) -> None:
+    def __init__(self, config: Config, stop: Stop) -> None:
         self.config, self.stop = config, stop
         self.folders = [path for path in config.data.path if path]
 
@@ -164,11 +165,9 @@ class Work:
             "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         }
 
-    def classifier_config(
-        self, values: Mapping[str, Any], seed: int, folder: str = ""
-    ) -> ml_collections.ConfigDict:
+    def classifier_config(self, values: Mapping[str, Any], seed: int, folder: str = "") -> Config:
         """The classifier of a cell: the config's, with the values of the cell."""
-        config = ml_collections.ConfigDict(self.config.classifier.to_dict())
+        config: Config = ml_collections.ConfigDict(self.config.classifier.to_dict())
         config.seed, config.workdir = seed, folder
         if not self.folders:
             config.data.source = "generated"

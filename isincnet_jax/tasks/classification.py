@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import ml_collections
 import numpy as np
 
 from isincnet_jax.classifiers.chunks import ChunkPlan, track_chunks
@@ -32,6 +31,7 @@ from isincnet_jax.classifiers.training import Scores, make_predict, score_tracks
 from isincnet_jax.tasks import classifier_parts
 from isincnet_jax.tasks.classifier_parts import BandRecord
 from isincnet_jax.tasks.command import run_command
+from isincnet_jax.tasks.config import Config
 from isincnet_jax.tasks.process import Stop
 from isincnet_jax.tasks.run import Outcome, Task, build_loop, run
 from isincnet_jax.training import parallel
@@ -48,7 +48,7 @@ class Classification(Task):
 
     best_metric = "accuracy"
 
-    def __init__(self, config: ml_collections.ConfigDict, data: Labelled | None = None) -> None:
+    def __init__(self, config: Config, data: Labelled | None = None) -> None:
         self.config, self.loop = config, build_loop(config)
         parallel.check_batch(config.data.batch_size)
         classifier_parts.build_optimizer(config, ("frontend",))
@@ -141,7 +141,7 @@ class Classification(Task):
 
 
 def train_classifier(
-    config: ml_collections.ConfigDict, *, data: Labelled | None = None, stop: Stop | None = None
+    config: Config, *, data: Labelled | None = None, stop: Stop | None = None
 ) -> Outcome:
     """One run of a config; see :func:`.run.run`.
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
 from isincnet_jax.classifiers import chunks, labelled
@@ -24,6 +23,7 @@ from isincnet_jax.frontends import measured_bands, sinc_bands
 from isincnet_jax.frontends.leaf import LeafFrontend
 from isincnet_jax.frontends.sinc_conv import SincConv
 from isincnet_jax.spectrograms.mel import MelSpectrogram
+from isincnet_jax.tasks.config import Config
 from isincnet_jax.training import optimizers, parallel
 from isincnet_jax.training import step as train_step
 from isincnet_jax.training.loop import LoopSpec
@@ -57,7 +57,7 @@ class Classifier(NamedTuple):
         return np.abs(now - before)
 
 
-def build_data(config: ml_collections.ConfigDict) -> labelled.Labelled:
+def build_data(config: Config) -> labelled.Labelled:
     """The labelled corpora of a config."""
     data = config.data
     return labelled.build_labelled(
@@ -74,14 +74,12 @@ def build_data(config: ml_collections.ConfigDict) -> labelled.Labelled:
     )
 
 
-def chunk_samples(config: ml_collections.ConfigDict) -> int:
+def chunk_samples(config: Config) -> int:
     """Samples of a chunk."""
     return round(config.data.chunk_s * config.data.sample_rate)
 
 
-def batches(
-    config: ml_collections.ConfigDict, data: labelled.Labelled, start_step: int
-) -> Iterator[Any]:
+def batches(config: Config, data: labelled.Labelled, start_step: int) -> Iterator[Any]:
     """Batches from a step on, placed on the devices, by a thread of their own."""
     plan = BatchPlan(
         batch_size=config.data.batch_size,
@@ -103,7 +101,7 @@ def batches(
     return prefetch(placed(), size=2)
 
 
-def build_classifier(config: ml_collections.ConfigDict, classes: tuple[str, ...]) -> Classifier:
+def build_classifier(config: Config, classes: tuple[str, ...]) -> Classifier:
     """The classifier of a config, initialised from its seed.
 
     Raises:
@@ -162,7 +160,7 @@ def build_classifier(config: ml_collections.ConfigDict, classes: tuple[str, ...]
 
 
 def _bands_of(
-    config: ml_collections.ConfigDict, banks: tuple[str, ...]
+    config: Config, banks: tuple[str, ...]
 ) -> Callable[[Any], tuple[np.ndarray, np.ndarray]] | None:
     """The edges of the bands of all banks, from variables; None if there are none."""
     model, least_hz = config.model, 0.0 if config.model.kind == "leaf" else 50.0
@@ -190,9 +188,7 @@ def _bands_of(
     return bands_hz if banks else None
 
 
-def _measured_edges(
-    taps: np.ndarray, config: ml_collections.ConfigDict
-) -> tuple[np.ndarray, np.ndarray]:
+def _measured_edges(taps: np.ndarray, config: Config) -> tuple[np.ndarray, np.ndarray]:
     """The edges of free filters, whose cosine and sine parts stand one after the other."""
     is_pair = config.model.kind == "sincnet" and config.model.component == "complex"
     edges = measured_bands.measured_bands(
@@ -263,7 +259,7 @@ class BandRecord:
         return watched
 
 
-def build_frontend(config: ml_collections.ConfigDict) -> Any:
+def build_frontend(config: Config) -> Any:
     """The front end of a config: waveform to about 100 frames of energies a second."""
     model, sample_rate = config.model, config.data.sample_rate
     if model.kind == "mel":
@@ -302,7 +298,7 @@ def build_frontend(config: ml_collections.ConfigDict) -> Any:
     )
 
 
-def build_optimizer(config: ml_collections.ConfigDict, paths: tuple[str, ...]) -> Any:
+def build_optimizer(config: Config, paths: tuple[str, ...]) -> Any:
     """The optimiser of a config.
 
     Raises:
@@ -319,9 +315,7 @@ def build_optimizer(config: ml_collections.ConfigDict, paths: tuple[str, ...]) -
     return kinds[kind](spec)
 
 
-def build_step(
-    config: ml_collections.ConfigDict, classifier: Classifier, optimizer: Any
-) -> train_step.Step:
+def build_step(config: Config, classifier: Classifier, optimizer: Any) -> train_step.Step:
     """The training step of a config, over all devices."""
 
     def classify(variables: Any, waveform: jax.Array, key: jax.Array) -> tuple[Any, Any]:

@@ -21,6 +21,7 @@ from typing import Any
 import ml_collections
 
 from isincnet_jax.data.corpus import CorpusError
+from isincnet_jax.tasks.config import Config
 from isincnet_jax.tasks.process import Screen, connect, keep_memory, silence_threads
 from isincnet_jax.tasks.run import Outcome
 from isincnet_jax.training.checkpoints import CheckpointError
@@ -40,9 +41,9 @@ def configs_folder() -> Path:
 
 
 def run_command(
-    work: Callable[[ml_collections.ConfigDict], Outcome | int],
+    work: Callable[[Config], Outcome | int],
     *,
-    about: str,
+    about: str | None,
     config: str,
     aliases: Mapping[str, str] = MappingProxyType({"data": "data.path"}),
     arguments: Sequence[str] | None = None,
@@ -60,7 +61,7 @@ def run_command(
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if {"-h", "--help"} & set(arguments):
-        print(about.strip())  # noqa: T201
+        print((about or "").strip())  # noqa: T201
         return
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # else TensorFlow announces it at length
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[Screen()], force=True)
@@ -92,7 +93,7 @@ def read_config(
     *,
     default: str = "gtzan.py",
     aliases: Mapping[str, str] = MappingProxyType({}),
-) -> ml_collections.ConfigDict:
+) -> Config:
     """The config that ``--config=FILE`` and ``--config.field=value`` describe.
 
     ``FILE:text`` gives the text to ``get_config``. Values are written as in Python, text without
@@ -140,7 +141,7 @@ def _options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield name, value
 
 
-def _load(argument: str) -> ml_collections.ConfigDict:
+def _load(argument: str) -> Config:
     path, colon, text = argument.partition(":")
     if not Path(path).is_file():
         known = ", ".join(sorted(file.name for file in configs_folder().glob("[!_]*.py")))
@@ -153,7 +154,7 @@ def _load(argument: str) -> ml_collections.ConfigDict:
         ) from error
 
 
-def _field_names(config: ml_collections.ConfigDict, prefix: str = "") -> Iterator[str]:
+def _field_names(config: Config, prefix: str = "") -> Iterator[str]:
     for name, value in config.items():
         if isinstance(value, ml_collections.ConfigDict):
             yield from _field_names(value, f"{prefix}{name}.")
@@ -171,7 +172,7 @@ def _hint(name: str, names: Sequence[str]) -> str:
     return f"; the fields and what they mean are in {configs_folder() / 'default.py'}"
 
 
-def _change(config: ml_collections.ConfigDict, name: str, text: str) -> None:
+def _change(config: Config, name: str, text: str) -> None:
     kind = _type_of(config, name)
     value = _value(text, kind)
     try:
@@ -182,7 +183,7 @@ def _change(config: ml_collections.ConfigDict, name: str, text: str) -> None:
         raise ArgumentsError(f"--config.{name}={text}: must be of type {kind.__name__}") from error
 
 
-def _type_of(config: ml_collections.ConfigDict, name: str) -> type:
+def _type_of(config: Config, name: str) -> type:
     head, _, rest = name.partition(".")
     return _type_of(config[head], rest) if rest else config.get_type(head)
 

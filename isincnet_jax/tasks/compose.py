@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import ml_collections
 import numpy as np
 
 from isincnet_jax.data import pipeline
 from isincnet_jax.data.corpora import build_corpora
 from isincnet_jax.data.corpus import Corpus
 from isincnet_jax.data.prefetching import prefetch
+from isincnet_jax.tasks.config import Config
 from isincnet_jax.training import (
     optimizers,
     parallel,
@@ -41,7 +41,7 @@ class Data(NamedTuple):
     draw: Callable[..., jax.Array] | None
 
 
-def build_data(config: ml_collections.ConfigDict) -> Data:
+def build_data(config: Config) -> Data:
     """The corpora of a config, and its batches on the devices.
 
     Raises:
@@ -88,7 +88,7 @@ def build_data(config: ml_collections.ConfigDict) -> Data:
     return Data(train, corpora["validation"], corpora.get("test"), batches, None)
 
 
-def _corpora(config: ml_collections.ConfigDict) -> dict[str, Corpus]:
+def _corpora(config: Config) -> dict[str, Corpus]:
     data = config.data
     options: dict[str, Any] = {
         "sample_rate": data.sample_rate,
@@ -135,7 +135,7 @@ def _resident_data(
     return Data(train, corpora["validation"], corpora.get("test"), batches, draw)
 
 
-def build_optimizer(config: ml_collections.ConfigDict) -> Any:
+def build_optimizer(config: Config) -> Any:
     """The optimiser of a config."""
     fields = dict(config.optimizer)
     fields.pop("accumulate")

@@ -25,7 +25,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.inversynth.features import NUM_SAMPLES, SAMPLE_RATE
@@ -35,6 +34,7 @@ from isincnet_jax.pretrained import model_kinds
 from isincnet_jax.pretrained.inversynth import export_inversynth, load_inversynth
 from isincnet_jax.tasks.command import run_command
 from isincnet_jax.tasks.compose import build_optimizer
+from isincnet_jax.tasks.config import Config
 from isincnet_jax.tasks.inversynth_data import Data, build_data
 from isincnet_jax.tasks.inversynth_scores import Evaluator
 from isincnet_jax.tasks.run import Outcome, Task, best_state, build_loop, run
@@ -53,7 +53,7 @@ class ParameterEstimation(Task):
 
     best_metric = "mpr"
 
-    def __init__(self, config: ml_collections.ConfigDict, module: InverSynth, data: Data) -> None:
+    def __init__(self, config: Config, module: InverSynth, data: Data) -> None:
         self.config, self.module, self.data = config, module, data
         self.loop, self.optimizer = build_loop(config), _build_optimizer(config)
         self._step = build_step(config, module, self.optimizer, data)
@@ -109,14 +109,14 @@ class ParameterEstimation(Task):
         return result, "\n".join(outcome.lines())
 
 
-def train_inversynth(config: ml_collections.ConfigDict) -> Outcome:
+def train_inversynth(config: Config) -> Outcome:
     """One run of a config; see :func:`.run.run`."""
     module, data = build_module(config), build_data(config)
     config = resolved(config, data)
     return run(config, ParameterEstimation(config, module, data))
 
 
-def resolved(config: ml_collections.ConfigDict, data: Data) -> ml_collections.ConfigDict:
+def resolved(config: Config, data: Data) -> Config:
     """The config with its folder and its steps.
 
     Raises:
@@ -137,7 +137,7 @@ def resolved(config: ml_collections.ConfigDict, data: Data) -> ml_collections.Co
     return config
 
 
-def build_module(config: ml_collections.ConfigDict) -> InverSynth:
+def build_module(config: Config) -> InverSynth:
     """The network of a config.
 
     Raises:
@@ -154,7 +154,7 @@ def build_module(config: ml_collections.ConfigDict) -> InverSynth:
     return InverSynth(model.network, spec=spec, learnable_filters=model.learnable_filters)
 
 
-def _build_optimizer(config: ml_collections.ConfigDict) -> Any:
+def _build_optimizer(config: Config) -> Any:
     if config.optimizer.accumulate != 1:
         raise ValueError(
             f"optimizer.accumulate={config.optimizer.accumulate}: batches of sounds are not "
@@ -163,9 +163,7 @@ def _build_optimizer(config: ml_collections.ConfigDict) -> Any:
     return build_optimizer(config)
 
 
-def build_step(
-    config: ml_collections.ConfigDict, module: InverSynth, optimizer: Any, data: Data
-) -> CompiledStep:
+def build_step(config: Config, module: InverSynth, optimizer: Any, data: Data) -> CompiledStep:
     """The training step of a config over all devices, compiled once."""
 
     def estimate(variables: Any, waveform: jax.Array) -> jax.Array:

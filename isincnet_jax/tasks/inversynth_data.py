@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
-import ml_collections
 import numpy as np
 
 from isincnet_jax.data.prefetching import prefetch
@@ -18,6 +17,7 @@ from isincnet_jax.inversynth.synth.parameters import values_from_levels
 from isincnet_jax.inversynth.synth.render import render
 from isincnet_jax.inversynth.synth.sampling import sample_levels
 from isincnet_jax.inversynth.training import Sounds, Split, stream_drawer, stream_key
+from isincnet_jax.tasks.config import Config
 from isincnet_jax.training import parallel
 
 SOURCES = ("stream", "disk")
@@ -51,7 +51,7 @@ _render_levels = jax.jit(sounds_of_levels)
 _sample = jax.jit(sample_levels, static_argnums=1)
 
 
-def build_data(config: ml_collections.ConfigDict) -> Data:
+def build_data(config: Config) -> Data:
     """The sounds of a config.
 
     Raises:
@@ -75,7 +75,7 @@ def build_data(config: ml_collections.ConfigDict) -> Data:
     return _stream(config) if source == "stream" else _disk(config)
 
 
-def _stream(config: ml_collections.ConfigDict) -> Data:
+def _stream(config: Config) -> Data:
     seed, size = config.seed, config.data.batch_size
     draw = stream_drawer(
         sample_levels,
@@ -101,7 +101,7 @@ def _stream(config: ml_collections.ConfigDict) -> Data:
     return Data(config.data.clips_per_epoch, batches, draw, held_out, {})
 
 
-def _disk(config: ml_collections.ConfigDict) -> Data:
+def _disk(config: Config) -> Data:
     corpus = open_synth_corpus(
         config.data.name, directory=config.data.path, waves=config.data.waves
     )
@@ -161,6 +161,7 @@ def _orders(indices: np.ndarray, size: int, seed: int, start_step: int) -> Itera
     per_epoch = len(indices) // size
     share = size // jax.process_count()
     first = jax.process_index() * share
+    order = indices
     for step in itertools.count(start_step):
         epoch, place = divmod(step, per_epoch)
         if place == 0 or step == start_step:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import ml_collections
 
 from isincnet_jax.files import locked
+from isincnet_jax.tasks.config import Config
 from isincnet_jax.training import parallel
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
@@ -94,7 +94,7 @@ def alone(workdir: Path) -> Iterator[None]:
         yield
 
 
-def connect(hosts: ml_collections.ConfigDict) -> None:
+def connect(hosts: Config) -> None:
     """Joins the other hosts of a run, if it has any."""
     if hosts.coordinator == "auto":
         parallel.initialize_hosts(coordinator="auto")

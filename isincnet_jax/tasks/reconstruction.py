@@ -21,7 +21,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 
 from isincnet_jax.benchmark.clips import evaluate_clips
 from isincnet_jax.data.pipeline import validation_clips
@@ -29,6 +28,7 @@ from isincnet_jax.pretrained.folder import export_pretrained
 from isincnet_jax.tasks import tensorboard
 from isincnet_jax.tasks.command import run_command
 from isincnet_jax.tasks.compose import build_data, build_optimizer
+from isincnet_jax.tasks.config import Config
 from isincnet_jax.tasks.reconstruction_models import Model, build_model
 from isincnet_jax.tasks.run import Outcome, Task, build_loop, run
 from isincnet_jax.training import losses, parallel
@@ -46,7 +46,7 @@ class Reconstruction(Task):
 
     best_metric = "snr_db"
 
-    def __init__(self, config: ml_collections.ConfigDict) -> None:
+    def __init__(self, config: Config) -> None:
         self.config = config
         self.model, self.optimizer = build_model(config), build_optimizer(config)
         self.loop, self.identity = build_loop(config), self.model.identity
@@ -100,7 +100,7 @@ class Reconstruction(Task):
         return None, ""
 
 
-def build_step(config: ml_collections.ConfigDict, model: Model, optimizer: Any, draw: Any) -> Step:
+def build_step(config: Config, model: Model, optimizer: Any, draw: Any) -> Step:
     """The training step of a config, over all devices."""
     weights = {name: weight for name, weight in config.loss.items() if weight is not None}
     step = make_step(
@@ -116,12 +116,12 @@ def build_step(config: ml_collections.ConfigDict, model: Model, optimizer: Any, 
     return parallel.parallel_step(step)
 
 
-def first_state(config: ml_collections.ConfigDict, model: Model, optimizer: Any) -> TrainState:
+def first_state(config: Config, model: Model, optimizer: Any) -> TrainState:
     """The state before the first step, from the seed."""
     return create_state(model.variables, optimizer, key=jax.random.key(config.seed))
 
 
-def train(config: ml_collections.ConfigDict) -> Outcome:
+def train(config: Config) -> Outcome:
     """One run of a config; see :func:`.run.run`."""
     return run(config, Reconstruction(config))
 

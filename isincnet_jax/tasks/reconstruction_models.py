@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
 import isincnet_jax as isn
 from isincnet_jax.bank import filter_ranges
 from isincnet_jax.bank.dsp import frame_theory
 from isincnet_jax.pretrained import model_kinds
+from isincnet_jax.tasks.config import Config
 from isincnet_jax.tokens.refined_decoder import RefinedDecoder
 from isincnet_jax.tokens.token_codec import TokenCodec
 from isincnet_jax.training import penalties
@@ -41,7 +41,7 @@ class Model(NamedTuple):
     diagnose: Callable[[Any], dict[str, float]]
 
 
-def build_spec(config: ml_collections.ConfigDict) -> isn.FilterbankSpec:
+def build_spec(config: Config) -> isn.FilterbankSpec:
     """The filterbank of a config."""
     model = config.model
     return isn.FilterbankSpec(
@@ -55,7 +55,7 @@ def build_spec(config: ml_collections.ConfigDict) -> isn.FilterbankSpec:
     )
 
 
-def build_model(config: ml_collections.ConfigDict) -> Model:
+def build_model(config: Config) -> Model:
     """The module of a config, initialised from its seed."""
     kinds = {
         "sincnet": _sincnet,
@@ -68,7 +68,7 @@ def build_model(config: ml_collections.ConfigDict) -> Model:
     return kinds[config.model.kind](config)
 
 
-def _sincnet(config: ml_collections.ConfigDict) -> Model:
+def _sincnet(config: Config) -> Model:
     model = config.model
     spec = build_spec(config)
     decoders = {
@@ -92,7 +92,7 @@ def _sincnet(config: ml_collections.ConfigDict) -> Model:
     rate = rates.filter_learning_rate
     filter_ranges.check_rate(module, rates.learning_rate if rate is None else rate)
     init_key, decoder_key = jax.random.split(jax.random.key(config.seed))
-    variables = module.init(init_key, jnp.zeros((1, spec.hop_length)))
+    variables: Any = module.init(init_key, jnp.zeros((1, spec.hop_length)))
     if model.decoder == "random":
         kernels = variables["params"]["synthesis"]["kernels"]
         limit = 1.0 / np.sqrt(spec.num_channels * model.num_frames)
@@ -104,7 +104,7 @@ def _sincnet(config: ml_collections.ConfigDict) -> Model:
         del key
         if not model.q_bits:
             return module.apply(variables, waveform)  # type: ignore[return-value]
-        spectrogram = module.apply(variables, waveform, method="encode")
+        spectrogram: Any = module.apply(variables, waveform, method="encode")
         coarse = isn.Quantizer(np.ones(1, np.float32), model.q_bits)
         coded = coarse.fit(jax.lax.stop_gradient(spectrogram)).straight_through(spectrogram)
         return module.apply(  # type: ignore[return-value]
@@ -121,7 +121,7 @@ def _sincnet(config: ml_collections.ConfigDict) -> Model:
     )
 
 
-def _token_codec(config: ml_collections.ConfigDict) -> Model:
+def _token_codec(config: Config) -> Model:
     model, refiner = config.model, config.model.refiner
     spec = build_spec(config)
     module = TokenCodec(
@@ -137,7 +137,7 @@ def _token_codec(config: ml_collections.ConfigDict) -> Model:
     return _plain(config, module)
 
 
-def _refined_decoder(config: ml_collections.ConfigDict) -> Model:
+def _refined_decoder(config: Config) -> Model:
     model, refiner = config.model, config.model.refiner
     kind = "wiener" if model.decoder == "wiener" else "auto"
     module = RefinedDecoder(
@@ -152,7 +152,7 @@ def _refined_decoder(config: ml_collections.ConfigDict) -> Model:
     return _plain(config, module)
 
 
-def _plain(config: ml_collections.ConfigDict, module: Any) -> Model:
+def _plain(config: Config, module: Any) -> Model:
     """A module whose call is the reconstruction that is trained."""
     clip = jnp.zeros((1, module.spec.hop_length))
     variables = jax.jit(module.init)(jax.random.key(config.seed), clip)
@@ -164,7 +164,7 @@ def _plain(config: ml_collections.ConfigDict, module: Any) -> Model:
     return Model(module, variables, reconstruct, _identity(module), {}, _nothing)
 
 
-def _compute_dtype(config: ml_collections.ConfigDict) -> Any:
+def _compute_dtype(config: Config) -> Any:
     return jnp.bfloat16 if config.model.bfloat16 else None
 
 
@@ -187,7 +187,7 @@ def _identity(module: Any) -> dict[str, Any]:
     return {"kind": kind.name, **kind.plain_fields(module)}
 
 
-def _penalties(config: ml_collections.ConfigDict, module: Any) -> dict[str, train_step.Penalty]:
+def _penalties(config: Config, module: Any) -> dict[str, train_step.Penalty]:
     if not config.penalty.condition:
         return {}
     if not config.model.learnable_filters:

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import ml_collections
 
 from isincnet_jax import files, provenance
 from isincnet_jax.pretrained import hub
+from isincnet_jax.tasks.config import Config
 from isincnet_jax.tasks.process import Stop, alone
 from isincnet_jax.training import initial_weights, trees
 from isincnet_jax.training.checkpoints import Checkpoints
@@ -94,7 +94,7 @@ class Outcome(NamedTuple):
     text: str = ""
 
 
-def run(config: ml_collections.ConfigDict, task: Task, *, stop: Stop | None = None) -> Outcome:
+def run(config: Config, task: Task, *, stop: Stop | None = None) -> Outcome:
     """One run, from its last checkpoint or from the beginning, to its end.
 
     Args:
@@ -135,7 +135,7 @@ def run(config: ml_collections.ConfigDict, task: Task, *, stop: Stop | None = No
 
 
 def _open(
-    config: ml_collections.ConfigDict, task: Task, stack: contextlib.ExitStack
+    config: Config, task: Task, stack: contextlib.ExitStack
 ) -> tuple[Checkpoints, RunLog | None, TrainState, dict[str, Any]]:
     """The run's folder, for this process only: its checkpoints, log, state and description."""
     workdir, is_first = Path(config.workdir), jax.process_index() == 0
@@ -178,7 +178,7 @@ def _lasting(config: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in config.items() if name not in ("hosts", "workdir")}
 
 
-def build_loop(config: ml_collections.ConfigDict) -> LoopSpec:
+def build_loop(config: Config) -> LoopSpec:
     """When the loop does what."""
     names = ("num_steps", "log_every", "evaluate_every", "save_every", "max_skipped")
     return LoopSpec(**{name: config.train[name] for name in names})

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.dsp import fourier
 from isincnet_jax.phase import beliefs as phase_beliefs
+from isincnet_jax.tasks.config import Config
 from isincnet_jax.training import step as train_step
 from isincnet_jax.training.losses import WeightedLoss
 from isincnet_jax.vocoders import losses as vocoder_losses
@@ -48,7 +48,7 @@ class Parts(NamedTuple):
     generate: Callable[[Vocoder], vocoding.Generate] | None = None
 
 
-def config_features(config: ml_collections.ConfigDict) -> VocoderFeatures:
+def config_features(config: Config) -> VocoderFeatures:
     """The features of a config."""
     model, fields = config.model, {}
     if model.input == "bank":
@@ -67,13 +67,13 @@ def config_features(config: ml_collections.ConfigDict) -> VocoderFeatures:
     )
 
 
-def config_loss(config: ml_collections.ConfigDict) -> WeightedLoss:
+def config_loss(config: Config) -> WeightedLoss:
     """The loss of a config."""
     weights = {name: weight for name, weight in config.loss.items() if weight is not None}
     return vocoder_losses.vocoder_loss(weights, sample_rate=config.data.sample_rate)
 
 
-def _cnn(config: ml_collections.ConfigDict) -> Parts:
+def _cnn(config: Config) -> Parts:
     features = config_features(config)
     network = CNNVocoder(
         num_bins=features.num_bins, axis_name=train_step.AXIS, **_attributes(config.model.cnn)
@@ -81,7 +81,7 @@ def _cnn(config: ml_collections.ConfigDict) -> Parts:
     return Parts(network, features, config_loss(config), input_scale="normalized")
 
 
-def _convnext(config: ml_collections.ConfigDict) -> Parts:
+def _convnext(config: Config) -> Parts:
     features, fields = config_features(config), _attributes(config.model.convnext)
     network = ConvNeXtVocoder(
         num_bins=features.num_bins,
@@ -92,15 +92,13 @@ def _convnext(config: ml_collections.ConfigDict) -> Parts:
     return Parts(network, features, config_loss(config))
 
 
-def _istftnet(config: ml_collections.ConfigDict) -> Parts:
+def _istftnet(config: Config) -> Parts:
     features = config_features(config)
     network = ISTFTNet(num_bins=features.num_bins, **_attributes(config.model.istftnet))
     return Parts(network, features, config_loss(config))
 
 
-def _geometry(
-    config: ml_collections.ConfigDict, features: VocoderFeatures, *, learns: str
-) -> dict[str, int]:
+def _geometry(config: Config, features: VocoderFeatures, *, learns: str) -> dict[str, int]:
     """Bins and STFT of a network that learns something else than waveforms."""
     model = config.model
     if config.adversary.enabled:
@@ -111,7 +109,7 @@ def _geometry(
     return {"num_bins": features.num_bins, **stft}
 
 
-def _phase_gradient(config: ml_collections.ConfigDict) -> Parts:
+def _phase_gradient(config: Config) -> Parts:
     features = config_features(config)
     network = PhaseGradientVocoder(
         **_geometry(config, features, learns="phases"), **_attributes(config.model.phase_gradient)
@@ -148,7 +146,7 @@ def _learns(method: Callable[[Vocoder, jax.Array], jax.Array]) -> Any:
     return learn
 
 
-def _magnitude(config: ml_collections.ConfigDict) -> Parts:
+def _magnitude(config: Config) -> Parts:
     features = config_features(config)
     network = MagnitudeVocoder(
         **_geometry(config, features, learns="magnitudes"), **_attributes(config.model.magnitude)
@@ -176,7 +174,7 @@ def _magnitude(config: ml_collections.ConfigDict) -> Parts:
     return Parts(network, features, loss, generate=_learns(estimate))
 
 
-KINDS: dict[str, Callable[[ml_collections.ConfigDict], Parts]] = {
+KINDS: dict[str, Callable[[Config], Parts]] = {
     "cnn": _cnn,
     "convnext": _convnext,
     "istftnet": _istftnet,
@@ -186,5 +184,5 @@ KINDS: dict[str, Callable[[ml_collections.ConfigDict], Parts]] = {
 """Kinds of networks, ``config.model.kind``."""
 
 
-def _attributes(fields: ml_collections.ConfigDict) -> dict[str, Any]:
+def _attributes(fields: Config) -> dict[str, Any]:
     return {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}

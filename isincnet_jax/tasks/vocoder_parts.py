@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 
 from isincnet_jax.pretrained import model_kinds
 from isincnet_jax.tasks import compose
+from isincnet_jax.tasks.config import Config
 from isincnet_jax.tasks.vocoder_networks import KINDS
 from isincnet_jax.training import optimizers, parallel
 from isincnet_jax.training.augmentation import AugmentationSpec
@@ -39,7 +39,7 @@ class Built(NamedTuple):
     identity: dict[str, Any]
 
 
-def build_vocoder(config: ml_collections.ConfigDict) -> Built:
+def build_vocoder(config: Config) -> Built:
     """The vocoder of a config, initialised from its seed.
 
     Raises:
@@ -68,7 +68,7 @@ def _waveforms(module: Vocoder) -> vocoding.Generate:
     return generate
 
 
-def build_optimizer(config: ml_collections.ConfigDict) -> Any:
+def build_optimizer(config: Config) -> Any:
     """The optimiser of the vocoder.
 
     Raises:
@@ -82,7 +82,7 @@ def build_optimizer(config: ml_collections.ConfigDict) -> Any:
     return compose.build_optimizer(config)
 
 
-def build_adversary(config: ml_collections.ConfigDict) -> tuple[vocoding.Adversary | None, Any]:
+def build_adversary(config: Config) -> tuple[vocoding.Adversary | None, Any]:
     """The discriminators of a config and their initial parameters; None without."""
     fields = config.adversary
     if not fields.enabled:
@@ -116,7 +116,7 @@ def build_adversary(config: ml_collections.ConfigDict) -> tuple[vocoding.Adversa
     return adversary, variables["params"]
 
 
-def crop_samples(config: ml_collections.ConfigDict) -> int:
+def crop_samples(config: Config) -> int:
     """Samples of a crop."""
     return round(config.data.crop_s * config.data.sample_rate)
 
@@ -128,7 +128,7 @@ class Training(NamedTuple):
     adversary: vocoding.Adversary | None
     critics: Any
 
-    def first_state(self, config: ml_collections.ConfigDict, built: Built) -> TrainState:
+    def first_state(self, config: Config, built: Built) -> TrainState:
         """The state before the first step, from the seed."""
         state = create_state(built.variables, self.optimizer, key=jax.random.key(config.seed))
         if self.adversary is None:
@@ -137,14 +137,12 @@ class Training(NamedTuple):
         return state.replace(fixed={**state.fixed, **own})  # type: ignore[attr-defined]
 
 
-def build_training(config: ml_collections.ConfigDict) -> Training:
+def build_training(config: Config) -> Training:
     """The optimisers of a config."""
     return Training(build_optimizer(config), *build_adversary(config))
 
 
-def build_step(
-    config: ml_collections.ConfigDict, built: Built, training: Training, draw: Any
-) -> CompiledStep:
+def build_step(config: Config, built: Built, training: Training, draw: Any) -> CompiledStep:
     """The training step of a config over all devices, compiled once."""
     step = vocoding.make_vocoder_step(
         built.generate,

@@ -21,12 +21,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import ml_collections
-
 from isincnet_jax.pretrained.vocoders import export_vocoder, load_vocoder
 from isincnet_jax.tasks import vocoder_parts
 from isincnet_jax.tasks.command import run_command
 from isincnet_jax.tasks.compose import build_data
+from isincnet_jax.tasks.config import Config
 from isincnet_jax.tasks.run import Outcome, Task, best_state, build_loop, run
 from isincnet_jax.tasks.vocoder_scores import Evaluator, WholeClips
 from isincnet_jax.training import parallel
@@ -45,7 +44,7 @@ class Vocoding(Task):
 
     best_metric = "score"
 
-    def __init__(self, config: ml_collections.ConfigDict) -> None:
+    def __init__(self, config: Config) -> None:
         self.config = config
         self.loop, self.built = build_loop(config), vocoder_parts.build_vocoder(config)
         self.identity = self.built.identity
@@ -116,7 +115,7 @@ class Vocoding(Task):
         return result, "\n".join(lines)
 
 
-def train_vocoder(config: ml_collections.ConfigDict) -> Outcome:
+def train_vocoder(config: Config) -> Outcome:
     """One run of a config; see :func:`.run.run`."""
     return run(config, Vocoding(config))
 
