@@ -161,13 +161,8 @@ def draw_learned_filters(
         Path, typer.Argument(metavar="OUT_DIR", help="Folder, made if missing.", callback=output)
     ],
     sample_rate: Annotated[
-        float,
-        typer.Option(
-            "--sample-rate",
-            help="Of the run, Hz.",
-            callback=positive,
-        ),
-    ] = 16_000.0,
+        int, typer.Option("--sample-rate", min=1, help="Of the run, Hz.")
+    ] = 16_000,
     kernel_size: Annotated[int, typer.Option("--kernel-size", help="Taps of the filters.")] = 251,
     shape: Annotated[str, typer.Option("--shape", help="Spectral shape of the bands.")] = "sinc",
 ) -> None:
