@@ -40,9 +40,11 @@ def draw_spec(rng: np.random.Generator) -> tuple[isn.FilterbankSpec, int]:
         if not design.is_invertible(spec.replace(tight=False)):
             continue
         solved = decoding.design_decoder(spec)
-        whole = 2.5 * (solved.taps + spec.taps)
+        whole = 2 * (solved.taps + design.design_bank(spec).kernels.shape[1] + 2 * spec.hop_length)
         if spec.padding == "reflect" and _MOST_UNKNOWNS < length < whole:
-            length = int(whole)
+            if whole > _LONGEST:
+                continue
+            length = whole
         return spec, length
 
 
