@@ -88,6 +88,7 @@ def run_one(rng: np.random.Generator) -> dict[str, Any]:
         "measured_db": measured,
         "predicted_db": clip.expected_snr_db,
         "told_db": told.expected_snr_db,
+        "least_db": told.least_snr_db,
         "claims": "exact" if told.is_exact else "float64" if told.is_exact_in_float64 else "none",
         "length": length,
         "condition": design.frame_bounds(spec).condition,

@@ -18,7 +18,7 @@ EXACT_RESIDUAL = 1e-6
 """Largest relative error, before rounding, of a decoder that is exact in float64: -120 dB."""
 
 EXACT_SNR_DB = 115.0
-"""Least SNR to expect in float32 of a decoder that may call itself exact without more words."""
+"""Least SNR in float32, on white noise, of what may be called exact without more words."""
 
 _SOLVED_RESIDUAL = 1e-11
 _SPARE_DB = 3.0
@@ -82,8 +82,13 @@ class SolvedDecoder:
 
     @property
     def is_exact(self) -> bool:
-        """Whether it is exact in float32 too: at least :data:`EXACT_SNR_DB` are expected."""
-        return self.is_exact_in_float64 and self.expected_snr_db >= EXACT_SNR_DB
+        """Whether it is exact in float32 too: :data:`EXACT_SNR_DB` are to be expected."""
+        return self.is_exact_in_float64 and is_enough(self.expected_snr_db)
+
+
+def is_enough(expected_snr_db: float) -> bool:
+    """Whether an SNR that is expected lets one count on :data:`EXACT_SNR_DB`, some dB below it."""
+    return expected_snr_db >= EXACT_SNR_DB + _SPARE_DB
 
 
 _PROVIDED: dict[tuple[FilterbankSpec, DecoderSpec], SolvedDecoder] = {}
@@ -293,7 +298,7 @@ def _with_more_frames(
 ) -> SolvedDecoder:
     """The decoder that loses the least in float32: the noise gain falls with every frame.
 
-    The first of more frames that is exact with some to spare, or the best.
+    The first of more frames that is exact, or the best.
     """
     for count in (16, 24, 32, 48, 64):
         if count * hop_length <= solved.taps or count * hop_length > _MOST_SOLVED_SAMPLES:
@@ -304,7 +309,7 @@ def _with_more_frames(
         other = _solved(found, kernels, hop_length, "least squares")
         if other.is_exact_in_float64 and other.expected_snr_db > solved.expected_snr_db:
             solved = other
-        if solved.expected_snr_db >= EXACT_SNR_DB + _SPARE_DB:
+        if solved.is_exact:
             break
     return solved
 

@@ -27,8 +27,10 @@ class Exactness(NamedTuple):
     """What to expect of a bank and its decoder.
 
     Attributes:
-        residual: relative root mean squared error before rounding on white noise, of a clip.
+        residual: relative root mean squared error before rounding on white noise, of a clip that
+            ends where its frames see it worst.
         expected_snr_db: in float32, of a clip.
+        least_snr_db: in float32, of a clip that ends where its frames see it worst.
         worst_edge_snr_db: in float32, of the samples at a reflected edge alone; infinite where
             there are none.
         edge_samples: how many those are.
@@ -37,6 +39,7 @@ class Exactness(NamedTuple):
 
     residual: float
     expected_snr_db: float
+    least_snr_db: float
     worst_edge_snr_db: float
     edge_samples: int
     unseen_samples: int
@@ -49,7 +52,7 @@ class Exactness(NamedTuple):
     @property
     def is_exact(self) -> bool:
         """Whether :data:`.decoding.EXACT_SNR_DB` are to be expected of every clip."""
-        return self.is_exact_in_float64 and self.expected_snr_db >= decoding.EXACT_SNR_DB
+        return self.is_exact_in_float64 and decoding.is_enough(self.least_snr_db)
 
 
 @functools.lru_cache(maxsize=32)
@@ -61,16 +64,20 @@ def expect(
     Args:
         spec: the bank.
         decoder: how its inverse is found; the default's if None.
-        length: samples of the clip; if None about a thousand, ending as far behind its last frame
-            as clips may.
+        length: samples of the clip; if None about a thousand, ending half a hop before the last
+            sample that its last frame is counted on to see, and there where it is worst.
     """
     decoder = decoder or DecoderSpec()
     solved = decoding.design_decoder(spec, decoder)
     if spec.padding == "zeros" or np.isnan(solved.residual):
-        return Exactness(solved.residual, solved.expected_snr_db, np.inf, 0, 0)
+        snr_db = solved.expected_snr_db
+        return Exactness(solved.residual, snr_db, snr_db, np.inf, 0, 0)
     if length is None:
         frames = -(-max(_CLIP_SAMPLES, 3 * (solved.taps + spec.taps)) // spec.hop_length)
-        length = design.longest_length(spec, frames)
+        longest = design.longest_length(spec, frames)
+        worst = expect(spec, decoder, length=longest)
+        usual = expect(spec, decoder, length=longest - spec.hop_length // 2)
+        return worst._replace(expected_snr_db=max(usual.expected_snr_db, worst.expected_snr_db))
     noise = float(np.mean(decoder.noise_variance)) if solved.is_wiener else 0.0
     plan = edges.edge_plan(spec, solved, length, noise_variance=noise)
     ends = [(plan.left, "left"), (plan.right, "right")]
@@ -82,6 +89,7 @@ def expect(
     edges_db = [rounding.decibels(float(np.sqrt(np.mean(each[:, 0])))) for each in found]
     return Exactness(
         float(total[1]),
+        rounding.decibels(float(total[0])),
         rounding.decibels(float(total[0])),
         min(edges_db, default=np.inf),
         solved_apart,
