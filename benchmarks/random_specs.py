@@ -43,9 +43,11 @@ def draw_spec(rng: np.random.Generator) -> tuple[isn.FilterbankSpec, int]:
         if not design.is_invertible(spec.replace(tight=False)):
             continue
         solved = decoding.design_decoder(spec)
-        whole = 2.5 * (solved.taps + spec.taps)
+        whole = 2 * (solved.taps + spec.bank.taps + 2 * spec.hop_length)
         if spec.padding == "reflect" and _MOST_UNKNOWNS < length < whole:
-            length = int(whole)
+            if whole > _LONGEST:
+                continue
+            length = whole
         return spec, length
 
 
@@ -89,6 +91,7 @@ def run_one(rng: np.random.Generator) -> dict[str, Any]:
         "measured_db": measured,
         "predicted_db": clip.expected_snr_db,
         "told_db": told.expected_snr_db,
+        "least_db": told.least_snr_db,
         "claims": "exact" if told.is_exact else "float64" if told.is_exact_in_float64 else "none",
         "length": length,
         "condition": design.frame_bounds(spec).condition,

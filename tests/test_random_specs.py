@@ -44,10 +44,11 @@ def test_predicted_snr_is_the_measured_one_and_exact_is_true():
 
 
 def test_a_few_random_banks():
-    for row in _rows(3):
+    rows = _rows(2)
+    for row in rows:
         assert abs(row["predicted_db"] - row["measured_db"]) <= random_specs.WITHIN_DB
-    found = random_specs.summarize(_rows(1))
-    assert found["banks"] == 1
+    found = random_specs.summarize(rows)
+    assert found["banks"] == 2
     assert found["predicted_db"]["within_6_db"] == 1.0
 
 

@@ -18,7 +18,7 @@ from isincnet_jax.bank.decoder_spec import DecoderSpec
 from isincnet_jax.bank.designed import Bank
 from isincnet_jax.bank.dsp import reflected_edges, rounding
 from isincnet_jax.bank.solve import design_decoder
-from isincnet_jax.bank.solved import EXACT_RESIDUAL, EXACT_SNR_DB
+from isincnet_jax.bank.solved import EXACT_RESIDUAL, is_enough
 from isincnet_jax.bank.spec import FilterbankSpec
 
 _CLIP_SAMPLES = 1000
@@ -30,8 +30,10 @@ class Exactness(NamedTuple):
     """What to expect of a bank and its decoder.
 
     Attributes:
-        residual: relative root mean squared error before rounding on white noise, of a clip.
+        residual: relative root mean squared error before rounding on white noise, of a clip that
+            ends where its frames see it worst.
         expected_snr_db: in float32, of a clip.
+        least_snr_db: in float32, of a clip that ends where its frames see it worst.
         worst_edge_snr_db: in float32, of the samples at a reflected edge alone; infinite where
             there are none.
         edge_samples: how many those are.
@@ -40,6 +42,7 @@ class Exactness(NamedTuple):
 
     residual: float
     expected_snr_db: float
+    least_snr_db: float
     worst_edge_snr_db: float
     edge_samples: int
     unseen_samples: int
@@ -52,7 +55,7 @@ class Exactness(NamedTuple):
     @property
     def is_exact(self) -> bool:
         """Whether :data:`.solved.EXACT_SNR_DB` are to be expected of every clip."""
-        return self.is_exact_in_float64 and self.expected_snr_db >= EXACT_SNR_DB
+        return self.is_exact_in_float64 and is_enough(self.least_snr_db)
 
 
 @functools.lru_cache(maxsize=32)
@@ -64,16 +67,20 @@ def expect(
     Args:
         spec: the bank.
         decoder: how its inverse is found; the default's if None.
-        length: samples of the clip; if None about a thousand, ending as far behind its last frame
-            as clips may.
+        length: samples of the clip; if None about a thousand, ending half a hop before the last
+            sample that its last frame is counted on to see, and there where it is worst.
     """
     decoder = decoder or DecoderSpec()
     solved = design_decoder(spec, decoder)
     if spec.padding == "zeros" or np.isnan(solved.residual):
-        return Exactness(solved.residual, solved.expected_snr_db, np.inf, 0, 0)
+        snr_db = solved.expected_snr_db
+        return Exactness(solved.residual, snr_db, snr_db, np.inf, 0, 0)
     if length is None:
         frames = -(-max(_CLIP_SAMPLES, 3 * (solved.taps + spec.taps)) // spec.hop_length)
-        length = spec.bank.longest_length(frames)
+        longest = spec.bank.longest_length(frames)
+        worst = expect(spec, decoder, length=longest)
+        usual = expect(spec, decoder, length=longest - spec.hop_length // 2)
+        return worst._replace(expected_snr_db=max(usual.expected_snr_db, worst.expected_snr_db))
     noise = solved.assumed_noise(decoder)
     plan = edges.edge_plan(spec.bank, solved, length, noise_variance=noise)
     ends = [(plan.left, "left"), (plan.right, "right")]
@@ -85,6 +92,7 @@ def expect(
     edges_db = [rounding.decibels(float(np.sqrt(np.mean(each[:, 0])))) for each in found]
     return Exactness(
         float(total[1]),
+        rounding.decibels(float(total[0])),
         rounding.decibels(float(total[0])),
         min(edges_db, default=np.inf),
         solved_apart,

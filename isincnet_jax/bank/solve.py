@@ -12,11 +12,10 @@ from isincnet_jax.bank import design
 from isincnet_jax.bank.decoder_spec import DecoderSpec
 from isincnet_jax.bank.designed import UniformBank, kernels_support, read_only
 from isincnet_jax.bank.dsp import decoders, rounding, uniform
-from isincnet_jax.bank.solved import EXACT_SNR_DB, DualWindow, SolvedDecoder
+from isincnet_jax.bank.solved import DualWindow, SolvedDecoder, is_enough
 from isincnet_jax.bank.spec import FilterbankSpec
 
 _SOLVED_RESIDUAL = 1e-11
-_SPARE_DB = 3.0
 _MOST_SOLVED_SAMPLES = 2048  # a second's work
 _DUAL_WINDOW_FRAMES = 4
 _LONGEST_DUAL_FRAMES = 32
@@ -231,7 +230,7 @@ def _with_more_frames(
         other = _solved(found, kernels, hop_length, "least squares")
         if other.is_exact_in_float64 and other.expected_snr_db > solved.expected_snr_db:
             solved = other
-        if solved.expected_snr_db >= EXACT_SNR_DB + _SPARE_DB:
+        if is_enough(solved.expected_snr_db):
             break
     return solved
 

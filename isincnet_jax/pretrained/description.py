@@ -79,10 +79,12 @@ def _exactness(codec: Codec, solved: SolvedDecoder) -> list[tuple[str, str]]:
     if np.isnan(solved.residual):
         return [("exactness", "not claimed: trained weights")]
     found = exactness.expect(codec.spec, codec.model.decoder)
+    usual, worst = (f"{db:.0f} dB" for db in (found.expected_snr_db, found.least_snr_db))
+    ending = "" if worst == usual else f", {worst} where a clip ends worst for its frames"
     if found.is_exact:
         verdict = "exact"
     elif found.is_exact_in_float64:
-        verdict = f"exact in float64, about {found.expected_snr_db:.0f} dB in float32"
+        verdict = f"exact in float64, about {found.least_snr_db:.0f} dB in float32"
     else:
         verdict = "the best linear decoder, not exact"
     lines = [
@@ -91,7 +93,7 @@ def _exactness(codec: Codec, solved: SolvedDecoder) -> list[tuple[str, str]]:
             f"{verdict}: {-rounding.decibels(found.residual):.0f} dB error on white noise before "
             "rounding",
         ),
-        ("expected SNR in float32", f"{found.expected_snr_db:.0f} dB on white noise"),
+        ("expected SNR in float32", f"{usual} on white noise{ending}"),
     ]
     if found.edge_samples:
         unseen = found.unseen_samples
