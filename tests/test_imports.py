@@ -68,5 +68,5 @@ def test_exports_come_from_the_module_that_defines_them():
 
 
 def test_unknown_attribute_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="has no attribute 'SinkNet'"):
+    with pytest.raises(AttributeError, match="isincnet_jax attribute SinkNet"):
         _ = isincnet_jax.SinkNet

@@ -107,4 +107,4 @@ def test_more_frames_are_taken_where_few_lose_in_float32():
     assert solved.is_exact
     assert solved.noise_gain < few.noise_gain / 2
     assert solved.taps > few.taps
-    assert measured_db(spec, 2000) > decoding.EXACT_SNR_DB
+    assert measured_db(spec, 2000) > EXACT_SNR_DB

@@ -61,7 +61,6 @@ def test_one_step_and_old_pictures_are_replaced(run, tmp_path):
         ({"low_hz": np.array([None, 1])}, "", "needs an"),
         ({"low_hz": LOW[:0], "high_hz": HIGH[:0], "steps": STEPS[:0]}, "", "needs an"),
         ({}, "--sample-rate 4000", r"lies above half of --sample-rate 4000"),
-        ({}, "--sample-rate nan", "--sample-rate nan"),
         ({}, "--kernel-size 4", "--kernel-size 4 must be odd"),
         ({}, "--shape round", "--shape 'round' is unknown"),
     ],
@@ -73,6 +72,16 @@ def test_bad_input_is_one_line_and_leaves_nothing(run, tmp_path, changes, option
     assert status == 1
     assert re.fullmatch(r"isincnet: error: [^\n]+\n", err), err
     assert re.search(message, err), err
+    assert _content(tmp_path) == before
+
+
+@pytest.mark.parametrize("rate", ["nan", "0", "16000.5"])
+def test_a_rate_that_is_none_is_a_usage_error(run, tmp_path, rate):
+    _write()
+    before = _content(tmp_path)
+    status, _, err = run(f"filters bands.npz out --sample-rate {rate}")
+    assert status == 2
+    assert "--sample-rate" in err
     assert _content(tmp_path) == before
 
 
