@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from isincnet_jax.data.audio_inspection import AudioError
+from isincnet_jax.data.audio_errors import AudioError
 
 
 def is_installed() -> bool:

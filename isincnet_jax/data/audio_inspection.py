@@ -11,6 +11,7 @@ import numpy as np
 import soundfile
 
 from isincnet_jax.data import audio_headers
+from isincnet_jax.data.audio_errors import AudioError
 from isincnet_jax.files import first_line
 
 Truncated: TypeAlias = Literal["refuse", "keep"]
@@ -38,10 +39,6 @@ _NOT_KNOWN = (  # what libsndfile says of what it does not know; all else is dam
     "Unspecified internal error",  # of an Ogg file with another codec
 )
 _OF_FFMPEG = (".m4a", ".mp4", ".aac", ".wma", ".mka", ".webm", ".ac3", ".spx", ".ape", ".wv")
-
-
-class AudioError(ValueError):
-    """An audio file that cannot be read or written; the message names the file and the reason."""
 
 
 class AudioInfo(NamedTuple):

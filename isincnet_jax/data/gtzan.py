@@ -12,7 +12,6 @@ References:
 from __future__ import annotations
 
 import hashlib
-import re
 import tarfile
 import tempfile
 from collections.abc import Callable, Collection, Iterator
@@ -20,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from isincnet_jax.data.audio_files import AudioError, read_audio
 from isincnet_jax.data.corpus import CorpusError
+from isincnet_jax.data.gtzan_names import GENRES, KNOWN_CORRUPT, track_of
 from isincnet_jax.data.sources import (
     Decoded,
     NoDataError,
@@ -28,23 +28,9 @@ from isincnet_jax.data.sources import (
     file_source,
 )
 
-GENRES = (
-    "blues",
-    "classical",
-    "country",
-    "disco",
-    "hiphop",
-    "jazz",
-    "metal",
-    "pop",
-    "reggae",
-    "rock",
-)
 ARCHIVE_NAME = "genres.tar.gz"
 ARCHIVE_SHA256 = "24347e0223d2ba798e0a558c4c172d9d4a19c00bb7963fe055d183dadb4ef2c6"
-KNOWN_CORRUPT = {"jazz/jazz.00054": "known to be corrupt in the published archive"}
 
-_FILE = re.compile(rf"^({'|'.join(GENRES)})\.(\d{{5}})\.(wav|au)$")
 _ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 
 _NO_DATA = """{path}: no GTZAN here.
@@ -108,14 +94,6 @@ def tfds_folder(root: Path) -> Path | None:
     patterns = ("dataset_info.json", "*/dataset_info.json", "gtzan/*/dataset_info.json")
     found = [info for pattern in patterns for info in sorted(root.glob(pattern))]
     return found[0].parent if found else None
-
-
-def track_of(file_name: str) -> SourceTrack | None:
-    """The track of a file name; None for what is no clip of GTZAN."""
-    match = _FILE.match(file_name)
-    if match is None:
-        return None
-    return SourceTrack(f"{match[1]}/{match[1]}.{match[2]}", group=match[1])
 
 
 def _files(folder: Path) -> Iterator[tuple[SourceTrack, Path]]:

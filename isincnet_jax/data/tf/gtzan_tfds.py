@@ -21,7 +21,7 @@ import numpy as np
 
 from isincnet_jax.data.audio_files import AudioError
 from isincnet_jax.data.corpus import CorpusError
-from isincnet_jax.data.gtzan import GENRES, KNOWN_CORRUPT, track_of
+from isincnet_jax.data.gtzan_names import GENRES, KNOWN_CORRUPT, track_of
 from isincnet_jax.data.sources import Decoded, NoDataError, Source, SourceTrack
 from isincnet_jax.data.tf.tensorflow_import import import_tensorflow
 

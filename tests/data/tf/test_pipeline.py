@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from isincnet_jax.data import gtzan, pipeline, preparation
+from isincnet_jax.data import gtzan, gtzan_names, pipeline, preparation
 from isincnet_jax.data.corpora import build_corpora
 from isincnet_jax.data.corpus import CorpusError
 from isincnet_jax.data.pipeline import BatchPlan
@@ -57,14 +57,14 @@ def test_the_dataset_holds_the_files(built, gtzan_tree):
     _, tfds = import_tensorflow()
     assert builder.info.splits["train"].num_examples == 11  # one of 12 is corrupt
     assert builder.info.splits["train"].num_shards == 2
-    assert builder.info.features["label"].names == list(gtzan.GENRES)
+    assert builder.info.features["label"].names == list(gtzan_names.GENRES)
     for example in tfds.as_numpy(builder.as_dataset("validation")):
         name = example["name"].decode()
         pcm, rate = soundfile.read(gtzan_tree / "genres" / f"{name}.wav", dtype="int16")
         assert example["audio"].dtype == np.int16
         np.testing.assert_array_equal(example["audio"], pcm)
         assert example["sample_rate"] == rate == 22_050
-        assert gtzan.GENRES[example["label"]] == name.partition("/")[0]
+        assert gtzan_names.GENRES[example["label"]] == name.partition("/")[0]
 
 
 def test_the_dataset_is_built_once(built, gtzan_tree, monkeypatch):
@@ -144,7 +144,7 @@ def catalogue(gtzan_tree, tmp_path):
         def _info(self):
             features = {
                 "audio": tfds.features.Audio(file_format="wav", sample_rate=22_050),
-                "label": tfds.features.ClassLabel(names=list(gtzan.GENRES)),
+                "label": tfds.features.ClassLabel(names=list(gtzan_names.GENRES)),
                 "audio/filename": tfds.features.Text(),
             }
             return tfds.core.DatasetInfo(
