@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float
 
 from isincnet_jax import extras
-from isincnet_jax.dsp import checks
 
 _BLOCK_S = 0.4  # the gating block of BS.1770
 
@@ -48,6 +47,8 @@ def integrated_loudness(waveform: Float[np.ndarray, " time"], *, sample_rate: in
         raise ValueError(f"sample_rate={sample_rate}: loudness needs more than 3000 Hz")
     with extras.importing("pyloudnorm"):
         import pyloudnorm  # noqa: PLC0415
+    from isincnet_jax.dsp import checks  # noqa: PLC0415 - JAX
+
     checks.check_floating_waveform(waveform)
     if not np.any(waveform):
         return -math.inf

@@ -18,12 +18,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import jax
-import jax.core
-import jax.export
 import numpy as np
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -86,7 +84,7 @@ def settled_length(length: Any, *, name: str = "length") -> Any:
     Raises:
         SettingError: for anything else, traced lengths included.
     """
-    if type(length) is int or length is None or jax.export.is_symbolic_dim(length):
+    if type(length) is int or length is None or _is_symbolic(length):
         return length
     return settled_integer(name, length)
 
@@ -138,21 +136,39 @@ def _settled_argument(rule: Callable[[str, Any], Any] | None, name: str, value: 
         return value
     if rule is settled_integer:
         return settled_length(value, name=name)
-    if rule is settled_number and isinstance(value, (jax.Array, np.ndarray)):
+    if rule is settled_number and _is_array(value):
         return value
     return rule(name, value)
 
 
+# Nothing can be JAX's before JAX is imported, and data are prepared without it.
+
+
+def _is_of_jax(value: Any, kind: str) -> bool:
+    """Whether a value is of a class of ``jax.core``, ``Tracer``, or of ``jax``, ``Array``."""
+    jax = sys.modules.get("jax")
+    if jax is None:
+        return False
+    return isinstance(value, jax.core.Tracer if kind == "Tracer" else jax.Array)
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) or _is_of_jax(value, "Array")
+
+
+def _is_symbolic(length: Any) -> bool:
+    export = sys.modules.get("jax.export")
+    return export is not None and export.is_symbolic_dim(length)
+
+
 def _item(name: str, value: Any) -> Any:
     """NumPy's scalars, and arrays of no axes, as Python's; anything else as it is."""
-    if isinstance(value, jax.core.Tracer):
+    if _is_of_jax(value, "Tracer"):
         raise SettingError(
             f"{name} is traced, but the program depends on its value; pass a Python number: an "
             "argument of a jitted function must be static (static_argnames) for that"
         )
-    if isinstance(value, np.generic) or (
-        isinstance(value, (np.ndarray, jax.Array)) and value.ndim == 0
-    ):
+    if isinstance(value, np.generic) or (_is_array(value) and value.ndim == 0):
         return np.asarray(value).item()
     return value
 

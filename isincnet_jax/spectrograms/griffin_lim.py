@@ -41,6 +41,7 @@ class GriffinLim(SettledModule):
             https://doi.org/10.1109/WASPAA.2013.6701851
 
     Example:
+        >>> import jax.numpy as jnp
         >>> layer = GriffinLim(n_fft=512, n_iter=4)
         >>> layer.apply({}, jnp.ones((2, 20, 257), jnp.float32), key=jax.random.key(0)).shape
         (2, 2432)

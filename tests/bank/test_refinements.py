@@ -99,7 +99,7 @@ def test_gradients_under_jit():
 def test_nonsense_is_refused(refinements):
     codec = _codec("mel")
     spectrogram = np.zeros((1, codec.num_frames(64), 96), np.float32)
-    with pytest.raises(ValueError, match="must be an integer of at least 0"):
+    with pytest.raises(ValueError, match="must be an integer"):
         codec.decode(spectrogram, length=64, refinements=refinements)
     found = codec.decode(spectrogram, length=64, refinements=np.int64(1))
     np.testing.assert_array_equal(found, np.zeros((1, 64)))

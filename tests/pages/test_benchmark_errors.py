@@ -92,7 +92,7 @@ def test_missing_results_and_places_that_cannot_be_written(made, tmp_path):
         write_report(tmp_path / "none.json", tmp_path / "page.html")
     with pytest.raises(ReportError, match="cannot be written: No such file"):
         write_report(path, tmp_path / "none" / "page.html", max_embedded_mb=0)
-    with pytest.raises(ReportError, match="a directory, not a file to write"):
+    with pytest.raises(ReportError, match="a directory, cannot be written as a file"):
         write_report(path, tmp_path, max_embedded_mb=0)
     with pytest.raises(ReportError, match="would overwrite its own results"):
         write_report(path, path)

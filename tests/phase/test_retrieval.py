@@ -309,5 +309,5 @@ def test_impossible_arguments_are_named(problem):
         retrieval.admm(magnitude, **options, rho=-1.0)
     with pytest.raises(ValueError, match=r"phase and key are both given"):
         retrieval.admm(magnitude, **options, phase=angles, key=jax.random.key(0))
-    with pytest.raises(ValueError, match=r"retrieval.shape=\(.*must be that of the magnitude"):
+    with pytest.raises(ValueError, match=r"phase.shape=\(.*must be that of the magnitude"):
         retrieval.admm(magnitude, **options, phase=angles[0])

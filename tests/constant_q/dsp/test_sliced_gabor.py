@@ -229,5 +229,5 @@ def test_wrong_coefficients_are_refused():
         sliced.synthesise_slices(coefficients, spec=spec, length=2000)
     with pytest.raises(TypeError, match="phase retrieval"):
         sliced.synthesise_slices(jnp.abs(coefficients), spec=spec, length=1000)
-    with pytest.raises(ValueError, match="length=0"):
+    with pytest.raises(ValueError, match=r"waveform.shape=\(0,\)"):
         sliced.analyse_slices(jnp.ones(0), spec=spec)
