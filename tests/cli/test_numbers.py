@@ -29,7 +29,6 @@ FLOATING = list(_floating(common.app))
 
 
 def test_all_of_them_are_found():
-    assert len(FLOATING) >= 10
     assert {name for _, name, _ in FLOATING} >= POSITIVE
 
 
