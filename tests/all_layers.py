@@ -65,35 +65,29 @@ class Case(NamedTuple):
         return jnp.asarray(real)
 
     def variables(self) -> Any:
-        """The layer's variables, compiled once."""
-        return _variables(self)
+        """The layer's variables."""
+        return jax.jit(self._init)(jax.random.key(0))
+
+    def variable_shapes(self) -> Any:
+        """Their shapes and dtypes, for what is only traced."""
+        name = next(name for name, one in CASES.items() if one is self)
+        return _shapes(name)
+
+    def _init(self, key: jax.Array) -> Any:
+        return self.build().init(key, *self._inputs(self.values()), **self.options)
 
     def apply(self, variables: Any, values: Any) -> Any:
         """What the layer makes of values."""
+        return self.build().apply(variables, *self._inputs(values), **self.options)
+
+    def _inputs(self, values: Any) -> list[Any]:
         extra = [jnp.broadcast_to(x, (len(values), *x.shape[1:])) for x in self.arguments]
-        return self.build().apply(variables, values, *extra, **self.options)
-
-    def loss(self, variables: Any, values: Any) -> jax.Array:
-        """A number that depends on all that comes out."""
-        leaves = jax.tree.leaves(self.apply(variables, values))
-        return sum((jnp.sum(jnp.abs(leaf) ** 2) for leaf in leaves), start=jnp.zeros(()))
-
-
-def _variables(case: Case) -> Any:
-    key = tuple(name for name, one in CASES.items() if one is case)
-    return _named_variables(*key)
+        return [values, *extra]
 
 
 @functools.cache
-def _named_variables(name: str) -> Any:
-    case = CASES[name]
-    values = case.values()
-    extra = [jnp.broadcast_to(x, (BATCH, *x.shape[1:])) for x in case.arguments]
-
-    def init(key: jax.Array) -> Any:
-        return case.build().init(key, values, *extra, **case.options)
-
-    return jax.jit(init)(jax.random.key(0))
+def _shapes(name: str) -> Any:
+    return jax.eval_shape(CASES[name]._init, jax.random.key(0))
 
 
 def _frames(width: int, kind: str, build: Callable[[], Any], **options: Any) -> Case:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,54 +28,38 @@ def _is_layer(value, base):
 
 
 def _gradient(case, variables, values):
-    """Of everything that is floating; codes have none."""
-    return jax.grad(case.loss, argnums=0 if case.kind == "codes" else (0, 1))(variables, values)
+    """The result, and the gradients for everything that is floating; codes have none."""
+
+    def loss(variables, values):
+        found = case.apply(variables, values)
+        leaves = jax.tree.leaves(found)
+        return sum((jnp.sum(jnp.abs(leaf) ** 2) for leaf in leaves), start=jnp.zeros(())), found
+
+    argnums = (0,) if case.kind == "codes" else (0, 1)
+    gradients, found = jax.grad(loss, argnums, has_aux=True)(variables, values)
+    return found, gradients
 
 
-@pytest.fixture
-def no_rank_promotion():
+@each_case
+def test_an_empty_batch_gives_an_empty_batch_and_no_rank_is_promoted(name):
+    """Both are found while tracing, the gradient's program included: nothing is compiled."""
+    case = CASES[name]
+    variables = case.variable_shapes()
     with jax.numpy_rank_promotion("raise"):
-        yield
-
-
-@each_case
-@pytest.mark.usefixtures("no_rank_promotion")
-def test_ranks_are_never_promoted(name):
-    """Promotion is found while tracing: nothing is compiled but what makes the variables."""
-    case = CASES[name]
-    variables, values = case.variables(), case.values()
-    jax.eval_shape(case.apply, variables, values)
-    jax.eval_shape(lambda *given: _gradient(case, *given), variables, values)
-
-
-@each_case
-def test_an_empty_batch_gives_an_empty_batch(name):
-    case = CASES[name]
-    variables = case.variables()
-    empty = jax.eval_shape(case.apply, variables, case.values(0))
-    for one, none in zip(
-        jax.tree.leaves(jax.eval_shape(case.apply, variables, case.values(1))),
-        jax.tree.leaves(empty),
-        strict=True,
-    ):
-        assert none.shape == (0, *one.shape[1:])
-        assert none.dtype == one.dtype
-    jax.eval_shape(lambda *given: _gradient(case, *given), variables, case.values(0))
+        one = jax.eval_shape(case.apply, variables, case.values(1))
+        none, _ = jax.eval_shape(functools.partial(_gradient, case), variables, case.values(0))
+    for single, empty in zip(jax.tree.leaves(one), jax.tree.leaves(none), strict=True):
+        assert empty.shape == (0, *single.shape[1:])
+        assert empty.dtype == single.dtype
 
 
 @pytest.mark.slow
 @each_case
 def test_an_empty_batch_runs(name):
     case = CASES[name]
-    variables = case.variables()
-
-    @jax.jit
-    def both(variables, values):
-        return case.apply(variables, values), _gradient(case, variables, values)
-
-    found, gradient = both(variables, case.values(0))
+    program = jax.jit(functools.partial(_gradient, case))
+    found, (parameters, *_) = program(case.variables(), case.values(0))
     assert all(leaf.shape[0] == 0 for leaf in jax.tree.leaves(found))
-    parameters = gradient if case.kind == "codes" else gradient[0]
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(parameters))
 
 
@@ -84,7 +70,7 @@ def test_gradients_on_silence_under_debugging_modes(name, mode):
     case = CASES[name]
     variables, values = case.variables(), case.values(silent=True)
     with mode(True):
-        found = jax.jit(lambda *given: _gradient(case, *given))(variables, values)
+        _, found = jax.jit(functools.partial(_gradient, case))(variables, values)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(found))
 
 
@@ -103,6 +89,11 @@ def test_nan_is_never_hidden(name):
     assert not any(np.isnan(leaf[1]).any() for leaf in found)
 
 
+def _trace(case, values):
+    """Values stay as they are, closed over: refused before anything is compiled."""
+    return jax.eval_shape(lambda variables: case.apply(variables, values), case.variable_shapes())
+
+
 def _dtypes(case):
     if case.kind == "codes":
         return [np.float32, np.bool_, np.complex64]
@@ -115,18 +106,18 @@ def _dtypes(case):
 def test_other_dtypes_are_refused(name):
     """One rule for all: float32 or float64; integers, narrow floats and complex ones are not."""
     case = CASES[name]
-    variables, values = case.variables(), np.asarray(case.values())
+    values = np.asarray(case.values())
     for dtype in _dtypes(case):
         wrong = (values.real if case.kind == "spectrum" else values).astype(dtype)
         with pytest.raises(TypeError, match=r"dtype=.*(needed|codes are integers|works in)"):
-            case.apply(variables, wrong)
+            _trace(case, wrong)
 
 
 @each_case
 def test_other_byte_orders_and_lists_are_refused(name):
     case = CASES[name]
-    variables, values = case.variables(), np.asarray(case.values())
+    values = np.asarray(case.values())
     with pytest.raises(TypeError, match="another machine's byte order"):
-        case.apply(variables, values.astype(values.dtype.newbyteorder()))
+        _trace(case, values.astype(values.dtype.newbyteorder()))
     with pytest.raises(TypeError, match="is a list: NumPy and JAX arrays are taken"):
-        case.apply(variables, values.tolist())
+        _trace(case, values.tolist())
