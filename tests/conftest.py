@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import gc
 import os
@@ -56,6 +57,19 @@ def shared():
     if not SHARED.is_dir():
         pytest.skip(f"no shared material beside the checkout ({SHARED.name}/ is missing)")
     return SHARED
+
+
+@pytest.hookimpl(tryfirst=True)  # before marks are selected by
+def pytest_collection_modifyitems(items):
+    """Of a test marked ``quick(n)`` the first n cases are quick, the others slow."""
+    found = collections.Counter()
+    for item in items:
+        marker = item.get_closest_marker("quick")
+        if marker is not None:
+            test = item.nodeid.partition("[")[0]
+            found[test] += 1
+            if found[test] > marker.args[0]:
+                item.add_marker("slow")
 
 
 def pytest_collection_finish():

@@ -76,6 +76,7 @@ def test_buckets_waste_nine_percent_on_average_and_are_few():
     assert len(buckets) == 25
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=3)
 @given(data=st.data())

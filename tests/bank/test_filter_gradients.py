@@ -91,6 +91,7 @@ def _weighted(layer, waveform, rng):
     return lambda params: jnp.sum(weight * layer.apply({"params": params}, waveform))
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(("shape", "options"), _each(BANKS))
 def test_gradients_of_sincconv_are_those_of_finite_differences(shape, options, rng, x64):
     options = {"parametrization": "normalized", **options}
@@ -105,6 +106,7 @@ def test_gradients_of_sincconv_are_those_of_finite_differences(shape, options, r
     _check_gradients(_weighted(layer, jnp.asarray(rng.standard_normal(80)), rng), params)
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(("shape", "options"), _each(SPECS, shift=1))
 def test_gradients_of_an_analysis_are_those_of_finite_differences(shape, options, rng, x64):
     free = shape == "free"
@@ -239,6 +241,7 @@ def _check_finite(layer, params, count):
             assert bad.size == 0, f"{jax.tree_util.keystr(path)} at {bad[:5].tolist()}"
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(("shape", "options"), _each(LIMITED_BANKS, families=(*shapes.SHAPES,)))
 def test_sincconv_is_finite_at_all_limits(shape, options):
     edges = EDGES[options["parametrization"]][:: 2 if shape == "pfnet" else 1]
@@ -255,6 +258,7 @@ def test_sincconv_is_finite_at_all_limits(shape, options):
     _check_finite(layer, values, 60)
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize(
     ("shape", "options"), _each(LIMITED_SPECS, families=(*shapes.SHAPES,), shift=1)
 )

@@ -49,6 +49,7 @@ def _snr_db(model, variables):
     return float(10 * jnp.log10(jnp.sum(NOISE**2) / jnp.sum((again - NOISE) ** 2)))
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("spec", [LINEAR, MEL], ids=["linear", "mel"])
 def test_adam_at_1e_2_and_the_bank_still_inverts(spec):
     model = isn.SincNet(spec, learnable_filters=True)

@@ -87,6 +87,7 @@ def test_banks_that_follow_no_parameters_can_be_freed(changes):
     np.testing.assert_allclose(jax.jit(model.apply)(variables, _noise()), wanted, atol=3e-6)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("learnable_decoder", [False, True])
 @pytest.mark.parametrize("spec", [LINEAR, ERB, LINEAR.replace(tight=True)])
 def test_round_trip_of_learned_taps_is_exact(spec, learnable_decoder):
@@ -216,6 +217,7 @@ def test_bad_arguments_are_refused_at_construction(options, message):
 # The classifier's front end.
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("component", ["real", "complex"])
 @pytest.mark.parametrize("initial_shape", [None, "gammatone", "pfnet"])
 def test_sincconv_starts_free_filters_as_its_bands(component, initial_shape):
@@ -248,6 +250,7 @@ def test_every_free_tap_has_its_own_gradient(rng, x64):
     np.testing.assert_allclose(found, weights.T @ seen, rtol=1e-12, atol=1e-11)
 
 
+@pytest.mark.slow
 def test_bands_of_free_filters_are_measured(rng):
     layer = SincConv(kernel_size=1001, shape="free")
     variables = _start(layer, jnp.zeros(1001, jnp.float32))

@@ -65,6 +65,7 @@ def test_nothing_gives_no_segment():
     assert list(long_signals.overlapped_segments([], size=4, margin=2)) == []
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=8)
 @given(data=st.data(), length=LENGTHS)
@@ -80,6 +81,7 @@ def test_encoding_in_blocks(kind, data, length):
     np.testing.assert_allclose(found, whole, atol=1e-6)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=8)
 @given(data=st.data(), length=LENGTHS)
@@ -96,6 +98,7 @@ def test_decoding_in_blocks(kind, data, length):
     np.testing.assert_allclose(found, whole, atol=1e-5)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=8)
 @given(data=st.data(), length=LENGTHS)
@@ -112,6 +115,7 @@ def test_reconstructing_in_blocks(kind, data, length):
         np.testing.assert_allclose(prediction, waveform, atol=1e-5)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("kind", ["zeros", "reflect causal"])
 def test_refining_in_blocks(kind):
     """Codes of a Wiener decoder: what is lacking is large, and so is what its tails would add."""
@@ -149,6 +153,7 @@ class _Offset:
         return codes + np.float32(0.1)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=6)
 @given(length=st.integers(1, 6000), block_frames=st.sampled_from([1, 60, 100, 200, 2048]))

@@ -96,6 +96,7 @@ EXACT_SPECS = {
 
 @pytest.mark.parametrize("spec", EXACT_SPECS.values(), ids=EXACT_SPECS)
 # One sample, two, shorter than a hop, around a hop, prime, and several kernels long.
+@pytest.mark.quick(16)
 @pytest.mark.parametrize("length", [1, 2, 7, 9, 61])
 def test_every_impulse_returns(x64, spec, length):
     """Linear and exact on a basis: exact for all signals of the length."""
@@ -140,6 +141,7 @@ def test_zero_padding_decodes_without_being_told_the_length():
     np.testing.assert_allclose(longest[:, 53:], 0.0, atol=1e-5)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("component", ["real", "complex"])
 def test_causal_reflected_frames_never_see_the_last_samples(component):
     """Why iSincNet's framing of causal filters is not exact at the right edge.
@@ -182,6 +184,7 @@ SEEN_BY_ONE_MORE_FRAME = {
 }
 
 
+@pytest.mark.quick(16)
 @pytest.mark.parametrize("spec", SEEN_BY_ONE_MORE_FRAME.values(), ids=SEEN_BY_ONE_MORE_FRAME)
 @pytest.mark.parametrize("length", [1, 2, 5, 6, 7, 13, 95, 96, 97, 100])
 def test_every_sample_of_a_reflected_clip_returns(x64, spec, length):
@@ -194,6 +197,7 @@ def test_every_sample_of_a_reflected_clip_returns(x64, spec, length):
     assert frames in ((length - 1) // 6 + 1, (length - 1) // 6 + 2)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("num_bins", [17, 24])
 @pytest.mark.parametrize("remainder", [0, 1, 7, 15])
 def test_long_clips_of_uniform_banks_are_exact_at_reflected_edges(x64, rng, num_bins, remainder):

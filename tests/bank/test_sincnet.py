@@ -229,6 +229,7 @@ LOSSY = {
 }
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("spec", LOSSY.values(), ids=LOSSY)
 def test_bank_that_cannot_be_inverted_warns_with_remedies_that_work(spec, rng):
     assert frame_bounds(spec).condition > design.INVERTIBLE_CONDITION

@@ -91,6 +91,7 @@ def test_sincnet_is_its_parts_in_order():
     np.testing.assert_allclose(logits, scores, atol=1e-4 * np.abs(scores).max())
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("module", [SINCNET(), _small(), _small(compression="pcen")])
 def test_gradients_are_finite_on_silence(module):
     variables = _variables(module)
@@ -140,6 +141,7 @@ def _train(module, variables, waveform, key):
     )
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("make", [SINCNET, _small])
 def test_eight_devices_share_batch_statistics(make):
     options = {} if make is SINCNET else {"dropout": 0.0, "max_masked_frames": 0}

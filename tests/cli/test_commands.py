@@ -167,6 +167,7 @@ def test_reconstruct_resamples_and_says_so(run, rate):
     assert np.max(np.abs(found[:length] - expected[:length])) < 1e-3
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("scales", ["signal", "spec"])
 @pytest.mark.parametrize(("q_bits", "least_db"), [(2, -10), (8, 30), (16, 70)])
 def test_bits_buy_quality(run, q_bits, least_db, scales):
@@ -195,6 +196,7 @@ def test_clipping_is_counted(run):
     assert "(4000 samples beyond full scale)" in out
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("length", [1, 2, 126])
 def test_the_shortest_files_work(run, length):
     _write("in.wav", np.full((length, 1), 0.5))
@@ -323,6 +325,7 @@ def test_float_archives_decode_to_120_db(run):
         np.testing.assert_allclose(stored["coefficients"], whole, atol=1e-6)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("q_bits", [5, 8, 11])
 def test_codes_survive_the_file(run, q_bits):
     _write("in.wav", _noise(4000, 2))
@@ -404,6 +407,7 @@ def test_describe_lists_all_names(run):
     assert set(isn.PRESETS) < set(found)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("name", list(isn.PRESETS))
 def test_describe_every_preset(run, name):
     status, out, err = run(f"describe {name}")
@@ -415,6 +419,7 @@ def test_describe_every_preset(run, name):
     assert f"{spec.num_channels} channels" in out
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", ["out.png", "out.pdf", "out.SVG"])
 def test_pictures_are_drawn(run, name):
     _write("some $tune$.wav", _tones(44_100, 4410, 2), rate=44_100)
@@ -481,6 +486,7 @@ def test_the_installed_command_works(tmp_path):
     assert done.stderr == "isincnet: error: none.wav: no such file\n"
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "line", ["reconstruct in.wav out.wav", "encode in.wav out.npz", "plot filters out.png"]
 )
@@ -551,6 +557,7 @@ def test_token_files_hold_the_codes_of_the_archive(run):
     assert Path("a.isn").stat().st_size < Path("a.npz").stat().st_size
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("snr_db", [10, 25, 60])
 def test_the_step_is_searched(run, snr_db):
     waveform = isn.demo_waveform(RATE)[:16_000]
@@ -561,6 +568,7 @@ def test_the_step_is_searched(run, snr_db):
     assert sums.snr_db == pytest.approx(snr_db, abs=0.05)
 
 
+@pytest.mark.slow
 def test_long_token_files_in_blocks_equal_one_go(run):
     noise = _noise(40 * RATE)
     _write("in.wav", noise)

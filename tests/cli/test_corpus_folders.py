@@ -60,6 +60,7 @@ def _files(folder: str) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("options", "suffix"),
     [("--q-bits 8", ".npz"), ("--jobs 3", ".npz"), ("--step 0.05 --jobs 1", ".isn")],
@@ -105,6 +106,7 @@ def test_processes_give_the_same_bytes(corpus, options):
     assert set(_files("back")) == {str(Path(name).with_suffix(".wav")) for name in SOURCES}
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("options", ["", "--model-rate --format .flac"])
 def test_decoding_a_folder(corpus, options):
     assert corpus("encode in codes --q-bits 12")[0] == 0

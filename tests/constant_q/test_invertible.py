@@ -87,6 +87,7 @@ def test_shapes_frequencies_and_times_agree(kind):
     np.testing.assert_allclose(quality, 2 / (2**0.25 - 2**-0.25))
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("output_format", OUTPUT_FORMATS)
 def test_gradients_on_silence_are_finite(kind, output_format):
@@ -99,6 +100,7 @@ def test_gradients_on_silence_are_finite(kind, output_format):
     assert np.all(np.isfinite(jax.jit(jax.grad(loss))(jnp.zeros(300))))
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_gradients_are_finite_differences(kind, layout, x64, rng):

@@ -119,6 +119,7 @@ def test_type_two_is_its_formula():
     np.testing.assert_allclose(auditory.dct_matrix(6, n_inputs=9), wanted, atol=1e-14)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("n_mels", [5, 40, 128])
 def test_weighed_bins_are_dense_products(rng, x64, n_mels):
     spectrogram = rng.standard_normal((2, 7, 1025))

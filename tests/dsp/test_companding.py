@@ -66,6 +66,7 @@ def test_codes_are_non_negative_and_fit_their_bits(q_bits):
         assert int(codes.max()) == top
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("q_bits", [2, 5, 8, 12])
 def test_every_code_is_its_own_fixed_point(q_bits):
     symmetric = jnp.arange(2**q_bits - 1, dtype=jnp.int32)

@@ -10,6 +10,7 @@ from isincnet_jax.dsp import frame_mapping
 
 
 # The second geometry overlaps 40-fold, beyond the slices that are unrolled.
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("hop_length", "taps", "num_frames"), [(4, 11, 7), (1, 40, 9), (5, 3, 4), (3, 9, 1)]
 )

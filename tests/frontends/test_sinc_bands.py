@@ -77,6 +77,7 @@ def _slopes(low, band, parametrization, normalization, component):
     return jax.grad(total, argnums=(0, 1), has_aux=True)(low, band)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("parametrization", sinc_bands.PARAMETRIZATIONS)
 @given(
     low=st.floats(-(2.0**100), 2.0**100, width=32)
@@ -102,6 +103,7 @@ def test_filters_and_gradients_are_finite_at_any_parameter(
     assert 50 <= edges[0][0] < edges[1][0] <= 8000
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("parametrization", sinc_bands.PARAMETRIZATIONS)
 @pytest.mark.parametrize("component", ["real", "complex"])
 def test_gradients_are_those_of_finite_differences(parametrization, component, rng, x64):
@@ -137,6 +139,7 @@ def test_bands_narrower_than_the_digits_of_a_difference_are_right():
     np.testing.assert_allclose(found, [wanted.real, wanted.imag], atol=3e-5)
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("shape", [name for name in shapes.SHAPES if name != "none"])
 def test_normalizations(shape):
     edges = jnp.array([950.0, 3000.0], jnp.float32), jnp.array([1450.0, 3600.0], jnp.float32)

@@ -52,6 +52,7 @@ def test_every_way_is_the_sum(symmetry, hop, taps, extra, dilation):
     assert np.max(np.abs(np.asarray(found) - wanted)) < 2e-6 * np.max(np.abs(wanted))
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("symmetry", ["even", "even_odd"])
 def test_blocks_have_the_derivatives_of_the_sum(rng, x64, symmetry, monkeypatch):
     monkeypatch.setattr(symmetric_correlation, "_BLOCK_VALUES", 1 << 10)  # several blocks

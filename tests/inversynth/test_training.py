@@ -118,6 +118,7 @@ def run(num_devices, num_steps, state=None, **options):
     return parallel.first_copy(state), history
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
 def test_a_streamed_run_learns(kind):
     _, history = run(1, 150, kind=kind)

@@ -223,6 +223,7 @@ def test_large_clips_that_take_turns_are_the_same(problem, monkeypatch):
     assert "scan" in str(jax.make_jaxpr(lambda v: retrieval.each_clip(jnp.sin, v))(magnitude))
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("method", METHODS)
 def test_silence_stays_silent_and_has_finite_gradients(method, problem):
     operators, magnitude, _ = problem

@@ -76,6 +76,7 @@ def assert_same(loaded, codec):
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.quick(14)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("case", CASES)
 def test_round_trip(case, form, tmp_path):

@@ -75,6 +75,7 @@ def test_formats_agree(power):
     np.testing.assert_allclose(magnitude**2, energy, rtol=1e-4, atol=1e-12)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("power", [1.0, 2.0])
 @pytest.mark.parametrize("output_format", ["magnitude", "power"])
 def test_gradients_are_finite_on_silence(power, output_format):

@@ -85,6 +85,7 @@ def _direct(waveform, layer):
     return (frames[:, :: layer.hop] * window) @ np.exp(-2j * np.pi * phase)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("trainable", [False, True])
 def test_formats_of_every_scale_are_the_direct_sum(scale, trainable, rng):
@@ -127,6 +128,7 @@ def test_every_leading_axis(rng):
     np.testing.assert_allclose(whole[1, 2], jax.jit(layer.apply)({}, waveform[1, 2]), atol=1e-5)
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("length", [1, 2, 5, 63, 64, 65])
 def test_clips_shorter_than_a_frame(length, rng):
     waveform = rng.standard_normal(length).astype(np.float32)
@@ -207,6 +209,7 @@ def test_trainable_inverse_starts_as_the_fixed_one(rng):
     assert all(np.all(np.isfinite(g)) for g in jax.tree.leaves(gradients))
 
 
+@pytest.mark.quick(8)
 @pytest.mark.parametrize("output_format", FORMATS)
 @pytest.mark.parametrize("scale", ["none", "log"])
 @pytest.mark.parametrize("trainable", [False, True])

@@ -84,6 +84,7 @@ def _check(kind: str, length: int, cuts) -> None:
     np.testing.assert_allclose(samples, decoded, atol=TOLERANCE)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("kind", ["uniform", "reflect", "low latency"])
 @settings(max_examples=10)
 @given(data=st.data(), length=st.sampled_from(LENGTHS))

@@ -114,7 +114,7 @@ def _check_round_trip(folder, recording):
 
 
 @given(_recordings())
-@settings(max_examples=500)
+@settings(max_examples=120)
 def test_codes_come_back_bit_for_bit(tmp_path, recording):
     _check_round_trip(tmp_path, recording)
 
@@ -332,6 +332,7 @@ def test_codes_that_do_not_fit_are_not_written(tmp_path, rng):
     assert not path.exists()
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("step", [3e-4, 1e-3, 3e-3])
 def test_sizes_are_those_of_the_estimate(tmp_path, step):
     codec = isn.from_pretrained("16khz-linear")

@@ -168,6 +168,7 @@ def test_silent_items_count_in_the_global_batch(clips):
     np.testing.assert_array_equal(_augment(clips[2:4], spec, first=2)[1], clips[3])
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("num_devices", [2, pytest.param(4, marks=pytest.mark.slow), 8])
 def test_any_split_gives_the_same_clips(clips, num_devices):
     whole = _augment(clips, ALL)

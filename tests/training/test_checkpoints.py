@@ -190,6 +190,7 @@ def _damage(path: Path, how: str) -> None:
 DAMAGES = ("flip", "truncate", "empty", "delete")
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("how", DAMAGES)
 def test_a_damaged_checkpoint_is_set_aside_or_whole(kit, two_checkpoints, tmp_path, caplog, how):
     """Any file of it: either the state comes back bit by bit, or the one before it does."""

@@ -169,6 +169,7 @@ def _convergence(vocoder, waveform, magnitude):
     return np.linalg.norm(np.abs(found).T - magnitude) / np.linalg.norm(magnitude)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", ["phase", "gradient"])  # sees 64 frames, sees all of them
 def test_polished_parts_are_the_polished_whole(name):
     vocoder, clip = _vocoder(name), _noise(3205)

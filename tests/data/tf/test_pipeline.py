@@ -93,6 +93,7 @@ def test_a_prepared_dataset_is_a_source(built):
     _same(build_corpora("gtzan", builder.data_dir, sample_rate=RATE), expected)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("num_hosts", [1, 2])
 @pytest.mark.parametrize("start_step", [0, 7])
 def test_batches_are_those_of_numpy(built, num_hosts, start_step):

@@ -61,6 +61,7 @@ def test_float32_renders_the_same_sounds(rng, oracle):
         assert error < 1e-2
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("rate", [8_000, 16_384, 22_050, 44_100])
 def test_pitch_and_level_at_every_rate(rate, oracle):
     """The fundamental's frequency and peak, and the RMS, of all waveforms at 440 and 1046.5 Hz."""
@@ -117,6 +118,7 @@ def test_note_off_is_half_of_the_clip_or_where_it_is_wanted(oracle, rng):
     np.testing.assert_array_equal(half, short(values))
 
 
+@pytest.mark.slow
 def test_any_leading_axes_and_groups_of_any_size(rng):
     values = random_values(rng, 19).astype(np.float32)  # two groups of eight and three more
     whole = np.asarray(short(values))

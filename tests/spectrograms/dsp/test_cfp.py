@@ -235,6 +235,7 @@ def test_nothing_is_removed_where_less_than_half_a_bin_is_asked_for(x64):
     assert float(jnp.max(found.salience)) > 0
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("gammas", [(0.24, 0.6, 1.0), (0.0, 0.5), (1.0, 1.0)])
 @pytest.mark.parametrize("level", [0.0, 1e-12, 0.1])
 def test_gradients_are_finite(gammas, level, rng):

@@ -63,6 +63,7 @@ def test_float32_loses_less_than_a_digit(hop, taps):
     assert np.linalg.norm(found - exact) <= 1e-6 * np.linalg.norm(exact)
 
 
+@pytest.mark.slow
 def test_groups_of_clips_change_nothing(monkeypatch):
     signal, kernels = _case(2, batch=(7,), num_frames=6, hop=4, taps=11, channels=3)
     monkeypatch.setattr(shared_products, "_GROUP_VALUES", 40)
@@ -90,6 +91,7 @@ def test_gradients_equal_those_of_the_direct_sum(x64):
     np.testing.assert_allclose(for_signal, expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(("hop", "taps"), [(8, 32), (64, 64), (64, 40)])
 def test_short_hops_and_single_blocks_go_the_direct_way(hop, taps):
     signal, kernels = _case(5, batch=(), num_frames=4, hop=hop, taps=taps, channels=2)

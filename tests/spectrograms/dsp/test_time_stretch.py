@@ -37,6 +37,7 @@ def _peak_hz(clip):
     return np.argmax(spectrum) * RATE / (1 << 20)
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("rate", [0.37, 1.0, 1.25, 3.7])
 @pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
 def test_frames_are_those_of_librosa_in_double_precision(rate, dtype, rng, x64):
@@ -90,6 +91,7 @@ def test_rate_1_gives_the_clip_back_to_115_db(samples, rng):
     assert _relative(found, clip) < 10 ** (-115 / 20)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("rate", [1 / 3, 1.25])
 @pytest.mark.parametrize("steady", [True, False])
 def test_phases_of_ten_minutes_are_right_in_float32(rate, steady, rng):
@@ -171,6 +173,7 @@ def test_resampling_is_scipys_inside(samples, rng, x64):
     assert _relative(found[300:-300], expected[300 : len(found) - 300]) < 0.02
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("level", [0.0, 1e-15, 0.1])
 @pytest.mark.parametrize("operation", ["stretch", "shift"])
 def test_gradients_are_finite(level, operation, rng):

@@ -74,6 +74,7 @@ def test_output_has_the_grid_of_the_frames(model):
     np.testing.assert_allclose(shorter, whole[:, : shorter.shape[1]], atol=1e-6)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("model", [NET(), VOCOS()])
 def test_clips_of_one_frame_and_silence(model):
     variables = _variables(model, MELS.shape)

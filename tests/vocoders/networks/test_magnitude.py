@@ -60,6 +60,7 @@ def test_it_starts_near_the_mean_level_of_the_features():
     assert np.all(np.abs(np.log(found / mean)) < 1.0)
 
 
+@pytest.mark.slow
 def test_it_learns_the_magnitudes_of_a_sound():
     optimizer, mel, wanted = optax.adam(1e-2), _mel(), _magnitude()
 
@@ -103,6 +104,7 @@ def test_distance_is_convergence_plus_log_distance(rng):
     )
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("level", [0.0, 1.0])
 def test_gradients_are_finite(level):
     mel = level * _mel()[:, :6]

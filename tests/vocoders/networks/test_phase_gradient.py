@@ -156,6 +156,7 @@ def test_it_learns_what_a_sound_has():
     assert values[-1] < values[0] - 0.2
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("level", [0.0, 1e-12, 1.0])
 def test_gradients_are_finite(level):
     magnitude = level * _magnitude()[:, :6]
