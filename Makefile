@@ -28,17 +28,19 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 # Compiling takes most of the time: 31 ms for the smallest program, 18 without MLIR's fusion
-# emitters, and LLVM spends a third less at level 0. What is computed is the same;
-# `make test-slow` and the benchmarks run what users run. XLA dies of a flag that its version does
-# not know, so it is asked first.
+# emitters, and LLVM spends a third less at level 0. What is computed is the same; slow tests and
+# the benchmarks run what users run. XLA dies of a flag that its version does not know, so it is
+# asked first.
 # Parts of a program are set up one by one: as one part, large ones take LLVM a third less.
 TEST_FLAGS := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false \
 	--xla_cpu_parallel_codegen_split_count=1 --xla_llvm_disable_expensive_passes=true
+COMPILE_QUICKLY := flags=$$($(BIN)/python .ci/xla_flags.py $(TEST_FLAGS)) && \
+	XLA_FLAGS="$$flags $$XLA_FLAGS"
 test: lint
-	flags=$$($(BIN)/python .ci/xla_flags.py $(TEST_FLAGS)) && \
-	XLA_FLAGS="$$flags $$XLA_FLAGS" $(PYTEST) -n 2 -m "not slow"
+	$(COMPILE_QUICKLY) $(PYTEST) -n 2 -m "not slow and not tail"
 
 test-slow: $(VENV)/.dev
+	$(COMPILE_QUICKLY) $(PYTEST) -n 2 -m "tail and not slow"
 	$(PYTEST) -n 2 -m slow
 
 test-all: test test-slow

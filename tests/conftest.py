@@ -61,7 +61,7 @@ def shared():
 
 @pytest.hookimpl(tryfirst=True)  # before marks are selected by
 def pytest_collection_modifyitems(items):
-    """Of a test marked ``quick(n)`` the first n cases are quick, the others slow."""
+    """Of a test marked ``quick(n)`` all cases but the first n are marked ``tail``."""
     found = collections.Counter()
     for item in items:
         marker = item.get_closest_marker("quick")
@@ -69,7 +69,7 @@ def pytest_collection_modifyitems(items):
             test = item.nodeid.partition("[")[0]
             found[test] += 1
             if found[test] > marker.args[0]:
-                item.add_marker("slow")
+                item.add_marker("tail")
 
 
 def pytest_collection_finish():

@@ -53,7 +53,7 @@ def test_an_empty_batch_gives_an_empty_batch_and_no_rank_is_promoted(name):
         assert empty.dtype == single.dtype
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @each_case
 def test_an_empty_batch_runs(name):
     case = CASES[name]
@@ -63,18 +63,17 @@ def test_an_empty_batch_runs(name):
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(parameters))
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @each_case
-@pytest.mark.parametrize("mode", [jax.debug_nans, jax.debug_infs])
-def test_gradients_on_silence_under_debugging_modes(name, mode):
+def test_gradients_on_silence_under_debugging_modes(name):
     case = CASES[name]
     variables, values = case.variables(), case.values(silent=True)
-    with mode(True):
+    with jax.debug_nans(True), jax.debug_infs(True):
         _, found = jax.jit(functools.partial(_gradient, case))(variables, values)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(found))
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("name", [name for name in CASES if CASES[name].kind != "codes"])
 def test_nan_is_never_hidden(name):
     """One NaN in a clip: its result has some, and that of its neighbour has none."""

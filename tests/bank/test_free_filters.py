@@ -250,7 +250,7 @@ def test_every_free_tap_has_its_own_gradient(rng, x64):
     np.testing.assert_allclose(found, weights.T @ seen, rtol=1e-12, atol=1e-11)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_bands_of_free_filters_are_measured(rng):
     layer = SincConv(kernel_size=1001, shape="free")
     variables = _start(layer, jnp.zeros(1001, jnp.float32))

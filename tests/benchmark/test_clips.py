@@ -92,7 +92,7 @@ def test_silent_clips_do_not_enter_the_ratios(rng):
     assert abs(scores["mae"] - (1e-3 + np.mean(np.abs(error))) / 2) < 1e-6
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_only_silence_has_no_ratio():
     scores = evaluate_clips(lambda batch: batch, np.zeros((2, 4000), np.float32))
     assert np.isnan(scores["snr_db"])

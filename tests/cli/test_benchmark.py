@@ -208,7 +208,7 @@ def vocoder(tmp_path):
     return store
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_an_exported_vocoder_is_a_method(run, fails, corpus, tmp_path, vocoder):
     _, count = vocoder("linear", "mine")
     vocoder("linear", "fast.zip", rate=2 * RATE)
@@ -227,7 +227,7 @@ def test_an_exported_vocoder_is_a_method(run, fails, corpus, tmp_path, vocoder):
     fails(f"{line} --model fast.zip", "fast.zip: is for 16000 Hz; use --sample-rate 16000")
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_vocoders_of_the_package_are_methods_at_their_rate(
     run, corpus, tmp_path, vocoder, monkeypatch
 ):

@@ -568,7 +568,7 @@ def test_the_step_is_searched(run, snr_db):
     assert sums.snr_db == pytest.approx(snr_db, abs=0.05)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_long_token_files_in_blocks_equal_one_go(run):
     noise = _noise(40 * RATE)
     _write("in.wav", noise)

@@ -38,7 +38,7 @@ def test_three_pictures(run, tmp_path):
         assert picture.n_frames == 3
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_one_step_and_old_pictures_are_replaced(run, tmp_path):
     _write(steps=STEPS[:1], low_hz=LOW[:1], high_hz=HIGH[:1])
     (tmp_path / "out").mkdir()

@@ -44,7 +44,7 @@ def _call(run, model, more=""):
     return run(f"synth match in.wav out.wav --params out.json --model {model} {more}")
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_match_writes_the_sound_and_its_parameters(run, tmp_path, model, middle):
     soundfile.write(tmp_path / "in.wav", 0.5 * middle, RATE, subtype="FLOAT")
     status, out, err = _call(run, model)

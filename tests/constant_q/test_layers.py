@@ -209,7 +209,7 @@ def test_integers_are_refused():
         CQT().apply({}, np.zeros(4000, np.int16))
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_kernels_need_a_fifth_of_the_memory_of_nnaudio():
     """252 MiB at 44.1 kHz, 36 bins per octave and 252 bins."""
     large = {"sample_rate": 44_100, "bins_per_octave": 36, "n_bins": 252}

@@ -288,7 +288,7 @@ def test_block_correlation_equals_the_strided_one(rng, hop_length, taps, length)
     np.testing.assert_allclose(blocks, strided, atol=1e-5)  # other order of the same sums
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_very_long_signals_keep_their_last_frame():
     # The CPU backend counts outputs in float32: beyond 2^24 samples a strided convolution
     # loses the last frame for lengths such as this one.

@@ -126,7 +126,7 @@ def test_the_truth_stays(case):
     np.testing.assert_allclose(found.values, truth, rtol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_one_sound_needs_no_batch_and_silence_no_care(case):
     values, _, _ = case
     found = _refine(values[0], np.zeros(LENGTH, np.float32), num_steps=2, num_sweeps=1)

@@ -37,7 +37,7 @@ def _convergence_db(spectrum, magnitude, length=LENGTH):
     return 20 * np.log10(np.linalg.norm(error) / np.linalg.norm(magnitude))
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_phases_of_a_gaussian_window_are_found_up_to_a_constant():
     sigma = 14.0
     spectrum = _gaussian_stft(_chirps(), sigma)

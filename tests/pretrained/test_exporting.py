@@ -80,7 +80,7 @@ def _noise(batch: int, length: int) -> np.ndarray:
     return np.random.default_rng(length).uniform(-1, 1, (batch, length)).astype(np.float32)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_programs_run_where_the_package_is_missing(tmp_path):
     codec, given, wanted = _codec("zeros"), {}, {}
     for size, batch, length in (("short", 1, 7), ("long", 3, 1003)):

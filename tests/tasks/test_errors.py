@@ -75,7 +75,7 @@ def test_unknown_options_have_no_traceback(start):
     assert "error: unknown option --bogus" in start("bad", "--bogus=1", status=1)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_a_checkpoint_of_another_model_is_left_alone(main, finished):
     folder, _ = finished
     log = (folder / "log.jsonl").read_bytes()

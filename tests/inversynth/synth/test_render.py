@@ -118,7 +118,7 @@ def test_note_off_is_half_of_the_clip_or_where_it_is_wanted(oracle, rng):
     np.testing.assert_array_equal(half, short(values))
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_any_leading_axes_and_groups_of_any_size(rng):
     values = random_values(rng, 19).astype(np.float32)  # two groups of eight and three more
     whole = np.asarray(short(values))

@@ -63,7 +63,7 @@ def test_float32_loses_less_than_a_digit(hop, taps):
     assert np.linalg.norm(found - exact) <= 1e-6 * np.linalg.norm(exact)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_groups_of_clips_change_nothing(monkeypatch):
     signal, kernels = _case(2, batch=(7,), num_frames=6, hop=4, taps=11, channels=3)
     monkeypatch.setattr(shared_products, "_GROUP_VALUES", 40)

@@ -60,7 +60,7 @@ def test_it_starts_near_the_mean_level_of_the_features():
     assert np.all(np.abs(np.log(found / mean)) < 1.0)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_it_learns_the_magnitudes_of_a_sound():
     optimizer, mel, wanted = optax.adam(1e-2), _mel(), _magnitude()
 
