@@ -206,7 +206,7 @@ def test_a_wrong_length_is_refused(kind, length):
         list(long_signals.decode_blocks(codec, [rows], length=length, block_frames=60))
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("q_bits", [2, 8, 16])
 def test_tokens_in_blocks(q_bits):
     codec = _codec("zeros")

@@ -60,7 +60,7 @@ def specs(draw):
 FILTERING = [HealthCheck.filter_too_much, HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @settings(max_examples=10, suppress_health_check=FILTERING)
 @given(spec=specs(), length=st.integers(1, 200), seed=st.integers(0, 9))
 def test_float64_round_trip_is_exact_for_any_well_conditioned_bank(x64, spec, length, seed):

@@ -58,7 +58,7 @@ def test_the_image_is_the_rectified_average_of_each_bank():
         np.testing.assert_allclose(np.asarray(image)[..., color], wanted, atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_computing_again_gives_the_same_gradients():
     variables = _variables()
 

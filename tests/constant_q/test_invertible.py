@@ -129,7 +129,7 @@ def test_jitted_is_eager(kind, rng):
     np.testing.assert_allclose(jitted, eager, atol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_every_attribute_has_an_effect(rng):
     """nnAudio accepts arguments and ignores them."""
     clip = rng.standard_normal(400).astype(np.float32)

@@ -46,7 +46,7 @@ def test_the_default_cqt_is_cqt1992v2():
 
 @pytest.mark.parametrize(
     "rate",
-    [8000, *(pytest.param(r, marks=pytest.mark.slow) for r in (16_000, 22_050, 44_100, 48_000))],
+    [8000, *(pytest.param(r, marks=pytest.mark.tail) for r in (16_000, 22_050, 44_100, 48_000))],
 )
 def test_440_hz_lands_in_bin_45_at_equal_levels(rate):
     """nnAudio's VQT has it in bin 57, its CQT2010v2 is 2.9 dB too loud, at 44.1 and 48 kHz."""
@@ -89,7 +89,7 @@ def test_training_starts_at_the_fixed_design(layer_type, hop):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("layer_type", [CQT1992, CQT1992v2, CQT2010, CQT2010v2])
 def test_gradients_are_those_of_finite_differences(layer_type, x64):
     layer = layer_type(**{**SMALL, "n_bins": 9, "hop_length": 52}, trainable_kernels=True)
@@ -164,7 +164,7 @@ def test_frames_that_begin_at_multiples_of_the_hop():
         layer.apply({}, clip[: frame - 1])
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_every_argument_has_an_effect():
     """nnAudio accepts some and ignores them."""
     base = np.asarray(jax.jit(CQT2010v2(**SMALL).apply)({}, small_clip()))

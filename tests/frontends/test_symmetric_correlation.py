@@ -27,7 +27,7 @@ def _dense(signal, kernels, hop, dilation=1):
     return frames[..., ::hop, ::dilation] @ kernels.T
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("symmetry", ["even", "even_odd", "none"])
 @given(
     hop=st.sampled_from([1, 3, 7, 16, 17, 40, 65, 160]),

@@ -47,7 +47,7 @@ def test_block_is_the_published_formula(rng):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("compute_dtype", [None, jnp.bfloat16])
 def test_refiner_starts_at_zero_and_can_leave_it(compute_dtype, rng):
     refiner = Refiner(5, width=8, num_blocks=2, compute_dtype=compute_dtype)

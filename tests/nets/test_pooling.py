@@ -84,7 +84,7 @@ def test_squared_modulus_of_odd_channels_is_refused():
         squared_modulus(jnp.zeros((2, 3)))
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_leaf_is_its_four_stages(rng, x64):
     layer = LeafFrontend(num_filters=5, kernel_size=61, hop_length=20)
     waveform = rng.standard_normal((2, 300))

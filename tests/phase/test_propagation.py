@@ -127,7 +127,7 @@ def test_a_tone_stays_a_tone_of_its_level():
     assert abs(np.argmax(spectrum) * 8000 / 6000 - 700) < 3
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_music_is_nearly_consistent_and_a_good_start():
     waveform = demo_waveform()[:22_050]
     spectrum, magnitude, directions = _directions(waveform)

@@ -121,7 +121,7 @@ def test_round_trips_equal_the_codec(kind):
         np.testing.assert_allclose(np.asarray(found), np.asarray(whole), atol=TOLERANCE)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("kind", KINDS)
 def test_all_parts_equal_the_codec_at_any_length(kind):
     codec = _codec(kind)

@@ -13,7 +13,7 @@ from isincnet_jax.spectrograms.time_scale import PitchShift, TimeStretch
 FRAMES = {"n_fft": 256, "hop_length": 50, "win_length": 200, "window": "blackman"}
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @pytest.mark.parametrize(
     ("layer", "function", "options"),
     [

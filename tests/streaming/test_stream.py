@@ -92,7 +92,7 @@ def test_any_chunks_equal_the_whole(kind, data, length):
     _check(kind, length, sorted(data.draw(st.lists(st.integers(0, length), max_size=12))))
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_hundred_random_chunkings_equal_the_whole(kind):
     generator = np.random.default_rng(9)

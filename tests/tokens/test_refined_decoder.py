@@ -55,7 +55,7 @@ def test_it_starts_as_the_linear_decoder(rng):
     assert snr_db(waveform, found) < 60
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_least_squares_bring_it_back_to_what_was_observed(rng):
     waveform = signal(rng, 300)
     errors = []
@@ -115,7 +115,7 @@ def test_projections_bring_magnitudes_nearer(rng):
     assert errors[0] > errors[1] > errors[2]
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @pytest.mark.parametrize(
     "model",
     [
@@ -123,7 +123,7 @@ def test_projections_bring_magnitudes_nearer(rng):
         RefinedDecoder(SPEC, "magnitudes", **SMALL),
         pytest.param(
             RefinedDecoder(SPEC, "magnitudes", compute_dtype=jnp.bfloat16, **SMALL),
-            marks=pytest.mark.slow,
+            marks=pytest.mark.tail,
         ),
     ],
 )

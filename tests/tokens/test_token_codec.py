@@ -19,7 +19,7 @@ from isincnet_jax.tokens.token_codec import TokenCodec
 SPEC = isn.FilterbankSpec(sample_rate=8000, hop_length=8, num_bins=9, shape="none")
 SMALL = {"width": 8, "num_blocks": 1}
 # The ends in every run, what lies between in slow ones.
-BITS = [2, pytest.param(4, marks=pytest.mark.slow), 8]
+BITS = [2, pytest.param(4, marks=pytest.mark.tail), 8]
 
 
 def signal(rng, *shape):
@@ -53,7 +53,7 @@ def snr_db(target, prediction):
 
 
 @pytest.mark.quick(1)
-@pytest.mark.parametrize("q_bits", [*BITS, pytest.param(12, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("q_bits", [*BITS, pytest.param(12, marks=pytest.mark.tail)])
 def test_codes_are_the_quantizers(q_bits, rng):
     waveform = signal(rng, 2, 300)
     model, variables = _learned(q_bits)
@@ -110,7 +110,7 @@ def test_untrained_it_is_the_weighted_least_squares_of_its_cells(rng):
         assert snr_db(expected, found) > 40
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_weights_beat_the_linear_decoder_and_training_helps(rng):
     waveform = signal(rng, 4, 1200)
     linear = isn.build_codec(isn.SincNet(SPEC))
@@ -160,7 +160,7 @@ def test_targets_lie_in_their_cells(q_bits, rng):
     assert np.mean(np.asarray(recoded != codes)[np.asarray(half) > 1e-6]) < 1e-3
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @settings(max_examples=4)  # every length is compiled anew
 @given(length=st.integers(1, 90), batch=st.sampled_from([(), (1,), (2, 3)]))
 def test_any_length_and_any_batch_axes(length, batch):
@@ -173,7 +173,7 @@ def test_any_length_and_any_batch_axes(length, batch):
     assert np.all(np.isfinite(again))
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_clips_do_not_see_each_other(rng):
     waveform = signal(rng, 3, 120) * np.array([1.0, 1e-3, 0.0], np.float32)[:, None]
     model, variables = _learned(4)
@@ -187,7 +187,7 @@ def test_clips_do_not_see_each_other(rng):
 
 
 @pytest.mark.quick(1)
-@pytest.mark.parametrize("padding", ["zeros", pytest.param("reflect", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("padding", ["zeros", pytest.param("reflect", marks=pytest.mark.tail)])
 def test_silence_stays_silent_with_finite_gradients(padding):
     model = TokenCodec(SPEC.replace(padding=padding), q_bits=4, **SMALL)
     silence = jnp.zeros((2, 100)).at[1, 50].set(0.5)
@@ -204,7 +204,7 @@ def test_silence_stays_silent_with_finite_gradients(padding):
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradients))
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_half_precision_blocks_keep_float32_filters(rng):
     waveform = signal(rng, 2, 200)
     model = TokenCodec(SPEC, q_bits=4, compute_dtype=jnp.bfloat16, **SMALL)
@@ -223,7 +223,7 @@ def test_variables_are_sorted_into_collections(rng):
     assert set(variables["params"]) == {"refiner", "level_shift", "level_log_precision"}
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_scales_may_be_one_per_channel(rng):
     waveform = signal(rng, 2, 100)
     model, variables = _learned(4)

@@ -84,7 +84,7 @@ def test_weighted_least_squares_against_a_dense_solver(spec, rng):
         np.testing.assert_allclose(found[clip], expected, atol=1e-3 * np.max(np.abs(expected)))
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_iterations_approach_the_solution_and_weights_help(rng):
     length = 400
     operators = operators_of(SPEC, length)
@@ -128,7 +128,7 @@ def test_without_iterations_it_is_the_linear_decoder_or_the_start(rng):
     np.testing.assert_array_equal(solve(target, target**2 + 1, start=start, **options), start)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_a_preconditioner_changes_the_way_not_the_end(rng):
     operators = operators_of(SPEC, 60)
     shape = operators.analysis(jnp.zeros(60)).shape
@@ -147,7 +147,7 @@ def test_a_preconditioner_changes_the_way_not_the_end(rng):
     np.testing.assert_allclose(solve(50), solve(50, preconditioner=other), atol=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_consistent_targets_and_silence_stay_as_they_are(rng):
     operators = operators_of(SPEC, 80, (2,))
     x = jnp.asarray(rng.standard_normal((2, 80)), jnp.float32).at[1].set(0.0)
@@ -167,7 +167,7 @@ def test_consistent_targets_and_silence_stay_as_they_are(rng):
     assert all(np.all(np.isfinite(gradient)) for gradient in gradients)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_gradients_are_those_of_finite_differences(rng, x64):
     solved = decoding.design_decoder(SPEC)
     operators = weighted_decoding.bank_operators(

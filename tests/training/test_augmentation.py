@@ -169,7 +169,7 @@ def test_silent_items_count_in_the_global_batch(clips):
 
 
 @pytest.mark.quick(1)
-@pytest.mark.parametrize("num_devices", [2, pytest.param(4, marks=pytest.mark.slow), 8])
+@pytest.mark.parametrize("num_devices", [2, pytest.param(4, marks=pytest.mark.tail), 8])
 def test_any_split_gives_the_same_clips(clips, num_devices):
     whole = _augment(clips, ALL)
     per_device = 8 // num_devices

@@ -88,7 +88,7 @@ def test_frequencies_are_evenly_spaced_from_a_random_start(monkeypatch):
     assert 0.85 < offsets.max() < 1
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_gradient_against_finite_differences(x64):
     model = SincNet(SPEC, learnable_filters=True, window_terms=2, dtype=jnp.float64)
     variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 8)))

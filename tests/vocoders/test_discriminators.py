@@ -77,7 +77,7 @@ def test_weight_norm_separates_length_and_direction():
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("weight_norm", [True, False])
 def test_gradients_are_finite_on_silence(weight_norm):
     model = discriminators.VocoderDiscriminator(
@@ -97,7 +97,7 @@ def test_gradients_are_finite_on_silence(weight_norm):
         assert np.all(np.isfinite(leaf))
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_a_few_steps_tell_noise_from_tones():
     model = discriminators.VocoderDiscriminator(PERIODS(), RESOLUTIONS())
     assert len(jax.eval_shape(model.apply, _variables(model), WAVEFORM).logits) == 3

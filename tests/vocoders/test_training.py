@@ -172,7 +172,7 @@ def test_impossible_adversaries():
         vocoding.Adversary(lambda p, x: ([x], [[x]]), optimizers.make_optimizer, kind="wasserstein")  # type: ignore[arg-type]
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_scores_do_not_see_the_padding(rng):
     lengths = np.array([4000, 2400, 4000], np.int32)
     target = rng.uniform(-1, 1, (3, 4000)).astype(np.float32)
@@ -199,7 +199,7 @@ def test_scores_do_not_see_the_padding(rng):
     assert scores.multi_stft[1] == pytest.approx(float(short[0]), rel=0.05)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_eight_devices_learn_the_same():
     start_step = 2
     batches = [_batch(number) for number in range(4)]

@@ -148,7 +148,7 @@ def test_windows_use_every_frame_once(num_frames, chunk, context, align):
         assert end == min(stop + (context or 0), num_frames)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("name", ["cnn", "phase", "mel", "bank"])
 def test_parts_make_what_the_whole_makes(name):
     vocoder, clip = _vocoder(name), _noise(3200)
@@ -246,7 +246,7 @@ def test_impossible_lengths():
         vocoder.synthesize(spectrogram, chunk_frames=0)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("name", ["cnn", "mel", "bank"])
 def test_stored_as_float16_and_read_as_float32(name, tmp_path):
     vocoder, clip = _vocoder(name), _noise(3200)

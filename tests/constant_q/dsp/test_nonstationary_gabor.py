@@ -84,7 +84,7 @@ def test_every_clip_comes_back(length, layout, **options):
     _check_round_trip(length, layout, **options)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @settings(max_examples=40)
 @given(
     length=LENGTHS,

@@ -61,7 +61,7 @@ def test_every_signal_comes_back(length, layout, tight, transition):
     assert _snr_db(waveform.astype(np.float64), found) > 122
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @settings(max_examples=15)
 @given(
     length=st.sampled_from([1, 7919, 50_001]),

@@ -109,7 +109,7 @@ def test_equal_to_the_direct_sum(
 
 @pytest.mark.parametrize(
     "rate",
-    [8000, *(pytest.param(r, marks=pytest.mark.slow) for r in (16_000, 22_050, 44_100, 48_000))],
+    [8000, *(pytest.param(r, marks=pytest.mark.tail) for r in (16_000, 22_050, 44_100, 48_000))],
 )
 def test_default_bins_at_every_rate_and_level_of_their_output(rate):
     bank = WaveletBank(sample_rate=rate)

@@ -78,7 +78,7 @@ def test_synthesis_does_not_use_batch_statistics():
     )
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_gradients_are_finite_on_silence():
     """A fault of the seed: the square root of its loss had a NaN gradient at 0."""
     model = SMALL()
@@ -110,7 +110,7 @@ def test_the_output_level_is_kept():
     assert np.max(np.abs(loud)) < 1
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_statistics_of_devices_are_shared():
     model, alone = SMALL(axis_name="data"), SMALL()
     variables = _variables(alone)
@@ -127,7 +127,7 @@ def test_statistics_of_devices_are_shared():
         np.testing.assert_array_equal(shared[0], shared[1])
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_heads_are_summed_as_in_mcnn():
     model = SMALL(num_heads=2)
     variables = _variables(model)
@@ -147,7 +147,7 @@ def test_heads_are_summed_as_in_mcnn():
     np.testing.assert_allclose(found, 1.5 * total / (1 + np.abs(2 * total)), atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_length_and_options():
     model = SMALL(stage_blocks=1)
     variables = _variables(model)

@@ -61,7 +61,7 @@ def test_sizes_are_the_published_ones():
     assert _size(ConvNeXtVocoder(num_bins=80, width=256)) < 4e6
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("model", [NET(), VOCOS()])
 def test_output_has_the_grid_of_the_frames(model):
     assert model.hop in (16, 32)
@@ -97,7 +97,7 @@ def test_compression_inside_is_the_logarithm_outside():
     np.testing.assert_allclose(jax.jit(outside.apply)(variables, logs), inside, atol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_the_spectrum_is_inverted_as_it_is():
     model = VOCOS()
     real, imag = _run(model, MELS, method="spectrum")
@@ -113,7 +113,7 @@ def test_large_outputs_neither_overflow_nor_stop_gradients():
     np.testing.assert_allclose(gradient, [0, 1, np.exp(4), 0], rtol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_given_phases_are_the_start():
     """Before training, magnitudes with their own phases come back as the waveform."""
     model = PHASE(with_initial=True)
