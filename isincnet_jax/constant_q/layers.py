@@ -198,7 +198,9 @@ class CQT1992v2(ConstantQLayer):
     imaginary parts, by ascending frequency; :meth:`padded_kernels` puts them together.
 
     Departure: nnAudio pads all kernels to one power of two, 13 times the products of the default
-    bank, and has its own Q (``q_convention="nnaudio"``).
+    bank, and has its own Q (``q_convention="nnaudio"``). :func:`librosa.cqt` convolves instead of
+    correlating, and re-designs wavelets at every octave's rate; odd windows lie half a sample of
+    that rate to the other side, and its coefficients differ by about 1 %.
 
     Example:
         >>> import jax.numpy as jnp

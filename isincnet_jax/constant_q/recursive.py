@@ -21,10 +21,10 @@ from isincnet_jax.constant_q.layers import ConstantQLayer, Parts, kernels_of_spe
 class CQT2010v2(ConstantQLayer):
     """Recursive constant-Q transform: one octave of kernels for signals of halved rates.
 
-    Within 2e-3 of the direct sum (see :func:`.transform.recursive_cqt`).
-    Trainable, it has one parameter ``kernels`` [2, bins per octave, taps], real and imaginary
-    parts of the kernels that all octaves share; small constants make up for the rounding of
-    lengths (:mod:`.octave_kernels`), so that training starts at the fixed design.
+    Kernels are within 2e-3 of those of the direct sum. Trainable, it has one parameter ``kernels``
+    [2, bins per octave, taps], real and imaginary parts of the kernels that all octaves share;
+    small constants make up for the rounding of lengths (:mod:`.octave_kernels`), so that training
+    starts at the fixed design.
 
     Departure: nnAudio's is 2.9 dB too loud at 44.1 and 48 kHz, delays each octave by half a
     sample of its rate, and needs a hop that ``2^(octaves - 1)`` divides.

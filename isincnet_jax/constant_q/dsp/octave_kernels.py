@@ -113,7 +113,7 @@ def plan_octaves(bank: WaveletBank, *, earlydownsample: bool, tolerance: float) 
         ValueError: for ``gamma`` other than 0.
     """
     if bank.gamma != 0:
-        raise ValueError(f"gamma={bank.gamma}: octaves share kernels only with gamma=0; use cqt")
+        raise ValueError(f"gamma={bank.gamma}: octaves share kernels only with gamma=0; use VQT")
     plain = dataclasses.replace(bank, norm=1)
     per_octave = bank.bins_per_octave
     slots = min(per_octave, bank.n_bins)
