@@ -26,11 +26,11 @@ Stem = Literal["imagenet", "small"]
 _he = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
-def adaptive_bins(size: int, bins: int) -> list[tuple[int, int]]:
+def _adaptive_bins(size: int, bins: int) -> list[tuple[int, int]]:
     """Ranges of adaptive pooling: bin i of n is ``floor(i size / n) .. ceil((i + 1) size / n)``.
 
     Example:
-        >>> adaptive_bins(10, 3)
+        >>> _adaptive_bins(10, 3)
         [(0, 4), (3, 7), (6, 10)]
     """
     return [(i * size // bins, -(-(i + 1) * size // bins)) for i in range(bins)]
@@ -39,7 +39,7 @@ def adaptive_bins(size: int, bins: int) -> list[tuple[int, int]]:
 def adaptive_average(
     sequence: Float[Array, "batch time channels"], bins: int
 ) -> Float[jax.Array, "batch bins channels"]:
-    """Means over :func:`adaptive_bins` along time, as PyTorch's ``AdaptiveAvgPool1d``.
+    """Averages over adaptive bins along time, as PyTorch's ``AdaptiveAvgPool1d``.
 
     The widths of the bins differ by one sample at most; they are read as windows of the largest
     width whose last sample may count 0.
@@ -53,7 +53,7 @@ def adaptive_average(
         return jnp.mean(
             sequence.reshape(len(sequence), bins, size // bins, sequence.shape[2]), axis=2
         )
-    ranges = np.array(adaptive_bins(size, bins))
+    ranges = np.array(_adaptive_bins(size, bins))
     width = int(np.max(ranges[:, 1] - ranges[:, 0]))
     index = ranges[:, :1] + np.arange(width)
     weights = (index < ranges[:, 1:]) / (ranges[:, 1:] - ranges[:, :1])
@@ -76,8 +76,8 @@ def pyramid_pool(
     pooled = [
         jnp.max(image[:, top:bottom, left:right], axis=(1, 2))
         for level in levels
-        for top, bottom in adaptive_bins(image.shape[1], level)
-        for left, right in adaptive_bins(image.shape[2], level)
+        for top, bottom in _adaptive_bins(image.shape[1], level)
+        for left, right in _adaptive_bins(image.shape[2], level)
     ]
     return jnp.concatenate(pooled, axis=-1)
 

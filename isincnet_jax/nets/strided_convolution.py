@@ -18,11 +18,11 @@ from isincnet_jax.typing import Array
 _MOST_TAPS = 32
 
 
-def same_padding(size: int, *, taps: int, stride: int) -> tuple[int, int]:
+def _same_padding(size: int, *, taps: int, stride: int) -> tuple[int, int]:
     """Zeros before and after so that ``ceil(size / stride)`` outputs remain, TensorFlow's SAME.
 
     Example:
-        >>> same_padding(257, taps=5, stride=4)
+        >>> _same_padding(257, taps=5, stride=4)
         (2, 2)
     """
     missing = max((-(-size // stride) - 1) * stride + taps - size, 0)
@@ -53,7 +53,7 @@ def convolve(
         [batch, ceil(rows / strides[0]), ceil(columns / strides[1]), outputs].
     """
     padding = tuple(
-        same_padding(size, taps=taps, stride=stride)
+        _same_padding(size, taps=taps, stride=stride)
         for size, taps, stride in zip(image.shape[1:3], kernel.shape[:2], strides, strict=True)
     )
 

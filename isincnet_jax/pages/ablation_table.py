@@ -63,7 +63,7 @@ PARTS = tuple(dict.fromkeys(column.part for column in COLUMNS))
 """What an ablation measures."""
 
 
-def part_of(row: Row, part: str) -> Mapping[str, Any] | None:
+def _part_of(row: Row, part: str) -> Mapping[str, Any] | None:
     """A part's results of a cell; None where it failed or was not measured."""
     found = row.get(part) if part == "classification" else row["measured"].get(part)
     return None if found is None or "error" in found else found
@@ -71,7 +71,7 @@ def part_of(row: Row, part: str) -> Mapping[str, Any] | None:
 
 def value_of(row: Row, column: Column) -> float | None:
     """A number as it is shown, infinite for "exact" and "infinite"; None where there is none."""
-    found = (part_of(row, column.part) or {}).get(column.key)
+    found = (_part_of(row, column.part) or {}).get(column.key)
     if isinstance(found, Mapping):
         found = found.get("mean")
     if found is None:
@@ -97,7 +97,7 @@ def remarks(row: Row) -> list[tuple[str, str]]:
         for key, entry in row["measured"].items()
         if "error" in entry
     ]
-    reason = (part_of(row, "reconstruction") or {}).get("reason")
+    reason = (_part_of(row, "reconstruction") or {}).get("reason")
     return [*found, ("not invertible", reason)] if reason else found
 
 
@@ -115,7 +115,7 @@ def points(
         if value is None or not math.isfinite(value):
             continue
         texts = [str(row["values"][axis]) for axis in axes] or [row["name"]]
-        part = part_of(row, column.part) or {}
+        part = _part_of(row, column.part) or {}
         inner = part.get(column.key)
         inner = inner if isinstance(inner, Mapping) else {}
         low, high = inner.get("low"), inner.get("high")
@@ -186,7 +186,7 @@ def _cell(row: Row, column: Column, best: float | None) -> Cell | None:
 
 def _intervals(row: Row, column: Column) -> list[str]:
     """Lines below a number: its interval, or its two intervals, or the worst clip."""
-    part = part_of(row, column.part) or {}
+    part = _part_of(row, column.part) or {}
     found = part.get(column.key)
     if isinstance(found, Mapping):
         worst = found.get("worst")

@@ -33,11 +33,11 @@ _HEAT = "000004 1b0c41 4a0c6b 781c6d a52c60 cf4446 ed6925 fb9b06 f7d13d fcffa4"
 _SIGNED = "053061 2166ac 4393c3 92c5de d1e5f0 f7f7f7 fddbc7 f4a582 d6604d b2182b 67001f"
 
 
-class MediaError(ValueError):
+class _MediaError(ValueError):
     """An audio file that cannot be used; the page says so and goes on without it."""
 
 
-def color_table(anchors: str) -> UInt8[np.ndarray, "levels 3"]:
+def _color_table(anchors: str) -> UInt8[np.ndarray, "levels 3"]:
     """Colours of the levels, linear between the anchors (hexadecimal, parted by spaces)."""
     known = np.array([list(bytes.fromhex(anchor)) for anchor in anchors.split()], np.float64)
     at = np.linspace(0, len(known) - 1, _LEVELS)
@@ -45,10 +45,10 @@ def color_table(anchors: str) -> UInt8[np.ndarray, "levels 3"]:
     return np.rint(np.stack(channels, axis=1)).astype(np.uint8)
 
 
-HEAT = color_table(_HEAT)
+HEAT = _color_table(_HEAT)
 """Dark to bright, for levels: the anchors of Matplotlib's inferno."""
 
-SIGNED = color_table(_SIGNED)
+SIGNED = _color_table(_SIGNED)
 """Blue over white to red, for differences: the anchors of ColorBrewer's RdBu."""
 
 
@@ -106,7 +106,7 @@ def decibels(power: Float[np.ndarray, "..."], *, reference: float) -> Float[np.n
     return 10 * np.log10(np.maximum(power / reference, 10 ** (FLOOR_DB / 10)))
 
 
-def read_track(folder: Path, name: str) -> tuple[bytes, Float[np.ndarray, " time"], int]:
+def _read_track(folder: Path, name: str) -> tuple[bytes, Float[np.ndarray, " time"], int]:
     """A sound named in the results: its FLAC file, its samples (mean of channels), its rate.
 
     Args:
@@ -114,23 +114,23 @@ def read_track(folder: Path, name: str) -> tuple[bytes, Float[np.ndarray, " time
         name: path relative to it.
 
     Raises:
-        MediaError: for a file that is missing, outside the folder, damaged, empty or not finite.
+        _MediaError: for a file that is missing, outside the folder, damaged, empty or not finite.
     """
     path = folder / name
     try:
         if not path.resolve().is_relative_to(folder.resolve()):
-            raise MediaError(f"{name}: lies outside the folder of the results")
+            raise _MediaError(f"{name}: lies outside the folder of the results")
         content = path.read_bytes()
         samples, rate = soundfile.read(io.BytesIO(content), dtype="float64", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
         reason = getattr(error, "strerror", None) or getattr(error, "error_string", error)
-        raise MediaError(f"{name}: cannot be read: {reason}") from error
+        raise _MediaError(f"{name}: cannot be read: {reason}") from error
     except ValueError as error:  # a null byte in the path
-        raise MediaError(f"{name!r}: {error}") from error
+        raise _MediaError(f"{name!r}: {error}") from error
     if not samples.size:
-        raise MediaError(f"{name}: holds no samples")
+        raise _MediaError(f"{name}: holds no samples")
     if not np.all(np.isfinite(samples)):
-        raise MediaError(f"{name}: holds samples that are not finite")
+        raise _MediaError(f"{name}: holds samples that are not finite")
     if not content.startswith(_FLAC_MAGIC):
         content = as_flac(samples, rate)
     return content, samples.mean(axis=1), rate
@@ -165,8 +165,8 @@ def clip_media(folder: Path, paths: list[str | None]) -> tuple[dict[str, Any], l
     problems = []
     for path in paths:
         try:
-            sounds.append(None if path is None else read_track(folder, path))
-        except MediaError as error:
+            sounds.append(None if path is None else _read_track(folder, path))
+        except _MediaError as error:
             sounds.append(None)
             problems.append(str(error))
     first = next((sound for sound in sounds if sound is not None), None)

@@ -73,7 +73,7 @@ def _digits(metric: dict[str, Any]) -> int:
     return 2 if digits is None else max(0, min(12, digits))
 
 
-def column_value(method: dict[str, Any], column: Column) -> float | None:
+def _column_value(method: dict[str, Any], column: Column) -> float | None:
     """What a method's cell of a column is sorted by; None where nothing stands there."""
     if column.is_metric:
         return score_value(
@@ -111,14 +111,14 @@ def rows(results: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _best(methods: list[dict[str, Any]], column: Column) -> float | None:
-    values = [value for one in methods if (value := column_value(one, column)) is not None]
+    values = [value for one in methods if (value := _column_value(one, column)) is not None]
     if not values or not column.better or len(methods) < 2:
         return None
     return max(values) if column.better == "higher" else min(values)
 
 
 def _cell(method: dict[str, Any], column: Column, best: float | None) -> Cell | None:
-    value = column_value(method, column)
+    value = _column_value(method, column)
     if value is None:
         return None
     digits = column.digits

@@ -51,8 +51,8 @@ def plot_filter_movement(
     if isinstance(before_low_hz, Mapping) or isinstance(before_high_hz, Mapping):
         if after_low_hz is not None or after_high_hz is not None or sample_rate is None:
             raise ValueError("give the parameters before and after, and sample_rate, nothing more")
-        start, start_width = learned_bands(before_low_hz, sample_rate)
-        end, end_width = learned_bands(before_high_hz, sample_rate)
+        start, start_width = _learned_bands(before_low_hz, sample_rate)
+        end, end_width = _learned_bands(before_high_hz, sample_rate)
     else:
         start, start_width = _centers_and_widths(before_low_hz, before_high_hz)
         end, end_width = _centers_and_widths(after_low_hz, after_high_hz)
@@ -78,7 +78,7 @@ def plot_filter_movement(
     return figure
 
 
-def learned_bands(params: Any, sample_rate: float) -> tuple[np.ndarray, np.ndarray]:
+def _learned_bands(params: Any, sample_rate: float) -> tuple[np.ndarray, np.ndarray]:
     """Centres and bandwidths in Hz of a SincNet's parameters, float64 [filters].
 
     Raises:

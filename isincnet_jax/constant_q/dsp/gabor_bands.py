@@ -133,7 +133,7 @@ def _extra_bands(end: float, flat_until: float, broadest: float) -> _Extra:
     return _Extra(np.arange(count) * step, width, inner, outer, gain)
 
 
-def window_slope(window: str, position: np.ndarray) -> np.ndarray:
+def _window_slope(window: str, position: np.ndarray) -> np.ndarray:
     """A window by the distance from its middle: 1 at 0, falling to (nearly) 0 at 1."""
     angle = np.pi * np.clip(position, 0.0, 1.0)
     if window == "cosine":
@@ -149,11 +149,11 @@ def sample_windows(
     below = (bands.lower[band] + bands.rise[band] - frequency) / bands.rise[band]
     above = (frequency - bands.upper[band] + bands.fall[band]) / bands.fall[band]
     inside = (frequency > bands.lower[band]) & (frequency < bands.upper[band])
-    slope = window_slope(spec.window, np.maximum(below, above))
+    slope = _window_slope(spec.window, np.maximum(below, above))
     return np.where(inside, bands.gain[band] * slope, 0.0)
 
 
-def frame_operator(spec: GaborSpec, frequency: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+def _frame_operator(spec: GaborSpec, frequency: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """The diagonal of the frame operator at frequencies of [0, Nyquist], before tightening.
 
     ``S(f) = sum_b h_b(f)^2 + h_b(-f)^2 + h_b(sample_rate - f)^2``: a real signal meets every
@@ -182,7 +182,7 @@ def band_scales(
     bands = design_bands(spec)
     peak = sample_windows(spec, np.arange(len(bands.center)), bands.center)
     if spec.tight:
-        peak = peak / np.sqrt(frame_operator(spec, bands.center))
+        peak = peak / np.sqrt(_frame_operator(spec, bands.center))
     peak[[0, -1]] *= 2
     scale = np.sqrt(2 / hop_length) / peak
     if spec.normalization == "librosa":

@@ -76,7 +76,7 @@ def halfband(tolerance: float) -> Float[np.ndarray, " taps"]:
     return taps
 
 
-def halve(kernel: Kernel, filter_taps: Float[np.ndarray, " filter"]) -> Kernel:
+def _halve(kernel: Kernel, filter_taps: Float[np.ndarray, " filter"]) -> Kernel:
     """Correlates with the half-band filter at every second sample: ``sum_n w[n] h[n - 2 m]``."""
     reach = len(filter_taps) // 2
     low = -((reach - kernel.first) // 2)
@@ -96,7 +96,7 @@ def _gram(tolerance: float, level: int) -> Float[np.ndarray, " lags"]:
     before = _gram(tolerance, level - 1)
     # <H', H' moved by 2 k> = sum_j a[j] G[2 k - j], with a the filter's autocorrelation.
     both_sides = Kernel(1 - len(before), np.concatenate([before[:0:-1], before]))
-    lags = halve(both_sides, np.convolve(taps, taps[::-1]))
+    lags = _halve(both_sides, np.convolve(taps, taps[::-1]))
     return lags.taps[-lags.first :]
 
 
@@ -130,7 +130,7 @@ def fit_kernel(
     first, last = support(kernel, level) if span is None else span
     moments = kernel
     for _ in range(level):
-        moments = halve(moments, halfband(tolerance))
+        moments = _halve(moments, halfband(tolerance))
     target = np.zeros(last - first + 1, np.complex128)
     start = max(first, moments.first)
     stop = min(last + 1, moments.first + len(moments.taps))

@@ -163,9 +163,9 @@ class WaveletBank:
     @property
     def lengths(self) -> Float[np.ndarray, " bins"]:
         """Lengths of all wavelets in samples, fractions unless of nnAudio's convention."""
-        return self.lengths_at(self.frequencies)
+        return self._lengths_at(self.frequencies)
 
-    def lengths_at(self, frequencies: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    def _lengths_at(self, frequencies: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """Lengths in samples of wavelets at any centres in Hz."""
         gamma_hz = self.alpha * _ERB_CORNER_HZ if self.gamma is None else self.gamma
         lengths = self.filter_scale * self.sample_rate / (self.alpha * frequencies + gamma_hz)
@@ -173,7 +173,7 @@ class WaveletBank:
 
     def wavelet(self, frequency: float) -> multirate.Kernel:
         """The wavelet at a centre in Hz, complex128."""
-        length = float(self.lengths_at(np.asarray(frequency)))
+        length = float(self._lengths_at(np.asarray(frequency)))
         first = math.floor(-length / 2)
         n = np.arange(first, max(math.floor(length / 2), first + 1))
         taper: Any = scipy.signal.get_window(self.window, len(n))

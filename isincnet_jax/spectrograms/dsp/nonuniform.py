@@ -30,7 +30,7 @@ from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array
 
-FREQUENCY_SCALES = ("none", "linear", "log", "log2")
+_FREQUENCY_SCALES = ("none", "linear", "log", "log2")
 
 # Half as many samples again cost a quarter less time than twice as many, with a wider bell.
 _OVERSAMPLING = 3 / 2
@@ -70,9 +70,9 @@ def fourier_frequencies(
         ValueError: for an unknown scale, a band outside 0 to half the sample rate, a logarithm
             from 0, or more multiples than a frame has.
     """
-    if freq_scale not in FREQUENCY_SCALES:
+    if freq_scale not in _FREQUENCY_SCALES:
         raise ValueError(
-            f"freq_scale={freq_scale!r} is unknown; use one of {', '.join(FREQUENCY_SCALES)}"
+            f"freq_scale={freq_scale!r} is unknown; use one of {', '.join(_FREQUENCY_SCALES)}"
         )
     most = n_fft // 2 + 1
     bins = most if freq_bins is None else freq_bins

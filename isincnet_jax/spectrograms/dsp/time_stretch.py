@@ -159,11 +159,11 @@ def time_stretch(
     geometry["hop_length"] = geometry["win_length"] // 4 if hop_length is None else hop_length
     spectrum = fourier.stft(waveform, **geometry, pad_mode="constant")
     stretched = phase_vocoder(spectrum, rate=rate)
-    return fourier.istft(stretched, length=stretched_length(waveform.shape[-1], rate), **geometry)
+    return fourier.istft(stretched, length=_stretched_length(waveform.shape[-1], rate), **geometry)
 
 
 @settles
-def stretched_length(length: int, rate: float) -> int:
+def _stretched_length(length: int, rate: float) -> int:
     """Samples of a stretched clip, ``round(length / rate)`` and at least 1."""
     return max(1, round(length / rate))
 
