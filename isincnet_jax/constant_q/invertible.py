@@ -9,9 +9,15 @@ import numpy as np
 from jaxtyping import Float
 
 from isincnet_jax.bank.dsp.frame_theory import FrameBounds
-from isincnet_jax.constant_q.dsp import gabor_bands, gabor_tables, nonstationary_gabor, sliced_gabor
+from isincnet_jax.constant_q.dsp import (
+    gabor_bands,
+    gabor_tables,
+    nonstationary_gabor,
+    slice_spec,
+    sliced_gabor,
+)
 from isincnet_jax.constant_q.dsp.gabor_spec import GaborSpec
-from isincnet_jax.constant_q.dsp.sliced_gabor import SliceSpec
+from isincnet_jax.constant_q.dsp.slice_spec import SliceSpec
 from isincnet_jax.dsp import checks, formats
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.linen import SettledModule
@@ -264,11 +270,11 @@ class SlicedCQT(_GaborModule):
 
     def frame_times(self, num_samples: int) -> Any:
         """Seconds of the spectrogram's frames, float64 [frames]; ragged: a tuple of them."""
-        return sliced_gabor.frame_times(num_samples, self.slice_spec)
+        return slice_spec.frame_times(num_samples, self.slice_spec)
 
     def slice_times(self, num_samples: int) -> Any:
         """Seconds of the sliced frames, float64 [slices, frames]; ragged: a tuple of them."""
-        return sliced_gabor.slice_times(num_samples, self.slice_spec)
+        return slice_spec.slice_times(num_samples, self.slice_spec)
 
     def frame_bounds(self, num_samples: int | None = None) -> FrameBounds:
         """Bounds between which the energy of sliced coefficients lies, in the "energy" scale.
@@ -276,8 +282,8 @@ class SlicedCQT(_GaborModule):
         The number of samples has no effect on them and may be left out.
         """
         del num_samples
-        return sliced_gabor.frame_bounds(self.slice_spec)
+        return slice_spec.frame_bounds(self.slice_spec)
 
     def redundancy(self, num_samples: int) -> float:
         """Real numbers among the sliced coefficients per sample."""
-        return sliced_gabor.redundancy(num_samples, self.slice_spec)
+        return slice_spec.redundancy(num_samples, self.slice_spec)

@@ -13,6 +13,7 @@ import isincnet_jax as isn
 from isincnet_jax.benchmark import metrics
 from isincnet_jax.constant_q.dsp import nonstationary_gabor, sliced_gabor
 from isincnet_jax.constant_q.dsp.gabor_spec import GaborSpec
+from isincnet_jax.constant_q.dsp.slice_spec import SliceSpec
 from isincnet_jax.data import loudness
 from isincnet_jax.dsp import auditory, checks, companding, distances, fourier, spectral_distances
 from isincnet_jax.inversynth import features as inversynth_features
@@ -43,7 +44,7 @@ OF_WAVEFORMS = {
     "spectrogram_features": isn.spectrogram_features,
     "log_stft": inversynth_features.log_stft,
     "analyse": lambda x: nonstationary_gabor.analyse(x, spec=GABOR),
-    "analyse_slices": lambda x: sliced_gabor.analyse_slices(x, spec=sliced_gabor.SliceSpec(GABOR)),
+    "analyse_slices": lambda x: sliced_gabor.analyse_slices(x, spec=SliceSpec(GABOR)),
     "magnitude": lambda x: spectral_distances.magnitude(
         x, spectral_distances.Resolution(64, 16, 64)
     ),
