@@ -1,4 +1,4 @@
-"""Gammatone spectrograms."""
+"""Gammatone spectrogram layer: responses at equal steps in ERBs, from the power of an STFT."""
 
 from __future__ import annotations
 
@@ -67,7 +67,11 @@ class Gammatonegram(GammatoneFilters, WeighedSpectrogram):
         return auditory.gammatone_frequencies(self.n_bins, fmin=self.fmin, fmax=fmax)
 
     def is_trainable(self) -> bool:
-        """Whether the weights are a parameter."""
+        """Whether the weights are a parameter.
+
+        Returns:
+            ``trainable_bins``.
+        """
         return self.trainable_bins
 
     def __call__(self, waveform: Waveform) -> Float[jax.Array, "... frames bins"]:

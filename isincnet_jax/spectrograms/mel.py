@@ -1,4 +1,4 @@
-"""Mel spectrograms and mel-frequency cepstra."""
+"""Mel spectrogram and mel-frequency cepstrum (MFCC) layers."""
 
 from __future__ import annotations
 
@@ -73,7 +73,11 @@ class MelSpectrogram(MelFilters, WeighedSpectrogram):
         return auditory.mel_frequencies(self.n_mels, fmin=self.fmin, fmax=fmax, htk=self.htk)
 
     def is_trainable(self) -> bool:
-        """Whether the filters are a parameter."""
+        """Whether the filters are a parameter.
+
+        Returns:
+            ``trainable_mel``.
+        """
         return self.trainable_mel
 
     def __call__(self, waveform: Waveform) -> Float[jax.Array, "... frames mels"]:
@@ -151,7 +155,11 @@ class MFCC(StftGeometry):
         return self._mel().frequencies
 
     def matrix(self) -> Float[np.ndarray, "coefficients mels"]:
-        """The liftered cosine transform, float64 [n_mfcc, n_mels]."""
+        """Cosine transform matrix, its rows multiplied by the lifter.
+
+        Returns:
+            Float64 [n_mfcc, n_mels].
+        """
         matrix = auditory.dct_matrix(
             self.n_mfcc, n_inputs=self.n_mels, dct_type=self.dct_type, norm=self.norm
         )
