@@ -25,7 +25,7 @@ Parts = tuple[jax.Array, jax.Array]
 
 
 class ConstantQLayer(SettledModule):
-    """What all constant-Q layers share: arguments, checks, frequencies, frames and formats.
+    """Constant-Q layer base: arguments, checks, frequencies, frames and formats of them all.
 
     A fixed layer has no variables: ``layer.apply({}, waveform)``. Coefficients are in the
     waveform's dtype, float32 or float64; parameters are float32.
@@ -116,7 +116,17 @@ class ConstantQLayer(SettledModule):
         return sum(2 * 4 * group.taps.size for group in self._groups())
 
     def frame_times(self, num_samples: int) -> Float[np.ndarray, " frames"]:
-        """Times in seconds of the frames of a clip of ``num_samples`` samples."""
+        """Times of the frames of a clip, at the position 0 of the wavelets.
+
+        Args:
+            num_samples: length of the clip.
+
+        Returns:
+            Seconds, float64 [frames].
+
+        Raises:
+            ValueError: for an empty clip, or one shorter than a frame if not ``center``.
+        """
         frame_length = self.bank.frame_length
         geometry: dict[str, Any] = {
             "frame_length": frame_length,
@@ -146,7 +156,7 @@ class ConstantQLayer(SettledModule):
         return "kernels", lambda taps: taps
 
     def __call__(self, waveform: Waveform) -> jax.Array:
-        """Transforms clips.
+        """Constant-Q transform of clips, in ``output_format``.
 
         Args:
             waveform: [..., time], float32 or float64.
@@ -178,12 +188,26 @@ class ConstantQLayer(SettledModule):
 
 
 def split_parts(taps: Complex[np.ndarray, "bins taps"]) -> Float[jax.Array, "2 bins taps"]:
-    """Real and imaginary parts, stacked, float32: the layout of all kernel parameters."""
+    """Kernel parameters of complex taps: real and imaginary parts, stacked.
+
+    Args:
+        taps: complex [bins, taps].
+
+    Returns:
+        Float32 [2, bins, taps].
+    """
     return jnp.asarray(np.stack([np.real(taps), np.imag(taps)]), jnp.float32)
 
 
 def kernels_of_spectra(spectra: Float[jax.Array, "2 bins taps"]) -> Parts:
-    """Real and imaginary taps of kernels that are given by their unitary DFT."""
+    """Kernels that are given by their unitary DFT.
+
+    Args:
+        spectra: real and imaginary parts, [2, bins, taps].
+
+    Returns:
+        Real and imaginary taps, [bins, taps] each.
+    """
     taps = jnp.fft.ifft(lax.complex(spectra[0], spectra[1]), axis=-1, norm="ortho")
     return jnp.real(taps), jnp.imag(taps)
 
@@ -246,10 +270,13 @@ class CQT1992v2(ConstantQLayer):
         return [(parts[0], parts[1]) for parts in self.parameters]
 
     def padded_kernels(self) -> Complex[jax.Array, "bins taps"]:
-        """All kernels in frames of the longest, position 0 in the middle, without ``c_k``.
+        """Kernels of all bins in frames of the longest, position 0 in the middle, without ``c_k``.
 
         The method needs a bound module if kernels are trainable:
         ``layer.apply(variables, method="padded_kernels")``.
+
+        Returns:
+            Complex64 [bins, taps].
         """
         kernels = self._kernels()
         if kernels is None:

@@ -77,6 +77,7 @@ class CQT2010v2(ConstantQLayer):
         """Kernels of all octaves if they are parameters: ``S M_o + C_o``."""
         if not self.trainable_kernels:
             return None
+        # Real and imaginary parts of S go through the real matrix each by itself.
         shared = self._shared_kernels()
         kernels = []
         for octave in self._plan.octaves:
@@ -92,10 +93,13 @@ class CQT2010v2(ConstantQLayer):
         return kernels
 
     def padded_kernels(self) -> Complex[jax.Array, "bins taps"]:
-        """All kernels at the full rate, position 0 in the middle, without ``c_k``.
+        """Kernels of all bins at the full rate, position 0 in the middle, without ``c_k``.
 
         The frame holds the responses of the half-band filters, too. The method needs a bound
         module if kernels are trainable: ``layer.apply(variables, method="padded_kernels")``.
+
+        Returns:
+            Complex64 [bins, taps].
         """
         plan, kernels = self._plan, self._kernels()
         expanded = [
@@ -109,6 +113,7 @@ class CQT2010v2(ConstantQLayer):
             )
             for index, group in enumerate(plan.groups)
         ]
+        # The longest reach to either side decides on the frame, 2 reach taps.
         reach = max(max(-first, first + taps.shape[-1]) for first, taps in expanded)
         rows = [
             jnp.pad(taps, [(0, 0), (reach + first, reach - first - taps.shape[-1])])

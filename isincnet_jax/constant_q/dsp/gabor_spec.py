@@ -1,4 +1,4 @@
-"""Settings of an invertible constant-Q transform, checked once."""
+"""Specification of an invertible constant-Q transform: bands, hop and scale, checked once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NORMALIZATIONS = ("amplitude", "energy", "librosa")
 
 @dataclasses.dataclass(frozen=True)
 class GaborSpec:
-    """Settings of the bands, checked at construction; hashable, so that designs can be cached.
+    """Specification of constant-Q bands, checked at construction; hashable, as caches need it.
 
     Attributes:
         sample_rate: samples per second.
@@ -84,6 +84,7 @@ class GaborSpec:
         self._check_hop()
 
     def _check_number_of_bins(self) -> None:
+        # f + alpha f + gamma <= Nyquist bounds the highest centre, and so the number of bins.
         most = self.most_bins
         if most < 1:
             raise ValueError(
@@ -159,7 +160,14 @@ class GaborSpec:
 
 
 def next_smooth(number: int) -> int:
-    """The least number from ``number`` on that has no prime factors but 2, 3 and 5."""
+    """Smooth number: the least from ``number`` on without prime factors but 2, 3 and 5.
+
+    Args:
+        number: 1 or more.
+
+    Returns:
+        At least ``number``, of fast FFTs.
+    """
     found: Any = scipy.fft.next_fast_len(number, real=True)
     return int(found)
 

@@ -22,7 +22,7 @@ from isincnet_jax.dsp.settling import settles
 
 @dataclasses.dataclass(frozen=True)
 class SliceSpec:
-    """Bands and slices, checked at construction; hashable.
+    """Specification of bands and slices, checked at construction; hashable.
 
     Attributes:
         bands: the bands of every slice.
@@ -45,12 +45,14 @@ class SliceSpec:
         """Checks every attribute."""
         settling.settle_fields(self)
         gabor_tables.check_layout(self.layout)
+        # Slices start half a slice apart, which must be whole frames of every band.
         length, unit = self.samples, 2 * gabor_tables.hop_unit(self.bands)
         if length % unit or length < 1:
             raise ValueError(
                 f"slice_length={length} must be a multiple of {unit}, twice the longest hop; use "
                 f"{unit * max(1, round(length / unit))}"
             )
+        # DFT bins lie sample_rate / length apart: 4 of them within the narrowest band.
         support = gabor_bands.narrowest_support(self.bands)
         least = math.ceil(4 * self.bands.sample_rate / support)
         if length < least:
@@ -84,12 +86,19 @@ class SliceSpec:
 def slice_windows(
     spec: SliceSpec,
 ) -> tuple[Float[np.ndarray, " samples"], Float[np.ndarray, " samples"]]:
-    """Windows of a slice in analysis and synthesis, float64.
+    """Slice windows of analysis and synthesis: Tukey windows, cached.
 
     Their products sum to 1 over the slices. Without ``tight`` the first alone does, with it the
     two are the same.
+
+    Args:
+        spec: bands and slices.
+
+    Returns:
+        Windows of analysis and of synthesis, float64 [samples] each.
     """
     half = spec.samples // 2
+    # cos^2 of 0 to pi / 2 over the transition, whose middle is a quarter slice from the centre.
     distance = np.abs(np.arange(spec.samples) - half)
     position = (distance - (half - spec.transition) / 2) / spec.transition
     window = np.cos(np.pi / 2 * np.clip(position, 0, 1)) ** 2
@@ -100,7 +109,17 @@ def slice_windows(
 
 @settles
 def count_slices(length: int, spec: SliceSpec) -> int:
-    """Slices of a signal: those that touch it, and a last one that may just not.
+    """Number of slices of a signal: those that touch it, and a last one that may just not.
+
+    Args:
+        length: samples of the signal, 1 or more.
+        spec: bands and slices.
+
+    Returns:
+        ``ceil(length / (slice_length / 2)) + 1``.
+
+    Raises:
+        ValueError: for an empty signal.
 
     Example:
         >>> count_slices(100_000, SliceSpec(GaborSpec(), slice_length=49_152))
@@ -112,10 +131,16 @@ def count_slices(length: int, spec: SliceSpec) -> int:
 
 
 def frame_bounds(spec: SliceSpec) -> FrameBounds:
-    """Bounds on the energy of sliced coefficients in "energy" scale; 1 and 1 if ``tight``.
+    """Frame bounds of sliced coefficients in "energy" scale; 1 and 1 if ``tight``.
 
     Products of the bounds of the slices and of a slice's bands: the energy stays between them,
     but need not reach them.
+
+    Args:
+        spec: bands and slices.
+
+    Returns:
+        Lower and upper bound of the energy of coefficients over that of the signal.
     """
     window, _ = slice_windows(spec)
     squares = window**2 + np.roll(window, spec.samples // 2) ** 2
@@ -124,7 +149,18 @@ def frame_bounds(spec: SliceSpec) -> FrameBounds:
 
 
 def redundancy(length: int, spec: SliceSpec) -> float:
-    """Real numbers among the sliced coefficients per sample of the signal."""
+    """Redundancy: real numbers among the sliced coefficients per sample of the signal.
+
+    Args:
+        length: samples of the signal, 1 or more.
+        spec: bands and slices.
+
+    Returns:
+        A ratio; about twice that of a whole clip's transform, as slices overlap by half.
+
+    Raises:
+        ValueError: for an empty signal.
+    """
     total = sum(
         (bands.stop - bands.start) * (spec.samples // hop)
         for (bands, _), hop in zip(
@@ -135,7 +171,15 @@ def redundancy(length: int, spec: SliceSpec) -> float:
 
 
 def hops(spec: SliceSpec, *, grouped: bool) -> list[int]:
-    """Hops of every group of bands, or of every array of coefficients."""
+    """Hop lengths of every group of bands, or of every array of coefficients.
+
+    Args:
+        spec: bands and slices.
+        grouped: whether to list groups; in the matrix layout all are in one array.
+
+    Returns:
+        Samples between frames.
+    """
     groups = gabor_tables.band_groups(spec.bands)
     if spec.layout == "ragged":
         return [spec.bands.hop << halvings for _, halvings in groups]
@@ -144,7 +188,18 @@ def hops(spec: SliceSpec, *, grouped: bool) -> list[int]:
 
 @settles
 def slice_times(length: int, spec: SliceSpec) -> Any:
-    """Seconds of sliced frames, float64 [slices, frames]; in the ragged layout a tuple."""
+    """Times of sliced frames: frame i of slice m stands at ``(m - 1) N + i hop``.
+
+    Args:
+        length: samples of the signal, 1 or more.
+        spec: bands and slices.
+
+    Returns:
+        Seconds, float64 [slices, frames]; in the ragged layout a tuple of them.
+
+    Raises:
+        ValueError: for an empty signal.
+    """
     start = (np.arange(count_slices(length, spec)) - 1) * (spec.samples // 2)
     times = [
         (start[:, None] + np.arange(0, spec.samples, hop)) / spec.bands.sample_rate
@@ -155,7 +210,15 @@ def slice_times(length: int, spec: SliceSpec) -> Any:
 
 @settles
 def frame_times(length: int, spec: SliceSpec) -> Any:
-    """Seconds of the spectrogram's frames, float64 [frames]; in the ragged layout a tuple."""
+    """Times of the frames of the overlap-added spectrogram.
+
+    Args:
+        length: samples of the signal.
+        spec: bands and slices.
+
+    Returns:
+        Seconds, float64 [frames]; in the ragged layout a tuple of them.
+    """
     times = [
         np.arange(0, length, hop) / spec.bands.sample_rate for hop in hops(spec, grouped=False)
     ]

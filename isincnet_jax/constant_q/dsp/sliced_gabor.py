@@ -1,4 +1,4 @@
-"""The invertible constant-Q transform slice by slice, for long signals and streams (sliCQ).
+"""Sliced constant-Q transform (sliCQ): the invertible one, for long signals and streams.
 
 The signal is cut into slices of ``slice_length`` samples every half slice, N, slice m in the
 middle of sample ``m N``, weighted by Tukey windows that sum to 1, and every slice goes through
@@ -43,7 +43,7 @@ from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Waveform
 
-_SAMPLES_AT_ONCE = 2**20
+_SAMPLES_AT_ONCE = 2**20  # of slices that are in work together
 
 
 def _arrays(coefficients: Any, spec: SliceSpec) -> tuple[Any, ...]:
@@ -71,13 +71,20 @@ def _map_rows(function: Callable[[Any], Any], rows: Any, *, samples: int) -> Any
 
 
 def analyse_slice(samples: Waveform, *, spec: SliceSpec) -> Any:
-    """Coefficients of slices [..., slice_length]; of a stream's latest two blocks, say.
+    """Coefficients of slices, of a stream's latest two blocks, say.
 
     The stream's state is its latest block of N = slice_length / 2 samples, zeros at first: with
     every new block, ``analyse_slice(concatenate([latest, block]))`` is the next slice.
 
+    Args:
+        samples: [..., slice_length], float32 or float64.
+        spec: bands and slices.
+
     Returns:
-        [..., frames, bins] complex, or a tuple of them.
+        [..., frames, bins] complex; in the ragged layout a tuple of them.
+
+    Raises:
+        TypeError: for other dtypes.
     """
     window, _ = slice_windows(spec)
     samples = checks.as_waveform(samples, "samples")
@@ -86,10 +93,21 @@ def analyse_slice(samples: Waveform, *, spec: SliceSpec) -> Any:
 
 
 def synthesise_slice(coefficients: Any, *, spec: SliceSpec) -> Waveform:
-    """Windowed samples [..., slice_length] of slices, to be overlap-added.
+    """Windowed samples of slices, to be overlap-added.
 
     The stream's state is the latter half of the latest slice, zeros at first: the former half
     of the next, added to it, is the next block; the first is the silence before the signal.
+
+    Args:
+        coefficients: [..., frames, bins] complex; in the ragged layout a tuple of them.
+        spec: bands and slices.
+
+    Returns:
+        [..., slice_length], floating.
+
+    Raises:
+        TypeError: for coefficients that are not complex.
+        ValueError: for coefficients of another shape.
     """
     _, dual = slice_windows(spec)
     arrays = _arrays(coefficients, spec)
@@ -106,7 +124,7 @@ def synthesise_slice(coefficients: Any, *, spec: SliceSpec) -> Waveform:
 
 
 def analyse_slices(waveform: Waveform, *, spec: SliceSpec) -> Any:
-    """Sliced coefficients of a signal.
+    """Sliced constant-Q coefficients of a signal.
 
     Args:
         waveform: [..., time], floating, at least 1 sample.
@@ -133,6 +151,8 @@ def analyse_slices(waveform: Waveform, *, spec: SliceSpec) -> Any:
     waveform = checks.as_waveform(waveform)
     *batch, length = waveform.shape
     half, count = spec.samples // 2, count_slices(length, spec)
+    # Half a slice of zeros comes first, so that slice m has sample m N in its middle; slices are
+    # pairs of neighbouring blocks of N samples.
     edge = [(0, 0)] * len(batch)
     padded = jnp.pad(jnp.asarray(waveform), [*edge, (half, count * half - length)])
     blocks = padded.reshape((*batch, count + 1, half))
@@ -147,7 +167,7 @@ def analyse_slices(waveform: Waveform, *, spec: SliceSpec) -> Any:
 
 @settles
 def synthesise_slices(coefficients: Any, *, spec: SliceSpec, length: int) -> Waveform:
-    """The signal of sliced coefficients: the exact inverse of :func:`analyse_slices`.
+    """Inverse sliced constant-Q transform: the exact inverse of :func:`analyse_slices`.
 
     Args:
         coefficients: [..., slices, frames, bins] complex, or a tuple of them.
@@ -174,12 +194,13 @@ def synthesise_slices(coefficients: Any, *, spec: SliceSpec, length: int) -> Wav
     samples = _map_rows(
         functools.partial(synthesise_slice, spec=spec), rows, samples=spec.samples
     ).reshape((*batch, count, 2, half))
+    # [..., slices, 2, N]: block m is the latter half of slice m and the former half of the next.
     blocks = samples[..., :-1, 1, :] + samples[..., 1:, 0, :]
     return lax.collapse(blocks, blocks.ndim - 2)[..., :length]
 
 
 def overlap_add_slices(coefficients: Any, *, spec: SliceSpec, length: int) -> Any:
-    """The spectrogram of sliced coefficients, overlapping frames added.
+    """Spectrogram of sliced coefficients: overlapping frames of neighbouring slices added.
 
     Args:
         coefficients: of :func:`analyse_slices`.
@@ -195,6 +216,8 @@ def overlap_add_slices(coefficients: Any, *, spec: SliceSpec, length: int) -> An
         faded = array
         if spec.bands.tight:  # The windows' squares sum to 1, so they are applied once more.
             faded = nonstationary_gabor.scaled(array, window[::hop, None])
+        # As the samples of the synthesis: latter halves, and the former halves of the next slices
+        # (none after the last).
         *batch, count, frames, bins = faded.shape
         halves = faded.reshape((*batch, count, 2, frames // 2, bins))
         ahead = jnp.pad(halves[..., 1:, 0, :, :], [(0, 0)] * len(batch) + [(0, 1), (0, 0), (0, 0)])

@@ -35,7 +35,20 @@ def plan_groups(
     normalization_type: str = "librosa",
     tolerance: float = DIRECT_TOLERANCE,
 ) -> tuple[multirate.KernelGroup, ...]:
-    """Kernels of the direct transform, scaled; full-rate ones with ``tolerance=0``."""
+    """Kernel groups of the direct transform, scaled; cached.
+
+    Args:
+        bank: wavelets at the full rate.
+        hop_length: samples between frames; it decides which lower rates pay.
+        normalization_type: "librosa", "convolutional" or "wrap", see :func:`.response_scale`.
+        tolerance: largest relative error of a kernel; 0 keeps all at the full rate.
+
+    Returns:
+        Groups by ascending frequency.
+
+    Raises:
+        ValueError: for an unknown ``normalization_type``.
+    """
     scale = response_scale(bank, normalization_type)
     kernels = [
         multirate.Kernel(kernel.first, kernel.taps * factor)
@@ -57,10 +70,10 @@ def transform_parts(
     kernels: Sequence[tuple[jax.Array, jax.Array]] | None = None,
     precision: lax.PrecisionLike = lax.Precision.HIGHEST,
 ) -> tuple[Float[Array, "... frames bins"], Float[Array, "... frames bins"]]:
-    """Pads a clip once, at its own rate, and takes the inner products of all groups.
+    """Constant-Q transform: a clip, padded once at its own rate, times the kernels of all groups.
 
     Args:
-        waveform: [..., time].
+        waveform: [..., time], float32 or float64.
         groups: kernels, see :func:`plan_groups`.
         frame_length: samples of the frame that decides on padding and number of frames.
         hop_length: samples between frames.
@@ -71,7 +84,11 @@ def transform_parts(
         precision: of the products on accelerators.
 
     Returns:
-        Real and imaginary parts, [..., frames, bins] each.
+        Real and imaginary parts, [..., frames, bins] each, in the waveform's dtype.
+
+    Raises:
+        TypeError: for other dtypes.
+        ValueError: for an empty clip, or one shorter than a frame if not ``center``.
     """
     waveform = checks.as_waveform(waveform)
     padded = centering.pad_frames(
