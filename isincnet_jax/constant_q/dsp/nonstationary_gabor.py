@@ -119,9 +119,6 @@ def redundancy(length: int, spec: GaborSpec, layout: str = "matrix") -> float:
 
     Returns:
         A ratio; it falls with the length, as padding counts.
-
-    Raises:
-        ValueError: for an empty clip or an unknown layout.
     """
     gabor_tables.check_layout(layout)
     frames = padded_length(length, spec) // spec.hop
@@ -268,7 +265,8 @@ def analyse_padded(waveform: jax.Array, *, spec: GaborSpec, layout: str) -> Coef
 
     Args:
         waveform: [..., padded], floating; of a multiple of :func:`.gabor_tables.hop_unit`.
-        spec, layout: as there.
+        spec: settings of the bands.
+        layout: "matrix" or "ragged".
 
     Returns:
         [..., frames, bins] complex; in the ragged layout a tuple of them.
@@ -324,7 +322,8 @@ def synthesise_padded(
     Args:
         arrays: [..., frames, bins] complex, one for the matrix layout.
         padded: padded length in samples.
-        spec, layout: as there.
+        spec: settings of the bands.
+        layout: "matrix" or "ragged".
 
     Returns:
         [..., padded], floating.
