@@ -27,7 +27,7 @@ _he = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 def _adaptive_bins(size: int, bins: int) -> list[tuple[int, int]]:
-    """Ranges of adaptive pooling: bin i of n is ``floor(i size / n) .. ceil((i + 1) size / n)``.
+    """Bins of adaptive pooling: bin i of n is ``floor(i size / n) .. ceil((i + 1) size / n)``.
 
     Example:
         >>> _adaptive_bins(10, 3)
@@ -47,14 +47,19 @@ def adaptive_average(
     Args:
         sequence: [batch, time, channels].
         bins: at least 1; more than there are samples repeat samples.
+
+    Returns:
+        [batch, bins, channels], of the same dtype.
     """
     size = sequence.shape[1]
     if size % bins == 0:
+        # Bins of equal width, without overlap.
         return jnp.mean(
             sequence.reshape(len(sequence), bins, size // bins, sequence.shape[2]), axis=2
         )
     ranges = np.array(_adaptive_bins(size, bins))
     width = int(np.max(ranges[:, 1] - ranges[:, 0]))
+    # [bins, width]: samples of the windows, and 1 / bin width where they lie in the bin.
     index = ranges[:, :1] + np.arange(width)
     weights = (index < ranges[:, 1:]) / (ranges[:, 1:] - ranges[:, :1])
     windows = sequence[:, np.minimum(index, size - 1)]
@@ -64,7 +69,7 @@ def adaptive_average(
 def pyramid_pool(
     image: Float[Array, "batch height width channels"], levels: tuple[int, ...]
 ) -> Float[jax.Array, "batch features"]:
-    """Maxima over grids of n x n adaptive bins for every level n, put end to end.
+    """Spatial pyramid pooling: maxima over n x n adaptive bins for every level n, end to end.
 
     Args:
         image: [batch, height, width, channels], of any size.
@@ -83,7 +88,7 @@ def pyramid_pool(
 
 
 class ResidualBlock(SettledModule):
-    """Two 3 x 3 convolutions and a way around them.
+    """Residual block: two 3 x 3 convolutions and a way around them.
 
     Attributes:
         width: channels of the result.
@@ -151,7 +156,16 @@ class ResNet(SettledModule):
 
     @nn.compact
     def features(self, image: Float[Array, "batch h w c"], *, train: bool = False) -> Any:
-        """[batch, height, width, channels] to scores [batch, classes] and features [batch, n]."""
+        """Class scores of images, and the features that they are made of.
+
+        Args:
+            image: [batch, height, width, channels].
+            train: whether statistics are those of the batch, and dropout acts.
+
+        Returns:
+            Scores before the softmax [batch, num_classes], and features before dropout
+            [batch, widths[-1]], times the sum of n^2 with a pyramid.
+        """
         norm = batch_norm(self.axis_name, train=train)
         conv = functools.partial(nn.Conv, self.widths[0], use_bias=False, kernel_init=_he)
         if self.stem == "imagenet":
@@ -160,6 +174,7 @@ class ResNet(SettledModule):
             image = conv((3, 3), padding=1, name="stem")(image)
         image = nn.relu(norm(name="stem_norm")(image))
         if self.stem == "imagenet":
+            # As PyTorch pads: one pixel on all sides, which "SAME" does not.
             edges: Any = ((1, 1), (1, 1))  # Flax's annotation knows names of paddings only
             image = nn.max_pool(image, (3, 3), strides=(2, 2), padding=edges)
         for stage, width in enumerate(self.widths):
@@ -185,7 +200,7 @@ class ResNet(SettledModule):
 
 
 def batch_norm(axis_name: str | None, *, train: bool) -> Any:
-    """BatchNorm as PyTorch has it by default, its statistics shared by the devices of an axis.
+    """Batch norm as PyTorch has it by default, its statistics shared by the devices of an axis.
 
     Args:
         axis_name: of the devices; None for one device. It is used in training only.

@@ -16,13 +16,13 @@ from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.linen import SettledModule
 from isincnet_jax.typing import Array
 
-_MOST_INPUTS = 64
+_MOST_INPUTS = 64  # of the polyphase way, which is faster up to there (measured on a CPU)
 
 
 def upsample_linear(
     sequence: Float[Array, "... time channels"],
 ) -> Float[jax.Array, "... doubled channels"]:
-    """Twice as many samples on straight lines, the grids centred on each other.
+    """Linear upsampling by two, the grids of samples centred on each other.
 
     ``y[2 t] = 0.25 x[t - 1] + 0.75 x[t]``, ``y[2 t + 1] = 0.75 x[t] + 0.25 x[t + 1]``; the first
     and the last sample stand for those beyond the ends. It is ``jax.image.resize(x, "linear")``,
@@ -53,7 +53,7 @@ def upsample_convolve(
     *,
     precision: lax.PrecisionLike = None,
 ) -> Float[jax.Array, "... doubled outputs"]:
-    """:func:`upsample_linear`, then a convolution with zeros beyond the ends, at the low rate.
+    """Linear upsampling by two, then a convolution with zeros beyond the ends, at the low rate.
 
     Upsampling acts on time and a tap of the kernel on channels, so they commute. With many inputs
     every tap is applied at the low rate, and what it gives is upsampled and added at its place,
@@ -87,12 +87,22 @@ def upsample_convolve(
 def taps_first(
     sequence: Any, kernel: Any, *, precision: lax.PrecisionLike = None
 ) -> Float[jax.Array, "... doubled outputs"]:
-    """:func:`upsample_convolve` with every tap before the upsampling, for many inputs."""
+    """:func:`upsample_convolve` with every tap before the upsampling, for many inputs.
+
+    Args:
+        sequence: [..., time, inputs], floating.
+        kernel: [taps, inputs, outputs], taps odd, of the same dtype.
+        precision: of the products on accelerators.
+
+    Returns:
+        [..., 2 time, outputs].
+    """
     # A product for each tap: side by side they would be one, after a copy of the kernel.
     products = [upsample_linear(jnp.matmul(sequence, tap, precision=precision)) for tap in kernel]
     doubled, reach = products[0].shape[-2], len(products) // 2
 
     def shifted(values: jax.Array, shift: int) -> jax.Array:
+        # values[t + shift], 0 beyond the ends.
         edges = [(0, 0)] * (values.ndim - 2) + [(max(-shift, 0), max(shift, 0)), (0, 0)]
         start = max(shift, 0)
         return jnp.pad(values, edges)[..., start : start + doubled, :]
@@ -104,9 +114,20 @@ def taps_first(
 def polyphase(
     sequence: Any, kernel: Any, *, precision: lax.PrecisionLike = None
 ) -> Float[jax.Array, "... doubled outputs"]:
-    """:func:`upsample_convolve` with three taps as a convolution to even and odd samples."""
+    """:func:`upsample_convolve` with three taps as a convolution to even and odd samples.
+
+    Args:
+        sequence: [..., time, inputs], floating.
+        kernel: [3, inputs, outputs], of the same dtype.
+        precision: of the products on accelerators.
+
+    Returns:
+        [..., 2 time, outputs].
+    """
     *batch, time, inputs = sequence.shape
     first, middle, last = kernel
+    # y[2 t] = K_0 u[2 t - 1] + K_1 u[2 t] + K_2 u[2 t + 1], likewise y[2 t + 1], with the samples
+    # u put in from x[t - 1], x[t] and x[t + 1]: a kernel [3, inputs, 2 outputs].
     both = jnp.stack(
         [
             jnp.concatenate([0.75 * first + 0.25 * middle, 0.25 * first], axis=-1),
@@ -124,9 +145,12 @@ def polyphase(
     phases = lax.conv_general_dilated(
         flat, both, (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC"), precision=precision
     )
+    # [batch, time, even and odd outputs] is the doubled sequence in order.
     doubled = phases.reshape(len(flat), 2 * time, kernel.shape[2])
     # The convolution has zeros where upsampling repeats the end samples. (Putting them there
     # beforehand costs more: compilers fuse it with all that comes before.)
+    # At the start x[0] stands for x[-1], so u[0] gains x[0] / 4; and u[-1], 0 by rule, loses the
+    # x[0] / 4 that the convolution gives it. The end is the same mirrored.
     share = 0.25 * jnp.stack([middle - first, first, last, middle - last])
     ends = jnp.concatenate([flat[:, :1]] * 2 + [flat[:, -1:]] * 2, axis=1)
     missing = jnp.einsum("bti,tio->bto", ends, share, precision=precision)
@@ -137,7 +161,7 @@ def polyphase(
 
 
 class UpsampleConv(SettledModule):
-    """Linear upsampling by two and a convolution, :func:`upsample_convolve`.
+    """Upsampling layer: linear by two, and a convolution, by :func:`upsample_convolve`.
 
     Parameters are those of ``nn.Conv``: ``kernel`` [taps, inputs, width] and ``bias`` [width].
 
