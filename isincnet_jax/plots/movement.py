@@ -1,4 +1,4 @@
-"""How far training moved the filters: centres and bandwidths before and after."""
+"""Filter movement plot: centres and bandwidths before and after training."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def plot_filter_movement(
     sample_rate: float | None = None,
     title: str = "",
 ) -> Figure:
-    """Draws every filter's centre and bandwidth before and after training.
+    """Filter movement plot: every filter's centre and bandwidth before and after training.
 
     On the left a filter is a point, centre across and bandwidth up, with an arrow from where it
     began to where it is. On the right are the displacements of centres and of bandwidths, at the
@@ -43,6 +43,9 @@ def plot_filter_movement(
         after_high_hz: upper edges.
         sample_rate: Hz; the axis ends at half of it, or a little above the highest edge if None.
         title: of the figure.
+
+    Returns:
+        The figure, which pyplot does not know.
 
     Raises:
         ValueError: for edges that are no bands, parameters without centres and bandwidths, or
@@ -61,6 +64,7 @@ def plot_filter_movement(
             f"before_low_hz.shape={start.shape} and after_low_hz.shape={end.shape}: "
             "give the same filters, [filters], before and after"
         )
+    # The highest edge before or after: bands that left the range are shown, too.
     limit = float(max((start + start_width / 2).max(), (end + end_width / 2).max()))
     limit = 1.02 * limit if sample_rate is None else max(sample_rate / 2, limit)
 
