@@ -65,7 +65,7 @@ class _GaborModule(SettledModule):
 
     @property
     def frequencies(self) -> Float[np.ndarray, " bins"]:
-        """Centres of all bins in Hz, 0 first, Nyquist last, the extra ones included.
+        """Centre frequencies of all bins, Hz: 0 first, Nyquist last, the extra ones included.
 
         In the ragged layout the bins of the arrays lie side by side.
         """
@@ -73,7 +73,7 @@ class _GaborModule(SettledModule):
 
     @property
     def bandwidths(self) -> Float[np.ndarray, " bins"]:
-        """Half of each bin's support in Hz: with a Hann window the width at half amplitude."""
+        """Bandwidths in Hz, half of each support; of a Hann window the width at half amplitude."""
         return gabor_bands.design_bands(self.spec).width
 
     @property
@@ -151,7 +151,7 @@ class InvertibleCQT(_GaborModule):
 
     @settles
     def decode(self, coefficients: Any, *, length: int) -> Waveform:
-        """The clip of complex coefficients; other formats have lost what it needs.
+        """Waveform of complex coefficients; other formats have lost what it needs.
 
         Args:
             coefficients: of ``encode``, or of ``__call__`` in the "complex" format.
@@ -251,7 +251,7 @@ class SlicedCQT(_GaborModule):
 
     @property
     def slice_spec(self) -> SliceSpec:
-        """Bands and slices as the functions of :mod:`.sliced_gabor` take them."""
+        """Specification of bands and slices, as the functions of :mod:`.sliced_gabor` take it."""
         return SliceSpec(
             bands=self.spec,
             slice_length=self.slice_length,
@@ -285,7 +285,7 @@ class SlicedCQT(_GaborModule):
 
     @settles
     def decode(self, coefficients: Any, *, length: int) -> Waveform:
-        """The signal of sliced complex coefficients, those of ``encode``.
+        """Waveform of sliced complex coefficients, those of ``encode``.
 
         Args:
             coefficients: [..., slices, frames, bins] complex, or a tuple of them.

@@ -83,7 +83,7 @@ class ConstantQLayer(SettledModule):
 
     @property
     def bank(self) -> wavelet_bank.WaveletBank:
-        """The wavelets as designed."""
+        """Wavelet bank as designed."""
         return wavelet_bank.WaveletBank(
             sample_rate=self.sample_rate,
             fmin=self.fmin,
@@ -107,12 +107,12 @@ class ConstantQLayer(SettledModule):
 
     @property
     def frequencies(self) -> Float[np.ndarray, " bins"]:
-        """Centres of the bins in Hz, float64."""
+        """Centre frequencies of the bins, Hz, float64 [bins]."""
         return self.bank.frequencies
 
     @property
     def kernel_bytes(self) -> int:
-        """Bytes of the kernels in use, float32."""
+        """Memory of the kernels in use in bytes, float32."""
         return sum(2 * 4 * group.taps.size for group in self._groups())
 
     def frame_times(self, num_samples: int) -> Float[np.ndarray, " frames"]:

@@ -50,7 +50,7 @@ class CQT2010v2(ConstantQLayer):
 
     @property
     def kernel_bytes(self) -> int:
-        """Bytes of the kernels in use, float32; with the shared octave if trainable."""
+        """Memory of the kernels in use in bytes, float32; with the shared octave if trainable."""
         shared = 2 * 4 * self._plan.shared.size if self.trainable_kernels else 0
         return super().kernel_bytes + shared
 
@@ -124,7 +124,7 @@ class CQT2010v2(ConstantQLayer):
 
 
 class CQT2010(CQT2010v2):
-    """:class:`CQT2010v2` with the shared kernels given by their spectra.
+    """Recursive constant-Q transform with the shared kernels given by their spectra.
 
     Trainable, it has one parameter ``spectra`` [2, bins per octave, taps], real and imaginary
     parts of the unitary DFT of the shared kernels; products run in time, which is the same by

@@ -69,7 +69,7 @@ class LeafFrontend(SettledModule):
 
     @property
     def frequencies(self) -> Float[np.ndarray, " filters"]:
-        """Middles of the bands at the start, Hz, float64."""
+        """Centre frequencies of the bands at the start, Hz, float64 [num_filters]."""
         return self._filterbank(None).frequencies
 
     def frame_times(self, num_samples: int) -> Float[np.ndarray, " frames"]:

@@ -141,12 +141,12 @@ class SincConv(SettledModule):
 
     @property
     def reach(self) -> int:
-        """Samples from the first to the last tap, both counted."""
+        """Reach of a filter in samples, from the first to the last tap, both counted."""
         return (self.kernel_size - 1) * self.dilation + 1
 
     @property
     def frequencies(self) -> Float[np.ndarray, " filters"]:
-        """Middles of the bands at the start, Hz, float64; :meth:`bands` tells the learned ones."""
+        """Centre frequencies at the start, Hz, float64; :meth:`bands` tells the learned ones."""
         low, high = sinc_bands.bands_from_parameters(
             *self._start(), parametrization=self.parametrization, limits=self.limits, xp=np
         )

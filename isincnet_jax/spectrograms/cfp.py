@@ -102,14 +102,14 @@ class CFP(SettledModule):
 
     @property
     def n_fft(self) -> int:
-        """Samples of the transforms, ``int(sample_rate / frequency_resolution)``."""
+        """Transform length in samples, ``int(sample_rate / frequency_resolution)``."""
         return cfp_bands.cfp_n_fft(
             sample_rate=self.sample_rate, frequency_resolution=self.frequency_resolution
         )
 
     @property
     def frequencies(self) -> Float[np.ndarray, " bins"]:
-        """Centres of the bands in Hz, float64."""
+        """Centre frequencies of the bands, Hz, float64 [bins]."""
         return cfp_bands.cfp_frequencies(
             fmin=self.fmin, tc=self.tc, bins_per_octave=self.bins_per_octave
         )

@@ -15,7 +15,7 @@ from isincnet_jax.typing import Waveform
 
 
 class Chroma(WeighedSpectrogram):
-    """Pitch classes of an STFT: ``librosa.feature.chroma_stft`` with a given tuning.
+    """Chromagram of an STFT: ``librosa.feature.chroma_stft`` with a given tuning.
 
     ``|X|^power`` is folded onto the classes by :func:`.chroma.chroma_weights`, and each frame
     divided by its norm; silent frames stay 0. Gradients are finite on silence. For the chroma of a

@@ -71,7 +71,7 @@ class GriffinLim(SettledModule):
 
     @property
     def hop(self) -> int:
-        """Samples between frames: ``hop_length``, or a quarter of the window."""
+        """Hop length in samples: ``hop_length``, or a quarter of the window."""
         if self.hop_length is not None:
             return self.hop_length
         return max(1, fourier.checked_win_length(self.win_length, self.n_fft) // 4)

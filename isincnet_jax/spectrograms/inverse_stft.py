@@ -19,7 +19,7 @@ from isincnet_jax.typing import Array, Waveform
 
 
 class InverseSTFT(SettledModule):
-    """The least-squares inverse of a complex :class:`.STFT` with the scale "none".
+    """Inverse STFT: the least-squares inverse of a complex :class:`.STFT` with the scale "none".
 
     Windowed overlap-add of inverse transforms over the sum of the squared windows, exact where
     windows overlap without a gap (:func:`.fourier.istft`). Other frequency scales
@@ -75,7 +75,7 @@ class InverseSTFT(SettledModule):
 
     @property
     def hop(self) -> int:
-        """Samples between frames."""
+        """Hop length in samples: ``hop_length``, or a quarter of the window."""
         taps = fourier.checked_win_length(self.win_length, self.n_fft)
         return max(taps // 4, 1) if self.hop_length is None else self.hop_length
 

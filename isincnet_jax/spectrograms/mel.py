@@ -15,7 +15,7 @@ from isincnet_jax.typing import Waveform
 
 
 class MelSpectrogram(MelFilters, WeighedSpectrogram):
-    """Triangular mel filters on the power of an STFT: ``librosa.feature.melspectrogram``.
+    """Mel spectrogram: triangular filters on an STFT's power, ``librosa.feature.melspectrogram``.
 
     ``Y[t, m] = sum_k W[m, k] |X[t, k]|^power`` with W of :func:`.auditory.mel_weights`; "mel" is
     Slaney's scale unless ``htk``. Gradients are finite on silence.
@@ -68,7 +68,7 @@ class MelSpectrogram(MelFilters, WeighedSpectrogram):
 
     @property
     def frequencies(self) -> Float[np.ndarray, " mels"]:
-        """Where the filters peak, Hz, float64 [n_mels]."""
+        """Peak frequencies of the filters, Hz, float64 [n_mels]."""
         fmax = self.upper_hz(self.fmax)
         return auditory.mel_frequencies(self.n_mels, fmin=self.fmin, fmax=fmax, htk=self.htk)
 
@@ -151,7 +151,7 @@ class MFCC(StftGeometry):
 
     @property
     def frequencies(self) -> Float[np.ndarray, " mels"]:
-        """Where the mel filters below the cepstra peak, Hz, float64 [n_mels, not n_mfcc]."""
+        """Peak frequencies of the mel filters below the cepstra, Hz, float64 [n_mels]."""
         return self._mel().frequencies
 
     def matrix(self) -> Float[np.ndarray, "coefficients mels"]:

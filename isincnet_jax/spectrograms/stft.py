@@ -124,12 +124,12 @@ class STFT(SettledModule):
 
     @property
     def taps(self) -> int:
-        """Samples of the window."""
+        """Window length in samples: ``win_length``, or ``n_fft``."""
         return fourier.checked_win_length(self.win_length, self.n_fft)
 
     @property
     def hop(self) -> int:
-        """Samples between frames."""
+        """Hop length in samples: ``hop_length``, or a quarter of the window."""
         return max(self.taps // 4, 1) if self.hop_length is None else self.hop_length
 
     @property

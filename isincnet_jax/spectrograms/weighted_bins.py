@@ -177,6 +177,7 @@ class WeighedSpectrogram(StftGeometry):
         waveform = checks.as_waveform(waveform)
         weights = self.weights()
 
+        # sum_k W[m, k] |X[t, k]|^power, while a frame's spectrum is in the cache if X is an FFT.
         def product(values: Any) -> jax.Array:
             return auditory.weigh_bins(values, weights, precision=self.precision)
 

@@ -120,13 +120,13 @@ class GaborSpec:
 
     @property
     def longest_hop(self) -> float:
-        """Samples between frames at which the broadest constant-Q band is sampled just enough."""
+        """Longest hop in samples: the broadest constant-Q band is sampled just enough."""
         highest = self.fmin * 2 ** ((self.num_constant_q - 1) / self.bins_per_octave)
         return self.sample_rate / (2 * (self.alpha * highest + self.gamma))
 
     @property
     def hop(self) -> int:
-        """Samples between frames: ``hop_length``, or the default."""
+        """Hop length in samples: ``hop_length``, or the default."""
         if self.hop_length is not None:
             return self.hop_length
         longest = math.floor(self.longest_hop)
@@ -134,7 +134,7 @@ class GaborSpec:
 
     @property
     def frame_rate(self) -> float:
-        """Frames per second of the broadest bands."""
+        """Frame rate of the broadest bands, frames per second."""
         return self.sample_rate / self.hop
 
     @property
@@ -145,13 +145,13 @@ class GaborSpec:
 
     @property
     def most_bins(self) -> int:
-        """Constant-Q bands that end below the Nyquist frequency."""
+        """Largest number of constant-Q bands that end below the Nyquist frequency."""
         highest = (self.sample_rate / 2 - self.gamma) / (1 + self.alpha)
         return _count_bins(self.fmin, highest, self.bins_per_octave)
 
     @property
     def num_constant_q(self) -> int:
-        """Constant-Q bands of these settings."""
+        """Number of constant-Q bands of these settings."""
         if self.n_bins is not None:
             return self.n_bins
         if self.fmax is None:

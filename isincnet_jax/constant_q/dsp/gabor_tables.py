@@ -27,7 +27,7 @@ _MOST_SEGMENTS = 8  # ranges of bins into which the synthesis is cut
 
 
 class Group(NamedTuple):
-    """Neighbouring bands of about one support: all fit into ``num_bins`` bins of the DFT.
+    """Group of neighbouring bands: all supports fit into ``num_bins`` bins of the DFT.
 
     Attributes:
         bands: their slice of all bands.
@@ -45,7 +45,7 @@ class Group(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """A range of bins of the extended spectrum, as sums over the bands that overlap there.
+    """Segment of the extended spectrum: bins as sums over the bands that overlap there.
 
     Attributes:
         source: places in the DFTs [bands, frames] of all arrays of coefficients, flattened and
@@ -58,7 +58,7 @@ class Segment(NamedTuple):
 
 
 class Design(NamedTuple):
-    """The transform of one padded length; float64 and int32 NumPy.
+    """Tables of the transform of one padded length; float64 and int32 NumPy.
 
     Attributes:
         length: the padded length.

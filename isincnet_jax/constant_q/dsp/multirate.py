@@ -39,14 +39,14 @@ _PRODUCTS_PER_SHIFT = 3.0  # measured cost of a shifted sum of the low-pass
 
 
 class Kernel(NamedTuple):
-    """A complex kernel ``w[n]``, ``n = first, first + 1, ...`` relative to a frame's position."""
+    """Kernel ``w[n]``, complex, ``n = first, first + 1, ...`` relative to a frame's position."""
 
     first: int
     taps: Complex[np.ndarray, " taps"]
 
 
 class KernelGroup(NamedTuple):
-    """Kernels of neighbouring bins that run together, at the rate ``sample_rate / 2^level``.
+    """Kernel group: neighbouring bins that run together, at the rate ``sample_rate / 2^level``.
 
     Attributes:
         level: halvings of the rate.

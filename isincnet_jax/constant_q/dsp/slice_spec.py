@@ -69,7 +69,7 @@ class SliceSpec:
 
     @property
     def samples(self) -> int:
-        """Samples of a slice: ``slice_length``, or the default."""
+        """Slice length in samples: ``slice_length``, or the default."""
         if self.slice_length is not None:
             return self.slice_length
         unit = 2 * gabor_tables.hop_unit(self.bands)
@@ -78,7 +78,7 @@ class SliceSpec:
 
     @property
     def transition(self) -> int:
-        """Samples of a transition: ``transition_length``, or the default."""
+        """Transition length in samples: ``transition_length``, or the default."""
         return self.samples // 8 if self.transition_length is None else self.transition_length
 
 

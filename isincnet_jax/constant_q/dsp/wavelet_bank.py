@@ -81,6 +81,7 @@ def count_bins(
                 f"fmax={fmax}: fmin={fmin} <= fmax <= sample_rate / 2 = {sample_rate / 2:g} Hz "
                 "must hold"
             )
+        # A bin that lies at ``fmax`` but for rounding counts.
         return 1 + math.floor(bins_per_octave * math.log2(fmax / fmin) + 1e-9)
     count = _DEFAULT_BINS if n_bins is None else n_bins
     if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
@@ -167,7 +168,7 @@ class WaveletBank:
 
     @property
     def frequencies(self) -> Float[np.ndarray, " bins"]:
-        """Centres of all bins in Hz."""
+        """Centre frequencies of all bins, Hz, float64 [bins]."""
         return self.fmin * 2 ** (np.arange(self.n_bins) / self.bins_per_octave)
 
     @property
@@ -209,7 +210,7 @@ class WaveletBank:
 
     @property
     def frame_length(self) -> int:
-        """Samples of a frame that holds every wavelet, n = 0 being its middle one."""
+        """Frame length in samples: it holds every wavelet, n = 0 being its middle sample."""
         reach = max(math.ceil(length / 2) for length in self.lengths)
         return 2 * max(reach, 1)
 

@@ -30,7 +30,7 @@ _LOG_FLOOR = 1e-8  # added to magnitudes before the logarithm
 
 
 class CFPFeatures(NamedTuple):
-    """The four spectrograms of :func:`combined_frequency_periodicity`, [..., frames, bins].
+    """Spectrograms of :func:`combined_frequency_periodicity`, [..., frames, bins] each.
 
     Attributes:
         salience: product of ``spectral`` and ``temporal`` (nnAudio's ``Z``).

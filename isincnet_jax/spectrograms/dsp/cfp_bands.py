@@ -42,7 +42,7 @@ def band_weights(
     *,
     bins_per_octave: int,
 ) -> Float[np.ndarray, "bins bands"]:
-    """Weights that take bins of any spacing to bands: triangles over frequency, float64.
+    """Band weights of bins of any spacing: triangles over frequency, float64.
 
     A triangle is 1 at its centre and 0 at the centres of its neighbours. Where the bins lie
     further apart than a triangle is wide to one side, it would catch one bin by chance or none:

@@ -31,7 +31,7 @@ def chroma_weights(
     norm: float | None = 2.0,
     base_c: bool = True,
 ) -> Float[np.ndarray, "chroma bins"]:
-    """Gaussian bumps around the pitch classes, by the distance of each STFT bin from them.
+    """Chroma weights: Gaussian bumps around pitch classes, by each STFT bin's distance from them.
 
     A bin at f has the pitch ``q = n_chroma log2(f / a)``, where ``a = 27.5 Hz * 2^(tuning /
     n_chroma)``; with d its distance from class c on the circle of ``n_chroma`` steps, the weight is
@@ -97,7 +97,7 @@ def cq_to_chroma(
     fmin: float | None = None,
     base_c: bool = True,
 ) -> Float[np.ndarray, "chroma bins"]:
-    """Ones where a constant-Q bin belongs to a pitch class: ``chroma = weights @ magnitude``.
+    """Chroma weights of constant-Q bins, 1 within their class: ``chroma = weights @ magnitude``.
 
     ``bins_per_octave / n_chroma`` neighbouring bins share a class, centred on its pitch, and
     octaves are added up. For :func:`.auditory.weigh_bins`, on magnitudes of a CQT.
@@ -150,7 +150,7 @@ def check_norm(norm: float | None) -> None:
 def normalize_frames(
     values: Float[Array, "... frames bins"], *, norm: float | None
 ) -> Float[jax.Array, "... frames bins"]:
-    """Divides each frame by its p-norm; silent frames stay 0, with finite gradients.
+    """Frame normalisation by the p-norm; silent frames stay 0, with finite gradients.
 
     Args:
         values: [..., frames, bins].

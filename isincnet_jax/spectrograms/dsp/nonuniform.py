@@ -127,7 +127,7 @@ class _Group(NamedTuple):
 
 
 class Interpolation(NamedTuple):
-    """How spectra at arbitrary frequencies come from one longer FFT.
+    """Interpolation tables: how spectra at arbitrary frequencies come from one longer FFT.
 
     Attributes:
         length: samples of the FFT, even.
