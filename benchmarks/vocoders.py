@@ -10,7 +10,7 @@ need. The weights are random: they do not change the work. Asked: CNNVocoder 15.
 
 ``--upsampling`` times the stages of CNNVocoder instead: upsampling and then convolving, the two
 polyphase convolutions at the low rate, and the taps before the upsampling, see
-:func:`.resampling_kernels.upsample_convolve`, which takes the faster of the last two.
+:func:`.upsampling.upsample_convolve`, which takes the faster of the last two.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import paired
 from jax import lax
 
 from isincnet_jax import provenance
-from isincnet_jax.nets import resampling_kernels
+from isincnet_jax.nets import upsampling
 from isincnet_jax.vocoders.networks.cnn import CNNVocoder
 from isincnet_jax.vocoders.networks.convnext import ConvNeXtVocoder
 from isincnet_jax.vocoders.networks.istftnet import ISTFTNet
@@ -93,7 +93,7 @@ def convolve(sequence: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def upsample_then_convolve(sequence: jax.Array, kernel: jax.Array) -> jax.Array:
-    return convolve(resampling_kernels.upsample_linear(sequence), kernel)
+    return convolve(upsampling.upsample_linear(sequence), kernel)
 
 
 def two_polyphase_convolutions(sequence: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -117,7 +117,7 @@ def measure_upsampling(*, seconds: float, calls: int) -> list[list[Any]]:
     rng = np.random.default_rng(common.SEED)
     widths = (2050, *CNNVocoder().widths)
     time_steps, rows = 1 + int(seconds * RATE) // HOP, []
-    ways = (upsample_then_convolve, two_polyphase_convolutions, resampling_kernels.taps_first)
+    ways = (upsample_then_convolve, two_polyphase_convolutions, upsampling.taps_first)
     for inputs, outputs in itertools.pairwise(widths):
         sequence = jnp.asarray(rng.standard_normal((1, time_steps, inputs)), jnp.float32)
         kernel = jnp.asarray(rng.standard_normal((3, inputs, outputs)), jnp.float32)

@@ -1,4 +1,4 @@
-"""Constant-Q and variable-Q transforms with exact inverses, as Linen modules without variables."""
+"""Invertible constant-Q and variable-Q transform layers: Linen modules without variables."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ import numpy as np
 from jaxtyping import Float
 
 from isincnet_jax.bank.dsp.frame_theory import FrameBounds
-from isincnet_jax.constant_q.dsp import gabor_bands, gabor_tables, nonstationary_gabor, sliced_gabor
+from isincnet_jax.constant_q.dsp import (
+    gabor_bands,
+    gabor_tables,
+    nonstationary_gabor,
+    slice_spec,
+    sliced_gabor,
+)
 from isincnet_jax.constant_q.dsp.gabor_spec import GaborSpec
-from isincnet_jax.constant_q.dsp.sliced_gabor import SliceSpec
+from isincnet_jax.constant_q.dsp.slice_spec import SliceSpec
 from isincnet_jax.dsp import checks, formats
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.linen import SettledModule
@@ -43,7 +49,7 @@ class _GaborModule(SettledModule):
 
     @property
     def spec(self) -> GaborSpec:
-        """The bands as the functions of :mod:`isincnet_jax.dsp` take them."""
+        """Specification of the bands, as the functions of :mod:`.nonstationary_gabor` take it."""
         return GaborSpec(
             sample_rate=self.sample_rate,
             hop_length=self.hop_length,
@@ -59,7 +65,7 @@ class _GaborModule(SettledModule):
 
     @property
     def frequencies(self) -> Float[np.ndarray, " bins"]:
-        """Centres of all bins in Hz, 0 first, Nyquist last, the extra ones included.
+        """Centre frequencies of all bins, Hz: 0 first, Nyquist last, the extra ones included.
 
         In the ragged layout the bins of the arrays lie side by side.
         """
@@ -67,7 +73,7 @@ class _GaborModule(SettledModule):
 
     @property
     def bandwidths(self) -> Float[np.ndarray, " bins"]:
-        """Half of each bin's support in Hz: with a Hann window the width at half amplitude."""
+        """Bandwidths in Hz, half of each support; of a Hann window the width at half amplitude."""
         return gabor_bands.design_bands(self.spec).width
 
     @property
@@ -131,6 +137,10 @@ class InvertibleCQT(_GaborModule):
 
         Returns:
             [..., frames, bins] complex; in the ragged layout a tuple of them.
+
+        Raises:
+            TypeError: for other dtypes.
+            ValueError: for an empty clip.
         """
         checks.check_floating_waveform(waveform)
         return nonstationary_gabor.analyse(waveform, spec=self.spec, layout=self.layout)
@@ -141,7 +151,7 @@ class InvertibleCQT(_GaborModule):
 
     @settles
     def decode(self, coefficients: Any, *, length: int) -> Waveform:
-        """The clip of complex coefficients; other formats have lost what it needs.
+        """Waveform of complex coefficients; other formats have lost what it needs.
 
         Args:
             coefficients: of ``encode``, or of ``__call__`` in the "complex" format.
@@ -159,18 +169,42 @@ class InvertibleCQT(_GaborModule):
         )
 
     def frame_times(self, num_samples: int) -> Any:
-        """Seconds of the frames, float64 [frames]; in the ragged layout a tuple of them.
+        """Times of the frames; those later than the clip, in its padding, ``decode`` wants too.
 
-        Frames later than the clip belong to its padding; ``decode`` wants them too.
+        Args:
+            num_samples: length of the clip, 1 or more.
+
+        Returns:
+            Seconds, float64 [frames]; in the ragged layout a tuple of them.
+
+        Raises:
+            ValueError: for an empty clip.
         """
         return nonstationary_gabor.frame_times(num_samples, self.spec, self.layout)
 
     def frame_bounds(self, num_samples: int) -> FrameBounds:
-        """Frame bounds in the "energy" scale; ``.condition`` is their ratio."""
+        """Frame bounds in the "energy" scale; 1 and 1 if ``tight``.
+
+        Args:
+            num_samples: length of the clip, 1 or more.
+
+        Returns:
+            Lower and upper bound; ``.condition`` is their ratio.
+
+        Raises:
+            ValueError: for an empty clip.
+        """
         return nonstationary_gabor.frame_bounds(num_samples, self.spec)
 
     def redundancy(self, num_samples: int) -> float:
-        """Real numbers among the coefficients per sample."""
+        """Redundancy: real numbers among the coefficients per sample.
+
+        Args:
+            num_samples: length of the clip, 1 or more.
+
+        Returns:
+            A ratio; it falls with the length, as padding counts.
+        """
         return nonstationary_gabor.redundancy(num_samples, self.spec, self.layout)
 
 
@@ -217,7 +251,7 @@ class SlicedCQT(_GaborModule):
 
     @property
     def slice_spec(self) -> SliceSpec:
-        """Bands and slices as the functions of :mod:`.sliced_gabor` take them."""
+        """Specification of bands and slices, as the functions of :mod:`.sliced_gabor` take it."""
         return SliceSpec(
             bands=self.spec,
             slice_length=self.slice_length,
@@ -233,6 +267,10 @@ class SlicedCQT(_GaborModule):
 
         Returns:
             [..., slices, frames, bins] complex; in the ragged layout a tuple of them.
+
+        Raises:
+            TypeError: for other dtypes.
+            ValueError: for an empty signal.
         """
         checks.check_floating_waveform(waveform)
         return sliced_gabor.analyse_slices(waveform, spec=self.slice_spec)
@@ -247,7 +285,7 @@ class SlicedCQT(_GaborModule):
 
     @settles
     def decode(self, coefficients: Any, *, length: int) -> Waveform:
-        """The signal of sliced complex coefficients, those of ``encode``.
+        """Waveform of sliced complex coefficients, those of ``encode``.
 
         Args:
             coefficients: [..., slices, frames, bins] complex, or a tuple of them.
@@ -263,21 +301,46 @@ class SlicedCQT(_GaborModule):
         return sliced_gabor.synthesise_slices(coefficients, spec=self.slice_spec, length=length)
 
     def frame_times(self, num_samples: int) -> Any:
-        """Seconds of the spectrogram's frames, float64 [frames]; ragged: a tuple of them."""
-        return sliced_gabor.frame_times(num_samples, self.slice_spec)
+        """Times of the frames of the overlap-added spectrogram.
+
+        Args:
+            num_samples: length of the signal.
+
+        Returns:
+            Seconds, float64 [frames]; in the ragged layout a tuple of them.
+        """
+        return slice_spec.frame_times(num_samples, self.slice_spec)
 
     def slice_times(self, num_samples: int) -> Any:
-        """Seconds of the sliced frames, float64 [slices, frames]; ragged: a tuple of them."""
-        return sliced_gabor.slice_times(num_samples, self.slice_spec)
+        """Times of the sliced frames.
+
+        Args:
+            num_samples: length of the signal, 1 or more.
+
+        Returns:
+            Seconds, float64 [slices, frames]; in the ragged layout a tuple of them.
+        """
+        return slice_spec.slice_times(num_samples, self.slice_spec)
 
     def frame_bounds(self, num_samples: int | None = None) -> FrameBounds:
-        """Bounds between which the energy of sliced coefficients lies, in the "energy" scale.
+        """Frame bounds of sliced coefficients in the "energy" scale; 1 and 1 if ``tight``.
 
-        The number of samples has no effect on them and may be left out.
+        Args:
+            num_samples: without effect; :class:`InvertibleCQT` needs it.
+
+        Returns:
+            Lower and upper bound, which the energy need not reach.
         """
         del num_samples
-        return sliced_gabor.frame_bounds(self.slice_spec)
+        return slice_spec.frame_bounds(self.slice_spec)
 
     def redundancy(self, num_samples: int) -> float:
-        """Real numbers among the sliced coefficients per sample."""
-        return sliced_gabor.redundancy(num_samples, self.slice_spec)
+        """Redundancy: real numbers among the sliced coefficients per sample.
+
+        Args:
+            num_samples: length of the signal, 1 or more.
+
+        Returns:
+            A ratio.
+        """
+        return slice_spec.redundancy(num_samples, self.slice_spec)

@@ -25,7 +25,7 @@ Parts = tuple[jax.Array, jax.Array]
 
 
 class ConstantQLayer(SettledModule):
-    """What all constant-Q layers share: arguments, checks, frequencies, frames and formats.
+    """Constant-Q layer base: arguments, checks, frequencies, frames and formats of them all.
 
     A fixed layer has no variables: ``layer.apply({}, waveform)``. Coefficients are in the
     waveform's dtype, float32 or float64; parameters are float32.
@@ -83,7 +83,7 @@ class ConstantQLayer(SettledModule):
 
     @property
     def bank(self) -> wavelet_bank.WaveletBank:
-        """The wavelets as designed."""
+        """Wavelet bank as designed."""
         return wavelet_bank.WaveletBank(
             sample_rate=self.sample_rate,
             fmin=self.fmin,
@@ -107,16 +107,26 @@ class ConstantQLayer(SettledModule):
 
     @property
     def frequencies(self) -> Float[np.ndarray, " bins"]:
-        """Centres of the bins in Hz, float64."""
+        """Centre frequencies of the bins, Hz, float64 [bins]."""
         return self.bank.frequencies
 
     @property
     def kernel_bytes(self) -> int:
-        """Bytes of the kernels in use, float32."""
+        """Memory of the kernels in use in bytes, float32."""
         return sum(2 * 4 * group.taps.size for group in self._groups())
 
     def frame_times(self, num_samples: int) -> Float[np.ndarray, " frames"]:
-        """Times in seconds of the frames of a clip of ``num_samples`` samples."""
+        """Times of the frames of a clip, at the position 0 of the wavelets.
+
+        Args:
+            num_samples: length of the clip.
+
+        Returns:
+            Seconds, float64 [frames].
+
+        Raises:
+            ValueError: for an empty clip, or one shorter than a frame if not ``center``.
+        """
         frame_length = self.bank.frame_length
         geometry: dict[str, Any] = {
             "frame_length": frame_length,
@@ -146,7 +156,7 @@ class ConstantQLayer(SettledModule):
         return "kernels", lambda taps: taps
 
     def __call__(self, waveform: Waveform) -> jax.Array:
-        """Transforms clips.
+        """Constant-Q transform of clips, in ``output_format``.
 
         Args:
             waveform: [..., time], float32 or float64.
@@ -178,12 +188,26 @@ class ConstantQLayer(SettledModule):
 
 
 def split_parts(taps: Complex[np.ndarray, "bins taps"]) -> Float[jax.Array, "2 bins taps"]:
-    """Real and imaginary parts, stacked, float32: the layout of all kernel parameters."""
+    """Kernel parameters of complex taps: real and imaginary parts, stacked.
+
+    Args:
+        taps: complex [bins, taps].
+
+    Returns:
+        Float32 [2, bins, taps].
+    """
     return jnp.asarray(np.stack([np.real(taps), np.imag(taps)]), jnp.float32)
 
 
 def kernels_of_spectra(spectra: Float[jax.Array, "2 bins taps"]) -> Parts:
-    """Real and imaginary taps of kernels that are given by their unitary DFT."""
+    """Kernels that are given by their unitary DFT.
+
+    Args:
+        spectra: real and imaginary parts, [2, bins, taps].
+
+    Returns:
+        Real and imaginary taps, [bins, taps] each.
+    """
     taps = jnp.fft.ifft(lax.complex(spectra[0], spectra[1]), axis=-1, norm="ortho")
     return jnp.real(taps), jnp.imag(taps)
 
@@ -198,7 +222,9 @@ class CQT1992v2(ConstantQLayer):
     imaginary parts, by ascending frequency; :meth:`padded_kernels` puts them together.
 
     Departure: nnAudio pads all kernels to one power of two, 13 times the products of the default
-    bank, and has its own Q (``q_convention="nnaudio"``).
+    bank, and has its own Q (``q_convention="nnaudio"``). :func:`librosa.cqt` convolves instead of
+    correlating, and re-designs wavelets at every octave's rate; odd windows lie half a sample of
+    that rate to the other side, and its coefficients differ by about 1 %.
 
     Example:
         >>> import jax.numpy as jnp
@@ -244,10 +270,13 @@ class CQT1992v2(ConstantQLayer):
         return [(parts[0], parts[1]) for parts in self.parameters]
 
     def padded_kernels(self) -> Complex[jax.Array, "bins taps"]:
-        """All kernels in frames of the longest, position 0 in the middle, without ``c_k``.
+        """Kernels of all bins in frames of the longest, position 0 in the middle, without ``c_k``.
 
         The method needs a bound module if kernels are trainable:
         ``layer.apply(variables, method="padded_kernels")``.
+
+        Returns:
+            Complex64 [bins, taps].
         """
         kernels = self._kernels()
         if kernels is None:

@@ -21,10 +21,10 @@ from isincnet_jax.constant_q.layers import ConstantQLayer, Parts, kernels_of_spe
 class CQT2010v2(ConstantQLayer):
     """Recursive constant-Q transform: one octave of kernels for signals of halved rates.
 
-    Within 2e-3 of the direct sum (see :func:`.transform.recursive_cqt`).
-    Trainable, it has one parameter ``kernels`` [2, bins per octave, taps], real and imaginary
-    parts of the kernels that all octaves share; small constants make up for the rounding of
-    lengths (:mod:`.octave_kernels`), so that training starts at the fixed design.
+    Kernels are within 2e-3 of those of the direct sum. Trainable, it has one parameter ``kernels``
+    [2, bins per octave, taps], real and imaginary parts of the kernels that all octaves share;
+    small constants make up for the rounding of lengths (:mod:`.octave_kernels`), so that training
+    starts at the fixed design.
 
     Departure: nnAudio's is 2.9 dB too loud at 44.1 and 48 kHz, delays each octave by half a
     sample of its rate, and needs a hop that ``2^(octaves - 1)`` divides.
@@ -50,7 +50,7 @@ class CQT2010v2(ConstantQLayer):
 
     @property
     def kernel_bytes(self) -> int:
-        """Bytes of the kernels in use, float32; with the shared octave if trainable."""
+        """Memory of the kernels in use in bytes, float32; with the shared octave if trainable."""
         shared = 2 * 4 * self._plan.shared.size if self.trainable_kernels else 0
         return super().kernel_bytes + shared
 
@@ -77,6 +77,7 @@ class CQT2010v2(ConstantQLayer):
         """Kernels of all octaves if they are parameters: ``S M_o + C_o``."""
         if not self.trainable_kernels:
             return None
+        # Real and imaginary parts of S go through the real matrix each by itself.
         shared = self._shared_kernels()
         kernels = []
         for octave in self._plan.octaves:
@@ -92,10 +93,13 @@ class CQT2010v2(ConstantQLayer):
         return kernels
 
     def padded_kernels(self) -> Complex[jax.Array, "bins taps"]:
-        """All kernels at the full rate, position 0 in the middle, without ``c_k``.
+        """Kernels of all bins at the full rate, position 0 in the middle, without ``c_k``.
 
         The frame holds the responses of the half-band filters, too. The method needs a bound
         module if kernels are trainable: ``layer.apply(variables, method="padded_kernels")``.
+
+        Returns:
+            Complex64 [bins, taps].
         """
         plan, kernels = self._plan, self._kernels()
         expanded = [
@@ -109,6 +113,7 @@ class CQT2010v2(ConstantQLayer):
             )
             for index, group in enumerate(plan.groups)
         ]
+        # The longest reach to either side decides on the frame, 2 reach taps.
         reach = max(max(-first, first + taps.shape[-1]) for first, taps in expanded)
         rows = [
             jnp.pad(taps, [(0, 0), (reach + first, reach - first - taps.shape[-1])])
@@ -119,7 +124,7 @@ class CQT2010v2(ConstantQLayer):
 
 
 class CQT2010(CQT2010v2):
-    """:class:`CQT2010v2` with the shared kernels given by their spectra.
+    """Recursive constant-Q transform with the shared kernels given by their spectra.
 
     Trainable, it has one parameter ``spectra`` [2, bins per octave, taps], real and imaginary
     parts of the unitary DFT of the shared kernels; products run in time, which is the same by

@@ -1,4 +1,4 @@
-"""Compression of energies and of signed coefficients: logarithm and mu law."""
+"""Compression layers for energies and for signed coefficients: logarithm and mu law."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from isincnet_jax.typing import Array
 
 
 class LogCompression(SettledModule):
-    """``log(x + eps)``, or with learned scales and offsets ``log(x + eps)`` per band.
+    """Logarithmic compression ``log(x + eps)``, or one with a scale and an offset for each band.
 
     Trained, it is ``log(1 + exp(a) x / eps) + log(eps) + d``: a scales the energies of a band
     before the logarithm, ``exp(a) = 10^alpha`` in Schlueter's notation, and d is their offset. Both
@@ -55,6 +55,7 @@ class LogCompression(SettledModule):
     def __call__(self, values: Float[Array, "*axes"]) -> Float[jax.Array, "*axes"]:
         """Compresses energies [..., bins], floating and not negative; their shape and dtype."""
         values = checks.as_floating(values, "values")
+        # log(x + eps) = log(1 + x / eps) + log(eps) keeps the digits of faint energies.
         floor = math.log(self.eps)
         if not self.trainable:
             return jnp.log1p(values / self.eps) + floor
@@ -66,7 +67,7 @@ class LogCompression(SettledModule):
 
 
 class MuLawCompression(SettledModule):
-    """``sign(x) log(1 + mu |x|) / log(1 + mu)`` of signed coefficients (ITU-T G.711).
+    """Mu law ``sign(x) log(1 + mu |x|) / log(1 + mu)`` of signed coefficients (ITU-T G.711).
 
     Odd, 0 to 0 and 1 to 1. Trained, every channel has a mu of its own, the exponential of the
     parameter ``log_mu``, float32 [channels].

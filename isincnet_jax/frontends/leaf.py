@@ -1,4 +1,4 @@
-"""LEAF: Gabor filters, squared modulus, Gaussian pooling and PCEN, all of it learned."""
+"""LEAF front end: Gabor filters, squared modulus, Gaussian pooling and PCEN, all of it learned."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from isincnet_jax.typing import Waveform
 
 
 class LeafFrontend(SettledModule):
-    """The learnable audio frontend LEAF: an assembly of four layers.
+    """LEAF, a learnable audio front end: an assembly of four layers.
 
     ``filterbank``, a complex :class:`.SincConv` of Gabor filters at every sample with response 1
     in the middle of their bands; :func:`.pooling.squared_modulus`; ``pooling``, a
@@ -69,11 +69,21 @@ class LeafFrontend(SettledModule):
 
     @property
     def frequencies(self) -> Float[np.ndarray, " filters"]:
-        """Middles of the bands at the start, Hz, float64."""
+        """Centre frequencies of the bands at the start, Hz, float64 [num_filters]."""
         return self._filterbank(None).frequencies
 
     def frame_times(self, num_samples: int) -> Float[np.ndarray, " frames"]:
-        """Middles of the frames, seconds, float64 [frames]."""
+        """Times of the middles of the frames.
+
+        Args:
+            num_samples: length of the clip, 1 or more.
+
+        Returns:
+            Seconds, float64 [ceil(num_samples / hop_length)].
+
+        Raises:
+            ValueError: for an empty clip.
+        """
         return centering.frame_times(
             self._pooling(None).count_frames(num_samples),
             frame_length=self.kernel_size,
@@ -85,6 +95,7 @@ class LeafFrontend(SettledModule):
     @nn.compact
     def __call__(self, waveform: Waveform) -> Float[jax.Array, "... frames filters"]:
         """Waveform [..., time], float32, to features [..., ceil(time / hop), num_filters]."""
+        # [..., time, 2 filters] to [..., time, filters]: cosine^2 + sine^2.
         pairs = self._filterbank("filterbank")(waveform)
         energies = self._pooling("pooling")(squared_modulus(pairs))
         return PCEN(

@@ -1,4 +1,4 @@
-"""Strided correlation of signals of several channels, which every filter mixes in its own way."""
+"""Mixed strided correlation: signals of several channels, which every filter mixes in its way."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def correlate_mixed(
     dilation: int = 1,
     precision: lax.PrecisionLike = lax.Precision.HIGHEST,
 ) -> Float[jax.Array, "... frames channels"]:
-    """``y[t, c] = sum_i m[i, c] sum_k h_c[k] x_i[t hop + k dilation]``, in one convolution.
+    """Correlation ``y[t, c] = sum_i m[i, c] sum_k h_c[k] x_i[t hop + k dilation]``, in one step.
 
     Args:
         padded: [..., inputs, padded], floating.

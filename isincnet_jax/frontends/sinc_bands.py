@@ -1,4 +1,4 @@
-"""Learned band edges and the filters between them: SincNet's first layer as pure functions.
+"""Sinc filters between learned band edges: SincNet's first layer as pure functions.
 
 A filter passes the band from ``low`` to ``high``. Its impulse response is ``sin(pi B t) / (pi B t)
 cos(2 pi f t)`` times a window, f the middle of the band and B its width; SincNet computes
@@ -38,13 +38,13 @@ PARAMETRIZATIONS: tuple[str, ...] = get_args(Parametrization)
 BandNormalization: TypeAlias = Literal["reference", "gain", "energy"]
 BAND_NORMALIZATIONS: tuple[str, ...] = get_args(BandNormalization)
 
-_MEL_KNEE_HZ = 700.0
+_MEL_KNEE_HZ = 700.0  # of HTK's scale, proportional to log(1 + f / 700)
 _NARROWEST = 1e-6  # of the sample rate
-_NARROW_HZ = 1.0
+_NARROW_HZ = 1.0  # width below which a difference of sines has no digits
 
 
 class BandLimits(NamedTuple):
-    """What bands must keep to, in Hz.
+    """Limits of bands, in Hz.
 
     Attributes:
         sample_rate: Hz; no band reaches above half of it.
@@ -61,7 +61,7 @@ class BandLimits(NamedTuple):
 def initial_parameters(
     num_filters: int, *, scale: str, low_hz: float, high_hz: float
 ) -> tuple[Float[np.ndarray, " filters"], Float[np.ndarray, " filters"]]:
-    """SincNet's ``low_hz_`` and ``band_hz_``: adjoining bands of equal width on a scale.
+    """Initial parameters ``low_hz_`` and ``band_hz_``: adjoining bands of equal width on a scale.
 
     Args:
         num_filters: at least 1.
@@ -98,7 +98,7 @@ def parameters_from_hz(
     parametrization: Parametrization,
     limits: BandLimits,
 ) -> tuple[Float[np.ndarray, " filters"], Float[np.ndarray, " filters"]]:
-    """SincNet's ``low_hz_`` and ``band_hz_`` as parameters of any kind, the same bands.
+    """Parameters of any kind for the bands of SincNet's ``low_hz_`` and ``band_hz_``.
 
     Args:
         low_hz: as SincNet learns it, of either sign and without ``min_low_hz``, [filters].
@@ -119,6 +119,8 @@ def parameters_from_hz(
     nyquist = limits.sample_rate / 2
     if parametrization == "normalized":
         return low / nyquist, band / nyquist
+    # f = 700 (exp(p whole) - 1), so p = log(1 + f / 700) / whole; a width from ``lowest`` on has
+    # 700 + lowest in place of 700.
     whole = np.log1p(nyquist / _MEL_KNEE_HZ)
     lowest = np.minimum(limits.min_low_hz + np.abs(low), nyquist) + limits.min_band_hz
     return (
@@ -128,7 +130,14 @@ def parameters_from_hz(
 
 
 def check_parametrization(parametrization: str) -> None:
-    """Raises ValueError for an unknown parametrisation."""
+    """Checks the parametrisation of bands.
+
+    Args:
+        parametrization: "hz", "mel" or "normalized".
+
+    Raises:
+        ValueError: for any other.
+    """
     if parametrization not in PARAMETRIZATIONS:
         raise ValueError(
             f"parametrization={parametrization!r} is unknown; use one of "
@@ -144,7 +153,7 @@ def bands_from_parameters(
     limits: BandLimits,
     xp: ModuleType = jnp,
 ) -> tuple[Any, Any]:
-    """The edges of the bands, from parameters that may be any finite numbers.
+    """Band edges from parameters that may be any finite numbers.
 
     - "hz": ``low = min_low + |p|`` and ``high = low + min_band + |q|``, as SincNet has it. An
       optimiser's step of 1e-3 is 1e-3 Hz: filters hardly move.
@@ -187,7 +196,7 @@ def bands_from_parameters(
 
 
 def reference_window(kernel_size: int) -> Float[np.ndarray, " taps"]:
-    """The window of SincConv_fast, nearly a Hamming window.
+    """Window of SincConv_fast, nearly a Hamming window.
 
     ``0.54 - 0.46 cos(2 pi l / K)`` for the K // 2 taps on the left, l running from 0 to K / 2 - 1
     in steps of ``(K / 2 - 1) / (K // 2 - 1)``, not 1; 1 in the middle; mirrored on the right.
@@ -206,7 +215,14 @@ def reference_window(kernel_size: int) -> Float[np.ndarray, " taps"]:
 
 @settles
 def band_window(name: str, kernel_size: int) -> Float[np.ndarray, " taps"]:
-    """:func:`reference_window` for "reference", else a symmetric window of SciPy, float64 [K].
+    """Window of the filters: :func:`reference_window`, or a symmetric one of SciPy.
+
+    Args:
+        name: "reference", or a name of :func:`scipy.signal.get_window`.
+        kernel_size: taps K, odd.
+
+    Returns:
+        Float64 [K].
 
     Raises:
         ValueError: for an unknown window.
@@ -227,7 +243,7 @@ def kernels_from_bands(
     normalization: BandNormalization = "reference",
     parameters: Mapping[str, Array] | None = None,
 ) -> Float[jax.Array, "channels taps"]:
-    """The filters between band edges, differentiable in them.
+    """Filters between band edges, differentiable in them.
 
     - "reference": the envelope is 1 in the middle, so that the response in the band is about
       ``sample_rate / (2 band)`` and low filters are the loudest; sinc filters in SincNet's
@@ -266,6 +282,7 @@ def kernels_from_bands(
             low, high, jnp.asarray(window), sample_rate=sample_rate, component=component
         )
     methods = {"reference": "none", "gain": "gain", "energy": "l2"}
+    # Middles (low + high) / 2 and widths as fractions of the Nyquist frequency.
     filters = kernels.kernels_from_parameters(
         (low + high) / sample_rate,
         (high - low) / (sample_rate / 2),
@@ -300,6 +317,7 @@ def _difference_kernels(
     middle_phase = (0.5 * (low_hz + high_hz))[:, None] * nu
 
     def left_half(difference: jax.Array, wave: jax.Array) -> jax.Array:
+        # (sin(2 pi high t) - sin(2 pi low t)) / (pi t) / (2 band), nu / 2 being pi t.
         wide = difference / (0.5 * nu) * left_taps / (2.0 * band)
         return jnp.where(band >= _NARROW_HZ, wide, wave * narrow * left_taps)
 
@@ -314,7 +332,17 @@ def _difference_kernels(
 
 
 def symmetry_of(shape: str, component: Component, window: Float[np.ndarray, " taps"]) -> Symmetry:
-    """The symmetry in time that all filters of a bank have, whatever is learned."""
+    """Symmetry in time that all filters of a bank have, whatever is learned.
+
+    Args:
+        shape: a name in :data:`.shapes.SHAPES`.
+        component: "real" or "complex".
+        window: [taps].
+
+    Returns:
+        "even" of a real bank, "even_odd" of a complex one (cosines, then sines), "none" if the
+        envelope or the window is not even.
+    """
     if not shapes.check_shape(shape).even or not np.allclose(window, window[::-1], atol=1e-12):
         return "none"
     return "even" if component == "real" else "even_odd"

@@ -1,4 +1,4 @@
-"""What the arguments of a :class:`.sinc_conv.SincConv` must keep to."""
+"""Argument checks of a :class:`.sinc_conv.SincConv`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ FREE = "free"
 
 
 def settle_shape(shape: str) -> str:
-    """A shape's name with what it stands for now, or "free".
+    """Spectral shape by its name, with what that stands for now, or "free".
+
+    Args:
+        shape: a name in :data:`.shapes.SHAPES`, or "free".
+
+    Returns:
+        A :class:`.shapes.ShapeName`, or "free".
 
     Raises:
         ValueError: for an unknown name.
@@ -28,14 +34,28 @@ def settle_shape(shape: str) -> str:
 
 
 def highest_edge(layer: Any) -> float:
-    """Upper edge of the last band at the start, the added minima not counted, Hz."""
+    """Upper edge of the last band at the start, the added minima not counted.
+
+    Args:
+        layer: the ``SincConv`` that is built.
+
+    Returns:
+        Hz: its ``high_hz``, or what the Nyquist frequency leaves.
+    """
     if layer.high_hz is not None:
         return layer.high_hz
     return layer.sample_rate / 2 - (layer.min_low_hz + layer.min_band_hz)
 
 
 def check_layer(layer: Any) -> None:
-    """Raises ValueError for arguments of a ``SincConv`` that make no filters."""
+    """Checks the arguments of a layer.
+
+    Args:
+        layer: the ``SincConv`` that is built.
+
+    Raises:
+        ValueError: for arguments that make no filters or exclude each other.
+    """
     checks.check_positive_integers(
         num_filters=layer.num_filters,
         kernel_size=layer.kernel_size,

@@ -1,4 +1,4 @@
-"""SincNet's first layer: a strided convolution with learned band-pass filters."""
+"""Sinc convolution, SincNet's first layer: strided, with learned band-pass filters."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from isincnet_jax.typing import Array, Component, Waveform
 
 
 class SincConv(SettledModule):
-    """Band-pass filters whose edges are learned, as a strided convolution.
+    """Sinc convolution: band-pass filters whose edges are learned, with a stride.
 
     With the defaults it is SincNet's ``SincConv_fast``: the same initial filters, and the same
     output once its parameters are loaded (:meth:`load_reference`), channels last. Parameters are
@@ -124,7 +124,7 @@ class SincConv(SettledModule):
 
     @property
     def limits(self) -> sinc_bands.BandLimits:
-        """What the bands must keep to."""
+        """Limits of the bands, in Hz."""
         return sinc_bands.BandLimits(self.sample_rate, self.min_low_hz, self.min_band_hz)
 
     @property
@@ -141,19 +141,29 @@ class SincConv(SettledModule):
 
     @property
     def reach(self) -> int:
-        """Samples from the first to the last tap, both counted."""
+        """Reach of a filter in samples, from the first to the last tap, both counted."""
         return (self.kernel_size - 1) * self.dilation + 1
 
     @property
     def frequencies(self) -> Float[np.ndarray, " filters"]:
-        """Middles of the bands at the start, Hz, float64; :meth:`bands` tells the learned ones."""
+        """Centre frequencies at the start, Hz, float64; :meth:`bands` tells the learned ones."""
         low, high = sinc_bands.bands_from_parameters(
             *self._start(), parametrization=self.parametrization, limits=self.limits, xp=np
         )
         return (low + high) / 2
 
     def frame_times(self, num_samples: int) -> Float[np.ndarray, " frames"]:
-        """Where the middles of the filters are, seconds, float64 [frames]."""
+        """Times of the frames: where the middles of the filters are.
+
+        Args:
+            num_samples: length of the clip.
+
+        Returns:
+            Seconds, float64 [frames].
+
+        Raises:
+            ValueError: for an empty clip, or one shorter than a filter with padding "valid".
+        """
         same = self.padding == "same"
         frames = centering.count_frames(
             num_samples, frame_length=self.reach, hop_length=self.stride, center=same
@@ -210,9 +220,12 @@ class SincConv(SettledModule):
         }
 
     def bands(self) -> tuple[Float[jax.Array, " filters"], Float[jax.Array, " filters"]]:
-        """Lower and upper edges in Hz, [num_filters] each: ``layer.apply(v, method="bands")``.
+        """Band edges in use: ``layer.apply(variables, method="bands")``.
 
         Those of free filters are measured (:func:`.measured_bands.measured_bands`).
+
+        Returns:
+            Lower and upper edges in Hz, [num_filters] each.
         """
         if self.is_free:
             parts = 1 if self.component == "real" else 2
@@ -227,7 +240,11 @@ class SincConv(SettledModule):
         )
 
     def filters(self) -> Float[jax.Array, "channels taps"]:
-        """Impulse responses, [channels, kernel_size]; a complex bank has 2 num_filters channels."""
+        """Impulse responses in use: ``layer.apply(variables, method="filters")``.
+
+        Returns:
+            [channels, kernel_size]; a complex bank has 2 num_filters channels, cosines first.
+        """
         if self.is_free:
             return self.taps
         return self._designed(self.low, self.band, self.of_shape)
@@ -254,7 +271,7 @@ class SincConv(SettledModule):
         return mixing if self.component == "real" else jnp.tile(mixing, (1, 2))
 
     def __call__(self, waveform: Waveform) -> Float[jax.Array, "... frames channels"]:
-        """Filters a waveform.
+        """Strided correlation of a waveform with the filters.
 
         Args:
             waveform: [..., time], ``dtype``; [batch, channels, time] keeps its channels as they

@@ -1,4 +1,4 @@
-"""Strided correlation with filters that are even or odd around their centre tap.
+"""Symmetric strided correlation: filters that are even or odd around their centre tap.
 
 Take rows of a signal that start g hops apart and reach over g frames, ``R = K + (g - 1) hop``
 samples. With ``T_d`` the filter moved by d hops in such a row, frame d of row a is ``a . T_d``.
@@ -35,11 +35,11 @@ from isincnet_jax.typing import Array
 
 Symmetry: TypeAlias = Literal["even", "even_odd", "none"]
 
-_ROW_STEP = 32
+_ROW_STEP = 32  # samples between rows of several frames, about
 _LONGEST_STACKED_HOP = _ROW_STEP // 2
-_FEWEST_TAPS = 64
+_FEWEST_TAPS = 64  # smaller filters and banks go through the direct convolution
 _FEWEST_CHANNELS = 16
-_BLOCK_VALUES = 1 << 18
+_BLOCK_VALUES = 1 << 18  # of a block's result per part, 1 MiB in float32
 
 
 class _Rows(NamedTuple):
@@ -65,7 +65,7 @@ def correlate(
     dilation: int = 1,
     precision: lax.PrecisionLike = lax.Precision.HIGHEST,
 ) -> Float[jax.Array, "... frames channels"]:
-    """``y[t, c] = sum_k h_c[k] x[t hop + k dilation]``, by the way that was measured fastest.
+    """Correlation ``y[t, c] = sum_k h_c[k] x[t hop + k dilation]``, the way measured fastest.
 
     On CPUs, symmetric filters of 64 taps and 16 channels or more go through folded matrix products
     where the hop is at most 16 samples or at least half the filter; everything else, dilated and
@@ -106,6 +106,8 @@ def correlate(
             clips, filters, hop_length=hop_length, symmetry=symmetry, precision=precision
         )
 
+    # Short hops stack several frames in a row; hops above half a filter fold single frames, which
+    # overlap by less than half.
     short, long = hop_length <= _LONGEST_STACKED_HOP, 2 * hop_length > taps
     large = taps >= _FEWEST_TAPS and channels >= _FEWEST_CHANNELS
     if symmetry == "none" or dilation > 1 or not large or not (short or long):
@@ -145,6 +147,9 @@ def correlate_folded(
         hop_length: samples between frames.
         symmetry: "even" or "even_odd", as there.
         precision: of the products on accelerators.
+
+    Returns:
+        [clips, (padded - taps) // hop + 1, channels].
     """
     channels, taps = kernels.shape
     count = (clips.shape[-1] - taps) // hop_length + 1
@@ -226,15 +231,17 @@ def _frames(
     precision: Any,
 ) -> jax.Array:
     """The frames of ``count`` rows from the first sample on, [..., count g, channels]."""
-    even, odd = _fold(signal, rows=rows, count=count)
+    even, odd = _fold(signal, rows=rows, count=count)  # [..., count, about R / 2] each
     channels = weights[0].shape[-1]
     evens = channels if symmetry == "even" else channels // 2
     if rows.frames == 1:
+        # The odd part of a row meets an even filter with 0, and the even part an odd one.
         parts = [_times(even, weights[0][..., :evens], precision)]
         if evens < channels:
             parts.append(_times(odd, weights[1][..., evens:], precision))
         frames = jnp.concatenate(parts, axis=-1)
     else:
+        # y_d = e . T_d + o . T_d and y_(g-1-d) = +-(e . T_d - o . T_d), d < g / 2.
         first = _times(even, weights[0], precision)
         second = _times(odd, weights[1], precision)
         sign = np.where(np.arange(channels) < evens, 1.0, -1.0)
@@ -279,6 +286,7 @@ def _fold_in_blocks(
     block = in_block * rows.frames
     per_clip = -(-count // block)
     weights = _fold_kernels(kernels, hop=hop, rows=rows)
+    # Samples that a block of frames reaches over.
     length = (block - 1) * hop + taps
 
     def step(index: Any, frames: Any) -> Any:

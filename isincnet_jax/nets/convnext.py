@@ -1,4 +1,4 @@
-"""Refiner: a small ConvNeXt over frames that starts as the identity of whatever it refines."""
+"""ConvNeXt blocks over frames, and a refiner of them that starts as the identity."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NORM_EPSILON = 1e-6
 def depthwise_over_frames(
     features: Float[Array, "... frames width"], kernel: Float[Array, "taps width"]
 ) -> Float[jax.Array, "... frames width"]:
-    """Correlates every feature with its own kernel along frames; zeros beyond the ends.
+    """Depthwise correlation along frames, a kernel for each feature; zeros beyond the ends.
 
     ``y[t] = sum_k kernel[k] x[t + k - taps // 2]``, as a sum of shifted products, which compilers
     fuse into one loop; grouped convolutions of so few taps are several times slower on CPUs.
@@ -43,7 +43,7 @@ def depthwise_over_frames(
 
 
 class FrameNorm(SettledModule):
-    """Layer norm of each frame's features; statistics in float32, whatever the features are.
+    """Layer norm of each frame's features; statistics in float32, float64 for float64 features.
 
     Attributes:
         dtype: of the result.
@@ -67,7 +67,7 @@ class FrameNorm(SettledModule):
 
 
 class ConvNeXtBlock(SettledModule):
-    """Depthwise convolution over frames, layer norm, and a pointwise bottleneck, as a residual.
+    """ConvNeXt block: depthwise convolution over frames, norm, pointwise layers, as a residual.
 
     Attributes:
         width: features.
@@ -105,7 +105,7 @@ class ConvNeXtBlock(SettledModule):
 
 
 class Refiner(SettledModule):
-    """Features of frames to corrections: 0 everywhere until it has learned something.
+    """Refiner: a ConvNeXt from features of frames to corrections, 0 until it has learned some.
 
     A dense layer, ConvNeXt blocks over frames, a layer norm, and a dense layer of zeros.
 

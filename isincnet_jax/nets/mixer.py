@@ -1,4 +1,4 @@
-"""A network of dense layers over frames and over channels in turns: MLP-Mixer for spectrograms."""
+"""MLP-Mixer for spectrograms: dense layers over frames and over channels in turns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from isincnet_jax.typing import Array
 
 
 class Mixer(SettledModule):
-    """Scores of a spectrogram of fixed size.
+    """MLP-Mixer from a spectrogram of fixed size to scores.
 
     Groups of frames become vectors of ``width``. Every block adds to them what two dense layers
     make of each channel over time, then what two dense layers make of each vector. Nothing is
@@ -58,10 +58,11 @@ class Mixer(SettledModule):
             jnp.asarray(picture[:, : count * self.group], self.dtype),
             (batch, count, self.group * bins),
         )
-        x = self._dense(self.width, "enter")(grouped)
+        x = self._dense(self.width, "enter")(grouped)  # [batch, groups of frames, width]
         place = self.param("place", nn.initializers.normal(0.02), (count, self.width))
         x = x + jnp.asarray(place, self.dtype)
         for block in range(self.num_blocks):
+            # Time last for the layers over time: [batch, width, groups].
             over_time = jnp.swapaxes(self._norm(f"time_norm_{block}")(x), 1, 2)
             over_time = self._two_layers(over_time, f"time_{block}")
             x = x + jnp.swapaxes(over_time, 1, 2)

@@ -1,4 +1,4 @@
-"""Energies of analytic pairs, and learned low passes that lower their rate: LEAF's pooling."""
+"""Gaussian pooling of LEAF: learned low passes that lower the rate of energies of pairs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from isincnet_jax.typing import Array
 def squared_modulus(
     pairs: Float[Array, "... frames channels"],
 ) -> Float[jax.Array, "... frames bins"]:
-    """``c^2 + s^2`` of analytic pairs, with finite gradients everywhere.
+    """Squared modulus ``c^2 + s^2`` of analytic pairs, with finite gradients everywhere.
 
     Args:
         pairs: [..., frames, 2 bins], all cosine channels before all sine channels, as a complex
@@ -49,13 +49,13 @@ def gaussian_kernels(
     *,
     normalization: Literal["sum", "peak"] = "sum",
 ) -> Float[jax.Array, "channels taps"]:
-    """``exp(-(n / (width h))^2 / 2)``, n from -h to h = (K - 1) / 2, of sum 1 or peak 1.
+    """Gaussian kernels ``exp(-(n / (width h))^2 / 2)``, n from -h to h = (K - 1) / 2.
 
     Args:
         width: standard deviations as fractions of half the kernel, [channels]; clipped to
             [2 / K, 1/2].
         kernel_size: K, 3 or more.
-        normalization: "sum", or "peak" for kernels as above.
+        normalization: "sum" for kernels of sum 1, "peak" for those above, of peak 1.
 
     Returns:
         [channels, K], dtype of the widths.
@@ -68,7 +68,7 @@ def gaussian_kernels(
 
 
 class GaussianPooling(SettledModule):
-    """A Gaussian low pass per channel with a learned width, of which every hop-th frame is kept.
+    """Gaussian pooling: a low pass per channel with a learned width, every hop-th frame kept.
 
     The parameter ``width`` [channels] is the standard deviation as a fraction of half the kernel,
     clipped to [2 / kernel_size, 1/2] where it is used; outside, its gradient is 0. Constants pass
@@ -129,7 +129,18 @@ class GaussianPooling(SettledModule):
         super().__post_init__()
 
     def count_frames(self, num_frames: int) -> int:
-        """Frames that come out of ``num_frames``."""
+        """Number of frames that come out.
+
+        Args:
+            num_frames: frames of the input, 1 or more.
+
+        Returns:
+            ``ceil(num_frames / hop_length)`` with padding "same" and an odd kernel, fewer with
+            "valid".
+
+        Raises:
+            ValueError: for none, or fewer than the kernel with padding "valid".
+        """
         return centering.count_frames(
             num_frames,
             frame_length=self.kernel_size,
@@ -176,10 +187,12 @@ def _pool(
     """
     channels, taps = kernels.shape
     left = taps // 2 if same else 0
+    # y[t] = sum_j sum_h x[(t + j) hop + h] g[j hop + h], with j over the tiles of the kernel.
     tiles = -(-taps // hop)
     total = (frames - 1 + tiles) * hop
     keep = [(0, 0, 0)] * (values.ndim - 2)
     edges = (left, total - left - values.shape[-2], 0)
+    # Zeros before and after, or a cut of frames that no kernel reaches.
     padded = lax.pad(values, jnp.zeros((), values.dtype), [*keep, edges, (0, 0, 0)])
     blocks = jnp.reshape(padded, (*values.shape[:-2], frames - 1 + tiles, hop, channels))
     weights = jnp.pad(kernels, ((0, 0), (0, tiles * hop - taps)))

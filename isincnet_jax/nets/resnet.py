@@ -26,11 +26,11 @@ Stem = Literal["imagenet", "small"]
 _he = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
-def adaptive_bins(size: int, bins: int) -> list[tuple[int, int]]:
-    """Ranges of adaptive pooling: bin i of n is ``floor(i size / n) .. ceil((i + 1) size / n)``.
+def _adaptive_bins(size: int, bins: int) -> list[tuple[int, int]]:
+    """Bins of adaptive pooling: bin i of n is ``floor(i size / n) .. ceil((i + 1) size / n)``.
 
     Example:
-        >>> adaptive_bins(10, 3)
+        >>> _adaptive_bins(10, 3)
         [(0, 4), (3, 7), (6, 10)]
     """
     return [(i * size // bins, -(-(i + 1) * size // bins)) for i in range(bins)]
@@ -39,7 +39,7 @@ def adaptive_bins(size: int, bins: int) -> list[tuple[int, int]]:
 def adaptive_average(
     sequence: Float[Array, "batch time channels"], bins: int
 ) -> Float[jax.Array, "batch bins channels"]:
-    """Means over :func:`adaptive_bins` along time, as PyTorch's ``AdaptiveAvgPool1d``.
+    """Averages over adaptive bins along time, as PyTorch's ``AdaptiveAvgPool1d``.
 
     The widths of the bins differ by one sample at most; they are read as windows of the largest
     width whose last sample may count 0.
@@ -47,14 +47,19 @@ def adaptive_average(
     Args:
         sequence: [batch, time, channels].
         bins: at least 1; more than there are samples repeat samples.
+
+    Returns:
+        [batch, bins, channels], of the same dtype.
     """
     size = sequence.shape[1]
     if size % bins == 0:
+        # Bins of equal width, without overlap.
         return jnp.mean(
             sequence.reshape(len(sequence), bins, size // bins, sequence.shape[2]), axis=2
         )
-    ranges = np.array(adaptive_bins(size, bins))
+    ranges = np.array(_adaptive_bins(size, bins))
     width = int(np.max(ranges[:, 1] - ranges[:, 0]))
+    # [bins, width]: samples of the windows, and 1 / bin width where they lie in the bin.
     index = ranges[:, :1] + np.arange(width)
     weights = (index < ranges[:, 1:]) / (ranges[:, 1:] - ranges[:, :1])
     windows = sequence[:, np.minimum(index, size - 1)]
@@ -64,7 +69,7 @@ def adaptive_average(
 def pyramid_pool(
     image: Float[Array, "batch height width channels"], levels: tuple[int, ...]
 ) -> Float[jax.Array, "batch features"]:
-    """Maxima over grids of n x n adaptive bins for every level n, put end to end.
+    """Spatial pyramid pooling: maxima over n x n adaptive bins for every level n, end to end.
 
     Args:
         image: [batch, height, width, channels], of any size.
@@ -76,14 +81,14 @@ def pyramid_pool(
     pooled = [
         jnp.max(image[:, top:bottom, left:right], axis=(1, 2))
         for level in levels
-        for top, bottom in adaptive_bins(image.shape[1], level)
-        for left, right in adaptive_bins(image.shape[2], level)
+        for top, bottom in _adaptive_bins(image.shape[1], level)
+        for left, right in _adaptive_bins(image.shape[2], level)
     ]
     return jnp.concatenate(pooled, axis=-1)
 
 
 class ResidualBlock(SettledModule):
-    """Two 3 x 3 convolutions and a way around them.
+    """Residual block: two 3 x 3 convolutions and a way around them.
 
     Attributes:
         width: channels of the result.
@@ -151,7 +156,16 @@ class ResNet(SettledModule):
 
     @nn.compact
     def features(self, image: Float[Array, "batch h w c"], *, train: bool = False) -> Any:
-        """[batch, height, width, channels] to scores [batch, classes] and features [batch, n]."""
+        """Class scores of images, and the features that they are made of.
+
+        Args:
+            image: [batch, height, width, channels].
+            train: whether statistics are those of the batch, and dropout acts.
+
+        Returns:
+            Scores before the softmax [batch, num_classes], and features before dropout
+            [batch, widths[-1]], times the sum of n^2 with a pyramid.
+        """
         norm = batch_norm(self.axis_name, train=train)
         conv = functools.partial(nn.Conv, self.widths[0], use_bias=False, kernel_init=_he)
         if self.stem == "imagenet":
@@ -160,6 +174,7 @@ class ResNet(SettledModule):
             image = conv((3, 3), padding=1, name="stem")(image)
         image = nn.relu(norm(name="stem_norm")(image))
         if self.stem == "imagenet":
+            # As PyTorch pads: one pixel on all sides, which "SAME" does not.
             edges: Any = ((1, 1), (1, 1))  # Flax's annotation knows names of paddings only
             image = nn.max_pool(image, (3, 3), strides=(2, 2), padding=edges)
         for stage, width in enumerate(self.widths):
@@ -185,7 +200,7 @@ class ResNet(SettledModule):
 
 
 def batch_norm(axis_name: str | None, *, train: bool) -> Any:
-    """BatchNorm as PyTorch has it by default, its statistics shared by the devices of an axis.
+    """Batch norm as PyTorch has it by default, its statistics shared by the devices of an axis.
 
     Args:
         axis_name: of the devices; None for one device. It is used in training only.

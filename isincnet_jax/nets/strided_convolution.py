@@ -1,4 +1,4 @@
-"""Convolutions with strides as matrix products, which train faster on CPUs."""
+"""Strided convolution of images as a matrix product, which trains faster on CPUs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.linen import SettledModule
 from isincnet_jax.typing import Array
 
-_MOST_TAPS = 32
+_MOST_TAPS = 32  # of kernels that are gathered; larger ones take long to compile
 
 
-def same_padding(size: int, *, taps: int, stride: int) -> tuple[int, int]:
-    """Zeros before and after so that ``ceil(size / stride)`` outputs remain, TensorFlow's SAME.
+def _same_padding(size: int, *, taps: int, stride: int) -> tuple[int, int]:
+    """Padding so that ``ceil(size / stride)`` outputs remain, TensorFlow's SAME.
 
     Example:
-        >>> same_padding(257, taps=5, stride=4)
+        >>> _same_padding(257, taps=5, stride=4)
         (2, 2)
     """
     missing = max((-(-size // stride) - 1) * stride + taps - size, 0)
@@ -36,7 +36,7 @@ def convolve(
     strides: tuple[int, int],
     precision: lax.PrecisionLike = None,
 ) -> Float[jax.Array, "batch out_rows out_columns outputs"]:
-    """Correlation with SAME padding, as :class:`flax.linen.Conv` has it.
+    """Strided correlation with SAME padding, as :class:`flax.linen.Conv` has it.
 
     On CPUs the windows of small kernels are gathered and multiplied with the kernel: the gradients
     of XLA's strided convolutions take twice as long there (measured: C6XL forward and backward
@@ -53,7 +53,7 @@ def convolve(
         [batch, ceil(rows / strides[0]), ceil(columns / strides[1]), outputs].
     """
     padding = tuple(
-        same_padding(size, taps=taps, stride=stride)
+        _same_padding(size, taps=taps, stride=stride)
         for size, taps, stride in zip(image.shape[1:3], kernel.shape[:2], strides, strict=True)
     )
 
@@ -68,6 +68,7 @@ def convolve(
         )
 
     def as_product(image: Any, kernel: Any) -> jax.Array:
+        # Windows [batch, rows, columns, row taps column taps inputs], in the kernel's order.
         windows = _windows(jnp.pad(image, ((0, 0), *padding, (0, 0))), kernel.shape[:2], strides)
         matrix = jnp.reshape(kernel, (-1, kernel.shape[-1]))
         # Rows of all windows: a product of two matrices, not of many.
@@ -90,7 +91,7 @@ def _windows(padded: jax.Array, taps: tuple[int, int], strides: tuple[int, int])
 
 
 class StridedConv(SettledModule):
-    """:class:`flax.linen.Conv` of images with SAME padding, by :func:`convolve`.
+    """Strided convolution layer with SAME padding, :class:`flax.linen.Conv` by :func:`convolve`.
 
     Parameters ``kernel`` [row taps, column taps, inputs, features] and ``bias`` [features].
 

@@ -1,4 +1,4 @@
-"""One self-contained page of an ablation: facts, a table that can be sorted, pictures."""
+"""Page of an ablation in one file: facts, a table that can be sorted, pictures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from isincnet_jax.pages.page import run_facts, write_page
 
 
 class Picture(NamedTuple):
-    """A drawing for the page.
+    """Picture of the page.
 
     Attributes:
         caption: one or two sentences.

@@ -1,4 +1,4 @@
-"""The rows of an ablation as columns of numbers: for a terminal, and for the page."""
+"""Table of an ablation, a row for each cell: for a terminal, and for the page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Row = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A measured quantity.
+    """Column of the table: a measured quantity.
 
     Attributes:
         part: "reconstruction", "speed" or "classification".
@@ -63,15 +63,24 @@ PARTS = tuple(dict.fromkeys(column.part for column in COLUMNS))
 """What an ablation measures."""
 
 
-def part_of(row: Row, part: str) -> Mapping[str, Any] | None:
+def _part_of(row: Row, part: str) -> Mapping[str, Any] | None:
     """A part's results of a cell; None where it failed or was not measured."""
     found = row.get(part) if part == "classification" else row["measured"].get(part)
     return None if found is None or "error" in found else found
 
 
 def value_of(row: Row, column: Column) -> float | None:
-    """A number as it is shown, infinite for "exact" and "infinite"; None where there is none."""
-    found = (part_of(row, column.part) or {}).get(column.key)
+    """Value of a cell as it is shown.
+
+    Args:
+        row: a cell of the ablation, as its results file has it.
+        column: the quantity.
+
+    Returns:
+        A number in the column's unit, infinite for "exact" and "infinite"; None where nothing was
+        measured or it failed.
+    """
+    found = (_part_of(row, column.part) or {}).get(column.key)
     if isinstance(found, Mapping):
         found = found.get("mean")
     if found is None:
@@ -80,33 +89,60 @@ def value_of(row: Row, column: Column) -> float | None:
 
 
 def shown_columns(rows: Sequence[Row]) -> list[Column]:
-    """The columns that any row has a value for."""
+    """Columns that any row has a value for.
+
+    Args:
+        rows: cells of the ablation.
+
+    Returns:
+        Those of :data:`COLUMNS`, in their order.
+    """
     return [column for column in COLUMNS if any(value_of(row, column) is not None for row in rows)]
 
 
 def varied(rows: Sequence[Row]) -> list[str]:
-    """The fields whose values differ between rows."""
+    """Varied fields: those whose values differ between rows.
+
+    Args:
+        rows: cells of the ablation, with the same fields.
+
+    Returns:
+        Names in the order of the first row.
+    """
     fields = rows[0]["values"] if rows else {}
     return [name for name in fields if len({str(row["values"][name]) for row in rows}) > 1]
 
 
 def remarks(row: Row) -> list[tuple[str, str]]:
-    """What is to be said of a cell: ("failed", message) or ("not invertible", reason)."""
+    """Remarks on a cell: what failed, and why its bank cannot be inverted.
+
+    Args:
+        row: a cell of the ablation.
+
+    Returns:
+        Pairs ("failed", message) or ("not invertible", reason); none for a sound cell.
+    """
     found = [
         ("failed", f"{key}: {entry['error']}")
         for key, entry in row["measured"].items()
         if "error" in entry
     ]
-    reason = (part_of(row, "reconstruction") or {}).get("reason")
+    reason = (_part_of(row, "reconstruction") or {}).get("reason")
     return [*found, ("not invertible", reason)] if reason else found
 
 
 def points(
     rows: Sequence[Row], column: Column
 ) -> list[tuple[str, str, float, float | None, float | None]]:
-    """What can be drawn of a column: line, group, value and its interval, for each finite value.
+    """Points of a column that can be drawn: those with finite values.
 
-    The line is the value of the first field that varies, the group those of the others.
+    Args:
+        rows: cells of the ablation.
+        column: the quantity.
+
+    Returns:
+        Line, group, value, low and high end of its interval (None for none). The line is the
+        value of the first field that varies, the group those of the others.
     """
     axes = varied(rows)
     found = []
@@ -115,11 +151,12 @@ def points(
         if value is None or not math.isfinite(value):
             continue
         texts = [str(row["values"][axis]) for axis in axes] or [row["name"]]
-        part = part_of(row, column.part) or {}
+        part = _part_of(row, column.part) or {}
         inner = part.get(column.key)
         inner = inner if isinstance(inner, Mapping) else {}
         low, high = inner.get("low"), inner.get("high")
         if column.key == "accuracy":
+            # The interval over seeds if there were several, else that over test tracks.
             name = "seeds" if part.get("seeds_low") is not None else "tracks"
             low, high = (part[f"{name}_{end}"] * column.factor for end in ("low", "high"))
         found.append((texts[0], ", ".join(texts[1:]), value, low, high))
@@ -134,13 +171,21 @@ def _text(value: float | None, column: Column) -> str:
 
 
 def text_table(rows: Sequence[Row]) -> str:
-    """The table for a terminal; messages of cells that failed stand below it."""
+    """Table for a terminal; remarks on cells stand below it.
+
+    Args:
+        rows: cells of the ablation.
+
+    Returns:
+        Lines of text: a head, and one for each cell and each remark.
+    """
     columns = shown_columns(rows)
     head = ["cell", *(column.short for column in columns)]
     lines = [head]
     lines += [
         [row["name"], *(_text(value_of(row, column), column) for column in columns)] for row in rows
     ]
+    # Names to the left, numbers to the right of their columns.
     widths = [max(len(line[place]) for line in lines) for place in range(len(head))]
     shown = [
         "  ".join(
@@ -154,7 +199,15 @@ def text_table(rows: Sequence[Row]) -> str:
 
 
 def table_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Rows of the page: name, remarks, values of the fields that vary, cells (None: no number)."""
+    """Rows of the page's table.
+
+    Args:
+        rows: cells of the ablation.
+
+    Returns:
+        For each a mapping of "name", "remarks", "axes" (texts of the fields that vary) and
+        "cells", one for each shown column (None: no number).
+    """
     axes, columns = varied(rows), shown_columns(rows)
     best = [_best(rows, column) for column in columns]
     return [
@@ -186,7 +239,7 @@ def _cell(row: Row, column: Column, best: float | None) -> Cell | None:
 
 def _intervals(row: Row, column: Column) -> list[str]:
     """Lines below a number: its interval, or its two intervals, or the worst clip."""
-    part = part_of(row, column.part) or {}
+    part = _part_of(row, column.part) or {}
     found = part.get(column.key)
     if isinstance(found, Mapping):
         worst = found.get("worst")

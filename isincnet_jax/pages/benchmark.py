@@ -1,4 +1,4 @@
-"""One self-contained page of a benchmark: table, rate-distortion curves, sounds and pictures."""
+"""Page of a benchmark in one file: table, rate-distortion curves, sounds and pictures."""
 
 from __future__ import annotations
 
@@ -103,6 +103,7 @@ def _media(
     for clip in chosen:
         found, faults = report_media.clip_media(folder, _paths(results, clip))
         problems += faults
+        # Clips are embedded whole or not at all; later and smaller ones may still fit.
         size = report_media.text_bytes(found["tracks"])
         if not size:
             problems.append(f"{clip['name']}: no audio to play")

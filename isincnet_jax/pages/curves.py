@@ -9,7 +9,15 @@ from isincnet_jax.pages.results import score_value
 
 
 def drawn_curves(results: dict[str, Any]) -> list[dict[str, Any]]:
-    """Curves with their finite points by rate; methods with a bit rate follow as lone points."""
+    """Rate-distortion curves of the page; methods with a bit rate follow as lone points.
+
+    Args:
+        results: of :func:`.results.read_results`.
+
+    Returns:
+        For each curve a mapping of "name", "points" (mappings of "rate" in kbit/s, "snr_db" and
+        "label", finite, by rate) and, of those without a line, "lone". Empty ones are left out.
+    """
     curves = [
         {"name": curve["name"], "points": _points(curve["points"])}
         for curve in results.get("rate_distortion") or []
@@ -17,6 +25,7 @@ def drawn_curves(results: dict[str, Any]) -> list[dict[str, Any]]:
     curves = [curve for curve in curves if curve["points"]]
     if not curves or "snr_db" not in results["metrics"]:
         return curves
+    # Methods that stand on a curve already are not drawn twice.
     drawn = {(point["rate"], point["snr_db"]) for curve in curves for point in curve["points"]}
     lone = [
         {

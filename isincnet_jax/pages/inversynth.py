@@ -1,4 +1,4 @@
-"""One self-contained page of an estimator of synthesizer settings: tables, and sounds to hear."""
+"""Page of an estimator of synthesizer settings in one file: tables, and sounds to hear."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _NUM_LEVELS = 16
 
 
 class Version(NamedTuple):
-    """An original, or what it was matched with.
+    """Version of a sound: an original, or what it was matched with.
 
     Attributes:
         title: "Original", "Estimate" or "Refined".
-        waveform: [time].
+        waveform: floating, [time].
         values: of the parameters, by name.
         remark: a few words, such as its distance from the original.
     """
@@ -34,7 +34,7 @@ class Version(NamedTuple):
 
 
 class Sound(NamedTuple):
-    """A sound to listen to.
+    """Sound to listen to, in several versions.
 
     Attributes:
         title: of it.
@@ -53,7 +53,7 @@ def write_matching_page(
     units: Mapping[str, str] | None = None,
     sample_rate: int = 16_384,
 ) -> Path:
-    """Writes the page: one HTML file that needs no network, all or nothing.
+    """Writes the page of an estimator: one HTML file that needs no network, all or nothing.
 
     Args:
         results: "model", "num_clips", "parameters" (of
@@ -152,10 +152,12 @@ def _sound(sound: Sound, sample_rate: int) -> dict[str, Any]:
     if not sound.versions or any(not len(version.waveform) for version in sound.versions):
         raise ValueError(f"{sound.title}: give an original and its matches, with samples")
     waveforms = [np.asarray(version.waveform, np.float64) for version in sound.versions]
+    # One gain for all versions, so that the loudest is not clipped.
     gain = 1.0 / max(1.0, *(float(np.max(np.abs(waveform))) for waveform in waveforms))
     powers = [
         report_media.spectrogram_power(waveform, sample_rate=sample_rate) for waveform in waveforms
     ]
+    # 0 dB of all pictures is the loudest cell of the original.
     peak = float(np.max(powers[0])) or 1.0
     versions = [
         {

@@ -1,4 +1,4 @@
-"""Sounds and pictures of chosen clips, as base64 texts for the page.
+"""Media of a page: sounds and pictures of chosen clips, as base64 texts.
 
 Pictures are PNG files with a palette, written with zlib: no drawing library is wanted for them.
 All pictures of a clip share one scale: 0 dB is the loudest cell of its original.
@@ -24,7 +24,7 @@ FLOOR_DB = -80.0
 DIFFERENCE_DB = 24.0
 """Largest level difference that a picture tells apart."""
 
-_ROWS = 128
+_ROWS = 128  # of a picture
 _MAX_COLUMNS = 400
 _LEVELS = 65  # 1.25 dB a step; odd, so that "no difference" has a colour of its own
 _FLAC_MAGIC = b"fLaC"
@@ -33,11 +33,11 @@ _HEAT = "000004 1b0c41 4a0c6b 781c6d a52c60 cf4446 ed6925 fb9b06 f7d13d fcffa4"
 _SIGNED = "053061 2166ac 4393c3 92c5de d1e5f0 f7f7f7 fddbc7 f4a582 d6604d b2182b 67001f"
 
 
-class MediaError(ValueError):
+class _MediaError(ValueError):
     """An audio file that cannot be used; the page says so and goes on without it."""
 
 
-def color_table(anchors: str) -> UInt8[np.ndarray, "levels 3"]:
+def _color_table(anchors: str) -> UInt8[np.ndarray, "levels 3"]:
     """Colours of the levels, linear between the anchors (hexadecimal, parted by spaces)."""
     known = np.array([list(bytes.fromhex(anchor)) for anchor in anchors.split()], np.float64)
     at = np.linspace(0, len(known) - 1, _LEVELS)
@@ -45,17 +45,26 @@ def color_table(anchors: str) -> UInt8[np.ndarray, "levels 3"]:
     return np.rint(np.stack(channels, axis=1)).astype(np.uint8)
 
 
-HEAT = color_table(_HEAT)
+HEAT = _color_table(_HEAT)
 """Dark to bright, for levels: the anchors of Matplotlib's inferno."""
 
-SIGNED = color_table(_SIGNED)
+SIGNED = _color_table(_SIGNED)
 """Blue over white to red, for differences: the anchors of ColorBrewer's RdBu."""
 
 
 def levels(
     values: Float[np.ndarray, "..."], *, low: float, high: float
 ) -> UInt8[np.ndarray, "..."]:
-    """Values as indices into a colour table: ``low`` and less is the first, ``high`` the last."""
+    """Colour levels of values: indices into a colour table.
+
+    Args:
+        values: floating, of any shape.
+        low: value of the first colour; less counts as this.
+        high: value of the last colour, above ``low``; more counts as this.
+
+    Returns:
+        Uint8 of the same shape, 0 to 64.
+    """
     scaled = (np.clip(values, low, high) - low) / (high - low)
     return np.rint(scaled * (_LEVELS - 1)).astype(np.uint8)
 
@@ -63,7 +72,14 @@ def levels(
 def encode_png(
     indices: UInt8[np.ndarray, "height width"], *, colors: UInt8[np.ndarray, "levels 3"]
 ) -> bytes:
-    """A PNG file of palette indices.
+    """PNG file of palette indices.
+
+    Args:
+        indices: uint8 [height, width], the first row on top.
+        colors: palette, uint8 [levels, 3], at most 256.
+
+    Returns:
+        Content of the file.
 
     References:
         W3C, "Portable Network Graphics (PNG) Specification (Third Edition)", section 11,
@@ -86,10 +102,18 @@ def encode_png(
 def spectrogram_power(
     waveform: Float[np.ndarray, " time"], *, sample_rate: int
 ) -> Float[np.ndarray, "rows columns"]:
-    """Power on a linear frequency axis, row 0 the lowest; at most 400 columns over the clip.
+    """Power spectrogram on a linear frequency axis; at most 400 columns over the clip.
 
     Frames of about 32 ms with a Hann window; neighbouring bins are averaged to 128 rows.
+
+    Args:
+        waveform: floating, [time], 1 sample or more.
+        sample_rate: Hz.
+
+    Returns:
+        Float64 [128, columns], row 0 the lowest frequencies.
     """
+    # A power of 2, so that 128 divides the n_fft / 2 bins below Nyquist; 100 columns a second.
     n_fft = max(2 * _ROWS, 1 << round(np.log2(0.032 * sample_rate)))
     columns = max(1, min(_MAX_COLUMNS, len(waveform) * 100 // sample_rate))
     centers = (np.arange(columns) + 0.5) * len(waveform) / columns
@@ -98,15 +122,23 @@ def spectrogram_power(
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[begins]
     bins = np.fft.rfft(frames * get_window("hann", n_fft), axis=1)[:, : n_fft // 2]
     power = np.abs(bins) ** 2
-    return power.reshape(columns, _ROWS, -1).mean(axis=2).T
+    return power.reshape(columns, _ROWS, -1).mean(axis=2).T  # [columns, rows, bins of a row]
 
 
 def decibels(power: Float[np.ndarray, "..."], *, reference: float) -> Float[np.ndarray, "..."]:
-    """Power in dB re ``reference``, not below the floor."""
+    """Level in dB of a power, not below :data:`FLOOR_DB`.
+
+    Args:
+        power: not negative, of any shape.
+        reference: power of 0 dB, positive.
+
+    Returns:
+        dB, of the same shape.
+    """
     return 10 * np.log10(np.maximum(power / reference, 10 ** (FLOOR_DB / 10)))
 
 
-def read_track(folder: Path, name: str) -> tuple[bytes, Float[np.ndarray, " time"], int]:
+def _read_track(folder: Path, name: str) -> tuple[bytes, Float[np.ndarray, " time"], int]:
     """A sound named in the results: its FLAC file, its samples (mean of channels), its rate.
 
     Args:
@@ -114,30 +146,37 @@ def read_track(folder: Path, name: str) -> tuple[bytes, Float[np.ndarray, " time
         name: path relative to it.
 
     Raises:
-        MediaError: for a file that is missing, outside the folder, damaged, empty or not finite.
+        _MediaError: for a file that is missing, outside the folder, damaged, empty or not finite.
     """
     path = folder / name
     try:
         if not path.resolve().is_relative_to(folder.resolve()):
-            raise MediaError(f"{name}: lies outside the folder of the results")
+            raise _MediaError(f"{name}: lies outside the folder of the results")
         content = path.read_bytes()
         samples, rate = soundfile.read(io.BytesIO(content), dtype="float64", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
         reason = getattr(error, "strerror", None) or getattr(error, "error_string", error)
-        raise MediaError(f"{name}: cannot be read: {reason}") from error
+        raise _MediaError(f"{name}: cannot be read: {reason}") from error
     except ValueError as error:  # a null byte in the path
-        raise MediaError(f"{name!r}: {error}") from error
+        raise _MediaError(f"{name!r}: {error}") from error
     if not samples.size:
-        raise MediaError(f"{name}: holds no samples")
+        raise _MediaError(f"{name}: holds no samples")
     if not np.all(np.isfinite(samples)):
-        raise MediaError(f"{name}: holds samples that are not finite")
+        raise _MediaError(f"{name}: holds samples that are not finite")
     if not content.startswith(_FLAC_MAGIC):
         content = as_flac(samples, rate)
     return content, samples.mean(axis=1), rate
 
 
 def as_flac(samples: Float[np.ndarray, "time ..."], rate: int) -> bytes:
-    """A 16-bit FLAC file in memory; samples beyond full scale are clipped.
+    """FLAC file of 16 bits in memory; samples beyond full scale are clipped.
+
+    Args:
+        samples: full scale is 1; [time] or [time, channels].
+        rate: Hz.
+
+    Returns:
+        Content of the file.
 
     Raises:
         ValueError: for NaN and infinity, which would become full scale.
@@ -150,7 +189,7 @@ def as_flac(samples: Float[np.ndarray, "time ..."], rate: int) -> bytes:
 
 
 def clip_media(folder: Path, paths: list[str | None]) -> tuple[dict[str, Any], list[str]]:
-    """Sounds and pictures of one clip.
+    """Media of one clip: sounds and pictures.
 
     Args:
         folder: of the results file.
@@ -165,13 +204,14 @@ def clip_media(folder: Path, paths: list[str | None]) -> tuple[dict[str, Any], l
     problems = []
     for path in paths:
         try:
-            sounds.append(None if path is None else read_track(folder, path))
-        except MediaError as error:
+            sounds.append(None if path is None else _read_track(folder, path))
+        except _MediaError as error:
             sounds.append(None)
             problems.append(str(error))
     first = next((sound for sound in sounds if sound is not None), None)
     if first is None:
         return {"duration_s": 0.0, "sample_rate": 0, "tracks": [None] * len(paths)}, problems
+    # The original, or the first method that has a sound, sets rate, length and 0 dB.
     _, guide, rate = first
     peak = float(np.max(spectrogram_power(guide, sample_rate=rate)))
     tracks: list[dict[str, str | None] | None] = []
@@ -180,6 +220,7 @@ def clip_media(folder: Path, paths: list[str | None]) -> tuple[dict[str, Any], l
         if sound is not None:
             track = {"audio": _text(sound[0]), "level": None, "difference": None, "error": None}
             if sound[2] == rate:
+                # The original has no difference from itself.
                 original = guide if index and sounds[0] is not None else None
                 track |= _pictures(
                     _fitted(sound[1], len(guide)), original, sample_rate=rate, peak=peak or 1.0
@@ -220,5 +261,12 @@ def _text(content: bytes) -> str:
 
 
 def text_bytes(tracks: list[dict[str, str | None] | None]) -> int:
-    """Bytes that tracks take in the page."""
+    """Size of tracks in the page.
+
+    Args:
+        tracks: base64 texts, as :func:`clip_media` gives them.
+
+    Returns:
+        Bytes.
+    """
     return sum(len(text or "") for track in tracks if track for text in track.values())

@@ -84,12 +84,15 @@ def _digest(text: str) -> str:
 
 
 def run_facts(results: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """When, from which commit, on which device and with which versions a run was made.
+    """Facts of a run: when, from which commit, on which device, with which versions it was made.
 
     Args:
         results: "date", "commit" or "commits", "uncommitted_changes", "device" or "devices",
             "versions"; each may be missing.
         **more: facts that stand before the versions.
+
+    Returns:
+        Texts by their names, in the order of the page.
     """
     *before, last = results.get("commits") or [results.get("commit")]
     commits = [provenance.code_text({"commit": one}) for one in before]

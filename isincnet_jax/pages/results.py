@@ -1,4 +1,4 @@
-"""Reading the results file of a benchmark, with every fault named before anything is drawn."""
+"""Results file of a benchmark: its reader, which names every fault before anything is drawn."""
 
 from __future__ import annotations
 
@@ -76,11 +76,11 @@ _POINT: dict[str, tuple[type, bool]] = {
 
 
 class ReportError(ValueError):
-    """A results file from which no page can be made."""
+    """Error of a results file from which no page can be made."""
 
 
 def read_results(path: str | Path) -> dict[str, Any]:
-    """The checked content of a results file.
+    """Checked content of a results file.
 
     Optional entries that are missing or null stay so; the rest has the documented type.
 
@@ -115,6 +115,7 @@ def read_results(path: str | Path) -> dict[str, Any]:
 
 
 def _check(results: dict[str, Any]) -> None:
+    # Fields first: what follows reads them without asking.
     _check_fields(results, _TOP, "the file")
     _check_fields(results["corpus"], _CORPUS, "corpus")
     clips = results["corpus"]["clips"]
@@ -188,7 +189,15 @@ def _check_unique(names: list[str], where: str) -> None:
 
 
 def score_value(value: Any, *, better: str) -> float | None:
-    """A score as a number to sort by: None if undefined, ±infinity on the good side if exact."""
+    """Score as a number to sort by.
+
+    Args:
+        value: a number, "exact" or None, as a results file has it.
+        better: "higher" or "lower".
+
+    Returns:
+        The number, infinite on the good side for "exact", None for None and NaN.
+    """
     if value == "exact":
         return math.inf if better == "higher" else -math.inf
     return None if value is None or math.isnan(value) else float(value)

@@ -1,4 +1,4 @@
-"""The table of a benchmark: one row a method, every value with what it is sorted by."""
+"""Table of a benchmark: one row a method, every value with what it is sorted by."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from isincnet_jax.pages.results import score_value
 
 
 class Cell(NamedTuple):
-    """A number of a table.
+    """Cell of a table: a number.
 
     Attributes:
         text: what is read.
@@ -27,7 +27,17 @@ class Cell(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column of numbers: what stands in its head, and which end of it is good."""
+    """Column of numbers: what stands in its head, and which end of it is good.
+
+    Attributes:
+        key: of the quantity in the results.
+        title: in the head.
+        unit: in the head, "" for none.
+        better: "higher", "lower" or "", if neither is better.
+        digits: after the point.
+        is_metric: whether it is a score of the clips, or a fact about the method.
+        hint: one line for readers.
+    """
 
     key: str
     title: str
@@ -53,7 +63,14 @@ _FACTS = (
 
 
 def columns(results: dict[str, Any]) -> list[Column]:
-    """Metrics in the file's order, then speed, coefficients, bit rate and parameters."""
+    """Columns of the table: metrics in the file's order, then facts about the methods.
+
+    Args:
+        results: of :func:`.results.read_results`.
+
+    Returns:
+        The metrics, then speed, coefficients, bit rate and parameters.
+    """
     metrics = [
         Column(
             key,
@@ -73,7 +90,7 @@ def _digits(metric: dict[str, Any]) -> int:
     return 2 if digits is None else max(0, min(12, digits))
 
 
-def column_value(method: dict[str, Any], column: Column) -> float | None:
+def _column_value(method: dict[str, Any], column: Column) -> float | None:
     """What a method's cell of a column is sorted by; None where nothing stands there."""
     if column.is_metric:
         return score_value(
@@ -84,12 +101,21 @@ def column_value(method: dict[str, Any], column: Column) -> float | None:
 
 
 def number_text(value: float | None, digits: int) -> str:
-    """A number for readers: grouped thousands, a power of ten where the digits show too little."""
+    """Number for readers: grouped thousands, a power of ten where the digits show too little.
+
+    Args:
+        value: infinite for an exact score; None or NaN for none.
+        digits: after the point.
+
+    Returns:
+        Text with a true minus sign; "exact" or a dash for these.
+    """
     if value is None or math.isnan(value):
         return "–"
     if math.isinf(value):
         return "exact"
     text = f"{value:,.{digits if value else 0}f}"
+    # Half a unit of the last digit; of three digits and more two must be left.
     too_small = 10.0 ** (1 - digits if digits > 2 else -digits) / (1 if digits > 2 else 2)
     if value and abs(value) < too_small:
         return f"{value:.1e}".replace("-", "−")
@@ -97,7 +123,15 @@ def number_text(value: float | None, digits: int) -> str:
 
 
 def rows(results: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each method with its cells (None where nothing is defined) and the clips behind them."""
+    """Rows of the table, one for each method.
+
+    Args:
+        results: of :func:`.results.read_results`.
+
+    Returns:
+        For each a mapping of "method" (as in the file), "cells" (None where nothing is defined),
+        "counted" (clips that count), "summary" and "reasons" (of those that do not).
+    """
     shown = columns(results)
     best = [_best(results["methods"], column) for column in shown]
     return [
@@ -111,14 +145,14 @@ def rows(results: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _best(methods: list[dict[str, Any]], column: Column) -> float | None:
-    values = [value for one in methods if (value := column_value(one, column)) is not None]
+    values = [value for one in methods if (value := _column_value(one, column)) is not None]
     if not values or not column.better or len(methods) < 2:
         return None
     return max(values) if column.better == "higher" else min(values)
 
 
 def _cell(method: dict[str, Any], column: Column, best: float | None) -> Cell | None:
-    value = column_value(method, column)
+    value = _column_value(method, column)
     if value is None:
         return None
     digits = column.digits
@@ -161,6 +195,7 @@ def _undefined(method: dict[str, Any], results: dict[str, Any]) -> dict[str, str
             if key in scores and score_value(scores[key], better="higher") is None:
                 found.setdefault(clip, []).append(title)
                 seen[key] += 1
+    # A file without scores of single clips has counts only.
     listed = {clip: ", ".join(names) for clip, names in found.items()}
     for key, title in titles.items():
         count = (method["scores"].get(key) or {}).get("undefined") or 0

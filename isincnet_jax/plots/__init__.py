@@ -1,4 +1,4 @@
-"""Pictures of filterbanks and spectrograms: the only package that draws.
+"""Plots of filterbanks and spectrograms: the only package that draws.
 
 Functions take arrays and plain numbers, return a Matplotlib figure or animation and show nothing.
 """

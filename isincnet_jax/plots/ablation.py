@@ -1,4 +1,4 @@
-"""Pictures of an ablation: cells side by side in one quantity, and filters moving in training."""
+"""Plots of an ablation: cells side by side in one quantity, and filters moving in training."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WIDEST = 100.0  # ratio of values beyond which an axis is logarithmic, where it
 
 
 class Point(NamedTuple):
-    """A measured value.
+    """Point of a panel: a measured value.
 
     Attributes:
         row: where it stands, "sinc" say.
@@ -41,7 +41,7 @@ class Point(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """One quantity.
+    """Panel of a plot: one quantity.
 
     Attributes:
         title: of the quantity.
@@ -58,11 +58,14 @@ class Panel(NamedTuple):
 
 
 def plot_comparison(panels: Sequence[Panel], *, title: str = "") -> Figure:
-    """Draws a panel for each quantity: rows as lines of a table, groups as colours and markers.
+    """Dot plot with a panel for each quantity: rows as in a table, groups as colours and markers.
 
     Args:
         panels: at least one with a point; those without any are left out.
         title: of the figure.
+
+    Returns:
+        The figure, which pyplot does not know.
 
     Raises:
         ValueError: if there is no point at all, or a value is not finite.
@@ -78,6 +81,7 @@ def plot_comparison(panels: Sequence[Panel], *, title: str = "") -> Figure:
     groups = list(dict.fromkeys(point.group for point in every))
     columns = 2 if len(shown) == 4 else min(3, len(shown))
     lines = -(-len(shown) // columns)
+    # In inches: titles and axes of each line of panels, its rows (higher for many groups), legend.
     height = (1.3 + _ROW_INCHES * len(rows) * max(1.0, 0.3 * len(groups))) * lines + 0.6
     figure = empty_figure((4.6 * columns + 1.0, height))
     axes = np.atleast_1d(figure.subplots(lines, columns, sharey=True, squeeze=False)).ravel()
@@ -103,6 +107,7 @@ def _panel(axis: Axes, panel: Panel, rows: Sequence[str], groups: Sequence[str])
         points = [point for point in panel.points if point.group == group]
         if not points:
             continue
+        # Groups stand side by side within a row's height, from -_SPREAD / 2 to _SPREAD / 2.
         shift = _SPREAD * (index / (len(groups) - 1) - 0.5) if len(groups) > 1 else 0.0
         heights = [rows.index(point.row) + shift for point in points]
         color, marker = f"C{index % 10}", _MARKERS[index % len(_MARKERS)]
@@ -122,7 +127,7 @@ def _panel(axis: Axes, panel: Panel, rows: Sequence[str], groups: Sequence[str])
     if panel.may_be_logarithmic and positive and max(values) > _WIDEST * min(values):
         axis.set_xscale("log")
     axis.set_yticks(range(len(rows)), rows)
-    axis.set_ylim(len(rows) - 0.5, -0.5)
+    axis.set_ylim(len(rows) - 0.5, -0.5)  # the first row on top
     axis.set_title(panel.title, fontsize="medium")
     axis.set_xlabel(panel.unit)
     axis.grid(axis="x", alpha=0.3)
@@ -133,11 +138,14 @@ def _panel(axis: Axes, panel: Panel, rows: Sequence[str], groups: Sequence[str])
 def plot_movement_over_steps(
     curves: Mapping[str, tuple[np.ndarray, Float[np.ndarray, " records"]]], *, title: str = ""
 ) -> Figure:
-    """Draws how far the centres of filters have moved on average, over the steps of training.
+    """Line plot of how far centres of filters have moved on average, over the steps of training.
 
     Args:
         curves: name of a cell to steps [records] and mean distances in Hz [records].
         title: of the figure.
+
+    Returns:
+        The figure, which pyplot does not know.
 
     Raises:
         ValueError: without curves, or if steps and distances differ in number.
@@ -151,6 +159,7 @@ def plot_movement_over_steps(
             raise ValueError(
                 f"{name}: {np.size(steps)} steps and {np.size(moved_hz)} distances must be as many"
             )
+        # There are ten colours: the next ten curves are dashed, then dotted.
         style = ("-", "--", ":")[index // 10 % 3]
         axis.plot(steps, moved_hz, color=f"C{index % 10}", linestyle=style, label=name)
     axis.set(xlabel="training step", ylabel="mean movement of centres (Hz)")
@@ -162,7 +171,14 @@ def plot_movement_over_steps(
 
 
 def svg_bytes(figure: Figure) -> bytes:
-    """A figure as an SVG file, the same bytes every time; letters are shapes, no font is asked."""
+    """SVG file of a figure, the same bytes every time; letters are shapes, no font is asked for.
+
+    Args:
+        figure: any figure.
+
+    Returns:
+        Content of the file.
+    """
     with importing_matplotlib():
         import matplotlib
 

@@ -1,4 +1,4 @@
-"""Filters while they learn: an animation over training steps."""
+"""Animation of filters over training steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import LineCollection
 
-_POINTS = 800
+_POINTS = 800  # frequencies of a response
 _LOWEST_GAIN, _HIGHEST_GAIN = -0.02, 1.25
 
 
@@ -33,7 +33,7 @@ def animate_filters(
     frames_per_second: float = 10.0,
     title: str = "",
 ) -> FuncAnimation:
-    """Animates a bank over training: responses above, the paths of the centres below.
+    """Animation of a bank over training: responses above, the paths of the centres below.
 
     Above are the frequency responses of some filters, the initial ones in grey behind them. Below
     all centres move to the right and to the left as training goes upwards; both panels have the
@@ -80,6 +80,8 @@ def animate_filters(
 
     figure = empty_figure((9, 6.5))
     above, below = figure.subplots(2, 1)
+    # Filters by their first centre, so that colours go from low to high; ``num_shown`` of them,
+    # evenly spaced, first and last included.
     order = np.argsort(low[0] + high[0], kind="stable")
     shown = order[np.unique(np.linspace(0, len(order) - 1, num_shown).astype(int))]
     drawn = _Responses(
@@ -102,6 +104,7 @@ def animate_filters(
         heading.set_text(_heading(title, steps[index]))
         return [heading, *drawn.move_to(index), *paths.move_to(index)]
 
+    # Steps evenly spaced among those recorded, first and last included; of one frame the last.
     frames = np.unique(np.linspace(0, len(steps) - 1, max_frames).round().astype(int))
     if max_frames == 1:
         frames = np.array([len(steps) - 1])

@@ -1,4 +1,4 @@
-"""Bands as pictures want them: checked, and as the responses of the filters between their edges."""
+"""Bands for plots: their edges checked, and the responses of the filters between them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from isincnet_jax.frontends import sinc_bands
 def checked_bands(
     low_hz: Float[np.ndarray, "*axes filters"], high_hz: Float[np.ndarray, "*axes filters"]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper edges in float64.
+    """Band edges, checked.
+
+    Args:
+        low_hz: lower edges in Hz, [..., filters].
+        high_hz: upper edges, likewise.
+
+    Returns:
+        Lower and upper edges in float64.
 
     Raises:
         ValueError: unless both have the same axes, are not empty and finite, and
@@ -35,7 +42,16 @@ def checked_bands(
 
 
 def check_nyquist(high_hz: np.ndarray, sample_rate: float) -> None:
-    """Raises ValueError for bands above half of the sample rate."""
+    """Checks that bands lie below the Nyquist frequency.
+
+    Args:
+        high_hz: upper edges in Hz, of any shape.
+        sample_rate: Hz.
+
+    Raises:
+        ValueError: for an edge more than 1e-6 above half of the sample rate, or a rate that is not
+            positive.
+    """
     if not 0 < sample_rate < np.inf:
         raise ValueError(f"sample_rate={sample_rate} must be positive and finite")
     highest = float(np.max(high_hz))
@@ -54,14 +70,17 @@ def band_kernels(
     kernel_size: int = 251,
     shape: str = "sinc",
 ) -> np.ndarray:
-    """SincNet's filters between band edges, complex128 [filters, taps], response 1 in the middle.
+    """Kernels of SincNet's filters between band edges, of response 1 in the middle.
 
     Args:
-        low_hz: lower edges.
-        high_hz: upper edges.
+        low_hz: lower edges, Hz, [filters].
+        high_hz: upper edges, Hz, at most half the sample rate.
         sample_rate: Hz.
-        kernel_size: taps, odd.
+        kernel_size: taps, odd, 3 or more.
         shape: a name in :data:`.shapes.SHAPES`.
+
+    Returns:
+        Complex128 [filters, taps].
 
     Raises:
         ValueError: for edges above Nyquist, an unknown shape, or an even kernel size.
@@ -84,7 +103,16 @@ def band_kernels(
 def responses(
     filters: np.ndarray, frequency_hz: Float[np.ndarray, " points"], *, sample_rate: float
 ) -> Float[np.ndarray, "filters points"]:
-    """Gains of filters [filters, taps], real or complex, at any frequencies: float64."""
+    """Frequency responses of filters at any frequencies: their gains.
+
+    Args:
+        filters: real or complex, [filters, taps].
+        frequency_hz: Hz, [points].
+        sample_rate: Hz.
+
+    Returns:
+        ``|sum_n h[n] exp(-2 pi i f n / sample_rate)|``, float64 [filters, points].
+    """
     offset = np.arange(filters.shape[1]) - filters.shape[1] // 2
     waves = np.exp(-2j * np.pi * np.outer(offset, frequency_hz / sample_rate))
     return np.abs(filters @ waves)

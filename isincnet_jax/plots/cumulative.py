@@ -1,4 +1,4 @@
-"""The cumulative response of filterbanks: where in frequency a bank looks, and how much."""
+"""Cumulative response of filterbanks: where in frequency a bank looks, and how much."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from isincnet_jax.plots.drawing import new_figure, use_mel_axis
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_POINTS = 1024
+_POINTS = 1024  # frequencies of a curve
 _LOWEST_DB = -40.0
-_MOST_LABELS = 4
+_MOST_LABELS = 4  # in one line of the legend; more stand beside the axes
 
 
 def plot_cumulative_response(
     banks: Mapping[str, np.ndarray], *, sample_rate: float, title: str = ""
 ) -> Figure:
-    """Draws the sums over all filters of the gains, and of their squares, one curve per bank.
+    """Cumulative response plot: sums over all filters of gains, and of their squares, per bank.
 
     The sum of gains, relative to its largest value, is SincNet's figure of the cumulative
     response, which shows what a bank has learned to attend to: overlay ``{"before": ...,
@@ -35,6 +35,9 @@ def plot_cumulative_response(
         sample_rate: Hz.
         title: of the figure.
 
+    Returns:
+        The figure, which pyplot does not know.
+
     Raises:
         ValueError: without banks, or for filters that are not [filters, taps].
 
@@ -45,6 +48,7 @@ def plot_cumulative_response(
     if not banks:
         raise ValueError("banks={}: give one bank or more, label to filters")
     figure, axes = new_figure(1, 2, (12, 4.2))
+    # Evenly spaced on the mel axis.
     ends = scales.hz_to_scale(np.array([0.0, sample_rate / 2]), scale="mel_htk")
     frequency_hz = scales.scale_to_hz(np.linspace(ends[0], ends[1], _POINTS), scale="mel_htk")
     for index, (label, bank) in enumerate(banks.items()):
@@ -53,6 +57,7 @@ def plot_cumulative_response(
             raise ValueError(f"banks[{label!r}].shape={filters.shape}: give [filters, taps]")
         gains = responses(filters, frequency_hz, sample_rate=sample_rate)
         style = {"color": f"C{index}", "label": label, "linewidth": 1.2}
+        # sum_b |H_b(f)| and sum_b |H_b(f)|^2, over their largest values.
         axes[0].plot(frequency_hz, _relative(np.sum(gains, axis=0)), **style)
         power = _relative(np.sum(gains**2, axis=0))
         axes[1].plot(frequency_hz, 10 * np.log10(np.maximum(power, 1e-12)), **style)

@@ -1,4 +1,4 @@
-"""What all pictures share: figures, colours, decibels, and a frequency axis on a mel scale."""
+"""Figures, colours, decibels and a mel frequency axis: what all plots share."""
 
 from __future__ import annotations
 
@@ -22,16 +22,22 @@ _MEL_TICKS_HZ = (0, 200, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000)
 
 
 def importing_matplotlib() -> contextlib.AbstractContextManager[None]:
-    """Around imports of Matplotlib.
+    """Context manager around imports of Matplotlib.
 
-    Raises:
-        ImportError: without it; the message names the extra.
+    Returns:
+        A context that raises ImportError without Matplotlib; the message names the extra.
     """
     return extras.importing("matplotlib")
 
 
 def empty_figure(size: tuple[float, float]) -> Figure:
-    """A figure that pyplot does not know, ``size`` inches wide and high, without axes.
+    """Figure that pyplot does not know, without axes.
+
+    Args:
+        size: width and height in inches.
+
+    Returns:
+        The figure, with the constrained layout.
 
     Raises:
         ImportError: without Matplotlib; the message names the extra.
@@ -42,13 +48,34 @@ def empty_figure(size: tuple[float, float]) -> Figure:
 
 
 def new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, np.ndarray]:
-    """An :func:`empty_figure` with rows and columns of axes, and the axes."""
+    """Figure with rows and columns of axes.
+
+    Args:
+        rows: of axes.
+        columns: of axes.
+        size: width and height of the figure in inches.
+
+    Returns:
+        An :func:`empty_figure`, and its axes: [columns] or [rows] where the other is 1, else
+        [rows, columns].
+    """
     figure = empty_figure(size)
     return figure, np.atleast_1d(figure.subplots(rows, columns))
 
 
 def pixels(figure: Figure, *, dots_per_inch: int = 80) -> UInt8[np.ndarray, "height width 3"]:
-    """Renders a figure, for logs that take pictures: uint8 [height, width, 3]."""
+    """Pixels of a figure, for logs that take pictures.
+
+    Args:
+        figure: its size in inches times the resolution is that of the picture.
+        dots_per_inch: resolution.
+
+    Returns:
+        Uint8 [height, width, 3], red, green and blue.
+
+    Raises:
+        ImportError: without Matplotlib; the message names the extra.
+    """
     with importing_matplotlib():
         from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -59,13 +86,28 @@ def pixels(figure: Figure, *, dots_per_inch: int = 80) -> UInt8[np.ndarray, "hei
 
 
 def decibels(power: np.ndarray, floor_db: float) -> np.ndarray:
-    """Power in dB relative to its largest value."""
+    """Level in dB of a power relative to its largest value.
+
+    Args:
+        power: not negative, of any shape.
+        floor_db: least level, dB, negative.
+
+    Returns:
+        dB from ``floor_db`` to 0; the floor everywhere if all is 0.
+    """
     reference = max(float(np.max(power)), np.finfo(np.float64).tiny)
     return 10 * np.log10(np.maximum(power / reference, 10 ** (floor_db / 10)))
 
 
 def colors(count: int) -> np.ndarray:
-    """``count`` colours from low (dark blue) to high (light green), RGBA [count, 4]."""
+    """Colours of a sequence from low (dark blue) to high (light green).
+
+    Args:
+        count: of colours.
+
+    Returns:
+        RGBA, float64 [count, 4], 0 to 1.
+    """
     with importing_matplotlib():
         import matplotlib
 
@@ -73,7 +115,7 @@ def colors(count: int) -> np.ndarray:
 
 
 def use_mel_axis(axis: Axes, nyquist_hz: float, *, label: str = "frequency (Hz)") -> None:
-    """Makes the horizontal axis one of frequencies in Hz, 0 to Nyquist, spaced as on a mel scale.
+    """Mel axis: makes the horizontal one of frequencies in Hz, 0 to Nyquist, on HTK's mel scale.
 
     Args:
         axis: of the picture.

@@ -1,4 +1,4 @@
-"""A filterbank in one picture: impulse responses, frequency responses, their sum."""
+"""Filterbank plot: impulse responses, frequency responses, their sum."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MOST_RESPONSES = 48
+_MOST_RESPONSES = 48  # of banks twice as large and more only every second, third ... is drawn
 
 
 def plot_filterbank(
@@ -24,7 +24,7 @@ def plot_filterbank(
     num_shown: int = 12,
     title: str = "",
 ) -> Figure:
-    """Draws a bank: some impulse responses, all frequency responses, and their sum.
+    """Filterbank plot: some impulse responses, the frequency responses, and their sum.
 
     Args:
         kernels: complex (or real) [bins, taps], or what the filters of a
@@ -35,6 +35,9 @@ def plot_filterbank(
         num_shown: impulse responses to draw.
         title: of the figure.
 
+    Returns:
+        The figure, which pyplot does not know.
+
     Raises:
         ValueError: for kernels of another number of bins.
     """
@@ -43,6 +46,7 @@ def plot_filterbank(
     figure, axes = new_figure(1, 3, (15, 4.2))
     shown = np.unique(np.linspace(0, len(kernels) - 1, num_shown).astype(int))
     _impulse_responses(axes[0], kernels[shown], center_hz[shown], sample_rate)
+    # |H_b(f)|^2 from 0 Hz to Nyquist, in steps of at most sample_rate / (4 taps).
     size = 1 << (4 * kernels.shape[1] - 1).bit_length()
     response = np.fft.fft(kernels, size, axis=1)[:, : size // 2 + 1]
     frequency_hz = np.linspace(0, sample_rate / 2, size // 2 + 1)
@@ -59,6 +63,7 @@ def plot_filterbank(
         ylim=(FLOOR_DB, 3),
         title=f"frequency responses (every {step})" if step > 1 else "frequency responses",
     )
+    # sum_b |H_b(f)|^2, flat where a bank weighs all frequencies alike.
     total = np.sum(power, axis=0)
     axes[2].plot(
         frequency_hz / 1000, 10 * np.log10(np.maximum(total / np.mean(total), 1e-12)), "C0"

@@ -1,4 +1,4 @@
-"""How far training moved the filters: centres and bandwidths before and after."""
+"""Filter movement plot: centres and bandwidths before and after training."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def plot_filter_movement(
     sample_rate: float | None = None,
     title: str = "",
 ) -> Figure:
-    """Draws every filter's centre and bandwidth before and after training.
+    """Filter movement plot: every filter's centre and bandwidth before and after training.
 
     On the left a filter is a point, centre across and bandwidth up, with an arrow from where it
     began to where it is. On the right are the displacements of centres and of bandwidths, at the
@@ -44,6 +44,9 @@ def plot_filter_movement(
         sample_rate: Hz; the axis ends at half of it, or a little above the highest edge if None.
         title: of the figure.
 
+    Returns:
+        The figure, which pyplot does not know.
+
     Raises:
         ValueError: for edges that are no bands, parameters without centres and bandwidths, or
             other numbers of filters after than before.
@@ -51,8 +54,8 @@ def plot_filter_movement(
     if isinstance(before_low_hz, Mapping) or isinstance(before_high_hz, Mapping):
         if after_low_hz is not None or after_high_hz is not None or sample_rate is None:
             raise ValueError("give the parameters before and after, and sample_rate, nothing more")
-        start, start_width = learned_bands(before_low_hz, sample_rate)
-        end, end_width = learned_bands(before_high_hz, sample_rate)
+        start, start_width = _learned_bands(before_low_hz, sample_rate)
+        end, end_width = _learned_bands(before_high_hz, sample_rate)
     else:
         start, start_width = _centers_and_widths(before_low_hz, before_high_hz)
         end, end_width = _centers_and_widths(after_low_hz, after_high_hz)
@@ -61,6 +64,7 @@ def plot_filter_movement(
             f"before_low_hz.shape={start.shape} and after_low_hz.shape={end.shape}: "
             "give the same filters, [filters], before and after"
         )
+    # The highest edge before or after: bands that left the range are shown, too.
     limit = float(max((start + start_width / 2).max(), (end + end_width / 2).max()))
     limit = 1.02 * limit if sample_rate is None else max(sample_rate / 2, limit)
 
@@ -78,7 +82,7 @@ def plot_filter_movement(
     return figure
 
 
-def learned_bands(params: Any, sample_rate: float) -> tuple[np.ndarray, np.ndarray]:
+def _learned_bands(params: Any, sample_rate: float) -> tuple[np.ndarray, np.ndarray]:
     """Centres and bandwidths in Hz of a SincNet's parameters, float64 [filters].
 
     Raises:

@@ -1,4 +1,4 @@
-"""Measured operations under the roof of a machine, and beside their peers."""
+"""Roofline plot: measured operations under the roof of a machine, and beside their peers."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ OURS = "ours"
 
 _ROW_INCHES = 0.42
 _OUR_COLOR = "0.15"
-_LABEL_POINTS = 12.0
+_LABEL_POINTS = 12.0  # from a dot to the middle of its number
 
 
 class MeasuredOperation(NamedTuple):
-    """One operation and how fast it ran.
+    """Measured operation: what it needs, and how fast it ran.
 
     Attributes:
         label: what it is.
@@ -42,7 +42,7 @@ class MeasuredOperation(NamedTuple):
 def plot_roofline(
     rows: Sequence[MeasuredOperation], ceiling: tuple[float, float], *, title: str = ""
 ) -> Figure:
-    """Draws operations under the roof of a machine, and how they compare with their peers.
+    """Roofline plot of operations, and how they compare with their peers.
 
     On the left, what each reaches (10^9 operations per second) over its operations per byte, with
     the roof ``min(rate, bandwidth x operations per byte)``; arrays that fit into a cache may lie
@@ -53,6 +53,9 @@ def plot_roofline(
         rows: the operations, from top to bottom.
         ceiling: 10^9 operations and 10^9 bytes per second that the machine can do.
         title: of the figure.
+
+    Returns:
+        The figure, which pyplot does not know.
 
     Raises:
         ValueError: without rows, and for counts, times or rates that are not positive.
@@ -88,6 +91,7 @@ def _draw_roof(
 ) -> None:
     intensity = np.array([row.flops / row.bytes for row in rows])
     reached = np.array([1e-9 * row.flops / row.seconds for row in rows])
+    # Operations per byte at which the roof bends: beyond, the rate limits, not the bandwidth.
     ridge = gflops / gb_per_s
     left, right = min(intensity.min(), ridge) / 3, max(intensity.max(), ridge) * 3
     ends = np.array([left, ridge, right])
@@ -98,6 +102,7 @@ def _draw_roof(
         ylim=(min(reached.min(), gb_per_s * left) / 2, max(reached.max(), gflops) * 2),
         xlabel="operations per byte", ylabel="GFLOP/s", title="ours under the roof",
     )  # fmt: skip
+    # In points, 72 to an inch, on the logarithmic axes as they are now.
     dots = axis.transData.transform(np.stack([intensity, reached], axis=1))
     offsets = _label_offsets(dots * (72 / axis.figure.dpi))
     for number, (x, y, offset) in enumerate(zip(intensity, reached, offsets, strict=True), 1):
@@ -139,6 +144,7 @@ def _draw_bars(axis: Axes, rows: Sequence[MeasuredOperation]) -> None:
     lowest = min(min(row.times_real_time.values()) for row in rows if row.times_real_time)
     seen: set[str] = set()
     for place, row in enumerate(rows):
+        # Bars of a row side by side around its place, as thin as three at least.
         mine = [name for name in names if name in row.times_real_time]
         height = 0.84 / max(len(mine), 3)
         for index, name in enumerate(mine):
@@ -157,6 +163,7 @@ def _draw_bars(axis: Axes, rows: Sequence[MeasuredOperation]) -> None:
         title="ours and peers", ylim=(len(rows) - 0.4, -0.6),
     )  # fmt: skip
     axis.grid(axis="x", alpha=0.3)
+    # A row may lack a name: the legend has all in the order of the bars.
     handles, texts = axis.get_legend_handles_labels()
     order = sorted(range(len(texts)), key=lambda index: names.index(texts[index]))
     axis.legend(

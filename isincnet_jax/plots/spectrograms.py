@@ -1,4 +1,4 @@
-"""Spectrograms: signed coefficients, and magnitudes of any bins."""
+"""Spectrogram plots: signed coefficients, and magnitudes of any bins."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def plot_spectrogram(
     is_complex: bool,
     title: str = "",
 ) -> Figure:
-    """Draws the signed coefficients as cube roots, and their magnitude in dB.
+    """Spectrogram plot: signed coefficients as cube roots, and their magnitude in dB.
 
     Args:
         spectrogram: [frames, channels]; a complex bank's cosine channels first.
@@ -30,6 +30,9 @@ def plot_spectrogram(
         center_hz: [bins].
         is_complex: whether the second half of the channels are sines.
         title: of the figure.
+
+    Returns:
+        The figure, which pyplot does not know.
     """
     figure, axes = new_figure(2, 1, (11, 7))
     bins = len(center_hz)
@@ -66,14 +69,17 @@ def plot_magnitude(
     title: str = "",
     floor_db: float = FLOOR_DB,
 ) -> Figure:
-    """Draws the magnitudes of any spectrogram in dB, one row of pixels per bin.
+    """Magnitude plot of any spectrogram in dB, one row of pixels per bin.
 
     Args:
         magnitude: [frames, bins], not negative; complex values are drawn by their modulus.
         frame_times_s: seconds, [frames].
         frequencies_hz: what the bins are labelled with, [bins]; need not be evenly spaced.
         title: of the figure.
-        floor_db: the darkest colour, relative to the largest value.
+        floor_db: the darkest colour, dB relative to the largest value.
+
+    Returns:
+        The figure, which pyplot does not know.
     """
     figure, axes = new_figure(1, 1, (11, 4))
     power = np.abs(np.asarray(magnitude)).astype(np.float64) ** 2

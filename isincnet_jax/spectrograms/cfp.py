@@ -1,4 +1,4 @@
-"""Combined frequency and periodicity as a Linen module."""
+"""CFP: combined frequency and periodicity, a pitch salience, as a Linen module."""
 
 from __future__ import annotations
 
@@ -102,20 +102,30 @@ class CFP(SettledModule):
 
     @property
     def n_fft(self) -> int:
-        """Samples of the transforms, ``int(sample_rate / frequency_resolution)``."""
+        """Transform length in samples, ``int(sample_rate / frequency_resolution)``."""
         return cfp_bands.cfp_n_fft(
             sample_rate=self.sample_rate, frequency_resolution=self.frequency_resolution
         )
 
     @property
     def frequencies(self) -> Float[np.ndarray, " bins"]:
-        """Centres of the bands in Hz, float64."""
+        """Centre frequencies of the bands, Hz, float64 [bins]."""
         return cfp_bands.cfp_frequencies(
             fmin=self.fmin, tc=self.tc, bins_per_octave=self.bins_per_octave
         )
 
     def frame_times(self, num_samples: int) -> Float[np.ndarray, " frames"]:
-        """Times in seconds of the middles of the frames of a clip."""
+        """Times of the middles of the frames of a clip.
+
+        Args:
+            num_samples: length of the clip.
+
+        Returns:
+            Seconds, float64 [frames].
+
+        Raises:
+            ValueError: for an empty clip, or one shorter than a frame if not ``center``.
+        """
         geometry: dict[str, Any] = {
             "frame_length": cfp_bands.cfp_frame_length(self.win_length),
             "hop_length": self.hop_length,
@@ -125,10 +135,18 @@ class CFP(SettledModule):
         return centering.frame_times(num_frames, sample_rate=self.sample_rate, **geometry)
 
     def features(self, waveform: Waveform) -> cfp.CFPFeatures:
-        """Salience, magnitude, spectrum and cepstrum on one axis, four times [..., frames, bins].
+        """Pitch salience, and the three spectrograms that it is made of, on one axis of bands.
 
         Args:
-            waveform: [..., time], floating.
+            waveform: [..., time], float32 or float64.
+
+        Returns:
+            Salience, magnitude, spectrum and cepstrum, [..., frames, bins] each, in the
+            waveform's dtype.
+
+        Raises:
+            TypeError: for other dtypes.
+            ValueError: for an empty clip, or one shorter than a frame if not ``center``.
         """
         return cfp.combined_frequency_periodicity(waveform, **self._options())
 

@@ -1,4 +1,4 @@
-"""Chromagrams: the energy of pitch classes."""
+"""Chromagram layer: the energy of pitch classes in the frames of an STFT."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from isincnet_jax.typing import Waveform
 
 
 class Chroma(WeighedSpectrogram):
-    """Pitch classes of an STFT: ``librosa.feature.chroma_stft`` with a given tuning.
+    """Chromagram of an STFT: ``librosa.feature.chroma_stft`` with a given tuning.
 
     ``|X|^power`` is folded onto the classes by :func:`.chroma.chroma_weights`, and each frame
     divided by its norm; silent frames stay 0. Gradients are finite on silence. For the chroma of a
@@ -64,7 +64,11 @@ class Chroma(WeighedSpectrogram):
         return 220.0 * 2.0 ** ((steps + self.tuning) / self.n_chroma)
 
     def design(self) -> Float[np.ndarray, "chroma bins"]:
-        """The weights, float64 [n_chroma, 1 + n_fft // 2]."""
+        """Chroma weights of the bins of the STFT.
+
+        Returns:
+            Float64 [n_chroma, 1 + n_fft // 2], read only.
+        """
         return chroma.chroma_weights(
             self.sample_rate,
             n_fft=self.n_fft,
@@ -76,7 +80,11 @@ class Chroma(WeighedSpectrogram):
         )
 
     def is_trainable(self) -> bool:
-        """Whether the weights are a parameter."""
+        """Whether the weights are a parameter.
+
+        Returns:
+            ``trainable_chroma``.
+        """
         return self.trainable_chroma
 
     def __call__(self, waveform: Waveform) -> Float[jax.Array, "... frames chroma"]:

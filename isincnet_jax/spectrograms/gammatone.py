@@ -1,4 +1,4 @@
-"""Gammatone spectrograms."""
+"""Gammatone spectrogram layer: responses at equal steps in ERBs, from the power of an STFT."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from isincnet_jax.typing import Waveform
 
 
 class Gammatonegram(GammatoneFilters, WeighedSpectrogram):
-    """Gammatone responses, at equal steps in ERBs, as weights on the power of an STFT.
+    """Gammatone spectrogram: responses, at equal steps in ERBs, as weights on an STFT's power.
 
     ``Y[t, m] = sum_k |G_m(k)| |X[t, k]|^power`` with ``|G_m|`` the magnitude response of a
     fourth-order gammatone filter, :func:`.auditory.gammatone_weights`. Time resolution is that of
@@ -62,12 +62,16 @@ class Gammatonegram(GammatoneFilters, WeighedSpectrogram):
 
     @property
     def frequencies(self) -> Float[np.ndarray, " bins"]:
-        """Centres of the filters, Hz, float64 [n_bins]."""
+        """Centre frequencies of the filters, Hz, float64 [n_bins]."""
         fmax = self.upper_hz(self.fmax)
         return auditory.gammatone_frequencies(self.n_bins, fmin=self.fmin, fmax=fmax)
 
     def is_trainable(self) -> bool:
-        """Whether the weights are a parameter."""
+        """Whether the weights are a parameter.
+
+        Returns:
+            ``trainable_bins``.
+        """
         return self.trainable_bins
 
     def __call__(self, waveform: Waveform) -> Float[jax.Array, "... frames bins"]:

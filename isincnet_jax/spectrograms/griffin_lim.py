@@ -1,4 +1,4 @@
-"""Griffin-Lim as a layer: magnitudes of an STFT to a waveform."""
+"""Griffin-Lim layer: magnitudes of an STFT to a waveform."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class GriffinLim(SettledModule):
 
     @property
     def hop(self) -> int:
-        """Samples between frames: ``hop_length``, or a quarter of the window."""
+        """Hop length in samples: ``hop_length``, or a quarter of the window."""
         if self.hop_length is not None:
             return self.hop_length
         return max(1, fourier.checked_win_length(self.win_length, self.n_fft) // 4)
@@ -84,7 +84,7 @@ class GriffinLim(SettledModule):
         length: int | None = None,
         key: jax.Array | None = None,
     ) -> Waveform:
-        """Finds a waveform with given magnitudes.
+        """Phase retrieval: a waveform whose STFT has the given magnitudes.
 
         Args:
             magnitude: [..., frames, 1 + n_fft // 2], floating and not negative.
@@ -107,6 +107,8 @@ class GriffinLim(SettledModule):
                 f"those of n_fft={self.n_fft}"
             )
         frames = magnitude.shape[-2]
+        # The frames span (frames - 1) hop + n_fft samples, of which centring adds n_fft // 2 at
+        # either end; up to hop - 1 samples more have the same number of frames.
         reach = (frames - 1) * self.hop + self.n_fft
         whole = reach - (2 * (self.n_fft // 2) if self.center else 0)
         samples = whole if length is None else length

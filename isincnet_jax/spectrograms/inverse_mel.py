@@ -1,4 +1,4 @@
-"""From mel and gammatone spectrograms back to the magnitudes or powers of an STFT."""
+"""Non-negative inverses of mel and gammatone spectrograms: magnitudes or powers of an STFT."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FORMATS = ("magnitude", "power")
 
 
 class NonNegativeInverse(SettledModule):
-    """Non-negative spectra whose weighted sums are those given; the base of the layers.
+    """Non-negative least-squares inverse of weighted sums of bins; the base of the layers.
 
     ``argmin_x |D (W x - y)|^2`` over ``x >= 0``, x being ``|X|^power``, frame by frame: accelerated
     projected gradients from the clipped pseudo-inverse (:func:`.mel_inversion.mel_to_magnitude`).
@@ -62,11 +62,24 @@ class NonNegativeInverse(SettledModule):
         return auditory.bin_frequencies(self.sample_rate, n_fft=self.n_fft)
 
     def design(self) -> Float[np.ndarray, "filters bins"]:
-        """The weights to invert, float64 [filters, 1 + n_fft // 2]."""
+        """Weights to invert; subclasses give them.
+
+        Returns:
+            Float64 [filters, 1 + n_fft // 2].
+
+        Raises:
+            NotImplementedError: in this base.
+        """
         raise NotImplementedError
 
     def invert(self, sums: Float[Array, "... frames filters"]) -> Float[jax.Array, "..."]:
-        """Weighted sums [..., frames, filters] to [..., frames, 1 + n_fft // 2].
+        """Magnitudes or powers whose weighted sums are nearest to those given.
+
+        Args:
+            sums: [..., frames, filters], float32 or float64, not negative.
+
+        Returns:
+            [..., frames, 1 + n_fft // 2], not negative, in ``output_format``.
 
         Raises:
             TypeError: for integers.
@@ -80,6 +93,7 @@ class NonNegativeInverse(SettledModule):
                 f"spectrogram.shape={tuple(sums.shape)} must end in frames and {len(design)} "
                 "filters, those of the layer"
             )
+        # D: rows of W and sums are divided by the norms of the rows; rows of zeros stay.
         sizes = np.linalg.norm(design, axis=1)
         sizes = np.where(sizes > 0, sizes, 1.0)
         # The root of order power / exponent turns |X|^power into |X|^exponent.
@@ -93,7 +107,7 @@ class NonNegativeInverse(SettledModule):
 
 
 class InverseMel(MelFilters, NonNegativeInverse):
-    """Magnitudes or powers of an STFT from a mel spectrogram, as ``librosa.mel_to_stft`` does.
+    """Inverse mel layer: magnitudes or powers of an STFT, as ``librosa.mel_to_stft`` finds them.
 
     Attributes:
         n_mels: filters, and all else as in :class:`.MelSpectrogram`.
@@ -133,7 +147,7 @@ class InverseMel(MelFilters, NonNegativeInverse):
 
 
 class InverseGammatone(GammatoneFilters, NonNegativeInverse):
-    """Magnitudes or powers of an STFT from a gammatone spectrogram.
+    """Inverse gammatone layer: magnitudes or powers of an STFT from a gammatone spectrogram.
 
     Attributes:
         n_bins: filters, and all else as in :class:`.Gammatonegram`.

@@ -1,4 +1,4 @@
-"""The inverse short-time Fourier transform as a layer, its basis and window fixed or learned."""
+"""Inverse short-time Fourier transform layer, its basis and window fixed or learned."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from isincnet_jax.typing import Array, Waveform
 
 
 class InverseSTFT(SettledModule):
-    """The least-squares inverse of a complex :class:`.STFT` with the scale "none".
+    """Inverse STFT: the least-squares inverse of a complex :class:`.STFT` with the scale "none".
 
     Windowed overlap-add of inverse transforms over the sum of the squared windows, exact where
     windows overlap without a gap (:func:`.fourier.istft`). Other frequency scales
@@ -75,7 +75,7 @@ class InverseSTFT(SettledModule):
 
     @property
     def hop(self) -> int:
-        """Samples between frames."""
+        """Hop length in samples: ``hop_length``, or a quarter of the window."""
         taps = fourier.checked_win_length(self.win_length, self.n_fft)
         return max(taps // 4, 1) if self.hop_length is None else self.hop_length
 
@@ -102,7 +102,7 @@ class InverseSTFT(SettledModule):
     def __call__(
         self, spectrum: Complex[Array, "... frames bins"], *, length: int | None = None
     ) -> Waveform:
-        """Returns the waveform whose STFT is nearest.
+        """Least-squares inverse: the waveform whose STFT is nearest.
 
         Args:
             spectrum: [..., frames, bins], complex.
@@ -129,17 +129,20 @@ class InverseSTFT(SettledModule):
             )
         spectrum = jnp.asarray(spectrum)
         if not self.onesided:
+            # A real signal has X[N - k] = conj(X[k]); (X[k] + conj(X[N - k])) / 2 is its part.
             mirrored = jnp.conj(jnp.roll(jnp.flip(spectrum, axis=-1), 1, axis=-1))
             spectrum = ((spectrum + mirrored) / 2)[..., :bins]
         taper = self._fixed_window
         spectrum = spectrum / stft.normalizing_factor(taper, self.normalization)
         num_frames = spectrum.shape[-2]
         if length is None:
+            # Centred frames lie hop apart around the samples 0 to (frames - 1) hop.
             length = (num_frames - 1) * self.hop + (0 if self.center else self.n_fft)
         else:
             self._warn_of_unseen(length, num_frames)
         frames = self._frames(spectrum)
         weights = jnp.asarray(self.taper if self.trainable_window else taper, frames.dtype)
+        # x[n] = sum_t w[n - t hop] y_t[n - t hop] / sum_t w[n - t hop]^2
         return overlap.overlap_frames(
             frames, weights, hop_length=self.hop, center=self.center, length=length
         )

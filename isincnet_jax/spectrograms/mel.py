@@ -1,4 +1,4 @@
-"""Mel spectrograms and mel-frequency cepstra."""
+"""Mel spectrogram and mel-frequency cepstrum (MFCC) layers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from isincnet_jax.typing import Waveform
 
 
 class MelSpectrogram(MelFilters, WeighedSpectrogram):
-    """Triangular mel filters on the power of an STFT: ``librosa.feature.melspectrogram``.
+    """Mel spectrogram: triangular filters on an STFT's power, ``librosa.feature.melspectrogram``.
 
     ``Y[t, m] = sum_k W[m, k] |X[t, k]|^power`` with W of :func:`.auditory.mel_weights`; "mel" is
     Slaney's scale unless ``htk``. Gradients are finite on silence.
@@ -68,12 +68,16 @@ class MelSpectrogram(MelFilters, WeighedSpectrogram):
 
     @property
     def frequencies(self) -> Float[np.ndarray, " mels"]:
-        """Where the filters peak, Hz, float64 [n_mels]."""
+        """Peak frequencies of the filters, Hz, float64 [n_mels]."""
         fmax = self.upper_hz(self.fmax)
         return auditory.mel_frequencies(self.n_mels, fmin=self.fmin, fmax=fmax, htk=self.htk)
 
     def is_trainable(self) -> bool:
-        """Whether the filters are a parameter."""
+        """Whether the filters are a parameter.
+
+        Returns:
+            ``trainable_mel``.
+        """
         return self.trainable_mel
 
     def __call__(self, waveform: Waveform) -> Float[jax.Array, "... frames mels"]:
@@ -147,11 +151,15 @@ class MFCC(StftGeometry):
 
     @property
     def frequencies(self) -> Float[np.ndarray, " mels"]:
-        """Where the mel filters below the cepstra peak, Hz, float64 [n_mels, not n_mfcc]."""
+        """Peak frequencies of the mel filters below the cepstra, Hz, float64 [n_mels]."""
         return self._mel().frequencies
 
     def matrix(self) -> Float[np.ndarray, "coefficients mels"]:
-        """The liftered cosine transform, float64 [n_mfcc, n_mels]."""
+        """Cosine transform matrix, its rows multiplied by the lifter.
+
+        Returns:
+            Float64 [n_mfcc, n_mels].
+        """
         matrix = auditory.dct_matrix(
             self.n_mfcc, n_inputs=self.n_mels, dct_type=self.dct_type, norm=self.norm
         )

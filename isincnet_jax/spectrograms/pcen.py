@@ -1,4 +1,4 @@
-"""Per-channel energy normalisation, fixed or trained per band."""
+"""PCEN layer: per-channel energy normalisation, fixed or trained per band."""
 
 from __future__ import annotations
 
@@ -92,7 +92,11 @@ class PCEN(SettledModule):
 
     @property
     def smoothing(self) -> float:
-        """The smoothing b at the start of a training: ``b``, or that of ``time_constant``."""
+        """Smoothing coefficient b at the start of a training: ``b``, or that of ``time_constant``.
+
+        Raises:
+            ValueError: if both are given, or for a rate or hop that is not positive.
+        """
         if self.b is not None:
             if self.time_constant is not None:
                 raise ValueError(
@@ -113,7 +117,7 @@ class PCEN(SettledModule):
     def __call__(
         self, energies: Float[Array, "... frames bins"]
     ) -> Float[jax.Array, "... frames bins"]:
-        """Normalises energies.
+        """Per-channel energy normalisation of a spectrogram.
 
         Args:
             energies: [..., frames, bins], floating and not negative; librosa advises magnitudes
@@ -135,6 +139,8 @@ class PCEN(SettledModule):
         smoothing: Any = self.smoothing
         if self.trainable:
             bins = energies.shape[-1]
+            # exp(clip(log p, -15, log limit)): outside, the value is that of the limit and the
+            # gradient 0. Gains and powers are limited to 1 or their start, the bias to e^15.
             highest = {name: max(value, 1.0) for name, value in values.items()}
             highest["bias"] = math.exp(_LARGEST_LOGARITHM)
             values = {
@@ -147,6 +153,7 @@ class PCEN(SettledModule):
                 )
                 for name, value in values.items()
             }
+            # b = 1 / (1 + exp(-logit)), the inverse of log(b / (1 - b)).
             logit = self._start("logit_smoothing", math.log(smoothing / (1.0 - smoothing)), bins)
             smoothing = jax.nn.sigmoid(jnp.clip(logit, -_LARGEST_LOGARITHM, _LARGEST_LOGARITHM))
         return pcen.pcen(

@@ -1,4 +1,4 @@
-"""A short-time Fourier transform layer, at the frequencies of an FFT or any others."""
+"""Short-time Fourier transform layer, at the frequencies of an FFT or any others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ NORMALIZATIONS = (None, "window", "frame")
 
 
 def check_normalization(normalization: str | None) -> None:
-    """Raises ValueError for an unknown normalisation of an STFT."""
+    """Checks the normalisation of an STFT.
+
+    Args:
+        normalization: None, "window" or "frame".
+
+    Raises:
+        ValueError: for any other.
+    """
     if normalization not in NORMALIZATIONS:
         raise ValueError(
             f'normalization={normalization!r} is unknown; use None, "window" (frames of unit '
@@ -28,7 +35,15 @@ def check_normalization(normalization: str | None) -> None:
 
 
 def normalizing_factor(window: np.ndarray, normalization: str | None) -> float:
-    """What an STFT is multiplied by: 1, 1 / sqrt(sum w^2) or 1 / sqrt(n_fft)."""
+    """Normalisation factor of an STFT: 1, 1 / sqrt(sum w^2) or 1 / sqrt(n_fft).
+
+    Args:
+        window: w, zero-padded to the frame, [n_fft].
+        normalization: None, "window" or "frame", in this order.
+
+    Returns:
+        What the spectrum is multiplied by, and its inverse divided by.
+    """
     if normalization is None:
         return 1.0
     energy = float(np.sum(window**2)) if normalization == "window" else float(len(window))
@@ -36,7 +51,7 @@ def normalizing_factor(window: np.ndarray, normalization: str | None) -> float:
 
 
 class STFT(SettledModule):
-    """A short-time Fourier transform whose kernels and window may be learned.
+    """Short-time Fourier transform whose kernels and window may be learned.
 
     ``X[t, k] = sum_n w[n] x[t hop + n - n_fft // 2] exp(-2 pi i f_k n / sample_rate)``: with the
     defaults it is ``abs(librosa.stft(pad_mode="reflect"))``, frames first. Fixed bases run through
@@ -58,7 +73,8 @@ class STFT(SettledModule):
         center: whether the middle of frame 0 is sample 0; otherwise its first sample is.
         pad_mode: beyond the ends of centred frames: "reflect", "constant", "edge", "symmetric".
         fmin: Hz, the first frequency; 50 if None. Refused for the scale "none".
-        fmax: Hz, a step above the last frequency; 6000 if None. Refused for the scale "none".
+        fmax: Hz, a step above the last frequency; the lower of 6000 and half the sample rate if
+            None. Refused for the scale "none".
         output_format: "magnitude", "power", "complex" or "phase" (radians), see
             :func:`.formats.format_spectrum`.
         normalization: None, "window" (divided by the root of the window's energy, so that white
@@ -108,12 +124,12 @@ class STFT(SettledModule):
 
     @property
     def taps(self) -> int:
-        """Samples of the window."""
+        """Window length in samples: ``win_length``, or ``n_fft``."""
         return fourier.checked_win_length(self.win_length, self.n_fft)
 
     @property
     def hop(self) -> int:
-        """Samples between frames."""
+        """Hop length in samples: ``hop_length``, or a quarter of the window."""
         return max(self.taps // 4, 1) if self.hop_length is None else self.hop_length
 
     @property
@@ -130,7 +146,17 @@ class STFT(SettledModule):
         )
 
     def frame_times(self, num_samples: int) -> Float[np.ndarray, " frames"]:
-        """Times in seconds of the middles of the frames of a clip."""
+        """Times of the middles of the frames of a clip.
+
+        Args:
+            num_samples: length of the clip.
+
+        Returns:
+            Seconds, float64 [frames].
+
+        Raises:
+            ValueError: for an empty clip, or one shorter than a frame if not ``center``.
+        """
         geometry: Any = {"frame_length": self.n_fft, "hop_length": self.hop, "center": self.center}
         count = centering.count_frames(num_samples, **geometry)
         return centering.frame_times(count, sample_rate=self.sample_rate, **geometry)
@@ -150,18 +176,23 @@ class STFT(SettledModule):
         return np.concatenate([np.real(basis), np.imag(basis)]).astype(np.float32)
 
     def __call__(self, waveform: Waveform) -> Float[jax.Array, "... frames bins"]:
-        """Transforms a waveform.
+        """Short-time Fourier transform of a waveform, in ``output_format``.
 
         Args:
             waveform: [..., time], floating, any leading axes.
 
         Returns:
             [..., frames, bins]: float of the waveform's dtype, complex for "complex".
+
+        Raises:
+            TypeError: for other dtypes.
+            ValueError: for an empty clip, or one shorter than a frame if not ``center``.
         """
         waveform = checks.as_waveform(waveform)
         dtype = waveform.dtype
         fixed = fourier.stft_window(self.window, self.taps, self.n_fft)
         taper = self.taper if self.trainable_window else fixed
+        # A trained window keeps the factor of the one that it started as.
         taper = jnp.asarray(taper, dtype) * normalizing_factor(fixed, self.normalization)
         padded = centering.pad_frames(
             waveform,
@@ -171,6 +202,7 @@ class STFT(SettledModule):
             pad_mode=self.pad_mode,
         )
         if self.trainable_kernels:
+            # X[t, k] = sum_n x[t hop + n] (w[n] kernel_k[n]), real and imaginary parts apart.
             kernels = self.kernels.astype(dtype) * taper[None]
             both = shared_products.correlate_frames(
                 padded, kernels, hop_length=self.hop, precision=self.precision
@@ -179,6 +211,7 @@ class STFT(SettledModule):
                 *jnp.split(both, 2, axis=-1), output_format=self.output_format
             )
         if self.output_format == "complex":
+            # The mapping below takes real results only.
             frames = fourier.windowed_frames(padded, taper, hop_length=self.hop)
             return jax.lax.complex(*self._parts(frames))
         return fourier.map_windowed_frames(

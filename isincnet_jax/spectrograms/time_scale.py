@@ -1,4 +1,4 @@
-"""Time stretching and pitch shifting as Linen modules without variables."""
+"""Time stretching and pitch shifting layers: Linen modules without variables."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _frames(layer: SettledModule) -> dict[str, Any]:
 
 
 class TimeStretch(SettledModule):
-    """Changes the duration of a clip and keeps its pitch, by a phase vocoder.
+    """Time stretching by a phase vocoder: another duration at the same pitch.
 
     Formulas and references: :func:`.time_stretch.time_stretch`. The layer has
     no variables and is differentiable with respect to the waveform.
@@ -71,7 +71,7 @@ class TimeStretch(SettledModule):
         super().__post_init__()
 
     def __call__(self, waveform: Waveform) -> Waveform:
-        """Stretches a waveform.
+        """Time-stretched waveform.
 
         Args:
             waveform: [..., time], floating.
@@ -83,7 +83,7 @@ class TimeStretch(SettledModule):
 
 
 class PitchShift(SettledModule):
-    """Changes the pitch of a clip and keeps its duration: a phase vocoder and resampling.
+    """Pitch shifting by a phase vocoder and resampling: another pitch at the same duration.
 
     Formulas and references: :func:`.time_stretch.pitch_shift`. The layer has
     no variables and is differentiable with respect to the waveform.
@@ -120,7 +120,7 @@ class PitchShift(SettledModule):
         super().__post_init__()
 
     def __call__(self, waveform: Waveform) -> Waveform:
-        """Shifts the pitch of a waveform.
+        """Pitch-shifted waveform.
 
         Args:
             waveform: [..., time], floating.

@@ -1,4 +1,4 @@
-"""What mel, gammatone and chroma layers share: weighted sums of the powers of an STFT."""
+"""Weighted sums of the powers of an STFT: what mel, gammatone and chroma layers share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from isincnet_jax.typing import Array, Waveform
 
 
 class StftGeometry(SettledModule):
-    """Arguments of all layers that start with the power of an STFT; no layer by itself.
+    """STFT geometry: arguments of all layers that start with its power; no layer by itself.
 
     Attributes:
         sample_rate: Hz.
@@ -65,16 +65,37 @@ class StftGeometry(SettledModule):
         super().__post_init__()
 
     def geometry(self) -> dict[str, Any]:
-        """The arguments of this class, for another layer with the same frames."""
+        """Arguments of this class, for another layer with the same frames.
+
+        Returns:
+            Values by field name, ``sample_rate`` to ``precision``.
+        """
         names = (field.name for field in dataclasses.fields(StftGeometry))
         return {name: getattr(self, name) for name in names if name not in ("parent", "name")}
 
     def upper_hz(self, fmax: float | None) -> float:
-        """``fmax`` in Hz, half the sample rate if None."""
+        """Upper frequency limit: ``fmax``, or half the sample rate.
+
+        Args:
+            fmax: Hz, or None.
+
+        Returns:
+            Hz.
+        """
         return self.sample_rate / 2 if fmax is None else fmax
 
     def frame_times(self, num_samples: int) -> Float[np.ndarray, " frames"]:
-        """Times in seconds of the middles of the frames of a clip; float64 [frames]."""
+        """Times of the middles of the frames of a clip.
+
+        Args:
+            num_samples: length of the clip.
+
+        Returns:
+            Seconds, float64 [frames].
+
+        Raises:
+            ValueError: for an empty clip, or one shorter than a frame if not ``center``.
+        """
         options: Any = {
             "frame_length": self.n_fft,
             "hop_length": self.hop_length,
@@ -85,18 +106,32 @@ class StftGeometry(SettledModule):
 
 
 class WeighedSpectrogram(StftGeometry):
-    """Weighted sums of the bins of an STFT, fixed or trained; the base of the layers.
+    """Spectrogram of weighted bins of an STFT, fixed or trained; the base of the layers.
 
     A subclass gives :meth:`design`, and says in :meth:`is_trainable` whether the weights are the
     parameter ``basis`` [filters, bins], float32. Layers with nothing trainable have no variables.
     """
 
     def design(self) -> Float[np.ndarray, "filters bins"]:
-        """The weights as designed, float64 [filters, 1 + n_fft // 2]."""
+        """Weights as designed; subclasses give them.
+
+        Returns:
+            Float64 [filters, 1 + n_fft // 2].
+
+        Raises:
+            NotImplementedError: in this base.
+        """
         raise NotImplementedError
 
     def is_trainable(self) -> bool:
-        """Whether the weights are a parameter."""
+        """Whether the weights are a parameter; subclasses say so.
+
+        Returns:
+            True for the parameter ``basis``, False for the fixed design.
+
+        Raises:
+            NotImplementedError: in this base.
+        """
         raise NotImplementedError
 
     def setup(self) -> None:
@@ -119,21 +154,30 @@ class WeighedSpectrogram(StftGeometry):
             )
 
     def weights(self) -> Float[Array, "filters bins"]:
-        """The weights in use: the parameter, or the fixed design."""
+        """Weights in use: the parameter, or the fixed design.
+
+        Returns:
+            [filters, 1 + n_fft // 2], float32 or float64.
+        """
         return self.basis if self.is_trainable() else self.design()
 
     def weigh(self, waveform: Waveform) -> Float[jax.Array, "... frames filters"]:
-        """The weighted sums of ``|X|^power``.
+        """Weighted sums ``Y[t, m] = sum_k W[m, k] |X[t, k]|^power`` of a waveform's STFT.
 
         Args:
             waveform: [..., time], float32 or float64.
 
         Returns:
             [..., frames, filters], the dtype of the waveform.
+
+        Raises:
+            TypeError: for other dtypes.
+            ValueError: for an empty clip, or one shorter than a frame if not ``center``.
         """
         waveform = checks.as_waveform(waveform)
         weights = self.weights()
 
+        # sum_k W[m, k] |X[t, k]|^power, while a frame's spectrum is in the cache if X is an FFT.
         def product(values: Any) -> jax.Array:
             return auditory.weigh_bins(values, weights, precision=self.precision)
 
@@ -156,7 +200,11 @@ class MelFilters:
     """Mel filters of layers with the arguments of :func:`.auditory.mel_weights`."""
 
     def design(self: Any) -> Float[np.ndarray, "mels bins"]:
-        """The filters, float64 [n_mels, 1 + n_fft // 2]."""
+        """Mel filters of the layer's arguments.
+
+        Returns:
+            Float64 [n_mels, 1 + n_fft // 2].
+        """
         return auditory.mel_weights(
             self.sample_rate,
             n_fft=self.n_fft,
@@ -172,7 +220,11 @@ class GammatoneFilters:
     """Gammatone weights of layers with the arguments of :func:`.auditory.gammatone_weights`."""
 
     def design(self: Any) -> Float[np.ndarray, "filters bins"]:
-        """The weights, float64 [n_bins, 1 + n_fft // 2]."""
+        """Gammatone weights of the layer's arguments.
+
+        Returns:
+            Float64 [n_bins, 1 + n_fft // 2].
+        """
         return auditory.gammatone_weights(
             self.sample_rate,
             n_fft=self.n_fft,

@@ -12,8 +12,8 @@ import pytest
 import isincnet_jax as isn
 from isincnet_jax.benchmark import metrics
 from isincnet_jax.constant_q.dsp import nonstationary_gabor, sliced_gabor
-from isincnet_jax.constant_q.dsp import transform as constant_q
 from isincnet_jax.constant_q.dsp.gabor_spec import GaborSpec
+from isincnet_jax.constant_q.dsp.slice_spec import SliceSpec
 from isincnet_jax.data import loudness
 from isincnet_jax.dsp import auditory, checks, companding, distances, fourier, spectral_distances
 from isincnet_jax.inversynth import features as inversynth_features
@@ -39,12 +39,12 @@ OF_WAVEFORMS = {
     "pitch_shift": lambda x: time_stretch.pitch_shift(x, n_steps=2.0, **STFT),
     "resample": lambda x: time_stretch.resample(x, ratio=0.5, length=20),
     "cfp": cfp.combined_frequency_periodicity,
-    "cqt": lambda x: constant_q.cqt(x, hop_length=32),
-    "recursive_cqt": lambda x: constant_q.recursive_cqt(x, hop_length=32),
+    "cqt": lambda x: isn.CQT1992v2(hop_length=32).apply({}, x),
+    "recursive_cqt": lambda x: isn.CQT2010v2(hop_length=32).apply({}, x),
     "spectrogram_features": isn.spectrogram_features,
     "log_stft": inversynth_features.log_stft,
     "analyse": lambda x: nonstationary_gabor.analyse(x, spec=GABOR),
-    "analyse_slices": lambda x: sliced_gabor.analyse_slices(x, spec=sliced_gabor.SliceSpec(GABOR)),
+    "analyse_slices": lambda x: sliced_gabor.analyse_slices(x, spec=SliceSpec(GABOR)),
     "magnitude": lambda x: spectral_distances.magnitude(
         x, spectral_distances.Resolution(64, 16, 64)
     ),

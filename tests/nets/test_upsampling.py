@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
 
-from isincnet_jax.nets import resampling_kernels
+from isincnet_jax.nets import upsampling
 from isincnet_jax.nets.upsampling import UpsampleConv
 
-upsample = jax.jit(resampling_kernels.upsample_linear)
-upsample_convolve = jax.jit(resampling_kernels.upsample_convolve)
+upsample = jax.jit(upsampling.upsample_linear)
+upsample_convolve = jax.jit(upsampling.upsample_convolve)
 
 
 @settings(max_examples=8)
@@ -49,8 +49,8 @@ def test_both_ways_give_the_convolution_after_upsampling(taps, time, rng, x64):
         "SAME",
         dimension_numbers=("NWC", "WIO", "NWC"),
     )
-    ways = [upsample_convolve, jax.jit(resampling_kernels.taps_first)]
-    for way in ways + [jax.jit(resampling_kernels.polyphase)] * (taps == 3):
+    ways = [upsample_convolve, jax.jit(upsampling.taps_first)]
+    for way in ways + [jax.jit(upsampling.polyphase)] * (taps == 3):
         found = way(sequence, kernel)
         assert found.dtype == np.float64
         np.testing.assert_allclose(found, wanted, atol=1e-12)
@@ -74,6 +74,6 @@ def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="width=0"):
         UpsampleConv(0)
     with pytest.raises(ValueError, match="no middle"):
-        resampling_kernels.upsample_convolve(jnp.zeros((3, 2)), jnp.zeros((2, 2, 1)))
+        upsampling.upsample_convolve(jnp.zeros((3, 2)), jnp.zeros((2, 2, 1)))
     with pytest.raises(ValueError, match="expects 5 channels"):
-        resampling_kernels.upsample_convolve(jnp.zeros((3, 2)), jnp.zeros((3, 5, 1)))
+        upsampling.upsample_convolve(jnp.zeros((3, 2)), jnp.zeros((3, 5, 1)))

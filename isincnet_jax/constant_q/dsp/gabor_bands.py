@@ -1,4 +1,4 @@
-"""Bands of an invertible constant-Q transform: their centres, widths and spectral windows.
+"""Frequency bands of an invertible constant-Q transform: centres, widths and spectral windows.
 
 ``n_bins`` constant-Q bands with centres ``f_b = fmin 2^(b / bins_per_octave)``, together with
 extra bands that reach down to 0 Hz and up to the Nyquist frequency, cover the whole spectrum, so
@@ -50,7 +50,7 @@ from isincnet_jax.constant_q.dsp.gabor_spec import WINDOWS, GaborSpec
 
 
 class Bands(NamedTuple):
-    """The bands of a :class:`GaborSpec`, by increasing centre; float64 [bands], Hz.
+    """Frequency bands of a :class:`GaborSpec`, by increasing centre; float64 [bands], Hz.
 
     Attributes:
         center: centres; the first is 0, the last the Nyquist frequency.
@@ -75,7 +75,13 @@ class Bands(NamedTuple):
 
 @functools.lru_cache(maxsize=64)
 def design_bands(spec: GaborSpec) -> Bands:
-    """The bands of a spec; see the module's table.
+    """Frequency bands of a transform, the extra ones included; see the module's table. Cached.
+
+    Args:
+        spec: settings, checked at construction.
+
+    Returns:
+        The bands, from 0 Hz to the Nyquist frequency.
 
     Example:
         >>> bands = design_bands(GaborSpec(n_bins=None))
@@ -84,12 +90,15 @@ def design_bands(spec: GaborSpec) -> Bands:
     """
     center = spec.fmin * 2.0 ** (np.arange(spec.num_constant_q) / spec.bins_per_octave)
     width = spec.alpha * center + spec.gamma
+    # sqrt(spacing / w_b): (f_(b+1) - f_(b-1)) / 2 = alpha f_b, so that gamma = 0 has gain 1.
     gain = np.sqrt(spec.alpha * center / width)
     # Bands of gamma > 0 are many deep: they reach full density only gamma inside of the ends.
     below = _extra_bands(center[0] + spec.gamma, center[0] - width[0], spec.frame_rate)
     nyquist = spec.sample_rate / 2
     ends = nyquist - center[-1] + spec.gamma, nyquist - center[-1] - width[-1]
     above = _extra_bands(*ends, spec.frame_rate)
+    # Distances from Nyquist become frequencies, in increasing order; the slope towards Nyquist is
+    # the falling one.
     above = above._replace(
         center=nyquist - above.center[::-1],
         width=above.width[::-1],
@@ -123,6 +132,7 @@ class _Extra(NamedTuple):
 
 def _extra_bands(end: float, flat_until: float, broadest: float) -> _Extra:
     """Bands that cover 0 to ``end``; the last begins to fall at ``flat_until``, if it can."""
+    # Bands are spaced by their half width, and their supports, 2 step, are at most ``broadest``.
     count = math.ceil(2 * end / broadest - 1e-9)
     step = end / count
     width = np.full(count, step)
@@ -133,7 +143,7 @@ def _extra_bands(end: float, flat_until: float, broadest: float) -> _Extra:
     return _Extra(np.arange(count) * step, width, inner, outer, gain)
 
 
-def window_slope(window: str, position: np.ndarray) -> np.ndarray:
+def _window_slope(window: str, position: np.ndarray) -> np.ndarray:
     """A window by the distance from its middle: 1 at 0, falling to (nearly) 0 at 1."""
     angle = np.pi * np.clip(position, 0.0, 1.0)
     if window == "cosine":
@@ -144,16 +154,27 @@ def window_slope(window: str, position: np.ndarray) -> np.ndarray:
 def sample_windows(
     spec: GaborSpec, band: Int[np.ndarray, " n"], frequency: Float[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
-    """Windows of the given bands at the given frequencies (Hz), before any tightening."""
+    """Spectral windows ``h_b(f)`` at pairs of a band and a frequency, before any tightening.
+
+    Args:
+        spec: settings of the bands.
+        band: indices b of bands, [n].
+        frequency: f in Hz, one for each band, [n]; any sign.
+
+    Returns:
+        Float64 [n], 0 outside of a band's support.
+    """
     bands = design_bands(spec)
+    # Places on the slopes, 0 at their tops and 1 at their feet; negative on the flat part, whose
+    # larger one counts.
     below = (bands.lower[band] + bands.rise[band] - frequency) / bands.rise[band]
     above = (frequency - bands.upper[band] + bands.fall[band]) / bands.fall[band]
     inside = (frequency > bands.lower[band]) & (frequency < bands.upper[band])
-    slope = window_slope(spec.window, np.maximum(below, above))
+    slope = _window_slope(spec.window, np.maximum(below, above))
     return np.where(inside, bands.gain[band] * slope, 0.0)
 
 
-def frame_operator(spec: GaborSpec, frequency: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+def _frame_operator(spec: GaborSpec, frequency: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """The diagonal of the frame operator at frequencies of [0, Nyquist], before tightening.
 
     ``S(f) = sum_b h_b(f)^2 + h_b(-f)^2 + h_b(sample_rate - f)^2``: a real signal meets every
@@ -172,17 +193,24 @@ def frame_operator(spec: GaborSpec, frequency: Float[np.ndarray, " n"]) -> Float
 def band_scales(
     spec: GaborSpec, hop_length: Int[np.ndarray, " bands"]
 ) -> Float[np.ndarray, " bands"]:
-    """What a band's energy-normalised coefficients are multiplied with.
+    """Scale factors of the bands: what energy-normalised coefficients are multiplied with.
 
     A sinusoid of amplitude a at the centre has energy-normalised coefficients of magnitude
     ``a h_b(f_b) sqrt(hop / 2)``; at 0 Hz and Nyquist, where it has no mirror image, twice that.
+
+    Args:
+        spec: settings of the bands, ``normalization`` among them.
+        hop_length: samples between the frames of each band, [bands].
+
+    Returns:
+        Float64 [bands]; 1 for "energy".
     """
     if spec.normalization == "energy":
         return np.ones(len(hop_length))
     bands = design_bands(spec)
     peak = sample_windows(spec, np.arange(len(bands.center)), bands.center)
     if spec.tight:
-        peak = peak / np.sqrt(frame_operator(spec, bands.center))
+        peak = peak / np.sqrt(_frame_operator(spec, bands.center))
     peak[[0, -1]] *= 2
     scale = np.sqrt(2 / hop_length) / peak
     if spec.normalization == "librosa":
@@ -192,5 +220,12 @@ def band_scales(
 
 @functools.lru_cache(maxsize=64)
 def narrowest_support(spec: GaborSpec) -> float:
-    """Support in Hz of the narrowest band."""
+    """Support of the narrowest band.
+
+    Args:
+        spec: settings of the bands.
+
+    Returns:
+        Hz, twice the least half width.
+    """
     return float(np.min(2 * design_bands(spec).width))

@@ -1,4 +1,4 @@
-"""Settings of an invertible constant-Q transform, checked once."""
+"""Specification of an invertible constant-Q transform: bands, hop and scale, checked once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NORMALIZATIONS = ("amplitude", "energy", "librosa")
 
 @dataclasses.dataclass(frozen=True)
 class GaborSpec:
-    """Settings of the bands, checked at construction; hashable, so that designs can be cached.
+    """Specification of constant-Q bands, checked at construction; hashable, as caches need it.
 
     Attributes:
         sample_rate: samples per second.
@@ -84,6 +84,7 @@ class GaborSpec:
         self._check_hop()
 
     def _check_number_of_bins(self) -> None:
+        # f + alpha f + gamma <= Nyquist bounds the highest centre, and so the number of bins.
         most = self.most_bins
         if most < 1:
             raise ValueError(
@@ -119,13 +120,13 @@ class GaborSpec:
 
     @property
     def longest_hop(self) -> float:
-        """Samples between frames at which the broadest constant-Q band is sampled just enough."""
+        """Longest hop in samples: the broadest constant-Q band is sampled just enough."""
         highest = self.fmin * 2 ** ((self.num_constant_q - 1) / self.bins_per_octave)
         return self.sample_rate / (2 * (self.alpha * highest + self.gamma))
 
     @property
     def hop(self) -> int:
-        """Samples between frames: ``hop_length``, or the default."""
+        """Hop length in samples: ``hop_length``, or the default."""
         if self.hop_length is not None:
             return self.hop_length
         longest = math.floor(self.longest_hop)
@@ -133,7 +134,7 @@ class GaborSpec:
 
     @property
     def frame_rate(self) -> float:
-        """Frames per second of the broadest bands."""
+        """Frame rate of the broadest bands, frames per second."""
         return self.sample_rate / self.hop
 
     @property
@@ -144,13 +145,13 @@ class GaborSpec:
 
     @property
     def most_bins(self) -> int:
-        """Constant-Q bands that end below the Nyquist frequency."""
+        """Largest number of constant-Q bands that end below the Nyquist frequency."""
         highest = (self.sample_rate / 2 - self.gamma) / (1 + self.alpha)
         return _count_bins(self.fmin, highest, self.bins_per_octave)
 
     @property
     def num_constant_q(self) -> int:
-        """Constant-Q bands of these settings."""
+        """Number of constant-Q bands of these settings."""
         if self.n_bins is not None:
             return self.n_bins
         if self.fmax is None:
@@ -159,7 +160,14 @@ class GaborSpec:
 
 
 def next_smooth(number: int) -> int:
-    """The least number from ``number`` on that has no prime factors but 2, 3 and 5."""
+    """Smooth number: the least from ``number`` on without prime factors but 2, 3 and 5.
+
+    Args:
+        number: 1 or more.
+
+    Returns:
+        At least ``number``, of fast FFTs.
+    """
     found: Any = scipy.fft.next_fast_len(number, real=True)
     return int(found)
 

@@ -1,4 +1,4 @@
-"""Bands sampled on the DFT of one clip length: windows, duals, and where every bin goes.
+"""Window tables of one clip length: bands sampled on its DFT, duals, and where every bin goes.
 
 Everything is arranged so that analysis and synthesis are one gather, one product and one batched
 FFT per group of bands, with no loop over bands and no scatter. A bin k of band b, one of N frames,
@@ -22,12 +22,12 @@ from isincnet_jax.constant_q.dsp.gabor_spec import GaborSpec
 Layout: TypeAlias = Literal["matrix", "ragged"]
 LAYOUTS: tuple[str, ...] = get_args(Layout)
 
-_MOST_HALVINGS = 6
-_MOST_SEGMENTS = 8
+_MOST_HALVINGS = 6  # of the frame rate, in the ragged layout
+_MOST_SEGMENTS = 8  # ranges of bins into which the synthesis is cut
 
 
 class Group(NamedTuple):
-    """Neighbouring bands of about one support: all fit into ``num_bins`` bins of the DFT.
+    """Group of neighbouring bands: all supports fit into ``num_bins`` bins of the DFT.
 
     Attributes:
         bands: their slice of all bands.
@@ -45,7 +45,7 @@ class Group(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """A range of bins of the extended spectrum, as sums over the bands that overlap there.
+    """Segment of the extended spectrum: bins as sums over the bands that overlap there.
 
     Attributes:
         source: places in the DFTs [bands, frames] of all arrays of coefficients, flattened and
@@ -58,7 +58,7 @@ class Segment(NamedTuple):
 
 
 class Design(NamedTuple):
-    """The transform of one padded length; float64 and int32 NumPy.
+    """Tables of the transform of one padded length; float64 and int32 NumPy.
 
     Attributes:
         length: the padded length.
@@ -78,14 +78,28 @@ class Design(NamedTuple):
 
 
 def check_layout(layout: str) -> None:
-    """Raises ValueError for an unknown layout."""
+    """Checks the layout of coefficients.
+
+    Args:
+        layout: "matrix" or "ragged".
+
+    Raises:
+        ValueError: for any other.
+    """
     if layout not in LAYOUTS:
         raise ValueError(f"layout={layout!r} is unknown; use one of {', '.join(LAYOUTS)}")
 
 
 @functools.lru_cache(maxsize=64)
 def band_groups(spec: GaborSpec) -> tuple[tuple[slice, int], ...]:
-    """Slices of neighbouring bands, and how often their frame rate can be halved (up to 6)."""
+    """Groups of neighbouring bands, and how often their frame rate can be halved (up to 6).
+
+    Args:
+        spec: settings of the bands.
+
+    Returns:
+        Slices of the bands with their halvings j: the hop of a group is ``hop 2^j``.
+    """
     support = 2 * gabor_bands.design_bands(spec).width
     halvings = np.floor(np.log2(spec.frame_rate / support) + 1e-9).astype(int)
     halvings = np.clip(halvings, 0, _MOST_HALVINGS)
@@ -96,7 +110,14 @@ def band_groups(spec: GaborSpec) -> tuple[tuple[slice, int], ...]:
 
 
 def hop_unit(spec: GaborSpec) -> int:
-    """What the padded length is a multiple of: the longest hop of all groups, made even."""
+    """Unit of padded lengths in samples: the longest hop of all groups, doubled if it is odd.
+
+    Args:
+        spec: settings of the bands.
+
+    Returns:
+        An even number of samples.
+    """
     unit = spec.hop << max(halvings for _, halvings in band_groups(spec))
     return unit * (1 + unit % 2)
 
@@ -122,39 +143,55 @@ class _Entries(NamedTuple):
 def _entries(length: int, spec: GaborSpec) -> tuple[_Entries, Float[np.ndarray, " spectrum"]]:
     """Windows in "energy" scale, and the diagonal of their frame operator."""
     bands, spacing, half = gabor_bands.design_bands(spec), spec.sample_rate / length, length // 2
+    # The bins strictly between a window's ends, where it is 0.
     first = np.floor(bands.lower / spacing).astype(int) + 1
     number = np.ceil(bands.upper / spacing).astype(int) - first
     band = np.repeat(np.arange(len(number)), number)
+    # Counts first, first + 1 ... anew for every band.
     place = np.arange(len(band)) + np.repeat(first + number - np.cumsum(number), number)
     window = gabor_bands.sample_windows(spec, band, place * spacing)
+    # Bin -k and bin length - k of a real clip are the conjugate of bin k: all fold into 0 .. half.
     mirrored = np.abs(place)
     mirrored = np.where(mirrored > half, length - mirrored, mirrored)
 
     def operator(values: np.ndarray) -> np.ndarray:
+        # S(f) = sum_b h_b(f)^2 + mirror images; bins 0 and half meet their own images.
         sums = np.bincount(mirrored, values**2, half + 1)
         sums[[0, half]] *= 2
         return sums
 
     diagonal = operator(window)
     if spec.tight:
+        # h_b / sqrt(S) has the frame operator 1.
         window = window / np.sqrt(diagonal[mirrored])
         diagonal = operator(window)
     return _Entries(band, place, window, window / diagonal[mirrored], first), diagonal
 
 
 def frame_operator(length: int, spec: GaborSpec) -> Float[np.ndarray, " spectrum"]:
-    """The diagonal of the frame operator on the bins of the DFT, in "energy" scale, float64."""
+    """Frame operator: its diagonal on the bins of the DFT, in "energy" scale.
+
+    Args:
+        length: padded length in samples, even.
+        spec: settings of the bands.
+
+    Returns:
+        Float64 [length // 2 + 1].
+    """
     return _entries(length, spec)[1]
 
 
 @functools.lru_cache(maxsize=4)
 def design(length: int, spec: GaborSpec, layout: str) -> Design:
-    """The tables of a padded length; cached.
+    """Window tables of a padded length; cached.
 
     Args:
-        length: a multiple of :func:`hop_unit`.
-        spec: the bands.
+        length: padded length in samples, a multiple of :func:`hop_unit`.
+        spec: settings of the bands.
         layout: "matrix" or "ragged".
+
+    Returns:
+        Tables of analysis and synthesis, in the scale of ``spec.normalization``.
 
     Raises:
         ValueError: for an unknown layout, or a length without whole frames.
@@ -168,12 +205,15 @@ def design(length: int, spec: GaborSpec, layout: str) -> Design:
     if layout == "ragged":
         for bands, halvings in groups:
             hop[bands] <<= halvings
+    # c_b = s_b sqrt(2 / hop) ifft(h_b X), with L / hop points: for s_b = 1 the sum of |c_b|^2 is
+    # 2 / L sum_k |h_b X|^2, twice that of Parseval, for bands have one half of the spectrum only.
     scale = gabor_bands.band_scales(spec, hop)
     entries = entries._replace(
         window=entries.window * (scale * np.sqrt(2 / hop))[entries.band],
         dual=entries.dual * (np.sqrt(hop / 2) / scale)[entries.band],
     )
     num_frames, lowest = length // spec.hop, int(entries.place.min())
+    # Bins beyond 0 and Nyquist that some window reaches: the ends of the extended spectrum.
     below, above = max(0, -lowest), max(0, int(entries.place.max()) - length // 2)
     frames = num_frames * spec.hop // hop
     return Design(
@@ -196,6 +236,7 @@ def _group(entries: _Entries, bands: slice, num_bins: int, below: int) -> Group:
     first = entries.first[bands]
     chosen = (entries.band >= bands.start) & (entries.band < bands.stop)
     row, place = entries.band[chosen] - bands.start, entries.place[chosen]
+    # Bin k belongs at k mod N of the band's DFT; the places without one have window 0.
     source = np.zeros((len(first), num_bins), np.int32)
     window = np.zeros((len(first), num_bins))
     source[row, place % num_bins] = place + below
@@ -205,10 +246,13 @@ def _group(entries: _Entries, bands: slice, num_bins: int, below: int) -> Group:
 
 def _segments(entries: _Entries, frames: Int[np.ndarray, " bands"]) -> tuple[Segment, ...]:
     """Tables of the synthesis, of bands of so many frames."""
+    # Entries by bin of the extended spectrum; ``flat`` is where an entry's value stands among the
+    # DFTs of all bands one after the other.
     order = np.argsort(entries.place, kind="stable")
     place, band = entries.place[order], entries.band[order]
     flat = (np.cumsum(frames) - frames)[band] + place % frames[band]
     place = place - place[0]
+    # So many bands overlap at a bin; ``rank`` numbers them 0, 1, 2 ... at every bin.
     depth = np.bincount(place)
     begin = np.cumsum(depth) - depth
     rank = np.arange(len(place)) - begin[place]
@@ -234,6 +278,7 @@ def _split_by_depth(depth: np.ndarray) -> list[tuple[int, int]]:
     ranges = list(zip([*edges[1:], 0], edges, strict=True))[::-1]
     merged = [ranges[0]]
     for start, stop in ranges[1:]:
+        # Tables take depth times bins: joined as long as that costs at most 15 % more.
         before = merged[-1]
         whole = depth[before[0] : stop].max() * (stop - before[0])
         apart = depth[before[0] : before[1]].max() * (before[1] - before[0])

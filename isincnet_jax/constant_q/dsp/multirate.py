@@ -34,19 +34,19 @@ import scipy.linalg
 from jaxtyping import Complex, Float
 
 _MOST_LEVELS = 12
-_EXTRA_TAPS = 3
-_PRODUCTS_PER_SHIFT = 3.0
+_EXTRA_TAPS = 3  # of a fit beyond the kernel's own support, on either side
+_PRODUCTS_PER_SHIFT = 3.0  # measured cost of a shifted sum of the low-pass
 
 
 class Kernel(NamedTuple):
-    """A complex kernel ``w[n]``, ``n = first, first + 1, ...`` relative to a frame's position."""
+    """Kernel ``w[n]``, complex, ``n = first, first + 1, ...`` relative to a frame's position."""
 
     first: int
     taps: Complex[np.ndarray, " taps"]
 
 
 class KernelGroup(NamedTuple):
-    """Kernels of neighbouring bins that run together, at the rate ``sample_rate / 2^level``.
+    """Kernel group: neighbouring bins that run together, at the rate ``sample_rate / 2^level``.
 
     Attributes:
         level: halvings of the rate.
@@ -61,11 +61,17 @@ class KernelGroup(NamedTuple):
 
 @functools.lru_cache(maxsize=8)
 def halfband(tolerance: float) -> Float[np.ndarray, " taps"]:
-    """A half-band low-pass of odd length and gain 1 at 0 Hz: a sinc under a Kaiser window.
+    """Half-band low-pass filter of odd length and gain 1 at 0 Hz: a sinc under a Kaiser window.
 
     Even taps but the middle one (1/2) are 0. 55 taps (110 dB) serve tolerances below 1e-4, 31
     taps (80 dB) the others; the kernels behind the filter undo its passband ripple, so that only
     its attenuation of images counts.
+
+    Args:
+        tolerance: largest relative error of the kernels behind it.
+
+    Returns:
+        Taps in float64, symmetric around the middle, of sum 1.
     """
     reach, beta = (27, 11.0) if tolerance < 1e-4 else (15, 8.0)
     n = np.arange(-reach, reach + 1)
@@ -76,7 +82,7 @@ def halfband(tolerance: float) -> Float[np.ndarray, " taps"]:
     return taps
 
 
-def halve(kernel: Kernel, filter_taps: Float[np.ndarray, " filter"]) -> Kernel:
+def _halve(kernel: Kernel, filter_taps: Float[np.ndarray, " filter"]) -> Kernel:
     """Correlates with the half-band filter at every second sample: ``sum_n w[n] h[n - 2 m]``."""
     reach = len(filter_taps) // 2
     low = -((reach - kernel.first) // 2)
@@ -96,12 +102,20 @@ def _gram(tolerance: float, level: int) -> Float[np.ndarray, " lags"]:
     before = _gram(tolerance, level - 1)
     # <H', H' moved by 2 k> = sum_j a[j] G[2 k - j], with a the filter's autocorrelation.
     both_sides = Kernel(1 - len(before), np.concatenate([before[:0:-1], before]))
-    lags = halve(both_sides, np.convolve(taps, taps[::-1]))
+    lags = _halve(both_sides, np.convolve(taps, taps[::-1]))
     return lags.taps[-lags.first :]
 
 
 def support(kernel: Kernel, level: int) -> tuple[int, int]:
-    """First and last tap of a kernel's fit, in steps of ``2^level``: 3 beyond the kernel's own."""
+    """Support of a kernel's fit in steps of ``2^level``: 3 taps more at either end.
+
+    Args:
+        kernel: at the full rate.
+        level: halvings of the rate; 0 keeps the kernel's own support.
+
+    Returns:
+        Indices of the first and the last tap, relative to the frame's position.
+    """
     if level == 0:
         return kernel.first, kernel.first + len(kernel.taps) - 1
     step = 2**level
@@ -116,7 +130,7 @@ def fit_kernel(
     tolerance: float,
     span: tuple[int, int] | None = None,
 ) -> tuple[Kernel, float]:
-    """The short kernel that, behind ``level`` half-band filters, comes nearest to a kernel.
+    """Least-squares fit of a kernel by a short one behind ``level`` half-band filters.
 
     Args:
         kernel: at the full rate.
@@ -128,9 +142,11 @@ def fit_kernel(
         The kernel at the lower rate, and the error ``||w - w_fit|| / ||w||``.
     """
     first, last = support(kernel, level) if span is None else span
+    # Normal equations G v = b of min_v ||w - sum_m v[m] h_m||, h_m the cascade moved by m steps:
+    # b[m] = <h_m, w>, filtering and halving again and again; G[m, n] = <h_m, h_n> = gram[m - n].
     moments = kernel
     for _ in range(level):
-        moments = halve(moments, halfband(tolerance))
+        moments = _halve(moments, halfband(tolerance))
     target = np.zeros(last - first + 1, np.complex128)
     start = max(first, moments.first)
     stop = min(last + 1, moments.first + len(moments.taps))
@@ -138,18 +154,28 @@ def fit_kernel(
         target[start - first : stop - first] = moments.taps[
             start - moments.first : stop - moments.first
         ]
+    # solveh_banded wants the diagonals of the lower half as rows.
     gram = _gram(tolerance, level)[: len(target)]
     banded = np.repeat(gram[:, None], len(target), axis=1)
     parts = np.stack([np.real(target), np.imag(target)], axis=1)
     solved = scipy.linalg.solveh_banded(banded, parts, lower=True)
     taps = solved[:, 0] + 1j * solved[:, 1]
+    # At the minimum ||w - fit||^2 = ||w||^2 - <b, v>, 0 or more but for rounding.
     energy = np.sum(np.abs(kernel.taps) ** 2)
     residue = max(energy - np.vdot(target, taps).real, 0.0)
     return Kernel(first, taps), float(np.sqrt(residue / energy))
 
 
 def band_step(hop_length: int, level: int) -> int:
-    """Samples between those of the signal of a level: the largest power of 2 that divides both."""
+    """Step of the signal of a level: the largest power of 2 that divides hop and ``2^level``.
+
+    Args:
+        hop_length: samples between frames.
+        level: halvings of the rate that the kernels have.
+
+    Returns:
+        Samples of the full rate between neighbouring samples of the signal.
+    """
     return int(np.gcd(hop_length, 2**level))
 
 
@@ -159,7 +185,7 @@ def choose_levels(
     hop_length: int,
     tolerance: float,
 ) -> list[int]:
-    """Halvings of the rate for every kernel: all that the tolerance allows, if they pay.
+    """Rate levels of all kernels: as many halvings as the tolerance allows, if they pay.
 
     Walking from the last bin (the shortest kernel) to the first, the level rises as long as the
     fit stays within the tolerance. The highest level of all is then the one with the least work
@@ -180,8 +206,10 @@ def choose_levels(
         return levels
     level = 0
     for index in reversed(range(len(kernels))):
+        # Longer kernels have lower bands: the level of the last one is where to start.
         while level and fit_kernel(kernels[index], level=level, tolerance=tolerance)[1] > tolerance:
             level -= 1
+        # No kernel is left with less than 4 taps of its own at the lower rate.
         while level < _MOST_LEVELS and len(kernels[index].taps) >= 2 ** (level + 3):
             error = fit_kernel(kernels[index], level=level + 1, tolerance=tolerance)[1]
             if error > tolerance:
@@ -194,6 +222,7 @@ def choose_levels(
         for kernel, level in zip(kernels, levels, strict=True):
             first, last = support(kernel, min(level, highest))
             total += 2 * (last - first + 1)
+        # So many taps of the filter are not 0; a stage gives hop / step samples per frame.
         shifts = len(halfband(tolerance)) // 2 + 2
         for stage in range(1, highest + 1):
             total += _PRODUCTS_PER_SHIFT * shifts * hop_length / band_step(hop_length, stage)
@@ -210,7 +239,7 @@ def group_kernels(
     tolerance: float,
     longest_ratio: float = 2.1,
 ) -> tuple[KernelGroup, ...]:
-    """Fits kernels at their levels and puts neighbours of similar length into groups.
+    """Kernel groups: fits at the chosen levels, neighbours of similar length together.
 
     Args:
         kernels: by ascending frequency.
@@ -223,6 +252,8 @@ def group_kernels(
         Groups by ascending frequency; their bins together are all bins.
     """
     groups: list[KernelGroup] = []
+    # From the highest bin, the shortest kernel, down: a group ends where the level changes or
+    # lengths exceed ``longest_ratio`` times its shortest.
     stop = len(kernels)
     while stop:
         level = levels[stop - 1]
@@ -235,6 +266,7 @@ def group_kernels(
                 break
             spans.append((low, high))
             start -= 1
+        # The union of the supports holds all; shorter kernels are padded with zeros.
         span = (min(low for low, _ in spans), max(high for _, high in spans))
         rows = [place_kernel(kernel, level, tolerance, span) for kernel in kernels[start:stop]]
         groups.append(KernelGroup(level, span[0], np.stack(rows)))
@@ -245,7 +277,17 @@ def group_kernels(
 def place_kernel(
     kernel: Kernel, level: int, tolerance: float, span: tuple[int, int]
 ) -> Complex[np.ndarray, " taps"]:
-    """A kernel's fit on its own support, zero-padded to a common one; itself at level 0."""
+    """Kernel fit on its own support, zero-padded to a common one; the kernel itself at level 0.
+
+    Args:
+        kernel: at the full rate.
+        level: halvings of the rate.
+        tolerance: chooses the filter, see :func:`halfband`.
+        span: first and last tap of the result, which contain the fit's.
+
+    Returns:
+        Complex128 [last - first + 1].
+    """
     short = kernel if level == 0 else fit_kernel(kernel, level=level, tolerance=tolerance)[0]
     row = np.zeros(span[1] - span[0] + 1, np.complex128)
     offset = short.first - span[0]

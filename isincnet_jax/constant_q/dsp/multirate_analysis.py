@@ -19,9 +19,9 @@ from isincnet_jax.constant_q.dsp.multirate import KernelGroup, band_step, halfba
 from isincnet_jax.dsp import framing
 from isincnet_jax.typing import Array
 
-_LONG_TAPS = 1024
+_LONG_TAPS = 1024  # longer kernels go in blocks, if the stride is long, too
 _LONG_STRIDE = 16
-_BLOCK = 32
+_BLOCK = 32  # outputs of a filter that one product gives
 
 
 class _Band(NamedTuple):
@@ -38,6 +38,8 @@ def _ranges(
     highest = max(group.level for group in groups)
     ranges: list[tuple[int, int]] = []
     for level in reversed(range(highest + 1)):
+        # The signal of a level has a sample every ``step``; its kernels' taps lie ``spread``
+        # samples of it apart.
         step = band_step(hop_length, level)
         spread = 2**level // step
         needed = [
@@ -50,6 +52,7 @@ def _ranges(
             if group.level == level
         ]
         if ranges:
+            # Output m of the next filter reads ratio m - reach spread to ratio m + reach spread.
             low, high = ranges[-1]
             ratio = band_step(hop_length, level + 1) // step
             needed.append((ratio * low - reach * spread, ratio * high + reach * spread + 1))
@@ -77,11 +80,14 @@ def _filter_band(
     reach = len(filter_taps) // 2
     count = high - low + 1
     start = ratio * low - reach * spread - band.low
+    # Outputs per plane, in whole blocks, and the samples of a plane that they read.
     rows = -(-count // (spread * _BLOCK)) * _BLOCK
     width = ratio * (rows - 1) + len(filter_taps)
     samples = _pad_end(band.samples[..., start : start + width * spread], width * spread)
     if spread > 1:
+        # [..., spread, width]: a plane for each residue of the index modulo ``spread``.
         samples = jnp.swapaxes(samples.reshape((*samples.shape[:-1], width, spread)), -1, -2)
+    # Row m of the block's matrix has the filter from sample ratio m on.
     matrix = np.zeros((_BLOCK, ratio * (_BLOCK - 1) + len(filter_taps)))
     for output in range(_BLOCK):
         matrix[output, ratio * output : ratio * output + len(filter_taps)] = filter_taps
@@ -91,7 +97,7 @@ def _filter_band(
         hop_length=ratio * _BLOCK,
         precision=precision,
     )
-    filtered = jnp.reshape(blocks, (*blocks.shape[:-2], rows))
+    filtered = jnp.reshape(blocks, (*blocks.shape[:-2], rows))  # from [..., blocks, 32]
     if spread > 1:
         filtered = jnp.swapaxes(filtered, -1, -2).reshape((*filtered.shape[:-2], rows * spread))
     return _Band(filtered[..., :count], low)
@@ -127,6 +133,7 @@ def _correlate_band(
     taps = kernels.shape[-1]
     start = group.first * spread - band.low
     if spread == 1:
+        # Taps are neighbours: y[t] = sum_k w[k] x[start + t stride + k].
         stop = start + (num_frames - 1) * stride + taps
         return _correlate(
             band.samples[..., start:stop], kernels, stride=stride, precision=precision
@@ -139,6 +146,7 @@ def _correlate_band(
     index = begin + spread * np.arange((per_phase - 1) * stride + taps)
     planes = jnp.take(band.samples, jnp.asarray(index, jnp.int32), axis=-1, mode="clip")
     frames = _correlate(planes, kernels, stride=stride, precision=precision)
+    # [..., phases, per phase, channels]: frame t is number t // phases of phase t % phases.
     frames = jnp.swapaxes(frames, -3, -2)
     merged = frames.reshape((*frames.shape[:-3], per_phase * phases, frames.shape[-1]))
     return merged[..., :num_frames, :]
@@ -155,7 +163,7 @@ def correlate_multirate(
     kernels: Sequence[tuple[Any, Any]] | None = None,
     precision: lax.PrecisionLike = lax.Precision.HIGHEST,
 ) -> tuple[Float[Array, "... frames bins"], Float[Array, "... frames bins"]]:
-    """Inner products of frames with the conjugate kernels of all groups.
+    """Multirate correlation: inner products of frames with the conjugate kernels of all groups.
 
     Args:
         padded: [..., padded]; zeros beyond its ends.
@@ -175,11 +183,14 @@ def correlate_multirate(
     ranges = _ranges(
         groups, hop_length=hop_length, num_frames=num_frames, reach=len(filter_taps) // 2
     )
+    # The full-rate signal from sample ``low`` to ``high`` relative to frame 0, cut or zero-padded.
     low, high = ranges[0]
     edges = (-low - position, high + 1 + position - padded.shape[-1], 0)
     zero = jnp.zeros((), padded.dtype)
     samples = lax.pad(jnp.asarray(padded), zero, [(0, 0, 0)] * (padded.ndim - 1) + [edges])
     bands = [_Band(jnp.asarray(samples), low)]
+    # Each level filters the one before; where the hop forbids halving, ratio is 1 and the
+    # filter's taps are spread instead.
     for level, (low, high) in enumerate(ranges[1:], start=1):
         before = band_step(hop_length, level - 1)
         bands.append(
@@ -196,6 +207,7 @@ def correlate_multirate(
     real, imag = [], []
     for index, group in enumerate(groups):
         taps = (np.real(group.taps), np.imag(group.taps)) if kernels is None else kernels[index]
+        # x (a - i b) for real x: one real correlation with a and -b, [2 bins, taps].
         parts = jnp.concatenate(
             [jnp.asarray(taps[0], padded.dtype), -jnp.asarray(taps[1], padded.dtype)]
         )
@@ -216,16 +228,24 @@ def correlate_multirate(
 def expand_kernels(
     kernels: Complex[Array, "bins taps"], *, first: int, level: int, tolerance: float
 ) -> tuple[int, Complex[Array, "bins longer"]]:
-    """The full-rate kernels that short ones stand for, ``w[n] = sum_m v[m] h[n - 2^level m]``.
+    """Full-rate kernels that short ones stand for, ``w[n] = sum_m v[m] h[n - 2^level m]``.
+
+    Args:
+        kernels: v at the lower rate, complex [bins, taps].
+        first: index of the first tap relative to a frame's position, in steps of ``2^level``.
+        level: halvings of the rate.
+        tolerance: chooses the filter, as when the kernels were fitted.
 
     Returns:
-        Index of the first tap relative to a frame's position, and the kernels.
+        Index of the first tap relative to a frame's position in samples, and the kernels, complex
+        [bins, longer].
     """
     taps = halfband(tolerance)
     reach = len(taps) // 2
     parts = jnp.concatenate([jnp.real(kernels), jnp.imag(kernels)])[:, None, :]
     response = jnp.asarray(taps, parts.dtype)[None, None, :]
     for _ in range(level):
+        # Zeros between the taps (lhs_dilation), then the symmetric filter over all that it meets.
         parts = lax.conv_general_dilated(
             parts,
             response,

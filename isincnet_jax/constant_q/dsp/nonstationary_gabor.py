@@ -1,4 +1,4 @@
-"""An invertible constant-Q transform by nonstationary Gabor frames, for whole clips.
+"""Nonstationary Gabor frames: an invertible constant-Q transform of whole clips.
 
 A band is a product in the frequency domain: the clip's DFT X, of length L, is multiplied by the
 band's window and transformed back at the band's own, low, frame rate,
@@ -55,7 +55,14 @@ Coefficients: TypeAlias = Any
 
 @settles
 def padded_length(length: int, spec: GaborSpec) -> int:
-    """Length of a clip with its padding, in samples.
+    """Padded length of a clip, in samples; see the module's paragraph on padding.
+
+    Args:
+        length: samples of the clip, 1 or more.
+        spec: settings of the bands.
+
+    Returns:
+        A multiple of :func:`.gabor_tables.hop_unit`.
 
     Raises:
         ValueError: for an empty clip.
@@ -82,6 +89,16 @@ def frame_bounds(length: int, spec: GaborSpec) -> FrameBounds:
     ``tight``, else about 2 with a Hann window and 1.03 with "cosine"; to 2.5 and 1.4 where the
     last band ends just below Nyquist, to 3.2 and 1.8 where gamma is far above ``alpha fmin``.
 
+    Args:
+        length: samples of the clip, 1 or more.
+        spec: settings of the bands.
+
+    Returns:
+        The least and the largest value of the frame operator's diagonal.
+
+    Raises:
+        ValueError: for an empty clip.
+
     Example:
         >>> frame_bounds(22_050, GaborSpec(window="cosine")).condition < 1.1
         True
@@ -93,7 +110,16 @@ def frame_bounds(length: int, spec: GaborSpec) -> FrameBounds:
 
 @settles
 def redundancy(length: int, spec: GaborSpec, layout: str = "matrix") -> float:
-    """Real numbers among the coefficients (a complex one has two) per sample of the clip."""
+    """Redundancy: real numbers among the coefficients (a complex one has two) per sample.
+
+    Args:
+        length: samples of the clip, 1 or more.
+        spec: settings of the bands.
+        layout: "matrix" or "ragged".
+
+    Returns:
+        A ratio; it falls with the length, as padding counts.
+    """
     gabor_tables.check_layout(layout)
     frames = padded_length(length, spec) // spec.hop
     total = sum(
@@ -105,7 +131,19 @@ def redundancy(length: int, spec: GaborSpec, layout: str = "matrix") -> float:
 
 @settles
 def frame_times(length: int, spec: GaborSpec, layout: str = "matrix") -> Any:
-    """Seconds of the frames, float64 [frames]; in the ragged layout a tuple of them."""
+    """Frame times of a clip and its padding: frame t stands at sample ``t hop``.
+
+    Args:
+        length: samples of the clip, 1 or more.
+        spec: settings of the bands.
+        layout: "matrix" or "ragged".
+
+    Returns:
+        Seconds, float64 [frames]; in the ragged layout a tuple of them.
+
+    Raises:
+        ValueError: for an empty clip or an unknown layout.
+    """
     gabor_tables.check_layout(layout)
     padded = padded_length(length, spec)
     if layout == "matrix":
@@ -150,7 +188,7 @@ def analyse(waveform: Waveform, *, spec: GaborSpec, layout: str = "matrix") -> C
 def synthesise(
     coefficients: Coefficients, *, spec: GaborSpec, length: int, layout: str = "matrix"
 ) -> Waveform:
-    """The waveform of constant-Q coefficients: the exact inverse of :func:`analyse`.
+    """Inverse constant-Q transform: the exact inverse of :func:`analyse`.
 
     Of coefficients that no waveform has it is the least-squares solution: in the norm of the
     "energy" scale the waveform whose (padded) coefficients are nearest. If ``spec.tight`` it is
@@ -180,7 +218,18 @@ def synthesise(
 def check_coefficients(
     arrays: tuple[Any, ...], *, padded: int, spec: GaborSpec, layout: str
 ) -> None:
-    """Raises TypeError or ValueError for coefficients that are not those of a padded length."""
+    """Checks that coefficients are those of a padded length.
+
+    Args:
+        arrays: [..., frames, bins] complex, one for the matrix layout.
+        padded: padded length in samples.
+        spec: settings of the bands.
+        layout: "matrix" or "ragged".
+
+    Raises:
+        TypeError: for arrays that are not complex.
+        ValueError: for other numbers of frames, bins or arrays.
+    """
     for array in arrays:
         checks.check_complex(array, "coefficients")
     groups = gabor_tables.band_groups(spec)
@@ -197,17 +246,35 @@ def check_coefficients(
 
 
 def scaled(values: jax.Array, factor: np.ndarray) -> jax.Array:
-    """A complex array times a real one."""
+    """Product of a complex and a real array, which strict promotion would refuse.
+
+    Args:
+        values: complex, [..., *factor.shape] up to broadcasting.
+        factor: real, of any precision.
+
+    Returns:
+        Complex, in the precision of the values.
+    """
     real = match_rank(jnp.asarray(factor, jnp.real(values).dtype), values)
     return lax.complex(jnp.real(values) * real, jnp.imag(values) * real)
 
 
 @functools.partial(jax.jit, static_argnames=("spec", "layout"))
 def analyse_padded(waveform: jax.Array, *, spec: GaborSpec, layout: str) -> Coefficients:
-    """:func:`analyse` of one period of a periodic signal, whose length the spec allows."""
+    """:func:`analyse` of one period of a periodic signal, without padding.
+
+    Args:
+        waveform: [..., padded], floating; of a multiple of :func:`.gabor_tables.hop_unit`.
+        spec: settings of the bands.
+        layout: "matrix" or "ragged".
+
+    Returns:
+        [..., frames, bins] complex; in the ragged layout a tuple of them.
+    """
     tables = gabor_tables.design(waveform.shape[-1], spec, layout)
     spectrum = jnp.fft.rfft(waveform)
     half = waveform.shape[-1] // 2
+    # Bins -below .. half + above: X[-k] = conj(X[k]), and X[half + k] = conj(X[half - k]).
     extended = jnp.concatenate(
         [
             jnp.conj(jnp.flip(spectrum[..., 1 : tables.below + 1], -1)),
@@ -218,6 +285,7 @@ def analyse_padded(waveform: jax.Array, *, spec: GaborSpec, layout: str) -> Coef
     )
     outputs = []
     for group in tables.groups:
+        # h_b X, wrapped into the N bins of the group's own DFT: [..., bands, num_bins].
         bins = scaled(extended[..., group.source], group.window)
         if layout == "matrix":
             bins = _interpolated(bins, group.first, tables.num_frames)
@@ -234,6 +302,8 @@ def _interpolated(
     num_bins = bins.shape[-1]
     if num_bins == num_frames:
         return bins
+    # Bin k stands at k mod num_bins; tiled, it stands at k mod num_frames, too, and the other
+    # copies, outside of the support's num_bins places from ``first`` on, become 0.
     repeats = num_frames // num_bins
     tiled = jnp.broadcast_to(bins[..., None, :], (*bins.shape[:-1], repeats, num_bins)).reshape(
         (*bins.shape[:-1], num_frames)
@@ -247,13 +317,25 @@ def _interpolated(
 def synthesise_padded(
     arrays: tuple[jax.Array, ...], *, padded: int, spec: GaborSpec, layout: str
 ) -> Float[Array, "... padded"]:
-    """:func:`synthesise` of all ``padded`` samples."""
+    """:func:`synthesise` of all ``padded`` samples.
+
+    Args:
+        arrays: [..., frames, bins] complex, one for the matrix layout.
+        padded: padded length in samples.
+        spec: settings of the bands.
+        layout: "matrix" or "ragged".
+
+    Returns:
+        [..., padded], floating.
+    """
     tables = gabor_tables.design(padded, spec, layout)
+    # DFTs of all bands of all arrays, one after the other: [..., sum of bands times frames].
     flat = jnp.concatenate(
         [lax.collapse(jnp.fft.fft(array.swapaxes(-1, -2)), array.ndim - 2) for array in arrays],
         axis=-1,
     )
     below, above, half = tables.below, tables.above, padded // 2
+    # X[k] = sum_b C_b[k] h_b[k] / S[k] over the bands that overlap at k.
     extended = jnp.concatenate(
         [scaled(flat[..., segment.source], segment.window).sum(-2) for segment in tables.segments],
         axis=-1,

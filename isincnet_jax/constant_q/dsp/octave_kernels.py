@@ -1,4 +1,4 @@
-"""One octave of wavelets for all octaves: the recursive constant-Q transform's kernels.
+"""Octave kernels of the recursive constant-Q transform: one octave of wavelets for all.
 
 At half the rate an octave's wavelets look like those of the octave above at the full rate; one
 octave of kernels would do, but that lengths are rounded to whole samples of the full rate (and
@@ -28,12 +28,12 @@ from jaxtyping import Complex, Float
 from isincnet_jax.constant_q.dsp import multirate
 from isincnet_jax.constant_q.dsp.wavelet_bank import WaveletBank
 
-_MOST_EARLY = 8
+_MOST_EARLY = 8  # halvings before the top octave that are tried
 _LEAST_EARLY = -10
 
 
 class Octave(NamedTuple):
-    """Geometry of one octave.
+    """Octave of the plan: how its kernels follow from the shared ones.
 
     Attributes:
         slots: first of the shared kernels that the octave uses; it uses all after that, too.
@@ -47,7 +47,7 @@ class Octave(NamedTuple):
 
 
 class OctavePlan(NamedTuple):
-    """Kernels of the recursive transform, octaves by ascending frequency.
+    """Octave plan: kernels of the recursive transform, octaves by ascending frequency.
 
     Attributes:
         shared: S [bins per octave, taps], complex128, each with an absolute sum of about 1.
@@ -99,7 +99,7 @@ def _early_levels(bank: WaveletBank, *, slots: int, most: int, tolerance: float)
 
 @functools.lru_cache(maxsize=32)
 def plan_octaves(bank: WaveletBank, *, earlydownsample: bool, tolerance: float) -> OctavePlan:
-    """Kernels of the recursive transform.
+    """Octave plan of a bank: kernels of the recursive transform, cached.
 
     Args:
         bank: the wavelets. Its ``gamma`` must be 0: other lengths do not repeat per octave.
@@ -107,18 +107,22 @@ def plan_octaves(bank: WaveletBank, *, earlydownsample: bool, tolerance: float) 
         tolerance: largest relative error of a kernel.
 
     Returns:
-        The plan.
+        Shared kernels, groups, maps between them, and the factors that ``norm`` asks for.
 
     Raises:
         ValueError: for ``gamma`` other than 0.
     """
     if bank.gamma != 0:
-        raise ValueError(f"gamma={bank.gamma}: octaves share kernels only with gamma=0; use cqt")
+        raise ValueError(f"gamma={bank.gamma}: octaves share kernels only with gamma=0; use VQT")
+    # With norm 1 the kernels of all octaves are alike; what another norm makes of their lengths
+    # goes into ``scale``.
     plain = dataclasses.replace(bank, norm=1)
     per_octave = bank.bins_per_octave
     slots = min(per_octave, bank.n_bins)
     most = _MOST_EARLY if earlydownsample else 0
     early = _early_levels(plain, slots=slots, most=most, tolerance=tolerance)
+    # Octave o, counted from the top, belongs at level early + o. The first one for which that is
+    # 0 or more gives the shared kernels.
     reference = max(0, -early)
     count = -(-bank.n_bins // per_octave)
 
@@ -126,6 +130,7 @@ def plan_octaves(bank: WaveletBank, *, earlydownsample: bool, tolerance: float) 
         numbers = bank.n_bins - per_octave * octave - slots + np.arange(slots)
         return [plain.wavelet(bank.fmin * 2.0 ** (k / per_octave)) for k in numbers]
 
+    # One span for all octaves at levels of 0 and more: they share the geometry.
     level = early + reference
     deep = [(o, octave_kernels(o)) for o in range(reference, max(count, reference + 1))]
     spans = [multirate.support(kernel, early + o) for o, kernels in deep for kernel in kernels]
@@ -134,15 +139,19 @@ def plan_octaves(bank: WaveletBank, *, earlydownsample: bool, tolerance: float) 
     groups: list[multirate.KernelGroup] = []
     octaves: list[Octave] = []
     for octave in reversed(range(count)):
+        # The lowest octave may be incomplete, and lacks the first of the shared kernels.
         slot = max(0, slots + per_octave * octave - bank.n_bins)
         kernels = octave_kernels(octave)[slot:]
         here, matrix, level = span, None, early + octave
         if level < 0:
+            # The shared kernels come from -level octaves below, where wavelets are 2^-level times
+            # as long: M_o halves their rate as often, and the octave runs at the full rate.
             first, matrix = _halving_matrix(
                 span[0], shared.shape[1], tolerance=tolerance, times=-level
             )
             here, level = (first, first + matrix.shape[1] - 1), 0
         taps = np.stack([multirate.place_kernel(k, level, tolerance, here) for k in kernels])
+        # C_o = K_o - S M_o.
         start = shared[slot:] if matrix is None else shared[slot:] @ matrix
         groups.append(multirate.KernelGroup(level, here[0], taps))
         octaves.append(Octave(slot, matrix, taps - start))

@@ -12,22 +12,19 @@ import functools
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 
 from isincnet_jax.constant_q.dsp import multirate
 from isincnet_jax.constant_q.dsp.multirate_analysis import correlate_multirate
-from isincnet_jax.constant_q.dsp.octave_kernels import plan_octaves
-from isincnet_jax.constant_q.dsp.wavelet_bank import NormalizationType, WaveletBank, response_scale
+from isincnet_jax.constant_q.dsp.wavelet_bank import WaveletBank, response_scale
 from isincnet_jax.dsp import centering, checks
-from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Waveform
 
 DIRECT_TOLERANCE = 7e-6
-"""Relative error of a kernel that :func:`cqt` allows a multirate kernel."""
+"""Relative error of a kernel that :class:`.layers.CQT1992v2` allows a multirate kernel."""
 RECURSIVE_TOLERANCE = 2e-3
-"""Relative error of a kernel that :func:`recursive_cqt` allows."""
+"""Relative error of a kernel that :class:`.recursive.CQT2010v2` allows."""
 
 
 @functools.lru_cache(maxsize=32)
@@ -38,7 +35,20 @@ def plan_groups(
     normalization_type: str = "librosa",
     tolerance: float = DIRECT_TOLERANCE,
 ) -> tuple[multirate.KernelGroup, ...]:
-    """Kernels of :func:`cqt`, scaled; direct ones with ``tolerance=0``."""
+    """Kernel groups of the direct transform, scaled; cached.
+
+    Args:
+        bank: wavelets at the full rate.
+        hop_length: samples between frames; it decides which lower rates pay.
+        normalization_type: "librosa", "convolutional" or "wrap", see :func:`.response_scale`.
+        tolerance: largest relative error of a kernel; 0 keeps all at the full rate.
+
+    Returns:
+        Groups by ascending frequency.
+
+    Raises:
+        ValueError: for an unknown ``normalization_type``.
+    """
     scale = response_scale(bank, normalization_type)
     kernels = [
         multirate.Kernel(kernel.first, kernel.taps * factor)
@@ -60,10 +70,10 @@ def transform_parts(
     kernels: Sequence[tuple[jax.Array, jax.Array]] | None = None,
     precision: lax.PrecisionLike = lax.Precision.HIGHEST,
 ) -> tuple[Float[Array, "... frames bins"], Float[Array, "... frames bins"]]:
-    """Pads a clip once, at its own rate, and takes the inner products of all groups.
+    """Constant-Q transform: a clip, padded once at its own rate, times the kernels of all groups.
 
     Args:
-        waveform: [..., time].
+        waveform: [..., time], float32 or float64.
         groups: kernels, see :func:`plan_groups`.
         frame_length: samples of the frame that decides on padding and number of frames.
         hop_length: samples between frames.
@@ -74,7 +84,11 @@ def transform_parts(
         precision: of the products on accelerators.
 
     Returns:
-        Real and imaginary parts, [..., frames, bins] each.
+        Real and imaginary parts, [..., frames, bins] each, in the waveform's dtype.
+
+    Raises:
+        TypeError: for other dtypes.
+        ValueError: for an empty clip, or one shorter than a frame if not ``center``.
     """
     waveform = checks.as_waveform(waveform)
     padded = centering.pad_frames(
@@ -94,106 +108,3 @@ def transform_parts(
         kernels=kernels,
         precision=precision,
     )
-
-
-@settles
-def cqt(
-    waveform: Waveform,
-    *,
-    bank: WaveletBank | None = None,
-    hop_length: int = 512,
-    center: bool = True,
-    pad_mode: str = "reflect",
-    normalization_type: NormalizationType = "librosa",
-    tolerance: float = DIRECT_TOLERANCE,
-    precision: lax.PrecisionLike = lax.Precision.HIGHEST,
-) -> Complex[Array, "... frames bins"]:
-    """Constant-Q or variable-Q transform: ``X[t, k] = c_k sum_n x[t hop + n] conj(w_k[n])``.
-
-    Equal to the direct sum with librosa's wavelets within ``tolerance``: long kernels run at lower
-    rates where that is cheaper, for any hop.
-
-    Departure: :func:`librosa.cqt` convolves instead of correlating, and re-designs wavelets at
-    every octave's rate; odd windows lie half a sample of that rate to the other side, and its
-    coefficients differ by about 1 %. nnAudio's magnitudes differ by its own Q.
-
-    Args:
-        waveform: [..., time], floating, of the bank's rate.
-        bank: the wavelets; default 84 bins from 32.70 Hz, 12 per octave, at 22 050 Hz.
-        hop_length: samples between frames.
-        center: whether clips are padded so that frame t stands at sample ``t hop``.
-        pad_mode: "constant", "reflect", "edge" or "symmetric".
-        normalization_type: see :func:`response_scale`.
-        tolerance: largest relative error of a kernel; 0 computes directly.
-        precision: of the products on accelerators.
-
-    Returns:
-        [..., frames, bins], complex, as precise as the waveform.
-
-    Raises:
-        ValueError: for unknown names, or clips without a frame.
-    """
-    bank = WaveletBank() if bank is None else bank
-    groups = plan_groups(
-        bank, hop_length=hop_length, normalization_type=normalization_type, tolerance=tolerance
-    )
-    return lax.complex(
-        *transform_parts(
-            waveform,
-            groups,
-            frame_length=bank.frame_length,
-            hop_length=hop_length,
-            tolerance=tolerance,
-            center=center,
-            pad_mode=pad_mode,
-            precision=precision,
-        )
-    )
-
-
-@settles
-def recursive_cqt(
-    waveform: Waveform,
-    *,
-    bank: WaveletBank | None = None,
-    hop_length: int = 512,
-    center: bool = True,
-    pad_mode: str = "reflect",
-    normalization_type: NormalizationType = "librosa",
-    earlydownsample: bool = True,
-    tolerance: float = RECURSIVE_TOLERANCE,
-    precision: lax.PrecisionLike = lax.Precision.HIGHEST,
-) -> Complex[Array, "... frames bins"]:
-    """:func:`cqt` octave by octave at half the rate each, within 2e-3 instead of 7e-6.
-
-    Args:
-        waveform: [..., time], floating, of the bank's rate.
-        bank: the wavelets, see :func:`cqt`.
-        hop_length: samples between frames; need not be divisible by anything.
-        center: see :func:`cqt`.
-        pad_mode: see :func:`cqt`.
-        normalization_type: see :func:`response_scale`.
-        earlydownsample: whether the top octave may leave the full rate. Levels do not change.
-        tolerance: largest relative error of a kernel.
-        precision: of the products on accelerators.
-
-    Returns:
-        [..., frames, bins], complex.
-
-    Raises:
-        ValueError: for unknown names, or clips without a frame.
-    """
-    bank = WaveletBank() if bank is None else bank
-    plan = plan_octaves(bank, earlydownsample=earlydownsample, tolerance=tolerance)
-    real, imag = transform_parts(
-        waveform,
-        plan.groups,
-        frame_length=bank.frame_length,
-        hop_length=hop_length,
-        tolerance=tolerance,
-        center=center,
-        pad_mode=pad_mode,
-        precision=precision,
-    )
-    scale = jnp.asarray(plan.scale * response_scale(bank, normalization_type), real.dtype)
-    return lax.complex(real * scale, imag * scale)

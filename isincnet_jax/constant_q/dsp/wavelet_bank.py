@@ -1,4 +1,4 @@
-"""Wavelets of constant-Q and variable-Q transforms, as librosa designs them.
+"""Wavelet bank of constant-Q and variable-Q transforms, as librosa designs it.
 
 Bin k has the centre ``f_k = fmin 2^(k / b)`` and a wavelet of
 
@@ -35,7 +35,7 @@ NormalizationType: TypeAlias = Literal["librosa", "convolutional", "wrap"]
 QConvention: TypeAlias = Literal["librosa", "nnaudio"]
 
 _DEFAULT_BINS = 84
-_ERB_CORNER_HZ = 24.7 / 0.108
+_ERB_CORNER_HZ = 24.7 / 0.108  # ERB(f) = 0.108 f + 24.7 = 0.108 (f + 24.7 / 0.108), in Hz
 
 
 def count_bins(
@@ -47,6 +47,16 @@ def count_bins(
     bins_per_octave: int,
 ) -> int:
     """Number of bins: ``n_bins``, or all up to ``fmax``, or 84.
+
+    Args:
+        sample_rate: Hz.
+        fmin: centre of the first bin, Hz.
+        fmax: bins end at or below it, Hz; None for no limit.
+        n_bins: 1 or more; None for the default. Excludes ``fmax``.
+        bins_per_octave: 1 or more.
+
+    Returns:
+        Bins, 1 or more, all at or below the Nyquist frequency.
 
     Raises:
         ValueError: if both are given, or a bin lies above the Nyquist frequency.
@@ -71,6 +81,7 @@ def count_bins(
                 f"fmax={fmax}: fmin={fmin} <= fmax <= sample_rate / 2 = {sample_rate / 2:g} Hz "
                 "must hold"
             )
+        # A bin that lies at ``fmax`` but for rounding counts.
         return 1 + math.floor(bins_per_octave * math.log2(fmax / fmin) + 1e-9)
     count = _DEFAULT_BINS if n_bins is None else n_bins
     if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
@@ -92,7 +103,7 @@ def count_bins(
 
 @dataclass(frozen=True, kw_only=True)
 class WaveletBank:
-    """The wavelets of a constant-Q or variable-Q transform; hashable, everything in float64.
+    """Wavelet bank of a constant-Q or variable-Q transform; hashable, everything in float64.
 
     Attributes:
         sample_rate: Hz.
@@ -157,23 +168,30 @@ class WaveletBank:
 
     @property
     def frequencies(self) -> Float[np.ndarray, " bins"]:
-        """Centres of all bins in Hz."""
+        """Centre frequencies of all bins, Hz, float64 [bins]."""
         return self.fmin * 2 ** (np.arange(self.n_bins) / self.bins_per_octave)
 
     @property
     def lengths(self) -> Float[np.ndarray, " bins"]:
         """Lengths of all wavelets in samples, fractions unless of nnAudio's convention."""
-        return self.lengths_at(self.frequencies)
+        return self._lengths_at(self.frequencies)
 
-    def lengths_at(self, frequencies: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    def _lengths_at(self, frequencies: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """Lengths in samples of wavelets at any centres in Hz."""
         gamma_hz = self.alpha * _ERB_CORNER_HZ if self.gamma is None else self.gamma
         lengths = self.filter_scale * self.sample_rate / (self.alpha * frequencies + gamma_hz)
         return np.ceil(lengths) if self.q_convention == "nnaudio" else lengths
 
     def wavelet(self, frequency: float) -> multirate.Kernel:
-        """The wavelet at a centre in Hz, complex128."""
-        length = float(self.lengths_at(np.asarray(frequency)))
+        """Wavelet at any centre frequency.
+
+        Args:
+            frequency: its centre, Hz.
+
+        Returns:
+            Complex128 taps, one or more, and the index of the first.
+        """
+        length = float(self._lengths_at(np.asarray(frequency)))
         first = math.floor(-length / 2)
         n = np.arange(first, max(math.floor(length / 2), first + 1))
         taper: Any = scipy.signal.get_window(self.window, len(n))
@@ -183,17 +201,25 @@ class WaveletBank:
         return multirate.Kernel(first, taps)
 
     def wavelets(self) -> list[multirate.Kernel]:
-        """All wavelets by ascending frequency."""
+        """Wavelets of all bins.
+
+        Returns:
+            Kernels by ascending frequency.
+        """
         return [self.wavelet(frequency) for frequency in self.frequencies]
 
     @property
     def frame_length(self) -> int:
-        """Samples of a frame that holds every wavelet, n = 0 being its middle one."""
+        """Frame length in samples: it holds every wavelet, n = 0 being its middle sample."""
         reach = max(math.ceil(length / 2) for length in self.lengths)
         return 2 * max(reach, 1)
 
     def padded_wavelets(self) -> Complex[np.ndarray, "bins taps"]:
-        """All wavelets in frames of :attr:`frame_length`, for plots."""
+        """Wavelets of all bins in frames of :attr:`frame_length`, for plots.
+
+        Returns:
+            Complex128 [bins, frame_length], n = 0 at index ``frame_length // 2``.
+        """
         frame = self.frame_length
         padded = np.zeros((self.n_bins, frame), np.complex128)
         for row, kernel in zip(padded, self.wavelets(), strict=True):
@@ -203,10 +229,17 @@ class WaveletBank:
 
 
 def response_scale(bank: WaveletBank, normalization_type: str) -> Float[np.ndarray, " bins"]:
-    """Factors of the bins: square root of the length ("librosa"), 1 ("convolutional"), 2 ("wrap").
+    """Response scale of the bins: sqrt(length) ("librosa"), 1 ("convolutional"), 2 ("wrap").
 
     With ``norm=1``, a sine of amplitude 1 at a bin's centre has magnitude 1/2 ("convolutional"),
     1 ("wrap") or ``sqrt(length) / 2``, lengths being those of the given rate.
+
+    Args:
+        bank: wavelets, whose lengths in samples count.
+        normalization_type: one of the three names.
+
+    Returns:
+        What inner products are multiplied with, float64 [bins].
 
     Raises:
         ValueError: for an unknown name.

@@ -25,12 +25,12 @@ from isincnet_jax.dsp.settling import settles
 from isincnet_jax.spectrograms.dsp import cfp_bands
 from isincnet_jax.typing import Waveform
 
-_TINY = 1e-10
-_LOG_FLOOR = 1e-8
+_TINY = 1e-10  # values below have power and derivative 0
+_LOG_FLOOR = 1e-8  # added to magnitudes before the logarithm
 
 
 class CFPFeatures(NamedTuple):
-    """The four spectrograms of :func:`combined_frequency_periodicity`, [..., frames, bins].
+    """Spectrograms of :func:`combined_frequency_periodicity`, [..., frames, bins] each.
 
     Attributes:
         salience: product of ``spectral`` and ``temporal`` (nnAudio's ``Z``).
@@ -143,19 +143,23 @@ def combined_frequency_periodicity(
         tc=tc,
         bins_per_octave=bins_per_octave,
     )
+    # W_i as the first index that is kept: line fmin / (sample_rate / N) of spectra (even i), lag
+    # tc sample_rate of cepstra (odd i).
     cuts = (round(fmin * n_fft / sample_rate), round(tc * sample_rate))
+    # The matrices [lines, bands] and [lags, bands] end with the last row that is not 0.
     lines, lags = (jnp.asarray(matrix, waveform.dtype) for matrix in design[1:])
 
     def banded(values: jax.Array, weights: jax.Array) -> jax.Array:
         return jnp.dot(values[..., : len(weights)], weights, precision=precision)
 
     def features(frames: jax.Array) -> jax.Array:
+        # The window has unit norm, so this is |X|^2 / ||w||^2.
         spectrum = jnp.fft.rfft(frames, n=n_fft, axis=-1)
         power = jnp.real(spectrum) ** 2 + jnp.imag(spectrum) ** 2
         spectral, temporal = _layers(power, n_fft=n_fft, gammas=gammas, cuts=cuts)
         magnitude = _raised(power, 0.5, floor=_TINY**2)
         found = [banded(magnitude, lines), banded(spectral, lines), banded(temporal, lags)]
-        return jnp.concatenate(found, axis=-1)
+        return jnp.concatenate(found, axis=-1)  # [..., frames, 3 bands]
 
     padded = centering.pad_frames(
         waveform,
@@ -197,11 +201,13 @@ def _layers(
     if gammas[0] == 0:
         layer = jnp.log(_raised(power, 0.5, floor=_TINY**2) + _LOG_FLOOR)
     else:
+        # (|X|^2)^(gamma / 2) = |X|^gamma, and the floor is squared likewise.
         layer = _raised(power, gammas[0] / 2, floor=_TINY**2)
     found = [layer, layer]
     for index, gamma in enumerate(gammas[1:], start=1):
         # With the imaginary part spelt out, strict promotion has nothing to decide.
         half = lax.complex(layer, jnp.zeros_like(layer))
+        # irfft divides by N where C divides by sqrt(N): N / sqrt(N) = sqrt(N).
         layer = jnp.fft.irfft(half, n=n_fft, axis=-1)[..., : n_fft // 2 + 1] * n_fft**0.5
         kept = np.arange(n_fft // 2 + 1) >= cuts[index % 2]
         layer = jnp.where(match_rank(kept, layer), _raised(layer, gamma), 0.0)

@@ -1,4 +1,4 @@
-"""The bands of a combined frequency and periodicity transform: design and checks, in float64."""
+"""Bands of the combined frequency and periodicity transform: design and checks, in float64."""
 
 from __future__ import annotations
 
@@ -17,7 +17,15 @@ from isincnet_jax.dsp.settling import settles
 
 @settles
 def cfp_frequencies(*, fmin: float, tc: float, bins_per_octave: int) -> Float[np.ndarray, " bins"]:
-    """Centres ``fmin 2^(i / bins_per_octave)`` of all bands below ``1 / tc``, in Hz.
+    """Centre frequencies ``fmin 2^(i / bins_per_octave)`` of all bands below ``1 / tc``.
+
+    Args:
+        fmin: centre of the first band, Hz.
+        tc: shortest period, seconds; ``fmin tc < 1``.
+        bins_per_octave: bands per octave, 1 or more.
+
+    Returns:
+        Hz, float64 [bands].
 
     Example:
         >>> cfp_frequencies(fmin=80.0, tc=1 / 1000, bins_per_octave=1)
@@ -34,7 +42,7 @@ def band_weights(
     *,
     bins_per_octave: int,
 ) -> Float[np.ndarray, "bins bands"]:
-    """Weights that take bins of any spacing to bands: triangles over frequency, float64.
+    """Band weights of bins of any spacing: triangles over frequency, float64.
 
     A triangle is 1 at its centre and 0 at the centres of its neighbours. Where the bins lie
     further apart than a triangle is wide to one side, it would catch one bin by chance or none:
@@ -50,26 +58,36 @@ def band_weights(
         triangle's base, at least 1.
     """
     step = 2.0 ** (1 / bins_per_octave)
+    # Lags have decreasing frequencies: sorted here, put back in the last lines.
     order = np.argsort(bin_hz)
     sorted_hz = bin_hz[order]
     below = np.clip(np.searchsorted(sorted_hz, center_hz, side="right") - 1, 0, len(bin_hz) - 2)
     spacing = sorted_hz[below + 1] - sorted_hz[below]
+    # Slopes from f / step up to f and down to f step, which are the neighbours' centres.
     rising = center_hz * (1 - 1 / step)
     falling = center_hz * (step - 1)
-    offset = sorted_hz[:, None] - center_hz
+    offset = sorted_hz[:, None] - center_hz  # [bins, bands]
     weights = np.maximum(0.0, 1 - np.where(offset < 0, -offset / rising, offset / falling))
+    # Interpolation at f between bins a and b: (b - f) / (b - a) of a, (f - a) / (b - a) of b.
     position = (center_hz - sorted_hz[below]) / spacing
     bands = np.arange(len(center_hz))
     between = np.zeros_like(weights)
     between[below, bands] = 1 - position
     between[below + 1, bands] = position
     found = np.empty_like(weights)
+    # The rising slope is the narrower one (1 - 1 / step < step - 1).
     found[order] = np.where(rising < spacing, between, weights)
     return found
 
 
 class Design(NamedTuple):
-    """Window and weights in float64, cropped to the bins that some band reads."""
+    """Window and band weights in float64, cropped to the bins that some band reads.
+
+    Attributes:
+        window: of unit L2 norm, [taps].
+        spectral: weights of the lines of a spectrum, [lines, bands].
+        temporal: weights of the lags of a cepstrum, [lags, bands].
+    """
 
     window: Float[np.ndarray, " taps"]
     spectral: Float[np.ndarray, "lines bands"]
@@ -88,7 +106,20 @@ def design_bands(
     tc: float,
     bins_per_octave: int,
 ) -> Design:
-    """Window and weights of a geometry, cached."""
+    """Window and band weights of a transform, cached.
+
+    Args:
+        sample_rate: Hz.
+        n_fft: samples of the transform.
+        win_length: samples of the window, at most ``n_fft``.
+        window: a name of :func:`scipy.signal.get_window`; symmetric.
+        fmin: centre of the first band, Hz.
+        tc: shortest period, seconds.
+        bins_per_octave: bands per octave.
+
+    Returns:
+        The design, float64; a window of odd length has a zero before it.
+    """
     taper = np.asarray(scipy.signal.get_window(window, win_length, fftbins=False), np.float64)
     taper = np.pad(taper, (cfp_frame_length(win_length) - win_length, 0))
     centers = cfp_frequencies(fmin=fmin, tc=tc, bins_per_octave=bins_per_octave)
@@ -116,7 +147,23 @@ def check_cfp(
     bins_per_octave: int,
     pad_mode: str,
 ) -> None:
-    """Raises ValueError for arguments that :func:`combined_frequency_periodicity` refuses."""
+    """Checks the arguments of :func:`.cfp.combined_frequency_periodicity`.
+
+    Args:
+        sample_rate: Hz, positive.
+        hop_length: samples between frames, 1 or more.
+        frequency_resolution: spacing of the lines, Hz, positive.
+        win_length: samples of the window, at most those of the transform.
+        window: a name of :func:`scipy.signal.get_window`.
+        fmin: lowest pitch, Hz; two of its periods fit into the transform.
+        tc: shortest period, seconds; two samples or more, and below ``1 / fmin``.
+        gammas: two powers or more, positive; the first may be 0.
+        bins_per_octave: an integer of 1 or more.
+        pad_mode: a name of :data:`.centering.PAD_MODES`.
+
+    Raises:
+        ValueError: for arguments outside these rules, with the nearest fix.
+    """
     centering.check_framing(frame_length=win_length, hop_length=hop_length, pad_mode=pad_mode)
     if sample_rate <= 0 or frequency_resolution <= 0:
         raise ValueError(
@@ -164,15 +211,29 @@ def _check_gammas(gammas: Sequence[float]) -> None:
 
 
 def cfp_frame_length(win_length: int) -> int:
-    """Samples of a frame: those of the window, and one before it if they are odd.
+    """Frame length in samples: that of the window, and one more before it if that is odd.
 
     The frame's middle, sample ``frame_length // 2``, is then the window's, and centred clips have
     ``1 + time // hop_length`` frames whether the window is even or odd.
+
+    Args:
+        win_length: samples of the window.
+
+    Returns:
+        ``win_length``, or ``win_length + 1`` if it is odd.
     """
     return win_length + win_length % 2
 
 
 def cfp_n_fft(*, sample_rate: float, frequency_resolution: float) -> int:
-    """Samples of the transforms: ``sample_rate / frequency_resolution``, rounded down."""
+    """Transform length in samples: ``sample_rate / frequency_resolution``, rounded down.
+
+    Args:
+        sample_rate: Hz.
+        frequency_resolution: spacing of the lines, Hz.
+
+    Returns:
+        N, the samples that frames are zero-padded to.
+    """
     # A hair above, so that 22050 / 0.1 is not a sample short.
     return int(sample_rate / frequency_resolution + 1e-6)

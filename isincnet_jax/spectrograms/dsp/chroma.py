@@ -31,7 +31,7 @@ def chroma_weights(
     norm: float | None = 2.0,
     base_c: bool = True,
 ) -> Float[np.ndarray, "chroma bins"]:
-    """Gaussian bumps around the pitch classes, by the distance of each STFT bin from them.
+    """Chroma weights: Gaussian bumps around pitch classes, by each STFT bin's distance from them.
 
     A bin at f has the pitch ``q = n_chroma log2(f / a)``, where ``a = 27.5 Hz * 2^(tuning /
     n_chroma)``; with d its distance from class c on the circle of ``n_chroma`` steps, the weight is
@@ -65,12 +65,15 @@ def chroma_weights(
         raise ValueError(f"octwidth={octwidth} must be positive (octaves), or None")
     check_norm(norm)
     reference_hz = _A0_HZ * 2.0 ** (tuning / n_chroma)
+    # One bin more than the spectrum has, for the width of the last.
     above = np.arange(1, 2 + n_fft // 2) * (sample_rate / n_fft)
     pitch = n_chroma * np.log2(above / reference_hz)
+    # Bin 0 has no logarithm.
     pitch = np.concatenate([[pitch[0] - 1.5 * n_chroma], pitch])
     width = np.maximum(np.diff(pitch), 1.0)
     pitch = pitch[:-1]
     half = np.round(n_chroma / 2)
+    # d = ((q - c + n / 2) mod n) - n / 2, the shorter way around the circle; [classes, bins].
     distance = np.mod(pitch - np.arange(n_chroma)[:, None] + half, n_chroma) - half
     weights = np.exp(-0.5 * (2 * distance / width) ** 2)
     if norm is not None:
@@ -78,6 +81,7 @@ def chroma_weights(
     if octwidth is not None:
         weights = weights * np.exp(-0.5 * ((pitch / n_chroma - ctroct) / octwidth) ** 2)
     if base_c:
+        # Pitches count from A, and C lies 3 semitones above it.
         weights = np.roll(weights, -3 * (n_chroma // 12), axis=0)
     weights.setflags(write=False)
     return weights
@@ -93,7 +97,7 @@ def cq_to_chroma(
     fmin: float | None = None,
     base_c: bool = True,
 ) -> Float[np.ndarray, "chroma bins"]:
-    """Ones where a constant-Q bin belongs to a pitch class: ``chroma = weights @ magnitude``.
+    """Chroma weights of constant-Q bins, 1 within their class: ``chroma = weights @ magnitude``.
 
     ``bins_per_octave / n_chroma`` neighbouring bins share a class, centred on its pitch, and
     octaves are added up. For :func:`.auditory.weigh_bins`, on magnitudes of a CQT.
@@ -120,8 +124,10 @@ def cq_to_chroma(
     if first_hz <= 0:
         raise ValueError(f"fmin={fmin} must be positive (Hz)")
     merged = bins_per_octave // n_chroma
+    # Semitones of the first bin above class 0, which is C, or the A nine semitones above it.
     semitones = np.mod(12 * np.log2(first_hz / _LOWEST_C_HZ), 12) - (0 if base_c else 9)
     first = int(np.round(semitones * (n_chroma / 12)))
+    # Bin 0 is the centre of its class: half of the bins of that class lie below it.
     classes = (np.arange(n_bins) + merged // 2) // merged + first
     weights = (np.arange(n_chroma)[:, None] == classes % n_chroma).astype(float)
     weights.setflags(write=False)
@@ -129,7 +135,14 @@ def cq_to_chroma(
 
 
 def check_norm(norm: float | None) -> None:
-    """Raises ValueError for a norm that is neither None, inf nor a positive number."""
+    """Checks the order p of a norm.
+
+    Args:
+        norm: p, positive; inf for the maximum, None for no norm.
+
+    Raises:
+        ValueError: for anything else.
+    """
     if norm is not None and (isinstance(norm, str) or not norm > 0):
         raise ValueError(f"norm={norm!r} must be None, inf or a positive number")
 
@@ -137,7 +150,7 @@ def check_norm(norm: float | None) -> None:
 def normalize_frames(
     values: Float[Array, "... frames bins"], *, norm: float | None
 ) -> Float[jax.Array, "... frames bins"]:
-    """Divides each frame by its p-norm; silent frames stay 0, with finite gradients.
+    """Frame normalisation by the p-norm; silent frames stay 0, with finite gradients.
 
     Args:
         values: [..., frames, bins].
@@ -145,6 +158,9 @@ def normalize_frames(
 
     Returns:
         [..., frames, bins]; as ``librosa.util.normalize`` over the bins.
+
+    Raises:
+        ValueError: for a norm that is neither None, inf nor a positive number.
     """
     check_norm(norm)
     values = checks.as_floating(values, "values", ndim=1)

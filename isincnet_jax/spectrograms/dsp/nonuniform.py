@@ -1,4 +1,4 @@
-"""Fourier bases at any frequencies, as kernels and through an FFT.
+"""Nonuniform Fourier transform of frames: bases at any frequencies, as kernels and by an FFT.
 
 ``X[t, k] = sum_n w[n] x[t hop + n] exp(-2 pi i f_k n / sample_rate)``: a short-time transform whose
 frequencies f_k need not be multiples of anything. The direct sum takes one product per sample and
@@ -30,12 +30,12 @@ from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array
 
-FREQUENCY_SCALES = ("none", "linear", "log", "log2")
+_FREQUENCY_SCALES = ("none", "linear", "log", "log2")
 
 # Half as many samples again cost a quarter less time than twice as many, with a wider bell.
 _OVERSAMPLING = 3 / 2
-_BELL_BINS = 12
-_MOST_GROUPS, _GROUP_BINS = 16, 16
+_BELL_BINS = 12  # FFT bins that the bell spans, and so the products per frequency
+_MOST_GROUPS, _GROUP_BINS = 16, 16  # matrices of interpolation, and the fewest bins of each
 
 
 @settles
@@ -66,13 +66,16 @@ def fourier_frequencies(
         fmax: Hz, one step above the last frequency; without effect for "none".
         sample_rate: Hz.
 
+    Returns:
+        Hz, float64 [bins], increasing.
+
     Raises:
         ValueError: for an unknown scale, a band outside 0 to half the sample rate, a logarithm
             from 0, or more multiples than a frame has.
     """
-    if freq_scale not in FREQUENCY_SCALES:
+    if freq_scale not in _FREQUENCY_SCALES:
         raise ValueError(
-            f"freq_scale={freq_scale!r} is unknown; use one of {', '.join(FREQUENCY_SCALES)}"
+            f"freq_scale={freq_scale!r} is unknown; use one of {', '.join(_FREQUENCY_SCALES)}"
         )
     most = n_fft // 2 + 1
     bins = most if freq_bins is None else freq_bins
@@ -99,14 +102,23 @@ def fourier_frequencies(
 def fourier_kernels(
     frequencies: Float[np.ndarray, " bins"], *, n_fft: int, sample_rate: float
 ) -> Complex[np.ndarray, "bins n_fft"]:
-    """``exp(-2 pi i f n / sample_rate)`` without a window, complex128."""
+    """Fourier kernels ``exp(-2 pi i f n / sample_rate)``, without a window.
+
+    Args:
+        frequencies: f, Hz, [bins].
+        n_fft: samples per frame; n runs from 0 to ``n_fft - 1``.
+        sample_rate: Hz.
+
+    Returns:
+        Complex128 [bins, n_fft].
+    """
     cycles = np.outer(np.asarray(frequencies, float) / sample_rate, np.arange(n_fft))
     # Whole cycles are taken off first: the sine of a large angle loses digits.
     return np.exp(-2j * np.pi * (cycles % 1.0))
 
 
 class _Group(NamedTuple):
-    """Neighbouring output bins and what they read."""
+    """Neighbouring output bins: they read FFT bins start to stop by two matrices [read, bins]."""
 
     start: int
     stop: int
@@ -115,7 +127,7 @@ class _Group(NamedTuple):
 
 
 class Interpolation(NamedTuple):
-    """How spectra at arbitrary frequencies come from one longer FFT.
+    """Interpolation tables: how spectra at arbitrary frequencies come from one longer FFT.
 
     Attributes:
         length: samples of the FFT, even.
@@ -135,7 +147,16 @@ class Interpolation(NamedTuple):
 def design_interpolation(
     frequencies: Float[np.ndarray, " bins"], *, n_fft: int, sample_rate: float
 ) -> Interpolation:
-    """The interpolation for frequencies between 0 and half the sample rate (float64, cached)."""
+    """Interpolation from one FFT to frequencies between 0 and half the sample rate; cached.
+
+    Args:
+        frequencies: Hz, [bins], in any order.
+        n_fft: samples per frame.
+        sample_rate: Hz.
+
+    Returns:
+        Tables in float64 for :func:`interpolated_spectra`.
+    """
     return _design_interpolation(tuple(np.asarray(frequencies, float)), n_fft, sample_rate)
 
 
@@ -144,14 +165,20 @@ def _design_interpolation(
     frequencies: tuple[float, ...], n_fft: int, sample_rate: float
 ) -> Interpolation:
     in_hz = np.asarray(frequencies)
+    # The FFT has an even fast length M of at least 3/2 n_fft, and more bins than the bell is wide.
     length = max(int(_OVERSAMPLING * n_fft), 2 * _BELL_BINS + 2)
     length = 2 * cast(int, scipy.fft.next_fast_len(-(-length // 2), real=True))
+    # With beta = pi B (1 - n_fft / (2 M)) the main lobe of the bell's transform ends at sample
+    # M - n_fft / 2, where the first alias of the frame begins; 0.995 is a margin.
     beta = np.pi * _BELL_BINS * (1.0 - n_fft / (2.0 * length)) * 0.995
+    # The transform of i0(beta sqrt(1 - (2 u / B)^2)) at sample n of M is B sinh(r) / r with
+    # r = sqrt(beta^2 - (pi B n / M)^2); the taper divides the frame by it.
     offsets = np.arange(n_fft) - n_fft // 2
     root = np.sqrt(np.maximum(beta**2 - (np.pi * _BELL_BINS * offsets / length) ** 2, 1e-12))
     taper = root / (_BELL_BINS * np.sinh(root))
+    # i0 grows as exp(beta), sinh(r) likewise: both are scaled down by it.
     scale = np.exp(beta)
-    places = in_hz / sample_rate * length
+    places = in_hz / sample_rate * length  # in bins of the FFT
     order = np.argsort(places, kind="stable")
     groups = []
     count = min(_MOST_GROUPS, -(-len(order) // _GROUP_BINS))
@@ -186,7 +213,7 @@ def interpolated_spectra(
     *,
     precision: lax.PrecisionLike = lax.Precision.HIGHEST,
 ) -> tuple[jax.Array, jax.Array]:
-    """Real and imaginary parts at the frequencies of a design, up to the turns of phase.
+    """Spectra at the frequencies of a design, real and imaginary parts, up to the turns of phase.
 
     ``sum_n frames[n] exp(-2 pi i f (n - n_fft // 2) / sample_rate)``: multiplied by the design's
     ``turns`` it is the transform of the module's first paragraph.
@@ -214,6 +241,8 @@ def interpolated_spectra(
         axis=-1,
     )
     spectrum = jnp.fft.rfft(turned, axis=-1)
+    # X(f_k) = sum_j bell(j - f_k M / sample_rate) F[j]: real matrices, so that real and imaginary
+    # parts go each by themselves; mirrored bins count negative in the imaginary one.
     parts = []
     for values, name in ((jnp.real(spectrum), "real"), (jnp.imag(spectrum), "imag")):
         outputs = [
@@ -224,7 +253,7 @@ def interpolated_spectra(
             )
             for group in interpolation.groups
         ]
-        part = jnp.concatenate(outputs, axis=-1)
+        part = jnp.concatenate(outputs, axis=-1)  # frequencies ascending
         if not np.array_equal(interpolation.order, np.arange(len(interpolation.order))):
             part = part[..., interpolation.order]
         parts.append(part)
@@ -234,7 +263,16 @@ def interpolated_spectra(
 def turn(
     real: jax.Array, imag: jax.Array, turns: Complex[np.ndarray, " bins"]
 ) -> tuple[jax.Array, jax.Array]:
-    """Multiplies real and imaginary parts by fixed complex numbers of modulus 1."""
+    """Phase rotation of spectra, ``(real + i imag) turns``.
+
+    Args:
+        real: real parts, [..., frames, bins].
+        imag: imaginary parts, likewise.
+        turns: fixed numbers of modulus 1, complex [bins].
+
+    Returns:
+        Real and imaginary parts of the products, [..., frames, bins] each.
+    """
     cosine, sine = (
         match_rank(jnp.asarray(part, real.dtype), real) for part in (np.real(turns), np.imag(turns))
     )

@@ -16,14 +16,14 @@ from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Waveform
 
-_EDGE = 512
-_CANDIDATES = 4096
+_EDGE = 512  # samples over which a clip fades out beyond its ends
+_CANDIDATES = 4096  # lengths among which a period for resampling is sought
 
 
 def phase_vocoder(
     spectrum: Complex[Array, "... frames bins"], *, rate: float
 ) -> Complex[Array, "... frames_out bins"]:
-    """Plays a spectrum of the short-time Fourier transform at another rate.
+    """Phase vocoder: a spectrum of the short-time Fourier transform played at another rate.
 
     Frame t of the output lies at the place ``s_t = t rate`` of the input. Its magnitude is
     interpolated linearly between the frames around that place, its phase advances from frame to
@@ -74,12 +74,14 @@ def phase_vocoder(
     before = np.floor(places).astype(np.int32)
     # One frame of silence after the last one.
     extended = jnp.pad(spectrum, [(0, 0)] * (spectrum.ndim - 2) + [(0, 1), (0, 0)])
+    # Phases in turns: the first frame's, then the advance at each place; their running sum is phi.
     magnitude = formats.format_spectrum(extended, output_format="magnitude")
     turns = _turns(formats.format_spectrum(extended, output_format="phase"))
     advance = _wrapped(turns[..., 1:, :] - turns[..., :-1, :])
     steps = jnp.concatenate([turns[..., :1, :], _frames_at(advance, before[:-1])], axis=-2)
     summed = lax.associative_scan(lambda a, b: _wrapped(a + b), steps, axis=steps.ndim - 2)
     angle = summed * (2 * math.pi)
+    # a_t between the frames before and after each place.
     share = match_rank(jnp.asarray((places - before)[:, None], magnitude.dtype), magnitude)
     level = (1 - share) * _frames_at(magnitude, before) + share * _frames_at(magnitude, before + 1)
     return lax.complex(level * jnp.cos(angle), level * jnp.sin(angle))
@@ -126,7 +128,7 @@ def time_stretch(
     win_length: int | None = None,
     window: str = "hann",
 ) -> Waveform:
-    """Changes the duration of a clip and keeps its pitch, by a phase vocoder.
+    """Time stretching by a phase vocoder: another duration at the same pitch.
 
     Args:
         waveform: [..., time], floating.
@@ -159,11 +161,11 @@ def time_stretch(
     geometry["hop_length"] = geometry["win_length"] // 4 if hop_length is None else hop_length
     spectrum = fourier.stft(waveform, **geometry, pad_mode="constant")
     stretched = phase_vocoder(spectrum, rate=rate)
-    return fourier.istft(stretched, length=stretched_length(waveform.shape[-1], rate), **geometry)
+    return fourier.istft(stretched, length=_stretched_length(waveform.shape[-1], rate), **geometry)
 
 
 @settles
-def stretched_length(length: int, rate: float) -> int:
+def _stretched_length(length: int, rate: float) -> int:
     """Samples of a stretched clip, ``round(length / rate)`` and at least 1."""
     return max(1, round(length / rate))
 
@@ -179,7 +181,7 @@ def pitch_shift(
     win_length: int | None = None,
     window: str = "hann",
 ) -> Waveform:
-    """Changes the pitch of a clip by ``n_steps / bins_per_octave`` octaves, not its duration.
+    """Pitch shifting by ``n_steps / bins_per_octave`` octaves at the same duration.
 
     The clip is stretched by ``2^(n_steps / bins_per_octave)`` and resampled back to its length.
 
@@ -234,7 +236,7 @@ def _periods(source: int, ratio: float) -> _Periods:
 
 @settles
 def resample(waveform: Waveform, *, ratio: float, length: int) -> Waveform:
-    """Resamples by a ratio of any size, by cutting or extending the Fourier transform.
+    """Resampling by a ratio of any size, by cutting or extending the Fourier transform.
 
     Sample n of the result is the band-limited interpolation at the place ``n / ratio``, to a
     thousandth of a sample over the whole clip. Frequencies that the result cannot hold are
@@ -266,6 +268,7 @@ def resample(waveform: Waveform, *, ratio: float, length: int) -> Waveform:
             f"length={length}: {samples} samples at ratio={ratio} are {samples * ratio:.0f}; "
             "use that length"
         )
+    # One period: the clip, its reflected end fading out, silence, its reflected start fading in.
     fade = np.cos(np.pi / 2 * (np.arange(_EDGE) + 0.5) / _EDGE) ** 2
     index = np.pad(np.arange(samples), _EDGE, mode="reflect" if samples > 1 else "edge")
     dtype = waveform.dtype
@@ -279,4 +282,5 @@ def resample(waveform: Waveform, *, ratio: float, length: int) -> Waveform:
     spectrum = jnp.fft.rfft(period, axis=-1)[..., :bins]
     wider = [(0, 0)] * (waveform.ndim - 1) + [(0, periods.target // 2 + 1 - bins)]
     resampled = jnp.fft.irfft(jnp.pad(spectrum, wider), n=periods.target, axis=-1)
+    # The inverse divides by the target's samples, the forward transform summed the source's.
     return resampled[..., :length] * (periods.target / periods.source)
