@@ -165,27 +165,6 @@ def quantize(
     return integers, float(scale)
 
 
-def corpus_from_arrays(
-    waveforms: Iterable[tuple[str, str, Float[np.ndarray, " _time"]]],
-    *,
-    sample_rate: int,
-    source: str = "arrays",
-) -> Corpus:
-    """A corpus in memory, from waveforms as they are.
-
-    Args:
-        waveforms: (name, group, float [time]) of each track.
-        sample_rate: Hz.
-        source: what it is, for people.
-
-    Raises:
-        CorpusError: if a name comes twice or a track has no samples.
-        ValueError: for NaN or infinite samples.
-    """
-    parts = [(name, group, *quantize(waveform)) for name, group, waveform in waveforms]
-    return assemble(parts, sample_rate=sample_rate, source=source)
-
-
 def assemble(
     parts: Sequence[tuple[str, str, Int16[np.ndarray, " _time"], float]],
     *,

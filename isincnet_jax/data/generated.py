@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Float
@@ -62,15 +61,6 @@ def generated_track(
     mix = makers[group](generator, num_samples, sample_rate)
     mix += 1e-3 * generator.standard_normal(num_samples)  # recordings are never quite silent
     return (0.8 * mix / np.max(np.abs(mix))).astype(np.float32)
-
-
-def generated_tracks(
-    *, sample_rate: int, num_tracks: int = 24, duration_s: float = 6.0, seed: int = 0
-) -> Iterator[tuple[str, str, Float[np.ndarray, " _time"]]]:
-    """Name, group and float32 [time] of each track; see :func:`generated_track`."""
-    for name, group in generated_names(num_tracks):
-        track = generated_track(name, sample_rate=sample_rate, duration_s=duration_s, seed=seed)
-        yield name, group, track
 
 
 def _partials(

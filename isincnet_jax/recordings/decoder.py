@@ -218,11 +218,6 @@ def suitable_workers(names: list[str]) -> Literal["threads", "processes"]:
     return "processes" if coded else "threads"
 
 
-def make_decoder(options: DecodeOptions) -> FileDecoder:
-    """A :class:`FileDecoder`; for workers, in other processes too."""
-    return FileDecoder(options)
-
-
 def _peek_channels(rows: Iterator[np.ndarray]) -> tuple[int, Iterator[np.ndarray]]:
     """The audio channels of the first chunk, and the sequence with it."""
     first = next(rows)  # an archive has rows, or its reader says that it is damaged

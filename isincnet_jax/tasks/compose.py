@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,8 +19,6 @@ from isincnet_jax.training import (
     parallel,
     resident,
 )
-
-_logger = logging.getLogger(__name__)
 
 
 class Data(NamedTuple):

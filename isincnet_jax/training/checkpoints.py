@@ -21,6 +21,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
+from isincnet_jax import files
 from isincnet_jax.training.trees import (
     CheckpointError,
     digest,
@@ -31,6 +32,7 @@ from isincnet_jax.training.trees import (
 
 _logger = logging.getLogger(__name__)
 _FORMAT = 1
+_REASON = 200  # characters of an error's first line: tensorstore's are long
 
 
 class Restored(NamedTuple):
@@ -284,8 +286,9 @@ def _clear_errors(folder: Path, step: int | None = None) -> Iterator[None]:
     except Exception as error:
         which = "a checkpoint" if step is None else f"checkpoint {step}, or one before,"
         full = " (disk full?)" if _is_full(error, folder) else ""
+        reason = files.first_line(error)[:_REASON]
         raise CheckpointError(
-            f"{folder}: {which} could not be written{full}: {first_line(error)}; complete "
+            f"{folder}: {which} could not be written{full}: {reason}; complete "
             "checkpoints are as they were"
         ) from error
 
@@ -303,12 +306,5 @@ def _is_full(error: BaseException, folder: Path) -> bool:
 
 class _DamagedError(CheckpointError):
     def __init__(self, folder: Path, step: int, error: Exception) -> None:
-        super().__init__(
-            f"{folder}: the checkpoint of step {step} is damaged ({first_line(error)})"
-        )
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or its type, at most 200 characters."""
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:200]
+        reason = files.first_line(error)[:_REASON]
+        super().__init__(f"{folder}: the checkpoint of step {step} is damaged ({reason})")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -12,8 +11,6 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from isincnet_jax.training.step import AXIS, Step
-
-_logger = logging.getLogger(__name__)
 
 
 def initialize_hosts(
