@@ -224,5 +224,6 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return arguments
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Scores what the command line names."""
     evaluate(parse())
