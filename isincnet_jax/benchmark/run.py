@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from isincnet_jax.benchmark.methods import Method
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_COMPUTING = ("dsp", "layers", "models", "pretrained", "evaluation", "cli/benchmark_")
+# Folders whose code no reconstruction and no score depends on; what is not named here counts.
+_BESIDE = (
+    *("ablation", "classifiers", "cli", "data", "pages", "plots", "recordings"),
+    *("tasks", "training"),
+)
 _PERCEPTUAL = ("pesq", "pystoi", "visqol-python")
 
 
@@ -248,9 +252,9 @@ def source_digest() -> str:
     """SHA-256 of the package's code that results depend on; old results are not reused."""
     digest = hashlib.sha256()
     for file in sorted(_PACKAGE.rglob("*.py")):
-        name = file.relative_to(_PACKAGE).as_posix()
-        if name.startswith(_COMPUTING) and not name.startswith("evaluation/report"):
-            digest.update(name.encode() + file.read_bytes())
+        name = file.relative_to(_PACKAGE)
+        if name.parts[0] not in _BESIDE:
+            digest.update(name.as_posix().encode() + file.read_bytes())
     return digest.hexdigest()
 
 
