@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import zipfile
 from collections.abc import Callable, Iterator
@@ -17,7 +18,6 @@ from isincnet_jax.classifiers import training as classification
 from isincnet_jax.classifiers.ms_sincresnet import MSSincResNet
 from isincnet_jax.classifiers.networks import AudioClassifier, BandEnergies, SincNetClassifier
 from isincnet_jax.data.pipeline import BatchPlan
-from isincnet_jax.data.prefetching import prefetch
 from isincnet_jax.files import replacing
 from isincnet_jax.frontends import measured_bands, sinc_bands
 from isincnet_jax.frontends.leaf import LeafFrontend
@@ -89,16 +89,11 @@ def batches(config: Config, data: labelled.Labelled, start_step: int) -> Iterato
         num_hosts=jax.process_count(),
     )
 
-    def placed() -> Iterator[Any]:
-        step = start_step
-        while True:
-            batch = chunks.labelled_batch(
-                data, plan, step, gain=tuple(config.data.gain), mixup=config.data.mixup
-            )
-            yield parallel.shard(tuple(parallel.split_batch(part) for part in batch))
-            step += 1
-
-    return prefetch(placed(), size=2)
+    gain, mixup = tuple(config.data.gain), config.data.mixup
+    return parallel.prefetched(
+        chunks.labelled_batch(data, plan, step, gain=gain, mixup=mixup)
+        for step in itertools.count(start_step)
+    )
 
 
 def build_classifier(config: Config, classes: tuple[str, ...]) -> Classifier:

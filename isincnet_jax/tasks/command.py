@@ -20,7 +20,6 @@ from typing import Any
 
 import ml_collections
 
-from isincnet_jax.data.corpus import CorpusError
 from isincnet_jax.tasks.config import Config
 from isincnet_jax.tasks.process import Screen, connect, keep_memory, silence_threads
 from isincnet_jax.tasks.run import Outcome
@@ -82,7 +81,7 @@ def run_command(
     except OSError as error:
         reason = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
         sys.exit(f"error: {reason or error}")
-    except (CorpusError, CheckpointError, DivergedError, ImportError, ValueError) as error:
+    except (CheckpointError, DivergedError, ImportError, ValueError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)

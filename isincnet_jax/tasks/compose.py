@@ -12,13 +12,8 @@ import numpy as np
 from isincnet_jax.data import pipeline
 from isincnet_jax.data.corpora import build_corpora
 from isincnet_jax.data.corpus import Corpus
-from isincnet_jax.data.prefetching import prefetch
 from isincnet_jax.tasks.config import Config
-from isincnet_jax.training import (
-    optimizers,
-    parallel,
-    resident,
-)
+from isincnet_jax.training import optimizers, parallel, resident
 
 
 class Data(NamedTuple):
@@ -59,7 +54,7 @@ def build_data(config: Config) -> Data:
     train = corpora["train"]
     plan = pipeline.BatchPlan(
         batch_size=data.batch_size,
-        crop_samples=round(data.crop_s * data.sample_rate),
+        crop_samples=crop_samples(config),
         seed=config.seed,
         host_index=jax.process_index(),
         num_hosts=jax.process_count(),
@@ -72,15 +67,12 @@ def build_data(config: Config) -> Data:
     def host_batches(start_step: int) -> Iterator[np.ndarray]:
         if data.loader == "numpy":
             return pipeline.numpy_batches(train, plan, start_step=start_step)
-        from isincnet_jax.data.tf import (
-            pipeline as tf_pipeline,  # TensorFlow only where it is asked for
-        )
+        from isincnet_jax.data.tf import pipeline as tf_pipeline  # loads TensorFlow
 
         return tf_pipeline.tf_batches(train, plan, start_step=start_step)
 
     def batches(start_step: int) -> Iterator[Any]:
-        placed = (parallel.shard(parallel.split_batch(batch)) for batch in host_batches(start_step))
-        return prefetch(placed, size=2)
+        return parallel.prefetched(host_batches(start_step))
 
     return Data(train, corpora["validation"], corpora.get("test"), batches, None)
 
@@ -132,9 +124,31 @@ def _resident_data(
     return Data(train, corpora["validation"], corpora.get("test"), batches, draw)
 
 
-def build_optimizer(config: Config) -> Any:
-    """The optimiser of a config."""
+def crop_samples(config: Config) -> int:
+    """Samples of a crop."""
+    return round(config.data.crop_s * config.data.sample_rate)
+
+
+def build_optimizer(config: Config, *, undivided: str = "") -> Any:
+    """The optimiser of a config.
+
+    Args:
+        config: of any family but the classifiers', which choose between two.
+        undivided: what batches are of, for messages, where the step cannot accumulate gradients
+            over parts of a batch; empty where it can.
+
+    Returns:
+        See :func:`isincnet_jax.training.optimizers.make_optimizer`.
+
+    Raises:
+        ValueError: for numbers out of range.
+    """
     fields = dict(config.optimizer)
-    fields.pop("accumulate")
+    accumulate = fields.pop("accumulate")
+    if undivided and accumulate != 1:
+        raise ValueError(
+            f"optimizer.accumulate={accumulate}: batches of {undivided} are not divided; use 1 and "
+            "a smaller data.batch_size"
+        )
     spec = optimizers.OptimizerSpec(total_steps=config.train.num_steps, **fields)
     return optimizers.make_optimizer(spec)

@@ -18,7 +18,6 @@ stopped it, which writes a checkpoint first.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,21 +30,19 @@ from isincnet_jax.inversynth.features import NUM_SAMPLES, SAMPLE_RATE
 from isincnet_jax.inversynth.networks import InverSynth, TrainedInverSynth
 from isincnet_jax.inversynth.training import make_estimation_step
 from isincnet_jax.pretrained import model_kinds
-from isincnet_jax.pretrained.inversynth import export_inversynth, load_inversynth
+from isincnet_jax.pretrained.inversynth import export_inversynth
 from isincnet_jax.tasks.command import run_command
 from isincnet_jax.tasks.compose import build_optimizer
 from isincnet_jax.tasks.config import Config
 from isincnet_jax.tasks.inversynth_data import Data, build_data
 from isincnet_jax.tasks.inversynth_scores import Evaluator
-from isincnet_jax.tasks.run import Outcome, Task, best_state, build_loop, run
+from isincnet_jax.tasks.run import Outcome, Task, build_loop, export_best, run
 from isincnet_jax.training import parallel
 from isincnet_jax.training.checkpoints import CheckpointError, Checkpoints
 from isincnet_jax.training.compiled import CompiledStep
 from isincnet_jax.training.logs import RunLog
 from isincnet_jax.training.state import TrainState, create_state, model_variables
 from isincnet_jax.training.step import Step
-
-_logger = logging.getLogger("train")
 
 
 class ParameterEstimation(Task):
@@ -55,7 +52,7 @@ class ParameterEstimation(Task):
 
     def __init__(self, config: Config, module: InverSynth, data: Data) -> None:
         self.config, self.module, self.data = config, module, data
-        self.loop, self.optimizer = build_loop(config), _build_optimizer(config)
+        self.loop, self.optimizer = build_loop(config), build_optimizer(config, undivided="sounds")
         self._step = build_step(config, module, self.optimizer, data)
         kind = model_kinds.kind_of(module)
         self.identity = {"kind": kind.name, **kind.plain_fields(module), **data.identity}
@@ -88,25 +85,18 @@ class ParameterEstimation(Task):
         self, state: TrainState, checkpoints: Checkpoints, about: dict[str, Any]
     ) -> tuple[dict[str, Any], str]:
         """Exports the best network, and scores what was exported on the test sounds."""
-        best = best_state(checkpoints, state)
-        memory = None if self._step.memory is None else self._step.memory._asdict()
-        folder = Path(self.config.workdir) / "export"
-        trained = TrainedInverSynth(self.module, model_variables(best))
-        export = export_inversynth(
-            trained, folder, overwrite=True, card={**about, "memory": memory}
+        stored, result = export_best(
+            self.config,
+            checkpoints,
+            state,
+            step=self._step,
+            about=about,
+            trained=lambda best: TrainedInverSynth(self.module, model_variables(best)),
+            export=export_inversynth,
         )
-        stored = load_inversynth(export)
         outcome = Evaluator(stored.model).outcome(stored.variables, self._held_out("test"))
-        _logger.info(
-            "exported step %d: isincnet_jax.from_pretrained(%r)", int(best.step), str(export)
-        )
-        result = {
-            "memory": memory,
-            "best_step": int(best.step),
-            "test_clips": outcome.num_clips,
-            "test": outcome.as_dict(),
-        }
-        return result, "\n".join(outcome.lines())
+        scores = {"test_clips": outcome.num_clips, "test": outcome.as_dict()}
+        return {**result, **scores}, "\n".join(outcome.lines())
 
 
 def train_inversynth(config: Config) -> Outcome:
@@ -152,15 +142,6 @@ def build_module(config: Config) -> InverSynth:
             scale=model.bank_scale,
         )
     return InverSynth(model.network, spec=spec, learnable_filters=model.learnable_filters)
-
-
-def _build_optimizer(config: Config) -> Any:
-    if config.optimizer.accumulate != 1:
-        raise ValueError(
-            f"optimizer.accumulate={config.optimizer.accumulate}: batches of sounds are not "
-            "divided; use 1 and a smaller data.batch_size"
-        )
-    return build_optimizer(config)
 
 
 def build_step(config: Config, module: InverSynth, optimizer: Any, data: Data) -> CompiledStep:

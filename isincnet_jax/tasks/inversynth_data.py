@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from isincnet_jax.data.prefetching import prefetch
 from isincnet_jax.inversynth.corpus import open_synth_corpus
 from isincnet_jax.inversynth.features import NUM_SAMPLES, SAMPLE_RATE
 from isincnet_jax.inversynth.synth.parameters import values_from_levels
@@ -123,11 +122,9 @@ def _disk(config: Config) -> Data:
         return corpus.waveforms(some), corpus.levels[some].astype(np.int32)
 
     def batches(start_step: int) -> Iterator[Any]:
-        placed = (
-            parallel.shard(jax.tree.map(parallel.split_batch, read(some)))
-            for some in _orders(indices["train"], size, config.seed, start_step)
+        return parallel.prefetched(
+            read(some) for some in _orders(indices["train"], size, config.seed, start_step)
         )
-        return prefetch(placed, size=2)
 
     def held_out(split: Split, count: int, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         chosen = indices[split][:count]

@@ -27,7 +27,7 @@ from isincnet_jax.data.pipeline import validation_clips
 from isincnet_jax.pretrained.folder import export_pretrained
 from isincnet_jax.tasks import tensorboard
 from isincnet_jax.tasks.command import run_command
-from isincnet_jax.tasks.compose import build_data, build_optimizer
+from isincnet_jax.tasks.compose import build_data, build_optimizer, crop_samples
 from isincnet_jax.tasks.config import Config
 from isincnet_jax.tasks.reconstruction_models import Model, build_model
 from isincnet_jax.tasks.run import Outcome, Task, build_loop, run
@@ -58,8 +58,7 @@ class Reconstruction(Task):
             max_clips=config.evaluation.max_clips,
         )
         _logger.info("evaluating on %d clips, %s to %s", len(names), names[0], names[-1])
-        crop_samples = round(config.data.crop_s * config.data.sample_rate)
-        self.samples_per_step = config.data.batch_size * crop_samples
+        self.samples_per_step = config.data.batch_size * crop_samples(config)
         key = jax.random.key(0)
         self._reconstruct = jax.jit(
             lambda variables, clips: self.model.reconstruct(variables, clips, key)

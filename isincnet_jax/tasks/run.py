@@ -11,7 +11,7 @@ import abc
 import contextlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from isincnet_jax.tasks.config import Config
 from isincnet_jax.tasks.process import Stop, alone
 from isincnet_jax.training import initial_weights, trees
 from isincnet_jax.training.checkpoints import Checkpoints
+from isincnet_jax.training.compiled import CompiledStep
 from isincnet_jax.training.logs import RunLog
 from isincnet_jax.training.loop import LoopSpec, fit
 from isincnet_jax.training.state import TrainState
@@ -209,3 +210,40 @@ def best_state(checkpoints: Checkpoints, state: TrainState) -> TrainState:
         return state
     restored = checkpoints.restore(state, step=best)
     return state if restored is None else restored.state
+
+
+def export_best(
+    config: Config,
+    checkpoints: Checkpoints,
+    state: TrainState,
+    *,
+    step: CompiledStep,
+    about: dict[str, Any],
+    trained: Callable[[TrainState], Any],
+    export: Callable[..., Path],
+) -> tuple[Any, dict[str, Any]]:
+    """Exports the model of the best checkpoint into ``export/``, and reads it as its users will.
+
+    Args:
+        config: with ``workdir``.
+        checkpoints: of the run.
+        state: of the last step, on the host; exported if no checkpoint has been evaluated.
+        step: the training step, whose program's memory is stated.
+        about: config and commit of the run, for the model's card.
+        trained: a state to the model that ``export`` takes.
+        export: writes it: (trained, folder, overwrite, card) to the folder.
+
+    Returns:
+        The stored model, and what ``result.json`` says of it: "memory" (bytes of the step's
+        program by kind, None where XLA does not say) and "best_step".
+    """
+    best = best_state(checkpoints, state)
+    memory = None if step.memory is None else step.memory._asdict()
+    folder = export(
+        trained(best),
+        Path(config.workdir) / "export",
+        overwrite=True,
+        card={**about, "memory": memory},
+    )
+    _logger.info("exported step %d: isincnet_jax.from_pretrained(%r)", int(best.step), str(folder))
+    return hub.from_pretrained(folder), {"memory": memory, "best_step": int(best.step)}

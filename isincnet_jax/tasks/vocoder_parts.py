@@ -68,20 +68,6 @@ def _waveforms(module: Vocoder) -> vocoding.Generate:
     return generate
 
 
-def build_optimizer(config: Config) -> Any:
-    """The optimiser of the vocoder.
-
-    Raises:
-        ValueError: for numbers out of range.
-    """
-    if config.optimizer.accumulate != 1:
-        raise ValueError(
-            f"optimizer.accumulate={config.optimizer.accumulate}: batches of vocoders are not "
-            "divided; use 1 and a smaller data.batch_size"
-        )
-    return compose.build_optimizer(config)
-
-
 def build_adversary(config: Config) -> tuple[vocoding.Adversary | None, Any]:
     """The discriminators of a config and their initial parameters; None without."""
     fields = config.adversary
@@ -111,14 +97,9 @@ def build_adversary(config: Config) -> tuple[vocoding.Adversary | None, Any]:
         feature_weight=fields.feature_weight,
         kind=fields.kind,
     )
-    clip = jnp.zeros((1, crop_samples(config)), jnp.float32)
+    clip = jnp.zeros((1, compose.crop_samples(config)), jnp.float32)
     variables = jax.jit(module.init)(jax.random.key(config.seed + 1), clip)
     return adversary, variables["params"]
-
-
-def crop_samples(config: Config) -> int:
-    """Samples of a crop."""
-    return round(config.data.crop_s * config.data.sample_rate)
 
 
 class Training(NamedTuple):
@@ -139,7 +120,8 @@ class Training(NamedTuple):
 
 def build_training(config: Config) -> Training:
     """The optimisers of a config."""
-    return Training(build_optimizer(config), *build_adversary(config))
+    optimizer = compose.build_optimizer(config, undivided="vocoders")
+    return Training(optimizer, *build_adversary(config))
 
 
 def build_step(config: Config, built: Built, training: Training, draw: Any) -> CompiledStep:

@@ -16,17 +16,15 @@ stopped it, which writes a checkpoint first.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from isincnet_jax.pretrained.vocoders import export_vocoder, load_vocoder
+from isincnet_jax.pretrained.vocoders import export_vocoder
 from isincnet_jax.tasks import vocoder_parts
 from isincnet_jax.tasks.command import run_command
-from isincnet_jax.tasks.compose import build_data
+from isincnet_jax.tasks.compose import build_data, crop_samples
 from isincnet_jax.tasks.config import Config
-from isincnet_jax.tasks.run import Outcome, Task, best_state, build_loop, run
+from isincnet_jax.tasks.run import Outcome, Task, build_loop, export_best, run
 from isincnet_jax.tasks.vocoder_scores import Evaluator, WholeClips
 from isincnet_jax.training import parallel
 from isincnet_jax.training.checkpoints import Checkpoints
@@ -35,8 +33,6 @@ from isincnet_jax.training.state import TrainState
 from isincnet_jax.training.step import Step
 from isincnet_jax.vocoders.training import generator_variables
 from isincnet_jax.vocoders.vocoder import TrainedVocoder
-
-_logger = logging.getLogger("train")
 
 
 class Vocoding(Task):
@@ -55,7 +51,7 @@ class Vocoding(Task):
         self._clips = self._whole_clips("validation")
         self._evaluator = Evaluator(self.built.module)
         self._step = vocoder_parts.build_step(config, self.built, self.training, self.data.draw)
-        self.samples_per_step = config.data.batch_size * vocoder_parts.crop_samples(config)
+        self.samples_per_step = config.data.batch_size * crop_samples(config)
 
     def _whole_clips(self, split: str) -> WholeClips:
         return WholeClips(
@@ -90,12 +86,15 @@ class Vocoding(Task):
         self, state: TrainState, checkpoints: Checkpoints, about: dict[str, Any]
     ) -> tuple[dict[str, Any], str]:
         """Exports the best vocoder, and scores what was exported on the held-out clips."""
-        best = best_state(checkpoints, state)
-        memory = None if self._step.memory is None else self._step.memory._asdict()
-        folder = Path(self.config.workdir) / "export"
-        trained = TrainedVocoder(self.built.module, generator_variables(best))
-        export = export_vocoder(trained, folder, overwrite=True, card={**about, "memory": memory})
-        vocoder = load_vocoder(export)
+        vocoder, result = export_best(
+            self.config,
+            checkpoints,
+            state,
+            step=self._step,
+            about=about,
+            trained=lambda best: TrainedVocoder(self.built.module, generator_variables(best)),
+            export=export_vocoder,
+        )
         evaluator = Evaluator(vocoder.model)
         splits, lines = {}, []
         for split in ("validation", "test"):
@@ -108,11 +107,7 @@ class Vocoding(Task):
                 f"{split}: {len(clips)} clips, multi-resolution STFT loss "
                 f"{found['multi_stft']:.3f}, spectral convergence {found['convergence_db']:.2f} dB"
             )
-        _logger.info(
-            "exported step %d: isincnet_jax.from_pretrained(%r)", int(best.step), str(export)
-        )
-        result = {"memory": memory, "best_step": int(best.step), "splits": splits}
-        return result, "\n".join(lines)
+        return {**result, "splits": splits}, "\n".join(lines)
 
 
 def train_vocoder(config: Config) -> Outcome:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from isincnet_jax.data.prefetching import Prefetcher, prefetch
 from isincnet_jax.training.step import AXIS, Step
 
 
@@ -105,6 +106,20 @@ def split_batch(batch: np.ndarray, num_devices: int | None = None) -> np.ndarray
     """[clips, time] to [local devices, clips per device, time]."""
     devices = jax.local_device_count() if num_devices is None else num_devices
     return batch.reshape((devices, -1, *batch.shape[1:]))
+
+
+def prefetched(batches: Iterable[Any]) -> Prefetcher[Any]:
+    """Batches on the local devices, made and copied there by a thread that is two ahead.
+
+    Args:
+        batches: this host's share of each: arrays [clips, ...], or a pytree of such.
+
+    Returns:
+        An iterator of the same with arrays [local devices, clips per device, ...]; its ``close``
+        ends the thread.
+    """
+    placed = (shard(jax.tree.map(split_batch, batch)) for batch in batches)
+    return prefetch(placed, size=2)
 
 
 def first_copy(tree: Any) -> Any:
