@@ -6,7 +6,7 @@ import contextlib
 import logging
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -24,6 +24,8 @@ app = Commands(
 )
 plot_app = Commands(no_args_is_help=True, help="Draw a filterbank or a spectrogram.")
 app.add_typer(plot_app, name="plot")
+
+_SHOWN = 5  # of the files that were left out
 
 
 def _print_version(wanted: bool) -> None:
@@ -95,6 +97,15 @@ def positive(value: float | None) -> float | None:
     return value
 
 
+LoudnessOption = Annotated[
+    float,
+    typer.Option("--loudness", help="Integrated loudness of every track, LUFS.", callback=finite),
+]
+NoLoudnessOption = Annotated[
+    bool, typer.Option("--no-loudness", help="Leave the levels as they are.")
+]
+
+
 def say(text: str) -> None:
     """Prints a line, or several."""
     typer.echo(printable(text, sys.stdout))
@@ -103,6 +114,19 @@ def say(text: str) -> None:
 def warn(text: str) -> None:
     """Prints a line on standard error."""
     typer.echo(printable(text, sys.stderr), err=True)
+
+
+def say_skipped(skipped: Mapping[str, str], *, what: str = "skipped") -> None:
+    """Prints how many files were left out, and why the first of them were; nothing for none.
+
+    Args:
+        skipped: reasons by name.
+        what: stands before their number.
+    """
+    if skipped:
+        say(f"{what}: {len(skipped)}")
+    for name, reason in list(skipped.items())[:_SHOWN]:
+        say(f"  {name}: {reason}")
 
 
 def printable(text: str, stream: TextIO) -> str:
