@@ -228,7 +228,7 @@ def _bank_pghi(codec: Any, length: int, waveform: Any) -> Any:
     options = {
         "n_fft": n_fft,
         "hop_length": codec.spec.hop_length,
-        "gamma": envelope_gamma(codec.spec),
+        "gamma": _envelope_gamma(codec.spec),
         "key": jax.random.key(0),
     }
     angles = np.stack(
@@ -245,7 +245,7 @@ def _bank_pghi(codec: Any, length: int, waveform: Any) -> Any:
     )
 
 
-def envelope_gamma(spec: Any) -> float:
+def _envelope_gamma(spec: Any) -> float:
     """Gamma of the Gaussian ``exp(-pi t^2 / gamma)`` with the largest correlation to a filter."""
     import scipy.optimize
 

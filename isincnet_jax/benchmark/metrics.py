@@ -213,7 +213,7 @@ def _spectral_scores(
         for name, value in _spectra(
             jnp.asarray(prediction, jnp.float32),
             jnp.asarray(target, jnp.float32),
-            jnp.asarray(mel_filters(sample_rate), jnp.float32),
+            jnp.asarray(_mel_filters(sample_rate), jnp.float32),
         ).items()
     }
     silent = not np.any(target)
@@ -228,7 +228,7 @@ def _spectral_scores(
 
 
 @functools.lru_cache(maxsize=8)
-def mel_filters(sample_rate: int) -> Float[np.ndarray, "mels bins"]:
+def _mel_filters(sample_rate: int) -> Float[np.ndarray, "mels bins"]:
     """The Slaney mel bank of the mel distance."""
     return librosa.filters.mel(sr=sample_rate, n_fft=RESOLUTION.n_fft, n_mels=MELS)
 

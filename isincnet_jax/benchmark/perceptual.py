@@ -65,7 +65,7 @@ def usable(*, sample_rate: int, speech: bool) -> tuple[str, ...]:
     return tuple(
         name
         for name, model in MODELS.items()
-        if reason_against(name, sample_rate=sample_rate, speech=speech) is None
+        if _reason_against(name, sample_rate=sample_rate, speech=speech) is None
         and extras.is_installed(model.module)
     )
 
@@ -88,14 +88,14 @@ def check(names: Iterable[str], *, sample_rate: int, speech: bool) -> None:
         model = MODELS.get(name)
         if model is None:
             continue
-        reason = reason_against(name, sample_rate=sample_rate, speech=speech)
+        reason = _reason_against(name, sample_rate=sample_rate, speech=speech)
         if asked and reason is not None:
             raise ValueError(f"metric {name!r}: {reason}; leave it out")
         if asked or (speech and model.speech_only and reason is None):
             extras.require(model.module)
 
 
-def reason_against(name: str, *, sample_rate: int, speech: bool) -> str | None:
+def _reason_against(name: str, *, sample_rate: int, speech: bool) -> str | None:
     """Why a model says nothing about clips of this kind; None if it does."""
     model = MODELS[name]
     if model.speech_only and not speech:
@@ -121,7 +121,7 @@ def score(
     """
     if name not in MODELS:
         raise ValueError(f"perceptual model {name!r} is unknown; use {', '.join(MODELS)}")
-    reason = reason_against(name, sample_rate=sample_rate, speech=speech)
+    reason = _reason_against(name, sample_rate=sample_rate, speech=speech)
     if reason is not None:
         raise ValueError(f"{reason}; leave it out")
     checks.check_pair(prediction, target, ndim=1)

@@ -30,13 +30,13 @@ def reference_methods(folder: Path, *, sample_rate: int) -> Iterator[Method]:
         common: dict[str, Any] = {
             "family": "reference",
             "phase": "kept",
-            "parameters": count_parameters(codec.variables),
+            "parameters": _count_parameters(codec.variables),
             "checkpoint": path.name,
             **geometry(codec.spec),
         }
         # The id is in the file's name; 0.1.0 and 0.5 may share it.
         title = f"iSincNet {path.stem}"
-        digest = file_digest(path)
+        digest = _file_digest(path)
         yield Method(
             title,
             reconstruct=round_trip(codec),
@@ -79,13 +79,13 @@ def exported_method(path: str, *, sample_rate: int) -> Method:
             f"--model {path}: is for {spec.sample_rate} Hz; use --sample-rate {spec.sample_rate}"
         )
     name = Path(path).stem if Path(path).exists() else path
-    digest = array_digest(jax.tree_util.tree_leaves(model.variables))
+    digest = _array_digest(jax.tree_util.tree_leaves(model.variables))
     if is_vocoder:
         return benchmark_vocoders.vocoder_method(
             module,
             benchmark_vocoders.resynthesis(model),
             name=name,
-            parameters=count_parameters(model.variables),
+            parameters=_count_parameters(model.variables),
             checkpoint=Path(path).name,
             digest=digest,
         )
@@ -99,7 +99,7 @@ def exported_method(path: str, *, sample_rate: int) -> Method:
         "tokens" if q_bits is not None else "exported",
         run,
         f"{type(module).__name__}" + ("" if q_bits is None else f", {q_bits} bits, raw"),
-        parameters=count_parameters(model.variables),
+        parameters=_count_parameters(model.variables),
         checkpoint=Path(path).name,
         kbit_per_s=raw,
         settings={"sha256": digest, "model": repr(module)},
@@ -107,17 +107,17 @@ def exported_method(path: str, *, sample_rate: int) -> Method:
     )
 
 
-def count_parameters(variables: Any) -> int:
+def _count_parameters(variables: Any) -> int:
     """Numbers in the collection "params"."""
     return sum(int(leaf.size) for leaf in jax.tree_util.tree_leaves(variables.get("params", {})))
 
 
-def file_digest(path: Path) -> str:
+def _file_digest(path: Path) -> str:
     """SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def array_digest(arrays: list[Any]) -> str:
+def _array_digest(arrays: list[Any]) -> str:
     """SHA-256 of the values of arrays."""
     digest = hashlib.sha256()
     for array in arrays:

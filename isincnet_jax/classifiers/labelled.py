@@ -120,7 +120,7 @@ def build_labelled(
     sources = dict(zip(shorts, map(open_one, chosen), strict=True))
     opened = merge_sources(sources)
     assignment = assign_splits(opened, splits=splits, seed=seed)
-    check_no_leakage(opened, assignment)
+    _check_no_leakage(opened, assignment)
     corpora = _decode(opened, assignment, sample_rate, loudness_db, cache_dir)
     tracks = {
         f"{short}/{track.name}": track.name
@@ -197,7 +197,7 @@ def merge_sources(sources: Mapping[str, Source]) -> Source:
     return Source(" + ".join(part.title for part in parts), tuple(tracks), stream, missing)
 
 
-def check_no_leakage(source: Source, assignment: Mapping[str, Sequence[str]]) -> None:
+def _check_no_leakage(source: Source, assignment: Mapping[str, Sequence[str]]) -> None:
     """Refuses splits that have files of the same track on both sides.
 
     Raises:

@@ -110,7 +110,7 @@ def open_source(
     if truncated != "refuse" and source != "folder":
         raise ValueError(f"truncated={truncated!r}: for source='folder'; {source} is known whole")
     if source == "generated":
-        return generated_source(sample_rate=sample_rate, seed=seed)
+        return _generated_source(sample_rate=sample_rate, seed=seed)
     if source == "gtzan":
         return gtzan_source(path, verify=verify)
     if source not in ("musdb18", "folder"):
@@ -122,7 +122,7 @@ def open_source(
     return folder_source(path, truncated=truncated)
 
 
-def generated_source(
+def _generated_source(
     *, sample_rate: int, num_tracks: int = 24, duration_s: float = 6.0, seed: int = 0
 ) -> Source:
     """The generated corpus as a source."""

@@ -70,7 +70,8 @@ def token_quantizer(
     """The quantizer of an entropy-coded file: companded, of a step, or of a ratio (25 dB).
 
     Raises:
-        ValueError: as :func:`fitted_quantizer` and :func:`search_step`.
+        ValueError: as :func:`fitted_quantizer`; for a silent recording, or a ratio that the codec
+            does not reach.
     """
     from isincnet_jax.tokens.uniform_quantizer import make_uniform_quantizer
 
@@ -79,10 +80,10 @@ def token_quantizer(
         return quantizer
     if step is not None:
         return make_uniform_quantizer(step)
-    return search_step(codec, read, snr_db=_DEFAULT_SNR_DB if snr_db is None else snr_db)
+    return _search_step(codec, read, snr_db=_DEFAULT_SNR_DB if snr_db is None else snr_db)
 
 
-def search_step(codec: Codec, read: Read, *, snr_db: float) -> UniformQuantizer:
+def _search_step(codec: Codec, read: Read, *, snr_db: float) -> UniformQuantizer:
     """The uniform quantizer whose reconstruction has a signal-to-noise ratio.
 
     The first trial is the step whose noise a tight frame would need, the next ones follow the

@@ -108,7 +108,7 @@ def run_tasks(
         yield from _in_threads(waiting, make_work(), num_workers)
 
 
-def perform(work: Work, task: Task) -> Result:
+def _perform(work: Work, task: Task) -> Result:
     """Does one task; what it wrote is on the disk when it returns."""
     try:
         made = made_of(work(task.source, task.target))
@@ -142,11 +142,11 @@ def reason_of(error: Exception, task: Task) -> str:
 def _in_threads(waiting: collections.deque[Task], work: Work, num_workers: int) -> Iterator[Result]:
     if num_workers == 1:
         while waiting:
-            yield perform(work, waiting.popleft())
+            yield _perform(work, waiting.popleft())
         return
     pool = concurrent.futures.ThreadPoolExecutor(num_workers)
     try:
-        yield from _drain(pool, functools.partial(perform, work), waiting, num_workers)
+        yield from _drain(pool, functools.partial(_perform, work), waiting, num_workers)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -246,4 +246,4 @@ def _perform_here(task: Task) -> Result:
         work = _make_process_work()
     except Exception as error:  # the parent made one before; whatever it is, it is reported
         return Result(task, reason=reason_of(error, task))
-    return perform(work, task)
+    return _perform(work, task)

@@ -50,7 +50,7 @@ class Reconstruction(Task):
         self.config = config
         self.model, self.optimizer = build_model(config), build_optimizer(config)
         self.loop, self.identity = build_loop(config), self.model.identity
-        build_step(config, self.model, self.optimizer, None)
+        _build_step(config, self.model, self.optimizer, None)
         self.data = build_data(config)
         names, self._clips = validation_clips(
             self.data.validation,
@@ -70,7 +70,7 @@ class Reconstruction(Task):
 
     def step(self, start_step: int, log: RunLog | None) -> Step:
         """The training step over all devices."""
-        return build_step(self.config, self.model, self.optimizer, self.data.draw)
+        return _build_step(self.config, self.model, self.optimizer, self.data.draw)
 
     def batches(self, start_step: int) -> Iterator[Any]:
         """Crops on the devices."""
@@ -99,7 +99,7 @@ class Reconstruction(Task):
         return None, ""
 
 
-def build_step(config: Config, model: Model, optimizer: Any, draw: Any) -> Step:
+def _build_step(config: Config, model: Model, optimizer: Any, draw: Any) -> Step:
     """The training step of a config, over all devices."""
     weights = {name: weight for name, weight in config.loss.items() if weight is not None}
     step = make_step(

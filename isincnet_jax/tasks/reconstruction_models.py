@@ -41,7 +41,7 @@ class Model(NamedTuple):
     diagnose: Callable[[Any], dict[str, float]]
 
 
-def build_spec(config: Config) -> isn.FilterbankSpec:
+def _build_spec(config: Config) -> isn.FilterbankSpec:
     """The filterbank of a config."""
     model = config.model
     return isn.FilterbankSpec(
@@ -70,7 +70,7 @@ def build_model(config: Config) -> Model:
 
 def _sincnet(config: Config) -> Model:
     model = config.model
-    spec = build_spec(config)
+    spec = _build_spec(config)
     decoders = {
         "random": isn.DecoderSpec(
             "free", num_frames=model.num_frames, first_frame=-(model.num_frames // 2)
@@ -123,7 +123,7 @@ def _sincnet(config: Config) -> Model:
 
 def _token_codec(config: Config) -> Model:
     model, refiner = config.model, config.model.refiner
-    spec = build_spec(config)
+    spec = _build_spec(config)
     module = TokenCodec(
         spec,
         isn.DecoderSpec(num_frames=model.num_frames),
@@ -141,7 +141,7 @@ def _refined_decoder(config: Config) -> Model:
     model, refiner = config.model, config.model.refiner
     kind = "wiener" if model.decoder == "wiener" else "auto"
     module = RefinedDecoder(
-        build_spec(config),
+        _build_spec(config),
         observation=model.observation,
         decoder=isn.DecoderSpec(kind, num_frames=model.num_frames),
         num_blocks=refiner.num_blocks,

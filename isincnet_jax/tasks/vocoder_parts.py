@@ -68,7 +68,7 @@ def _waveforms(module: Vocoder) -> vocoding.Generate:
     return generate
 
 
-def build_adversary(config: Config) -> tuple[vocoding.Adversary | None, Any]:
+def _build_adversary(config: Config) -> tuple[vocoding.Adversary | None, Any]:
     """The discriminators of a config and their initial parameters; None without."""
     fields = config.adversary
     if not fields.enabled:
@@ -121,7 +121,7 @@ class Training(NamedTuple):
 def build_training(config: Config) -> Training:
     """The optimisers of a config."""
     optimizer = compose.build_optimizer(config, undivided="vocoders")
-    return Training(optimizer, *build_adversary(config))
+    return Training(optimizer, *_build_adversary(config))
 
 
 def build_step(config: Config, built: Built, training: Training, draw: Any) -> CompiledStep:

@@ -43,7 +43,7 @@ class Memory(NamedTuple):
         return f"{self.total / 2**20:.1f} MiB a device ({listed})"
 
 
-def memory_of(program: Any) -> Memory | None:
+def _memory_of(program: Any) -> Memory | None:
     """The memory of a compiled program (``jax.stages.Compiled``); None where XLA does not say."""
     found = program.memory_analysis()
     if found is None:
@@ -80,7 +80,7 @@ class CompiledStep:
         """
         if self._program is None:
             self._program = self._step.lower(*arguments).compile()
-            self.memory = memory_of(self._program)
+            self.memory = _memory_of(self._program)
             if self.memory is not None:
                 self._tell(self.memory)
         return self._program(*arguments)
