@@ -10,7 +10,7 @@ import typer
 from isincnet_jax import cli  # noqa: F401  # registers the commands
 from isincnet_jax.cli import common
 
-POSITIVE = {"duration", "length", "seconds", "chunk_ms", "step", "sample_rate"}
+POSITIVE = {"duration", "length", "seconds", "chunk_ms", "step"}
 
 
 def _floating(app, path=()):
