@@ -36,7 +36,7 @@ _REASON = 200  # characters of an error's first line: tensorstore's are long
 
 
 class Restored(NamedTuple):
-    """What a checkpoint held.
+    """Checkpoint as it was read.
 
     Attributes:
         state: in the structure of the template, NumPy arrays.
@@ -233,6 +233,13 @@ class Checkpoints:
     def read_arrays(self, step: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The arrays of a checkpoint by dotted paths, verified, and what was stored with them.
 
+        Args:
+            step: of the checkpoint, one of :attr:`steps`.
+
+        Returns:
+            NumPy arrays by dotted path, "params.analysis.center" say, and the record: "identity",
+            "meta", "metrics", "digest" and "format".
+
         Raises:
             CheckpointError: if it is damaged.
         """
@@ -272,6 +279,7 @@ class Checkpoints:
             while (target / name).exists():
                 name += "-again"
             shutil.move(self.folder / "checkpoints" / f"{step}", target / name)
+        # orbax keeps a list of steps: opened anew, it no longer knows the one that was moved.
         self._manager.close()
         self._manager = self._open()
 
@@ -301,6 +309,7 @@ def _is_full(error: BaseException, folder: Path) -> bool:
         space = os.statvfs(folder)
     except (AttributeError, OSError):  # not on every system
         return False
+    # Less than 64 kB: not one small file more.
     return space.f_bavail * space.f_frsize < 1 << 16
 
 

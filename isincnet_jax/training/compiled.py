@@ -29,10 +29,15 @@ class Memory(NamedTuple):
     @property
     def total(self) -> int:
         """All that is there at once, at most."""
+        # Outputs in donated buffers are counted with the arguments.
         return self.arguments + self.outputs - self.reused + self.temporary + self.code
 
     def describe(self) -> str:
-        """In words, MiB."""
+        """In words, MiB.
+
+        Returns:
+            One line: the total per device, and its parts in brackets.
+        """
         parts = {
             "arguments": self.arguments,
             "outputs beyond them": self.outputs - self.reused,
@@ -44,7 +49,7 @@ class Memory(NamedTuple):
 
 
 def _memory_of(program: Any) -> Memory | None:
-    """The memory of a compiled program (``jax.stages.Compiled``); None where XLA does not say."""
+    """Memory of a compiled program (``jax.stages.Compiled``); None where XLA does not say."""
     found = program.memory_analysis()
     if found is None:
         return None

@@ -77,7 +77,7 @@ def condition_penalty(
     target: float = 1.0,
     num_frequencies: int = 2,
 ) -> Penalty:
-    """How far the eigenvalues of a learned bank's frame operator lie below the allowed ratio.
+    """Condition penalty: how far a learned bank's eigenvalues lie below the allowed ratio.
 
     ``weight * sum over eigenvalues of max(log B - log target - log eigenvalue, 0) / frequencies``:
     0 if and only if the condition number is at most ``target``. Unlike the condition number
@@ -92,6 +92,9 @@ def condition_penalty(
         target: condition number that is allowed.
         num_frequencies: per step.
 
+    Returns:
+        Variables and a key, which draws the frequencies, to a scalar.
+
     Raises:
         ValueError: for a target below 1, a weight that is not positive, or no frequencies.
     """
@@ -102,10 +105,13 @@ def condition_penalty(
 
     def penalty(variables: Any, key: jax.Array) -> jax.Array:
         kernels = filters(variables)
+        # offset + k pi / n, offset uniform below pi / n: over the steps all of [0, pi) counts. The
+        # kernels are real: the eigenvalues at -w are those at w.
         step = math.pi / num_frequencies
         offset = jax.random.uniform(key, (), kernels.dtype, 0.0, step)
         frequency = offset + step * jnp.arange(num_frequencies, dtype=kernels.dtype)
         values = log_eigenvalues(kernels, frequency, hop_length=hop_length)
+        # Of every eigenvalue: log(B / target) - log lambda, where that is positive.
         deficit = jnp.max(values) - math.log(target) - values
         return weight / num_frequencies * jnp.sum(jnp.maximum(deficit, 0.0))
 
