@@ -1,4 +1,4 @@
-"""From a config to a classifier and its data. Composes, computes nothing itself."""
+"""Classifiers of a config: module, data, optimiser, step. Composes, computes nothing itself."""
 
 from __future__ import annotations
 
@@ -51,14 +51,32 @@ class Classifier(NamedTuple):
     bands_hz: Callable[[Any], tuple[np.ndarray, np.ndarray]] | None
 
     def movement_hz(self, variables: Any) -> np.ndarray:
-        """How far the middle of every learned band is from where it began, Hz, [filters]."""
+        """How far the middle of every learned band is from where it began, Hz, [filters].
+
+        Args:
+            variables: of the same module, later.
+
+        Returns:
+            Absolute differences of (low + high) / 2, float64.
+        """
         assert self.bands_hz is not None
         now, before = (sum(self.bands_hz(one)) / 2 for one in (variables, self.variables))
         return np.abs(now - before)
 
 
 def build_data(config: Config) -> labelled.Labelled:
-    """The labelled corpora of a config."""
+    """The labelled corpora of a config.
+
+    Args:
+        config: of whose ``data`` the corpora are.
+
+    Returns:
+        Decoded corpora by split, with classes.
+
+    Raises:
+        NoDataError: if a path is not there.
+        CorpusError: for splits that share a track, or fewer than two classes.
+    """
     data = config.data
     return labelled.build_labelled(
         data.source,
@@ -75,12 +93,28 @@ def build_data(config: Config) -> labelled.Labelled:
 
 
 def chunk_samples(config: Config) -> int:
-    """Samples of a chunk."""
+    """Samples of a chunk at the config's rate.
+
+    Args:
+        config: with ``data.chunk_s`` in seconds.
+
+    Returns:
+        Rounded to whole samples.
+    """
     return round(config.data.chunk_s * config.data.sample_rate)
 
 
 def batches(config: Config, data: labelled.Labelled, start_step: int) -> Iterator[Any]:
-    """Batches from a step on, placed on the devices, by a thread of their own."""
+    """Batches from a step on, placed on the devices, by a thread of their own.
+
+    Args:
+        config: batch size, chunk, gain and mixup.
+        data: labelled corpora; "train" is drawn from.
+        start_step: of the first batch.
+
+    Returns:
+        Waveforms [devices, clips, time] and targets [devices, clips, classes], without end.
+    """
     plan = BatchPlan(
         batch_size=config.data.batch_size,
         crop_samples=chunk_samples(config),
@@ -98,6 +132,13 @@ def batches(config: Config, data: labelled.Labelled, start_step: int) -> Iterato
 
 def build_classifier(config: Config, classes: tuple[str, ...]) -> Classifier:
     """The classifier of a config, initialised from its seed.
+
+    Args:
+        config: ``model``, ``seed`` and the length of chunks.
+        classes: names, in the order of the scores.
+
+    Returns:
+        The module, its initialised variables, and how its bands are read.
 
     Raises:
         ValueError: for an unknown kind, and what the modules refuse.
@@ -158,6 +199,7 @@ def _bands_of(
     config: Config, banks: tuple[str, ...]
 ) -> Callable[[Any], tuple[np.ndarray, np.ndarray]] | None:
     """The edges of the bands of all banks, from variables; None if there are none."""
+    # SincNet's edges are its parameters plus 50 Hz each; LEAF adds nothing.
     model, least_hz = config.model, 0.0 if config.model.kind == "leaf" else 50.0
     limits = sinc_bands.BandLimits(config.data.sample_rate, least_hz, least_hz)
 
@@ -225,7 +267,15 @@ class BandRecord:
         yield from zip(steps.tolist(), zip(low, high, strict=True), strict=True)
 
     def add(self, step: int, variables: Any) -> None:
-        """Adds the bands of some variables, in the place of an earlier record of that step."""
+        """Adds the bands of some variables, in the place of an earlier record of that step.
+
+        Args:
+            step: that the variables are of.
+            variables: with the filters' parameters; others may be missing.
+
+        Raises:
+            FileError: if the file cannot be written.
+        """
         self._rows[step] = self._classifier.bands_hz(variables)  # type: ignore[misc]
         steps = sorted(self._rows)
         low, high = (np.stack([self._rows[one][end] for one in steps]) for end in (0, 1))
@@ -239,6 +289,9 @@ class BandRecord:
             step: of all devices, see :func:`.parallel.parallel_step`.
             loop: when that is.
             start: number of the step that the run stands at.
+
+        Returns:
+            The step with the same arguments and results; the record is made on the host.
         """
         number = start
 
@@ -255,7 +308,17 @@ class BandRecord:
 
 
 def build_frontend(config: Config) -> Any:
-    """The front end of a config: waveform to about 100 frames of energies a second."""
+    """The front end of a config: waveform to about 100 frames of energies a second.
+
+    Args:
+        config: ``model`` and ``data.sample_rate``.
+
+    Returns:
+        A Linen module from [batch, time] to [batch, frames, bins].
+
+    Raises:
+        ValueError: for an unknown kind.
+    """
     model, sample_rate = config.model, config.data.sample_rate
     if model.kind == "mel":
         return MelSpectrogram(
@@ -296,6 +359,13 @@ def build_frontend(config: Config) -> Any:
 def build_optimizer(config: Config, paths: tuple[str, ...]) -> Any:
     """The optimiser of a config.
 
+    Args:
+        config: ``optimizer`` and ``train.num_steps``.
+        paths: of the parameters that are filters, see :class:`.optimizers.OptimizerSpec`.
+
+    Returns:
+        An ``optax.GradientTransformation``: AdamW or RMSprop.
+
     Raises:
         ValueError: for an unknown kind, and what the optimisers refuse.
     """
@@ -311,7 +381,16 @@ def build_optimizer(config: Config, paths: tuple[str, ...]) -> Any:
 
 
 def build_step(config: Config, classifier: Classifier, optimizer: Any) -> train_step.Step:
-    """The training step of a config, over all devices."""
+    """The training step of a config, over all devices.
+
+    Args:
+        config: with ``optimizer.label_smoothing``.
+        classifier: that is trained.
+        optimizer: whose state the run has.
+
+    Returns:
+        See :func:`.training.make_classification_step`; under ``jax.pmap``.
+    """
 
     def classify(variables: Any, waveform: jax.Array, key: jax.Array) -> tuple[Any, Any]:
         return classifier.module.apply(

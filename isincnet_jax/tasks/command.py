@@ -34,7 +34,11 @@ class ArgumentsError(ValueError):
 
 
 def configs_folder() -> Path:
-    """Where the configs are: in an installed package, or in ``experiments/`` of a checkout."""
+    """Where the configs are: in an installed package, or in ``experiments/`` of a checkout.
+
+    Returns:
+        A folder with ``default.py`` and its kin.
+    """
     installed = Path(__file__).parent / "configs"
     return installed if installed.is_dir() else Path(__file__).parents[2] / "experiments/configs"
 
@@ -102,6 +106,9 @@ def read_config(
         arguments: of the command, without its name.
         default: name of the config in :func:`configs_folder` if the arguments name none.
         aliases: short names of fields, such as "data" of "data.path".
+
+    Returns:
+        An ``ml_collections.ConfigDict``, locked: it takes no new fields.
 
     Raises:
         ArgumentsError: for a config file that cannot be loaded, fields that it does not have,

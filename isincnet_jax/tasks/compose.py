@@ -1,4 +1,4 @@
-"""From a config to the parts of a run: data, model, step. Composes, computes nothing itself."""
+"""Composition of a run from its config: corpora, batches, optimiser. Computes nothing itself."""
 
 from __future__ import annotations
 
@@ -35,6 +35,13 @@ class Data(NamedTuple):
 
 def build_data(config: Config) -> Data:
     """The corpora of a config, and its batches on the devices.
+
+    Args:
+        config: ``data``, ``optimizer.accumulate``, ``seed`` and, for caches, ``workdir``.
+
+    Returns:
+        Corpora, batches of this host's share on its devices, and, for ``data.loader=device``, how
+        the step draws its own.
 
     Raises:
         ValueError: for an unknown loader, or a batch that devices cannot share.
@@ -125,7 +132,14 @@ def _resident_data(
 
 
 def crop_samples(config: Config) -> int:
-    """Samples of a crop."""
+    """Samples of a crop at the config's rate.
+
+    Args:
+        config: with ``data.crop_s`` in seconds.
+
+    Returns:
+        Rounded; corpora refuse 0.
+    """
     return round(config.data.crop_s * config.data.sample_rate)
 
 

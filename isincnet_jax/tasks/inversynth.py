@@ -60,17 +60,36 @@ class ParameterEstimation(Task):
         self.samples_per_step = config.data.batch_size * NUM_SAMPLES
 
     def first_state(self) -> TrainState:
-        """The state before the first step, from the seed."""
+        """The state before the first step, from the seed.
+
+        Returns:
+            On the host, step 0.
+        """
         key = jax.random.key(self.config.seed)
         clip = jnp.zeros((1, NUM_SAMPLES), jnp.float32)
         return create_state(jax.jit(self.module.init)(key, clip), self.optimizer, key=key)
 
     def step(self, start_step: int, log: RunLog | None) -> Step:
-        """The training step over all devices, compiled once."""
+        """The training step over all devices, compiled once.
+
+        Args:
+            start_step: not used: the step draws by the state's own number.
+            log: not used.
+
+        Returns:
+            The step; its ``memory`` is known after the first call.
+        """
         return self._step
 
     def batches(self, start_step: int) -> Iterator[Any]:
-        """Sounds on the devices, or what they are drawn from."""
+        """Sounds on the devices, or what they are drawn from.
+
+        Args:
+            start_step: of the first batch.
+
+        Returns:
+            Waveforms and levels on the devices, or the same scalar again and again, without end.
+        """
         return self.data.batches(start_step)
 
     def _held_out(self, split: Any) -> Any:
@@ -78,13 +97,31 @@ class ParameterEstimation(Task):
         return self.data.held_out(split, fields[f"{split}_clips"], fields.batch_size)
 
     def evaluate(self, state: TrainState, log: RunLog | None) -> dict[str, float]:
-        """Scores on the validation sounds."""
+        """Scores on the validation sounds.
+
+        Args:
+            state: on the host.
+            log: not used: scores are logged by the loop.
+
+        Returns:
+            "mpr" (mean percentile rank, 0 to 100), "accuracy" (0 to 1) and "class_mae" (levels).
+        """
         return self._evaluator.scores(model_variables(state), self._held_out("validation"))
 
     def finish(
         self, state: TrainState, checkpoints: Checkpoints, about: dict[str, Any]
     ) -> tuple[dict[str, Any], str]:
-        """Exports the best network, and scores what was exported on the test sounds."""
+        """Exports the best network, and scores what was exported on the test sounds.
+
+        Args:
+            state: of the last step.
+            checkpoints: of the run; the best is exported.
+            about: config and commit of the run.
+
+        Returns:
+            "memory", "best_step", "test_clips" and "test"
+            (:meth:`.inversynth_scores.Outcome.as_dict`); and the table.
+        """
         stored, result = export_best(
             self.config,
             checkpoints,
@@ -100,7 +137,18 @@ class ParameterEstimation(Task):
 
 
 def train_inversynth(config: Config) -> Outcome:
-    """One run of a config; see :func:`.run.run`."""
+    """One run of a config; see :func:`.run.run`.
+
+    Args:
+        config: of ``configs/inversynth.py``'s kind.
+
+    Returns:
+        Status, the content of ``result.json``, and the table.
+
+    Raises:
+        ValueError: for a config that cannot be trained, before anything is written.
+        CheckpointError: if a run is in the folder, and it is not to be resumed.
+    """
     module, data = build_module(config), build_data(config)
     config = resolved(config, data)
     return run(config, ParameterEstimation(config, module, data))
@@ -108,6 +156,14 @@ def train_inversynth(config: Config) -> Outcome:
 
 def resolved(config: Config, data: Data) -> Config:
     """The config with its folder and its steps.
+
+    Args:
+        config: with ``workdir``, or ``output_dir`` and ``run_name``; with ``train.num_steps`` above
+            0, or ``train.epochs``.
+        data: whose ``clips_per_epoch`` count.
+
+    Returns:
+        A copy with ``workdir`` and ``train.num_steps``.
 
     Raises:
         ValueError: for no epochs and no steps.
@@ -130,6 +186,12 @@ def resolved(config: Config, data: Data) -> Config:
 def build_module(config: Config) -> InverSynth:
     """The network of a config.
 
+    Args:
+        config: ``model``: network, and bank if there is one.
+
+    Returns:
+        The Linen module, without variables.
+
     Raises:
         ValueError: for an unknown network, and what the bank refuses.
     """
@@ -145,7 +207,17 @@ def build_module(config: Config) -> InverSynth:
 
 
 def build_step(config: Config, module: InverSynth, optimizer: Any, data: Data) -> CompiledStep:
-    """The training step of a config over all devices, compiled once."""
+    """The training step of a config over all devices, compiled once.
+
+    Args:
+        config: ``loss``.
+        module: that is trained.
+        optimizer: whose state the run has.
+        data: whose ``draw`` makes the sounds, if it is not None.
+
+    Returns:
+        See :func:`isincnet_jax.inversynth.training.make_estimation_step`.
+    """
 
     def estimate(variables: Any, waveform: jax.Array) -> jax.Array:
         return module.apply(variables, waveform)  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""What a training process does with signals, messages, threads, its folder and other hosts."""
+"""Process of a training run: signals, messages, threads, its folder and other hosts."""
 
 from __future__ import annotations
 
@@ -56,7 +56,11 @@ class Screen(logging.Handler):
     """Messages to what standard error is now: a progress bar puts itself in its place."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Prints one."""
+        """Prints one.
+
+        Args:
+            record: of a logger.
+        """
         print(self.format(record), file=sys.stderr)  # noqa: T201
 
 
@@ -84,7 +88,17 @@ def keep_memory() -> bool:
 
 @contextlib.contextmanager
 def alone(workdir: Path) -> Iterator[None]:
-    """Waits until no other process trains in the folder, where the file system can tell."""
+    """Waits until no other process trains in the folder, where the file system can tell.
+
+    Args:
+        workdir: of the run; gets ``.lock``.
+
+    Yields:
+        Nothing, while this process has the lock; at once where the file system has none.
+
+    Raises:
+        OSError: if the lock cannot be made, for another reason.
+    """
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(locked(workdir / ".lock"))
@@ -95,7 +109,11 @@ def alone(workdir: Path) -> Iterator[None]:
 
 
 def connect(hosts: Config) -> None:
-    """Joins the other hosts of a run, if it has any."""
+    """Joins the other hosts of a run (``jax.distributed``), if it has any.
+
+    Args:
+        hosts: ``coordinator`` ("auto", "address:port" or empty), ``count`` and ``index``.
+    """
     if hosts.coordinator == "auto":
         parallel.initialize_hosts(coordinator="auto")
     elif hosts.coordinator:

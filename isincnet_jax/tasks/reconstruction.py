@@ -65,19 +65,47 @@ class Reconstruction(Task):
         )
 
     def first_state(self) -> TrainState:
-        """The state before the first step, from the seed."""
+        """The state before the first step, from the seed.
+
+        Returns:
+            On the host, step 0.
+        """
         return first_state(self.config, self.model, self.optimizer)
 
     def step(self, start_step: int, log: RunLog | None) -> Step:
-        """The training step over all devices."""
+        """The training step over all devices.
+
+        Args:
+            start_step: not used: the step draws by the state's own number.
+            log: not used.
+
+        Returns:
+            The step; it is compiled with its first arguments.
+        """
         return _build_step(self.config, self.model, self.optimizer, self.data.draw)
 
     def batches(self, start_step: int) -> Iterator[Any]:
-        """Crops on the devices."""
+        """Crops on the devices.
+
+        Args:
+            start_step: of the first batch.
+
+        Returns:
+            float32 [devices, clips, time], or the corpus that the step draws from, without end.
+        """
         return self.data.batches(start_step)
 
     def evaluate(self, state: TrainState, log: RunLog | None) -> dict[str, float]:
-        """Scores on fixed clips; also shows the first of them in TensorBoard."""
+        """Scores on fixed clips; also shows the first of them in TensorBoard.
+
+        Args:
+            state: on the host.
+            log: gets pictures and sounds of the first clip; None on hosts other than the first.
+
+        Returns:
+            Means of :data:`isincnet_jax.benchmark.clips.METRICS`, the worst SNR in dB, and of
+            learned filters their condition number.
+        """
         variables = jax.device_put(model_variables(state))
         scores = evaluate_clips(
             lambda batch: self._reconstruct(variables, jnp.asarray(batch)), self._clips
@@ -91,7 +119,16 @@ class Reconstruction(Task):
     def finish(
         self, state: TrainState, checkpoints: Checkpoints, about: dict[str, Any]
     ) -> tuple[None, str]:
-        """Exports the model of the last step."""
+        """Exports the model of the last step.
+
+        Args:
+            state: of the last step.
+            checkpoints: not used: the last state is exported.
+            about: config and commit of the run, for the model's card.
+
+        Returns:
+            Nothing to write or print.
+        """
         trained = tensorboard.Trained(self.model.module, model_variables(state))
         folder = Path(self.config.workdir) / "export"
         export_pretrained(trained, folder, overwrite=True, card=about)
@@ -116,12 +153,31 @@ def _build_step(config: Config, model: Model, optimizer: Any, draw: Any) -> Step
 
 
 def first_state(config: Config, model: Model, optimizer: Any) -> TrainState:
-    """The state before the first step, from the seed."""
+    """The state before the first step, from the seed.
+
+    Args:
+        config: with ``seed``.
+        model: whose variables are the start.
+        optimizer: its state is initialised here.
+
+    Returns:
+        On the host, step 0.
+    """
     return create_state(model.variables, optimizer, key=jax.random.key(config.seed))
 
 
 def train(config: Config) -> Outcome:
-    """One run of a config; see :func:`.run.run`."""
+    """One run of a config; see :func:`.run.run`.
+
+    Args:
+        config: of ``configs/default.py``'s kind.
+
+    Returns:
+        Status; neither result nor text.
+
+    Raises:
+        ValueError: for a config that cannot be trained, before anything is written.
+    """
     return run(config, Reconstruction(config))
 
 

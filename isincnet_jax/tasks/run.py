@@ -51,19 +51,47 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def first_state(self) -> TrainState:
-        """The state of step 0, from the config's seed."""
+        """First state of a run, step 0, from the config's seed.
+
+        Returns:
+            On the host, not replicated.
+        """
 
     @abc.abstractmethod
     def step(self, start_step: int, log: RunLog | None) -> Step:
-        """The training step over all devices, for a run that goes on after ``start_step``."""
+        """Training step over all devices, for a run that goes on after ``start_step``.
+
+        Args:
+            start_step: steps that are done, 0 for a new run.
+            log: of the run; None on hosts other than the first.
+
+        Returns:
+            See :func:`.parallel.parallel_step`.
+        """
 
     @abc.abstractmethod
     def batches(self, start_step: int) -> Iterator[Any]:
-        """Batches on the devices, from a step on."""
+        """Batches on the devices, from a step on.
+
+        Args:
+            start_step: steps that are done: the first batch is the next one's.
+
+        Returns:
+            One entry for each step, without end; its ``close``, if it has one, is called at the
+            end.
+        """
 
     @abc.abstractmethod
     def evaluate(self, state: TrainState, log: RunLog | None) -> dict[str, float]:
-        """Scores of a state on the validation data; ``best_metric`` is among them."""
+        """Scores of a state on the validation data; ``best_metric`` is among them.
+
+        Args:
+            state: on the host.
+            log: for what no scalar says, sounds and pictures; None on hosts other than the first.
+
+        Returns:
+            Values by name, for the log and for checkpoints.
+        """
 
     @abc.abstractmethod
     def finish(
@@ -102,6 +130,13 @@ def run(config: Config, task: Task, *, stop: Stop | None = None) -> Outcome:
         config: with ``workdir``, ``train`` and, maybe, ``init_from``.
         task: what is trained.
         stop: whether to end; signals decide if None.
+
+    Returns:
+        How it ended, what was found, and the same as text.
+
+    Raises:
+        CheckpointError: if the folder's checkpoints are of another model, or damaged, all of them.
+        DivergedError: after too many steps in a row with non-finite loss or gradients.
     """
     stop = Stop(config.train.log_every) if stop is None else stop
     workdir = Path(config.workdir)
@@ -156,7 +191,7 @@ def _open(
             best_metric=task.best_metric,
         )
     )
-    state = task.first_state()
+    state = task.first_state()  # of a run that goes on: the structure that is read into
     restored = checkpoints.restore(state)
     if restored is None:
         state = with_weights_of(config.get("init_from"), state)
@@ -180,13 +215,31 @@ def _lasting(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def build_loop(config: Config) -> LoopSpec:
-    """When the loop does what."""
+    """Schedule of the loop: when it logs, evaluates, saves and ends.
+
+    Args:
+        config: ``train``.
+
+    Returns:
+        A checked spec.
+
+    Raises:
+        ValueError: for numbers below their smallest.
+    """
     names = ("num_steps", "log_every", "evaluate_every", "save_every", "max_skipped")
     return LoopSpec(**{name: config.train[name] for name in names})
 
 
 def with_weights_of(folder: str | None, state: TrainState) -> TrainState:
     """A first state with the weights of another run, or of an exported model; itself if None.
+
+    Args:
+        folder: of a run (its best, else latest checkpoint), or of an export; None or empty for
+            none.
+        state: whose structure, shapes and dtypes the weights must have.
+
+    Returns:
+        A state of the same step, whose ``params`` are replaced.
 
     Raises:
         CheckpointError: if nothing is there, or the weights do not fit.
@@ -203,7 +256,15 @@ def with_weights_of(folder: str | None, state: TrainState) -> TrainState:
 
 
 def best_state(checkpoints: Checkpoints, state: TrainState) -> TrainState:
-    """The state of the best checkpoint; ``state``, the last one, if none has been evaluated."""
+    """The state of the best checkpoint; ``state``, the last one, if none has been evaluated.
+
+    Args:
+        checkpoints: of the run; writing is waited for.
+        state: of the last step; the template for what is read.
+
+    Returns:
+        On the host.
+    """
     checkpoints.wait()
     best = checkpoints.best_step
     if best is None:

@@ -1,4 +1,4 @@
-"""From a config to a vocoder's network, its features and what it learns by.
+"""Vocoder networks of a config, their features and what they learn by.
 
 To train another kind of network, add it to :data:`KINDS` (and to
 ``isincnet_jax.vocoders.vocoder.NETWORKS``, by which it is stored).

@@ -61,19 +61,46 @@ class Vocoding(Task):
         )
 
     def first_state(self) -> TrainState:
-        """The state before the first step, from the seed."""
+        """The state before the first step, from the seed.
+
+        Returns:
+            On the host, step 0.
+        """
         return self.training.first_state(self.config, self.built)
 
     def step(self, start_step: int, log: RunLog | None) -> Step:
-        """The training step over all devices, compiled once."""
+        """The training step over all devices, compiled once.
+
+        Args:
+            start_step: not used: the step draws by the state's own number.
+            log: not used.
+
+        Returns:
+            The step; its ``memory`` is known after the first call.
+        """
         return self._step
 
     def batches(self, start_step: int) -> Iterator[Any]:
-        """Crops on the devices."""
+        """Crops on the devices.
+
+        Args:
+            start_step: of the first batch.
+
+        Returns:
+            float32 [devices, clips, time], or the corpus that the step draws from, without end.
+        """
         return self.data.batches(start_step)
 
     def evaluate(self, state: TrainState, log: RunLog | None) -> dict[str, float]:
-        """Scores on fixed clips; also plays the first of them in TensorBoard."""
+        """Scores on fixed clips; also plays the first of them in TensorBoard.
+
+        Args:
+            state: on the host.
+            log: gets the sounds; None on hosts other than the first.
+
+        Returns:
+            "multi_stft", "convergence_db" and "score".
+        """
         variables = generator_variables(state)
         if log is not None:
             _, found = self._evaluator.reconstruct(variables, self._clips, 0)
@@ -85,7 +112,16 @@ class Vocoding(Task):
     def finish(
         self, state: TrainState, checkpoints: Checkpoints, about: dict[str, Any]
     ) -> tuple[dict[str, Any], str]:
-        """Exports the best vocoder, and scores what was exported on the held-out clips."""
+        """Exports the best vocoder, and scores what was exported on the held-out clips.
+
+        Args:
+            state: of the last step.
+            checkpoints: of the run; the best is exported.
+            about: config and commit of the run.
+
+        Returns:
+            "memory", "best_step" and "splits" (scores by split); and a line for each split.
+        """
         vocoder, result = export_best(
             self.config,
             checkpoints,
@@ -111,7 +147,18 @@ class Vocoding(Task):
 
 
 def train_vocoder(config: Config) -> Outcome:
-    """One run of a config; see :func:`.run.run`."""
+    """One run of a config; see :func:`.run.run`.
+
+    Args:
+        config: of ``configs/vocoder.py``'s kind.
+
+    Returns:
+        Status, the content of ``result.json``, and the scores.
+
+    Raises:
+        ValueError: for a config that cannot be trained, before anything is written.
+        CorpusError: if there is no data, or too little of it.
+    """
     return run(config, Vocoding(config))
 
 
