@@ -1,4 +1,4 @@
-"""What the commands share: the application, its options, and how it prints."""
+"""Options that commands share, the application, and how it prints."""
 
 from __future__ import annotations
 
@@ -82,6 +82,12 @@ RefinementsOption = Annotated[
 def finite(value: float | None) -> float | None:
     """Callback of every option that takes a number with a fraction: NaN and infinity are none.
 
+    Args:
+        value: as it was parsed; None where the option was not given.
+
+    Returns:
+        The same.
+
     Raises:
         typer.BadParameter: for those, which Python reads as numbers.
     """
@@ -91,7 +97,17 @@ def finite(value: float | None) -> float | None:
 
 
 def positive(value: float | None) -> float | None:
-    """Callback of durations, rates and steps: :func:`finite`, and above 0."""
+    """Callback of durations, rates and steps: :func:`finite`, and above 0.
+
+    Args:
+        value: as it was parsed; None where the option was not given.
+
+    Returns:
+        The same.
+
+    Raises:
+        typer.BadParameter: for 0 or less, NaN and infinity.
+    """
     if finite(value) is not None and value <= 0:  # type: ignore[operator]
         raise typer.BadParameter(f"{value}: give a number above 0")
     return value
@@ -107,12 +123,20 @@ NoLoudnessOption = Annotated[
 
 
 def say(text: str) -> None:
-    """Prints a line, or several."""
+    """Prints a line, or several.
+
+    Args:
+        text: of one line or several, of any characters.
+    """
     typer.echo(printable(text, sys.stdout))
 
 
 def warn(text: str) -> None:
-    """Prints a line on standard error."""
+    """Prints a line on standard error.
+
+    Args:
+        text: of one line or several, of any characters.
+    """
     typer.echo(printable(text, sys.stderr), err=True)
 
 
@@ -130,7 +154,15 @@ def say_skipped(skipped: Mapping[str, str], *, what: str = "skipped") -> None:
 
 
 def printable(text: str, stream: TextIO) -> str:
-    """A text that a stream takes, whatever names are in it and whatever its encoding is."""
+    """A text that a stream takes, whatever names are in it and whatever its encoding is.
+
+    Args:
+        text: lines.
+        stream: that they will be written to; UTF-8 is assumed where it names no encoding.
+
+    Returns:
+        The text; characters that the stream cannot encode are written out as escapes.
+    """
     text = "\n".join(map(files.shown, text.split("\n")))
     encoding = stream.encoding or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
@@ -138,7 +170,11 @@ def printable(text: str, stream: TextIO) -> str:
 
 @contextlib.contextmanager
 def warnings_once() -> Iterator[None]:
-    """Prints what the package warns of to standard error, a line only once."""
+    """Prints what the package warns of to standard error, a line only once.
+
+    Yields:
+        Nothing; the handler is removed at the end.
+    """
     logger, said = logging.getLogger("isincnet_jax"), set()
 
     class Once(logging.Handler):

@@ -80,6 +80,9 @@ class EncodeOptions:
             entropy: whether entropy-coded files were asked for.
             codec: of ``model``, if it is loaded already.
 
+        Returns:
+            The codec, the suffix, and what the files' bytes depend on.
+
         Raises:
             ValueError: as :meth:`check`; for impossible bits, scales or steps.
             ImportError: as :meth:`check`.
@@ -134,7 +137,14 @@ class Prepared(NamedTuple):
 
 
 def weights_digest(codec: Codec) -> str:
-    """A hash of a codec's variables; empty for presets, which follow from their spec."""
+    """A hash of a codec's variables; empty for presets, which follow from their spec.
+
+    Args:
+        codec: any.
+
+    Returns:
+        16 hexadecimal digits of SHA-256, or "".
+    """
     import jax
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Many files through one function: in threads, or in processes that may die without harm."""
+"""Worker pools: many files through one function, in threads or in processes that may die."""
 
 from __future__ import annotations
 
@@ -72,7 +72,11 @@ class Result(NamedTuple):
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Cores that this process may use.
+
+    Returns:
+        At least 1; of the process's affinity where the system has one.
+    """
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -94,6 +98,9 @@ def run_tasks(
         kind: threads share a model and suit work that leaves the interpreter (resampling,
             deflating); processes take seconds to start and suit work that does not (entropy
             coding).
+
+    Yields:
+        One result for each task.
 
     Raises:
         ValueError: if ``num_workers`` is below 1.
@@ -120,12 +127,27 @@ def _perform(work: Work, task: Task) -> Result:
 
 
 def made_of(result: float | Made) -> Made:
-    """What a work returned, in full."""
+    """What a work returned, in full.
+
+    Args:
+        result: seconds of audio, or a :class:`Made`.
+
+    Returns:
+        A :class:`Made`.
+    """
     return result if isinstance(result, Made) else Made(result)
 
 
 def reason_of(error: Exception, task: Task) -> str:
-    """One line that says why, without the names of the two files."""
+    """One line that says why, without the names of the two files.
+
+    Args:
+        error: that the work raised.
+        task: whose two paths are left out.
+
+    Returns:
+        One line, without a line end.
+    """
     text = " ".join(str(error).split())
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror
