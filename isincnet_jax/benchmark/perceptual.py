@@ -61,7 +61,15 @@ MODELS = {
 
 
 def usable(*, sample_rate: int, speech: bool) -> tuple[str, ...]:
-    """The models that are installed and fit the rate and the content."""
+    """The models that are installed and fit the rate and the content.
+
+    Args:
+        sample_rate: Hz of the clips.
+        speech: whether they are speech.
+
+    Returns:
+        Names in :data:`MODELS`.
+    """
     return tuple(
         name
         for name, model in MODELS.items()
@@ -115,6 +123,17 @@ def score(
 ) -> float | None:
     """One model's score of one clip; None for silence and where the model finds no utterance.
 
+    Args:
+        name: in :data:`MODELS`.
+        prediction: the reconstruction, [time].
+        target: the clip, [time].
+        sample_rate: Hz.
+        speech: whether the clip is speech: PESQ and STOI take nothing else, ViSQOL has a mode for
+            it.
+
+    Returns:
+        MOS of PESQ and ViSQOL, an index of 0 to 1 of STOI.
+
     Raises:
         ImportError: without the package.
         ValueError: for an unknown model or a rate that it does not take.
@@ -156,6 +175,7 @@ def _visqol(
 ) -> float:
     import soxr
 
+    # ViSQOL compares at 16 kHz in its speech mode and at 48 kHz in its audio mode.
     rate = _SPEECH_RATE if speech else _AUDIO_RATE
     one, other = (soxr.resample(signal, sample_rate, rate) for signal in (clip, decoded))
     with _LOCK:  # the object keeps state between the steps of a measurement

@@ -17,7 +17,18 @@ from isincnet_jax.benchmark.methods import Method
 
 
 def reference_methods(folder: Path, *, sample_rate: int) -> Iterator[Method]:
-    """The trained weights of iSincNet in a folder that have the rate, and their 8-bit code."""
+    """The trained weights of iSincNet in a folder that have the rate, and their 8-bit code.
+
+    Args:
+        folder: with .ckpt files of iSincNet.
+        sample_rate: Hz; those of other rates are left out.
+
+    Yields:
+        Two methods for each file.
+
+    Raises:
+        ValueError: if there are no such files, or one is damaged.
+    """
     from isincnet_jax.pretrained import reference
 
     paths = sorted(folder.glob("*.ckpt"))
@@ -56,6 +67,14 @@ def reference_methods(folder: Path, *, sample_rate: int) -> Iterator[Method]:
 
 def exported_method(path: str, *, sample_rate: int) -> Method:
     """Any exported codec or vocoder, or a checkpoint of the reference.
+
+    Args:
+        path: a folder, .zip or name of :func:`isincnet_jax.from_pretrained`, or a .ckpt of
+            iSincNet.
+        sample_rate: Hz of the clips.
+
+    Returns:
+        Named like the file, with a digest of its weights.
 
     Raises:
         ValueError: for another rate, or a model that takes no waveform.
