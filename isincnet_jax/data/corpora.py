@@ -1,4 +1,4 @@
-"""The one entry point of training data: :func:`build_corpora`, from a source to its splits."""
+"""Corpora of training data: :func:`build_corpora` leads from any source to its splits."""
 
 from __future__ import annotations
 
@@ -102,6 +102,18 @@ def open_source(
     """Lists the tracks of a source; the arguments are those of :func:`build_corpora`.
 
     ``truncated="keep"`` uses what can be read of damaged files of a folder.
+
+    Args:
+        source: one of :data:`SourceName`, but for "prepared".
+        path: of the source; not used by "generated".
+        sample_rate: Hz, of generated music; others keep theirs until they are decoded.
+        seed: of generated music.
+        stems: of "musdb18".
+        verify: refuse an archive of GTZAN that is not the published one.
+        truncated: "refuse" or "keep".
+
+    Returns:
+        Tracks, and a way to stream them; nothing is decoded yet.
 
     Raises:
         ValueError: for an unknown source, or damaged files that are to be kept of another source.

@@ -64,6 +64,9 @@ def gtzan_source(path: str | Path | None, *, verify: bool = True) -> Source:
             ``genres_original``), or a TensorFlow Datasets folder.
         verify: refuse an archive that is not the published one, by its SHA-256.
 
+    Returns:
+        Tracks, and a way to stream them; of an archive the names are read now.
+
     Raises:
         NoDataError: if none of it is there.
         CorpusError: if the archive is damaged or not the published one.
