@@ -50,7 +50,7 @@ class Cell:
 
 
 def grid(base: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> list[Cell]:
-    """All combinations of the values of axes, the last axis fastest.
+    """Grid of all combinations of the values of axes, the last axis fastest.
 
     Args:
         base: values of all fields.

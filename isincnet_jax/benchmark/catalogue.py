@@ -78,7 +78,7 @@ def _reference(folder: Path, sample_rate: int) -> Iterator[Method]:
 
 
 def choose(methods: Sequence[Method], wanted: Sequence[str]) -> list[Method]:
-    """Those whose name or family is meant, in their order; all if nothing is.
+    """Methods whose name or family is meant, in their order; all if nothing is.
 
     Args:
         methods: all that there are.

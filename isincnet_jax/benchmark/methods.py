@@ -30,7 +30,7 @@ class Coded(NamedTuple):
 
 @dataclass(frozen=True)
 class Method:
-    """A way from a waveform to its reconstruction.
+    """Method of the benchmark: a way from a waveform to its reconstruction.
 
     Attributes:
         name: unique.
@@ -66,7 +66,7 @@ class Method:
     curve: str | None = None
 
     def facts(self) -> dict[str, Any]:
-        """What the results file says of it, without what is measured.
+        """Facts of the method in the results file, without what is measured.
 
         Returns:
             JSON values, from "name" to "curve".

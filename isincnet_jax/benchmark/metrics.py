@@ -62,7 +62,7 @@ class Metric:
     summary: str
 
     def describe(self) -> dict[str, Any]:
-        """As the results file has it.
+        """Metric as the results file has it.
 
         Returns:
             All fields but the name.

@@ -14,7 +14,7 @@ from isincnet_jax.phase.retrieval import Operators
 
 
 class CodecLike(Protocol):
-    """What is asked of a codec: ``spec.component``, ``encode`` and ``decode``."""
+    """Codec as far as operators need it: ``spec.component``, ``encode`` and ``decode``."""
 
     @property
     def spec(self) -> Any:

@@ -34,7 +34,7 @@ _LOCK = threading.Lock()
 
 @dataclass(frozen=True)
 class Model:
-    """Where a model applies.
+    """Perceptual model, and where it applies.
 
     Attributes:
         module: that computes it.
@@ -121,7 +121,7 @@ def score(
     sample_rate: int,
     speech: bool = True,
 ) -> float | None:
-    """One model's score of one clip; None for silence and where the model finds no utterance.
+    """Perceptual score of one clip; None for silence and where the model finds no utterance.
 
     Args:
         name: in :data:`MODELS`.

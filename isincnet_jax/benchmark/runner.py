@@ -69,7 +69,7 @@ def run_benchmark(
     seed: int = 0,
     show_progress: bool = False,
 ) -> list[dict[str, Any]]:
-    """Every method over every clip.
+    """Benchmark of every method over every clip.
 
     Args:
         methods: with different names.

@@ -249,7 +249,7 @@ def _failures(method: Mapping[str, Any]) -> str:
 
 
 def csv_text(results: Mapping[str, Any]) -> str:
-    """All means, bounds and counts, a row per method and metric.
+    """CSV of all means, bounds and counts, a row per method and metric.
 
     Args:
         results: of :func:`load_results`.

@@ -66,7 +66,7 @@ def reference_methods(folder: Path, *, sample_rate: int) -> Iterator[Method]:
 
 
 def exported_method(path: str, *, sample_rate: int) -> Method:
-    """Any exported codec or vocoder, or a checkpoint of the reference.
+    """Method of any exported codec or vocoder, or of a checkpoint of the reference.
 
     Args:
         path: a folder, .zip or name of :func:`isincnet_jax.from_pretrained`, or a .ckpt of

@@ -78,7 +78,7 @@ def labelled_batch(
 
 
 class ChunkPlan(NamedTuple):
-    """How a track is cut for evaluation.
+    """Chunk lengths and batches that a track is cut into for evaluation.
 
     Attributes:
         chunk_samples: length of a chunk.
@@ -94,7 +94,7 @@ class ChunkPlan(NamedTuple):
 def track_chunks(
     data: Labelled, split: str, plan: ChunkPlan
 ) -> Iterator[tuple[Float[np.ndarray, "batch time"], Int[np.ndarray, " batch"]]]:
-    """All chunks of all tracks of a split, in batches of one size.
+    """Chunks of all tracks of a split, in batches of one size.
 
     Chunks start every ``hop_samples`` from the beginning of an entry, the last one ends with it. A
     shorter entry is one chunk, followed by zeros.

@@ -74,7 +74,7 @@ class Labelled:
         return tuple(sorted({self.tracks.get(name, name) for name in self.corpora[split].names}))
 
     def track_indices(self, split: str) -> Int[np.ndarray, " entries"]:
-        """Where the track of every entry stands among :meth:`track_names`, int64 [entries].
+        """Index of the track of every entry among :meth:`track_names`, int64 [entries].
 
         Args:
             split: one of ``corpora``.

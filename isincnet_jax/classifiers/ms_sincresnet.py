@@ -78,7 +78,7 @@ class MSSincResNet(SettledModule):
     def image(
         self, waveform: Float[Array, "batch time"], *, train: bool = False
     ) -> Float[jax.Array, "batch frames filters banks"]:
-        """[batch, time] to the image that the ResNet sees.
+        """Image of a waveform [batch, time], as the ResNet sees it.
 
         Args:
             waveform: [batch, time].
@@ -109,7 +109,7 @@ class MSSincResNet(SettledModule):
 
     @nn.compact
     def features(self, waveform: Float[Array, "batch time"], *, train: bool = False) -> Any:
-        """[batch, time] to scores [batch, classes] and embeddings [batch, features].
+        """Scores [batch, classes] and embeddings [batch, features] of waveforms [batch, time].
 
         Args:
             waveform: [batch, time].

@@ -89,7 +89,7 @@ class SincNetClassifier(SettledModule):
 
     @nn.compact
     def features(self, waveform: Float[Array, "batch time"], *, train: bool = False) -> Any:
-        """[batch, time] to scores [batch, classes] and d-vectors [batch, hidden units].
+        """Scores [batch, classes] and d-vectors [batch, hidden units] of waveforms [batch, time].
 
         Args:
             waveform: [batch, time], of the length that the parameters were initialised with.
@@ -177,7 +177,7 @@ class BandEnergies(SettledModule):
 
 
 class AudioClassifier(SettledModule):
-    """Any front end, a compression, and a small convolutional network: the same for all.
+    """Classifier behind any front end: a compression and a small convolutional network.
 
     Energies are compressed, normalised per bin (BatchNorm), masked in training (SpecAugment) and
     go through blocks of a 3 x 3 convolution, BatchNorm, ReLU and 2 x 2 average-pooling. What is
@@ -222,7 +222,7 @@ class AudioClassifier(SettledModule):
 
     @nn.compact
     def features(self, waveform: Float[Array, "batch time"], *, train: bool = False) -> Any:
-        """[batch, time] to scores [batch, classes] and embeddings [batch, features].
+        """Scores [batch, classes] and embeddings [batch, features] of waveforms [batch, time].
 
         Args:
             waveform: [batch, time].

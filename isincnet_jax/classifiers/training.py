@@ -36,7 +36,7 @@ _ADAM_ONLY = ("weight_decay", "b1", "b2")
 
 
 class Classify(Protocol):
-    """What a classifier is to the trainer: variables, waveform and key to logits and statistics."""
+    """Classifier as the trainer sees it: variables, waveform and key to logits and statistics."""
 
     def __call__(self, variables: Any, waveform: jax.Array, key: jax.Array) -> tuple[Any, Any]:
         """Logits [batch, classes] of [batch, time], and all collections but "params"."""
@@ -164,7 +164,7 @@ def make_rmsprop(
 
 
 class Scores(NamedTuple):
-    """What an evaluation found.
+    """Decisions and embeddings of whole tracks.
 
     Attributes:
         log_posteriors: sums over the chunks of each track, float64 [tracks, classes].

@@ -117,7 +117,7 @@ def made_folder(path: Path) -> Iterator[None]:
 
 
 def options_of(parameters: Iterable[Any]) -> dict[str, str]:
-    """From names, of functions' parameters and in options, to options as they are written.
+    """Options as they are written, by the names of functions' parameters and by their own.
 
     Args:
         parameters: of a command, Click's.

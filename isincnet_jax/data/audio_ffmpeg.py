@@ -14,7 +14,7 @@ from isincnet_jax.data.audio_errors import AudioError
 
 
 def is_installed() -> bool:
-    """Whether ffmpeg and ffprobe are.
+    """Whether ffmpeg and ffprobe are installed.
 
     Returns:
         Whether both are on the path.

@@ -28,7 +28,7 @@ def native(path: str | Path) -> Any:
 
 
 def cut_off(path: Path, log: str) -> str:
-    """In which way a file was cut, by libsndfile's log of its header; empty if it was not.
+    """Truncation of a file, by libsndfile's log of its header; empty if it was not cut.
 
     libsndfile reads what is left of a cut file and at most notes it there.
 
@@ -86,14 +86,14 @@ def _skip_tag(file: IO[bytes]) -> int:
 
 
 class FlacLength(NamedTuple):
-    """Where a FLAC file counts its samples, and its count; 0 if it was unknown."""
+    """Sample count of a FLAC file and its place; 0 if it was unknown."""
 
     place: int
     num_samples: int
 
 
 def flac_length(path: Path) -> FlacLength | None:
-    """What a FLAC file says of its length; None if it does not begin like one.
+    """Sample count that a FLAC file states; None if it does not begin like one.
 
     Args:
         path: of any file.
@@ -118,7 +118,7 @@ class LengthlessFlac(io.RawIOBase):
         self._place = length.place
 
     def readable(self) -> bool:
-        """It is.
+        """Whether it can be read: it can.
 
         Returns:
             True.
@@ -126,7 +126,7 @@ class LengthlessFlac(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        """It is.
+        """Whether it can be positioned: it can.
 
         Returns:
             True.
@@ -134,7 +134,7 @@ class LengthlessFlac(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """As of the file.
+        """Moves to a position of the file.
 
         Args:
             offset: bytes.
@@ -146,7 +146,7 @@ class LengthlessFlac(io.RawIOBase):
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        """As of the file.
+        """Position in the file.
 
         Returns:
             The position, bytes.
@@ -154,7 +154,7 @@ class LengthlessFlac(io.RawIOBase):
         return self._file.tell()
 
     def readinto(self, buffer: bytearray, /) -> int:  # type: ignore[override]
-        """As of the file, but for the last 36 bits of the count.
+        """Reads bytes of the file, the 36 bits of its sample count as 0.
 
         Args:
             buffer: takes the bytes.

@@ -42,7 +42,7 @@ _OF_FFMPEG = (".m4a", ".mp4", ".aac", ".wma", ".mka", ".webm", ".ac3", ".spx", "
 
 
 class AudioInfo(NamedTuple):
-    """What a file says about itself.
+    """Header of an audio file: what it says about itself.
 
     Attributes:
         sample_rate: Hz.
@@ -96,7 +96,7 @@ def _readable(path: Path) -> Path:
 
 
 def reason_of(error: Exception) -> str:
-    """What libsndfile or the system says, in a few words.
+    """Reason of an error in a few words, libsndfile's or the system's.
 
     Args:
         error: of libsndfile or the system.

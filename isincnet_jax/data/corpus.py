@@ -24,7 +24,7 @@ class CorpusError(ValueError):
 
 @dataclass(frozen=True)
 class Track:
-    """Where a track stands in the array of its corpus.
+    """Track of a corpus, and where it stands in the array.
 
     Attributes:
         name: unique within a source, "blues/blues.00000" for instance.

@@ -26,7 +26,7 @@ _PERMUTATION, _START = 0, 1  # streams of random numbers under one seed
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """What a batch is, and whose share of it this host takes.
+    """Batch plan: what a batch is, and whose share of it this host takes.
 
     Attributes:
         batch_size: clips of a batch, of all hosts together.

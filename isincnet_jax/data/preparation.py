@@ -24,7 +24,7 @@ from isincnet_jax.data.splits import (
 
 @dataclass
 class Prepared:
-    """What preparing gave.
+    """Corpora that were prepared, and what was left out of them.
 
     Attributes:
         corpora: of each split.
@@ -37,7 +37,7 @@ class Prepared:
     resampled: dict[int, int] = field(default_factory=dict)
 
     def resampled_text(self, sample_rate: int) -> str:
-        """What was resampled, in a line: "resampled to 16000 Hz: tracks of 44100 Hz (3)".
+        """Resampled tracks, in a line: "resampled to 16000 Hz: tracks of 44100 Hz (3)".
 
         Args:
             sample_rate: Hz that they were resampled to.
@@ -52,7 +52,7 @@ class Prepared:
 def assign_splits(
     source: Source, *, splits: str | Path | None = None, seed: int = 0
 ) -> dict[str, tuple[str, ...]]:
-    """Which tracks go where: by split files, by the corpus' own division, or by hash.
+    """Splits of a source's tracks: by split files, by the corpus' own division, or by hash.
 
     Where the corpus has a test set of its own, that is the test split, and validation is taken
     from the rest. Tracks of one unit, the stems of a song, stay together unless files say

@@ -25,7 +25,7 @@ _FORMAT = "isincnet vocoder index 1"
 
 
 class Index(NamedTuple):
-    """Which recordings there are, and what they are for.
+    """Index of recordings: which there are, and what they are for.
 
     Attributes:
         data: the folder of the recordings.

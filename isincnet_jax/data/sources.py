@@ -249,7 +249,7 @@ def file_source(
 
 
 def folder_source(path: str | Path, *, truncated: Truncated = "refuse") -> Source:
-    r"""All audio files below a folder; names are relative paths, groups parent folders.
+    r"""Source of all audio files below a folder; names are relative paths, groups parent folders.
 
     Hidden files and folders are left out. Files that differ by extension only keep it. Names are
     what lists and pages can hold: bytes that are no UTF-8, and line ends, are written out

@@ -308,7 +308,7 @@ def _count(name: str, number: int = 1) -> None:
 
 
 def counted(result: Any) -> dict[str, int]:
-    """What a finished pipeline counted: made, skipped, failed, milliseconds_of_audio.
+    """Counters of a finished pipeline: made, skipped, failed, milliseconds_of_audio.
 
     Args:
         result: of ``Pipeline.run``, after ``wait_until_finish``.

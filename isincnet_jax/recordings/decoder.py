@@ -28,7 +28,7 @@ _BY_BANK = "by the bank's inverse"
 
 @dataclasses.dataclass(frozen=True)
 class DecodeOptions:
-    """How files are decoded.
+    """Options of decoding files.
 
     Attributes:
         model: insisted on, its name or a codec; None for the one that each file names.

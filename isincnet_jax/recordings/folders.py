@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class FolderReport(NamedTuple):
-    """What became of a folder, up to now.
+    """Report of a folder: what became of it, up to now.
 
     Attributes:
         num_files: of the source folder.

@@ -23,7 +23,7 @@ _PROCESS_BYTES = 1 << 24  # of sources that are worth the seconds in which a pro
 
 
 class Outcome(NamedTuple):
-    """What became of a job.
+    """Outcome of a job.
 
     Attributes:
         job: which.
@@ -41,7 +41,7 @@ class Outcome(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What was left out while a folder was listed: its name, fit to be shown, and why."""
+    """Problem while a folder was listed: what was left out, its name fit to be shown, and why."""
 
     name: str
     reason: str
@@ -211,7 +211,7 @@ def waiting_jobs(
 
 
 def suitable_number(folder: str | Path, jobs: Iterable[Job], kind: file_workers.Kind) -> int:
-    """As many workers as there are cores; fewer processes where there is little for each to do.
+    """Number of workers: as many as cores, fewer processes where there is little for each to do.
 
     Args:
         folder: of the sources.

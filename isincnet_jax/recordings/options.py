@@ -22,7 +22,7 @@ SUFFIXES = (ARCHIVE_SUFFIX, TOKEN_SUFFIX)
 
 @dataclasses.dataclass(frozen=True)
 class EncodeOptions:
-    """How files are encoded, in a form that workers can be sent.
+    """Options of encoding files, in a form that workers can be sent.
 
     Attributes:
         model: name, address or file of the codec.
@@ -123,7 +123,7 @@ class EncodeOptions:
 
 
 class Prepared(NamedTuple):
-    """How a corpus is encoded.
+    """Codec, suffix and configuration of a corpus that is encoded.
 
     Attributes:
         codec: loaded.

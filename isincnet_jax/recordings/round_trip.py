@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class RoundTrip(NamedTuple):
-    """How close a recording's reconstruction is, over all samples of all channels.
+    """Reconstruction error of a recording, over all samples of all channels.
 
     Attributes:
         codec: that made it.

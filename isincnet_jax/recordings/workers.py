@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 
 class Made(NamedTuple):
-    """What there is to say about a file that was made.
+    """Facts of a file that was made.
 
     Attributes:
         seconds: of audio.
@@ -54,7 +54,7 @@ class Task(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What became of a task.
+    """Result of a task.
 
     Attributes:
         task: which.
@@ -127,7 +127,7 @@ def _perform(work: Work, task: Task) -> Result:
 
 
 def made_of(result: float | Made) -> Made:
-    """What a work returned, in full.
+    """Facts that a work returned, in full.
 
     Args:
         result: seconds of audio, or a :class:`Made`.
@@ -139,7 +139,7 @@ def made_of(result: float | Made) -> Made:
 
 
 def reason_of(error: Exception, task: Task) -> str:
-    """One line that says why, without the names of the two files.
+    """Reason of a failure on one line, without the names of the two files.
 
     Args:
         error: that the work raised.

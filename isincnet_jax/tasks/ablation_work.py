@@ -62,7 +62,7 @@ def seed_key(seed: int) -> str:
 
 
 class Work:
-    """What can be measured of a cell. Clips and tracks are read when they are first wanted."""
+    """Measurements of a cell. Clips and tracks are read when they are first wanted."""
 
     def __init__(self, config: Config, stop: Stop) -> None:
         self.config, self.stop = config, stop
@@ -98,7 +98,7 @@ class Work:
 
     @functools.cached_property
     def tracks(self) -> Labelled:
-        """What the classifiers learn and are tested with."""
+        """Labelled tracks that the classifiers learn and are tested with."""
         return classifier_parts.build_data(self.classifier_config({}, 0))
 
     def tasks(self, cells: Sequence[Cell]) -> Iterator[Task]:

@@ -51,7 +51,7 @@ class Classifier(NamedTuple):
     bands_hz: Callable[[Any], tuple[np.ndarray, np.ndarray]] | None
 
     def movement_hz(self, variables: Any) -> np.ndarray:
-        """How far the middle of every learned band is from where it began, Hz, [filters].
+        """Movement of the middle of every learned band since it began, Hz, [filters].
 
         Args:
             variables: of the same module, later.
@@ -235,7 +235,7 @@ def _measured_edges(taps: np.ndarray, config: Config) -> tuple[np.ndarray, np.nd
 
 
 class BandRecord:
-    """Where the filters of a run were: ``bands.npz``, for pictures of before, after and between.
+    """Band edges over a run: ``bands.npz``, for pictures of before, after and between.
 
     The file has "steps" [records], "low_hz" and "high_hz" [records, filters], the edges of the
     bands in Hz. It is written anew with every record, complete or not at all.

@@ -34,7 +34,7 @@ class ArgumentsError(ValueError):
 
 
 def configs_folder() -> Path:
-    """Where the configs are: in an installed package, or in ``experiments/`` of a checkout.
+    """Folder of the configs: in an installed package, or in ``experiments/`` of a checkout.
 
     Returns:
         A folder with ``default.py`` and its kin.

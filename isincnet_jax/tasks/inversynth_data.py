@@ -152,7 +152,7 @@ def _disk(config: Config) -> Data:
 
 
 def split_indices(count: int, held_out: float) -> dict[Split, np.ndarray]:
-    """Which sounds are whose: the last are for the test, those before them for validation.
+    """Splits of a corpus of sounds: the last are for the test, those before them for validation.
 
     Args:
         count: sounds in all.

@@ -18,7 +18,7 @@ Batches = Iterable[tuple[np.ndarray, np.ndarray]]
 
 
 class Outcome(NamedTuple):
-    """What an estimator reaches on some sounds.
+    """Scores of an estimator on some sounds.
 
     Attributes:
         parameters: of each, and last of all.
@@ -33,7 +33,7 @@ class Outcome(NamedTuple):
     num_clips: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain values.
+        """Scores as plain values.
 
         Returns:
             JSON values: "parameters" (a list, the last of all), "sounds" and "random" (None if not
@@ -74,7 +74,7 @@ class Evaluator:
         self._render = jax.jit(sounds_of_levels)
 
     def scores(self, variables: Any, batches: Batches) -> dict[str, float]:
-        """What an evaluation during training reports.
+        """Scores that an evaluation during training reports.
 
         Args:
             variables: of the network.

@@ -24,7 +24,7 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of mallopt(3)
 
 
 class Stop:
-    """Whether SIGTERM or SIGINT asked to end, called after every step.
+    """Stop signal: whether SIGTERM or SIGINT asked to end, called after every step.
 
     Several hosts agree on it, all after the same step, each ``every`` steps.
     """
@@ -48,7 +48,7 @@ class Stop:
 
     @property
     def status(self) -> int:
-        """What a shell reports of a process that a signal ended."""
+        """Exit status that a shell reports of a process that a signal ended."""
         return 128 + (self._asked or signal.SIGTERM)
 
 

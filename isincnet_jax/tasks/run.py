@@ -33,7 +33,7 @@ _logger = logging.getLogger("train")
 
 
 class Task(abc.ABC):
-    """What a run trains, made from a config.
+    """Training task, made from a config: what a run trains.
 
     Whatever is wrong with the config is found when the task is made, before anything is written.
 
@@ -110,7 +110,7 @@ class Task(abc.ABC):
 
 
 class Outcome(NamedTuple):
-    """How a run ended.
+    """Outcome of a run: how it ended.
 
     Attributes:
         status: 0 when it is finished, else what a shell reports of the signal that stopped it.

@@ -23,7 +23,7 @@ class Trained(NamedTuple):
 def show(
     log: RunLog, step: int, module: Any, variables: Any, waveform: np.ndarray, decoded: Any
 ) -> None:
-    """One clip, its reconstruction, their spectrograms, and the filters if they are learned.
+    """Summary of one clip: sounds, spectrograms, and the filters if they are learned.
 
     Args:
         log: of the run.

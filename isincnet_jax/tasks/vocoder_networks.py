@@ -30,7 +30,7 @@ from isincnet_jax.vocoders.vocoder import InputScale, Vocoder
 
 
 class Parts(NamedTuple):
-    """What a kind of vocoder is made of.
+    """Parts that a kind of vocoder is made of.
 
     Attributes:
         network: Linen module, see :data:`.vocoder.NETWORKS`.

@@ -111,7 +111,7 @@ def _build_adversary(config: Config) -> tuple[vocoding.Adversary | None, Any]:
 
 
 class Training(NamedTuple):
-    """What changes a vocoder: its optimiser and, maybe, its discriminators."""
+    """Optimiser of a vocoder and, maybe, its discriminators."""
 
     optimizer: Any
     adversary: vocoding.Adversary | None

@@ -21,7 +21,7 @@ _RANGES = ("impulse_decay_s", "impulse_level_db", "gain_db", "noise_snr_db", "re
 
 @dataclasses.dataclass(frozen=True)
 class AugmentationSpec:
-    """What happens to training clips, in this order; everything is off by default.
+    """Augmentation of training clips, in this order; everything is off by default.
 
     Attributes:
         reversal: probability that a clip is reversed in time.

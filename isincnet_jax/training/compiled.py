@@ -28,12 +28,12 @@ class Memory(NamedTuple):
 
     @property
     def total(self) -> int:
-        """All that is there at once, at most."""
+        """Bytes that are there at once, at most."""
         # Outputs in donated buffers are counted with the arguments.
         return self.arguments + self.outputs - self.reused + self.temporary + self.code
 
     def describe(self) -> str:
-        """In words, MiB.
+        """Memory in words, MiB.
 
         Returns:
             One line: the total per device, and its parts in brackets.

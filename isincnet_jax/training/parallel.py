@@ -136,7 +136,7 @@ def shard(tree: Any, devices: Sequence[Any] | None = None) -> Any:
 
 
 def split_batch(batch: np.ndarray, num_devices: int | None = None) -> np.ndarray:
-    """[clips, time] to [local devices, clips per device, time].
+    """Splits a host's batch: [clips, time] to [local devices, clips per device, time].
 
     Args:
         batch: of this host, [clips, ...].

@@ -26,7 +26,7 @@ Step = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
 
 
 class Reconstruct(Protocol):
-    """What a model is to the trainer: variables, waveform and key to a reconstruction."""
+    """Model as the trainer sees it: variables, waveform and key to a reconstruction."""
 
     def __call__(self, variables: Any, waveform: jax.Array, key: jax.Array) -> jax.Array:
         """Reconstructs [batch, time] from [batch, time]."""
@@ -49,7 +49,7 @@ def make_step(
     draw: Callable[[Any, jax.Array], jax.Array] | None = None,
     axis_name: str = AXIS,
 ) -> Step:
-    """Builds the step.
+    """Training step of a model that reconstructs, as a per-device function.
 
     Args:
         reconstruct: the model.

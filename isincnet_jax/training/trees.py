@@ -76,7 +76,7 @@ def digest(arrays: dict[str, np.ndarray]) -> str:
 
 
 def first_difference(stored: Any, wanted: Any, path: str = "") -> str:
-    """Where two nested dictionaries of plain values differ; empty if nowhere.
+    """Path and values of the first difference of two nested dictionaries; empty if there is none.
 
     Args:
         stored: as JSON gave it back: tuples have become lists.
