@@ -114,6 +114,7 @@ class Ablation:
         if earlier is not None:
             self.stored_identity = earlier["identity"]
             measured = {cell["name"]: cell["measured"] for cell in earlier["cells"]}
+        # What the last run does not state is kept; cells of another grid are dropped.
         self.content: dict[str, Any] = {
             **(earlier or {}),
             **facts,

@@ -132,6 +132,7 @@ def _tokens(name: str, preset: Any) -> Iterator[Method]:
             "parameters": 0,
             "checkpoint": "solved",
             "settings": {"q_bits": q_bits, "scales": "signal"},
+            # bits a coefficient, channels a frame, frames a second: codes as they are, not coded
             "kbit_per_s": q_bits * preset.spec.num_channels * preset.spec.frame_rate_hz / 1e3,
             **geometry(preset.spec),
         }
@@ -239,7 +240,7 @@ def _magnitudes(name: str, preset: Any, length: int) -> Iterator[Method]:
         **geometry(preset.spec, magnitudes=True),
     }
     for title, retrieve in baselines.retrievals().items():
-
+        # The loop's value as a default: it is called after the loop has gone on.
         def build(retrieve: Any = retrieve) -> Callable[[Any], Any]:
             operators = bank_operators(_preset(name), length=length)
             return functools.partial(baselines.from_magnitude, operators, retrieve)

@@ -136,6 +136,7 @@ def phase_methods(*, sample_rate: int, length: int) -> Iterator[Method]:
         **common
         | {
             "domain": f"{bins} magnitudes/frame, {sample_rate / fine:g} frames/s",
+            # One real number for each bin and frame.
             "coefficients_per_s": bins * (1 + length // fine) * sample_rate / length,
             "settings": {"n_fft": N_FFT, "hop_length": fine, "seed": 0},
         },
@@ -217,6 +218,7 @@ def _pghi(waveform: np.ndarray, *, length: int, hop_length: int) -> Any:
 
     operators = retrieval.stft_operators(n_fft=N_FFT, hop_length=hop_length, length=length)
     magnitude = magnitudes(operators, jnp.asarray(waveform))
+    # gamma of the Gaussian exp(-pi t^2 / gamma) nearest to the window, samples squared
     gamma = heap_integration.window_gamma("hann", N_FFT)
     angles = [
         heap_integration.phase_gradient_heap_integration(
@@ -304,7 +306,7 @@ def _through_file(waveform: np.ndarray, *, sample_rate: int, options: dict[str, 
     import soundfile
 
     decoded, sizes = [], []
-    for clip in np.clip(waveform, -1.0, 1.0):
+    for clip in np.clip(waveform, -1.0, 1.0):  # as files of integers would
         memory = io.BytesIO()
         soundfile.write(memory, clip, sample_rate, **options)
         sizes.append(8 * len(memory.getvalue()))

@@ -237,6 +237,7 @@ def _spectral_scores(
     silent = not np.any(target)
     ratio = found.pop("error_ratio")
     scores: dict[str, float | None] = dict(found)
+    # 20 log10(|| |Y| - |X| || / || |X| ||)
     scores["convergence_db"] = 20.0 * math.log10(ratio) if ratio > 0 else -math.inf
     if silent:
         scores["log_spectral_db"] = scores["convergence_db"] = None

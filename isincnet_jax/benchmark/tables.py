@@ -89,7 +89,7 @@ def summarise(values: Sequence[float | None], *, seed: int = 0) -> dict[str, Any
     if finite:
         low, high = bootstrap_interval(finite, seed=seed)
         return {"mean": float(np.mean(finite)), "low": low, "high": high, **counts}
-    whole = math.inf if defined else None
+    whole = math.inf if defined else None  # no clip has an error, or none has a value
     return {"mean": whole, "low": whole, "high": whole, **counts}
 
 

@@ -108,7 +108,7 @@ def exported_method(path: str, *, sample_rate: int) -> Method:
             checkpoint=Path(path).name,
             digest=digest,
         )
-    run = round_trip(model)
+    run = round_trip(model)  # a codec's encode and decode; other modules have one call
     if not isinstance(model, Codec):
         run = functools.partial(jax.jit(module.apply), model.variables)
     q_bits = getattr(module, "q_bits", None)

@@ -35,11 +35,12 @@ def demo_waveform(sample_rate: int = 16_000) -> Float[np.ndarray, " time"]:
     time_s = np.arange(4 * sample_rate) / sample_rate
     mix = np.zeros_like(time_s)
     for bar, chord in enumerate(_CHORDS_HZ):
-        start_s = 4 * _TEMPO_S * bar
+        start_s = 4 * _TEMPO_S * bar  # four beats of 0.25 s
         for beat in range(4):
             onset_s = start_s + beat * _TEMPO_S
             mix += 0.30 * _pluck(time_s - onset_s, chord[beat], sample_rate)
             mix += 0.22 * _hat(time_s - onset_s - _TEMPO_S / 2, seed=4 * bar + beat)
+        # The lowest note two octaves down, a kick, and a vowel sung on the third note.
         mix += 0.35 * _pluck(time_s - start_s, chord[0] / 4, sample_rate, decay_s=0.8)
         mix += 0.90 * _kick(time_s - start_s)
         mix += 0.35 * _voice(time_s - start_s, chord[2], _VOWELS_HZ[bar], sample_rate)

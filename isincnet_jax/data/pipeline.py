@@ -244,7 +244,7 @@ def validation_clips(
     if max_clips is not None and max_clips < len(usable):
         # Clip k of n is usable track floor(k all / n).
         usable = usable[np.arange(max_clips) * len(usable) // max_clips]
-    clips = np.empty((len(usable), num_samples), np.float32)
+    clips = np.empty((len(usable), num_samples), np.float32)  # [clips, time]
     for row, index in zip(clips, usable, strict=True):
         corpus.fill(row, int(index), start=0)
     return [corpus.tracks[index].name for index in usable], clips

@@ -153,6 +153,7 @@ def weights_digest(codec: Codec) -> str:
     if codec.name in hub.PRESETS:
         return ""
     digest = hashlib.sha256()
+    # Paths and bytes, in the order of the pytree: the same arrays elsewhere are another model.
     for path, leaf in jax.tree_util.tree_leaves_with_path(codec.variables):
         digest.update(jax.tree_util.keystr(path).encode())
         digest.update(np.ascontiguousarray(leaf).tobytes())

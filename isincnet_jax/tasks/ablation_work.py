@@ -144,7 +144,7 @@ class Work:
         """
         spec, settings = isn.FilterbankSpec(**cell.values), self.config.reconstruction
         bounds = isn.frame_bounds(spec)
-        finite = np.isfinite(bounds.condition)
+        finite = np.isfinite(bounds.condition)  # JSON has no infinity
         found = {
             "lower": bounds.lower,
             "upper": bounds.upper,
@@ -182,6 +182,7 @@ class Work:
         clip = np.resize(demo_waveform(spec.sample_rate), length)
         batch = jnp.asarray(np.tile(clip, (settings.batch_size, 1)))
         invertible = design.is_invertible(spec)
+        # Any decoder will do where only encoding is timed.
         no_decoder = isn.DecoderSpec("free", num_frames=1, first_frame=0)
         codec = isn.build_codec(isn.SincNet(spec, isn.DecoderSpec() if invertible else no_decoder))
         spectrogram = codec.encode(batch)

@@ -191,6 +191,7 @@ def build_classifier(config: Config, classes: tuple[str, ...]) -> Classifier:
     }
     if getattr(getattr(module, "shape", None), "digest", ""):  # a user's, not its name alone
         identity["shape_digest"] = module.shape.digest
+    # Fixed front ends, mel say, have no parameters of that name.
     banks = paths if "params" in variables and paths[0] in variables["params"] else ()
     return Classifier(module, variables, paths, identity, _bands_of(config, banks))
 
@@ -207,10 +208,11 @@ def _bands_of(
         found = []
         for name in banks:
             params = variables["params"][name]
-            params = params.get("filterbank", params)
+            params = params.get("filterbank", params)  # BandEnergies has the bank as a part
             if "taps" in params:
                 found.append(_measured_edges(np.asarray(params["taps"]), config))
                 continue
+            # float64: movements are small differences of edges
             edges = sinc_bands.bands_from_parameters(
                 np.asarray(params["low"], np.float64),
                 np.asarray(params["band"], np.float64),

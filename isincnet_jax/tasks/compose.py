@@ -67,7 +67,7 @@ def build_data(config: Config) -> Data:
         num_hosts=jax.process_count(),
         pad_short=data.pad_short,
     )
-    pipeline.check_plan(train, plan)
+    pipeline.check_plan(train, plan)  # now, not when the first batch is asked for
     if data.loader == "device":
         return _resident_data(corpora, plan, clips_per_device)
 

@@ -116,6 +116,7 @@ def _phase_gradient(config: Config) -> Parts:
     )
 
     def unlikely(vocoder: Vocoder, waveform: jax.Array) -> jax.Array:
+        # The network sees the features; the phases that it is judged by are those of the clip.
         beliefs = vocoder.network.beliefs(vocoder.analyse(waveform))
         spectrum = fourier.stft(
             waveform,
@@ -162,6 +163,7 @@ def _magnitude(config: Config) -> Parts:
         )
 
     def loss(*, prediction: jax.Array, target: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+        # |STFT| of the clip itself, not of its features, is what is learned.
         distances = vocoder_losses.magnitude_distance(
             prediction=prediction, target=magnitudes(target)
         )

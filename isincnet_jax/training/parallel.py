@@ -43,6 +43,7 @@ def initialize_hosts(
             f"coordinator={coordinator!r}, num_hosts={num_hosts}, host_index={host_index}: "
             "give all three, or coordinator='auto', or none"
         )
+    # CPUs of several processes talk through gloo; accelerators have their own collectives.
     if os.environ.get("JAX_PLATFORMS") == "cpu":
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(coordinator, num_hosts, host_index)

@@ -48,10 +48,10 @@ def resident_corpus(
     Raises:
         ValueError: for more than 2^31 samples, no tracks, or tracks shorter than the crop.
     """
-    lengths = np.asarray(lengths, np.int64)
+    lengths = np.asarray(lengths, np.int64)  # checked before they are cut to int32
     if not len(lengths):
         raise ValueError("the corpus has no tracks; look at the splits and the source")
-    if samples.size >= 1 << 31:
+    if samples.size >= 1 << 31:  # starts are int32, as JAX's indices are by default
         raise ValueError(
             f"{samples.size} samples are too many for one device array; use loader='numpy'"
         )

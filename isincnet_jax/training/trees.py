@@ -54,7 +54,7 @@ def unflatten(template: Any, arrays: dict[str, np.ndarray]) -> Any:
                 f"{name} is {arrays[name].dtype}{list(arrays[name].shape)} in the checkpoint "
                 f"and {dtype}{list(shape)} in this run"
             )
-    structure = jax.tree.structure(template)
+    structure = jax.tree.structure(template)  # flatten names leaves in its order
     return jax.tree.unflatten(structure, [arrays[name] for name in wanted])
 
 
