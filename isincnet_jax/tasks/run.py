@@ -101,7 +101,7 @@ class Task(abc.ABC):
 
         Args:
             state: of the last step.
-            checkpoints: of the run, for :func:`best_state`.
+            checkpoints: of the run, for :func:`export_best`.
             about: config and commit of the run.
 
         Returns:
@@ -255,7 +255,7 @@ def with_weights_of(folder: str | None, state: TrainState) -> TrainState:
     return state.replace(params=params)  # type: ignore[attr-defined]
 
 
-def best_state(checkpoints: Checkpoints, state: TrainState) -> TrainState:
+def _best_state(checkpoints: Checkpoints, state: TrainState) -> TrainState:
     """The state of the best checkpoint; ``state``, the last one, if none has been evaluated.
 
     Args:
@@ -298,7 +298,7 @@ def export_best(
         The stored model, and what ``result.json`` says of it: "memory" (bytes of the step's
         program by kind, None where XLA does not say) and "best_step".
     """
-    best = best_state(checkpoints, state)
+    best = _best_state(checkpoints, state)
     memory = None if step.memory is None else step.memory._asdict()
     folder = export(
         trained(best),
