@@ -1,4 +1,4 @@
-"""Ablations: a grid of cells, and a file of what was measured of each.
+"""Grid of an ablation's cells, and a file of what was measured of each.
 
 A cell is the base with some values changed, and is named by these changes alone. Measurements of
 cells are kept in one file that is written after each of them, so that a run that was interrupted
@@ -50,11 +50,14 @@ class Cell:
 
 
 def grid(base: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> list[Cell]:
-    """All combinations of the values of axes, the last axis fastest.
+    """Grid of all combinations of the values of axes, the last axis fastest.
 
     Args:
         base: values of all fields.
         axes: fields to the values that they take; the base's alone where there are none.
+
+    Returns:
+        The base's own values where there are no axes: one cell.
 
     Raises:
         ValueError: for an axis that is no field of the base, or a value that comes twice.
@@ -111,6 +114,7 @@ class Ablation:
         if earlier is not None:
             self.stored_identity = earlier["identity"]
             measured = {cell["name"]: cell["measured"] for cell in earlier["cells"]}
+        # What the last run does not state is kept; cells of another grid are dropped.
         self.content: dict[str, Any] = {
             **(earlier or {}),
             **facts,
@@ -139,7 +143,16 @@ class Ablation:
         return next(row for row in self.content["cells"] if row["name"] == cell.name)["measured"]
 
     def is_due(self, cell: Cell, key: str, *, retry_failed: bool = False) -> bool:
-        """Whether a measurement is missing, or failed and may be tried again."""
+        """Whether a measurement is missing, or failed and may be tried again.
+
+        Args:
+            cell: of the grid.
+            key: of the measurement.
+            retry_failed: whether one that failed counts as missing.
+
+        Returns:
+            Whether to measure it.
+        """
         found = self._measured(cell).get(key)
         return found is None or (retry_failed and "error" in found)
 
@@ -169,7 +182,11 @@ class Ablation:
         tables.write_json(self.path, self.content)
 
     def failures(self) -> list[tuple[str, str, str]]:
-        """Cell, measurement and message of all that failed."""
+        """Cell, measurement and message of all that failed.
+
+        Returns:
+            Of all cells, in their order.
+        """
         return [
             (row["name"], key, entry["error"])
             for row in self.content["cells"]
@@ -184,6 +201,12 @@ def _with(earlier: Sequence[str], found: str | None) -> list[str]:
 
 def read_ablation(path: str | Path) -> dict[str, Any]:
     """Reads a results file.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        "cells", "identity" and the facts of the run.
 
     Raises:
         tables.ResultsError: if it is none, or of another format.
@@ -205,7 +228,14 @@ def read_ablation(path: str | Path) -> dict[str, Any]:
 
 
 def one_line(error: Exception) -> str:
-    """Type and message of an error, on one line; addresses, which differ every time, are cut."""
+    """Type and message of an error, on one line; addresses, which differ every time, are cut.
+
+    Args:
+        error: any.
+
+    Returns:
+        At most 300 characters.
+    """
     text = " ".join(f"{type(error).__name__}: {error}".split())
     return re.sub(r" at 0x[0-9a-f]+", "", text)[:300]
 
@@ -240,6 +270,7 @@ def t_interval(values: Sequence[float], *, confidence: float = 0.95) -> tuple[fl
     count = len(values)
     if count == 1:
         return None
+    # mean -+ t_(n-1, (1 + c) / 2) s / sqrt(n)
     quantile = float(scipy.special.stdtrit(count - 1, 0.5 + 0.5 * confidence))
     half = quantile * float(np.std(values, ddof=1)) / math.sqrt(count)
     middle = float(np.mean(values))

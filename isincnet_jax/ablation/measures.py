@@ -1,4 +1,4 @@
-"""What an ablation measures of a bank: reconstructions, speed, accuracies over seeds."""
+"""Measurements of a bank in an ablation: reconstructions, speed, accuracies over seeds."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ def reconstruction_scores(
     for clip in clips:
         coefficients = np.asarray(encode(clip[None]))
         power = float(np.mean(coefficients.astype(np.float64) ** 2))
+        # E[noise^2] = mean(c^2) 10^(-SNR / 10), the same for all coefficients of the clip
         deviation = math.sqrt(power * 10.0 ** (-noise_snr_db / 10.0))
         noise = generator.standard_normal(coefficients.shape) * deviation
         kept = {
@@ -75,7 +76,7 @@ def _summary(values: Sequence[float | None]) -> dict[str, Any]:
 
 
 def times_real_time(work: Callable[[], Any], *, duration_s: float, repeats: int = 5) -> float:
-    """Seconds of audio per second of work: the fastest of some repeats, after one that compiles.
+    """Real-time factor: seconds of audio per second of work, the fastest of some repeats.
 
     What else the machine does makes a repeat slower, never faster.
 
@@ -84,12 +85,15 @@ def times_real_time(work: Callable[[], Any], *, duration_s: float, repeats: int 
         duration_s: of the audio that it works on.
         repeats: at least 1.
 
+    Returns:
+        Above 1 is faster than real time.
+
     Raises:
         ValueError: for no repeats.
     """
     if repeats < 1:
         raise ValueError(f"repeats={repeats}: must be at least 1")
-    jax.block_until_ready(work())
+    jax.block_until_ready(work())  # compiles
     spent = []
     for _ in range(repeats):
         begun = time.perf_counter()
@@ -124,6 +128,7 @@ def accuracy_over_seeds(
     accuracies = [float(run["accuracy"]) for run in runs]
     tracks, mean = int(runs[0]["tracks"]), float(np.mean(accuracies))
     seeds = ablation.t_interval(accuracies)
+    # Pooled by track: mean hits of n tracks, not seeds * n trials, which would not be independent.
     low, high = wilson(mean * tracks, tracks)
     moved = [run["filter_movement_hz"] for run in runs if "filter_movement_hz" in run]
     return {

@@ -19,7 +19,15 @@ _BITS, _STEPS = (8, 4), (4e-3, 2e-3, 1e-3, 5e-4, 1.25e-4)
 
 
 def geometry(spec: Any, *, magnitudes: bool = False) -> dict[str, Any]:
-    """What a bank keeps of a sound, for a method's facts."""
+    """Geometry of a bank, for a method's facts: what it keeps of a sound.
+
+    Args:
+        spec: with ``num_bins``, ``num_channels`` and ``frame_rate_hz``.
+        magnitudes: one number for each bin instead of one for each channel.
+
+    Returns:
+        "domain", as text, and "coefficients_per_s".
+    """
     count = spec.num_bins if magnitudes else spec.num_channels
     kind = "magnitudes" if magnitudes else "real coefficients"
     return {
@@ -29,7 +37,14 @@ def geometry(spec: Any, *, magnitudes: bool = False) -> dict[str, Any]:
 
 
 def lazy(build: Callable[[], Callable[[Any], Any]]) -> Callable[[Any], Any]:
-    """A method that is built when it is first called, so that stored results cost nothing."""
+    """A method that is built when it is first called, so that stored results cost nothing.
+
+    Args:
+        build: makes the function; called once, with the first waveform.
+
+    Returns:
+        A function of the waveform.
+    """
     built = functools.lru_cache(maxsize=1)(build)
 
     def run(waveform: Any) -> Any:
@@ -46,7 +61,15 @@ def _preset(name: str) -> Any:
 
 
 def preset_methods(*, sample_rate: int, length: int) -> Iterator[Method]:
-    """The presets of a rate; of the linear one also tokens, the mel projection, magnitudes."""
+    """The presets of a rate; of the linear one also tokens, the mel projection, magnitudes.
+
+    Args:
+        sample_rate: Hz; presets of other rates are left out.
+        length: samples of the clips, which the operators of phase retrieval are made for.
+
+    Yields:
+        Methods that load nothing until they are called.
+    """
     from isincnet_jax.pretrained.registry import PRESETS
 
     found = {name: one for name, one in PRESETS.items() if one.spec.sample_rate == sample_rate}
@@ -71,7 +94,15 @@ def preset_methods(*, sample_rate: int, length: int) -> Iterator[Method]:
 
 
 def round_trip(codec: Any, scale: str | None = None) -> Callable[[Any], Any]:
-    """Encodes and decodes."""
+    """Round trip of a codec: encoded and decoded.
+
+    Args:
+        codec: with ``encode`` and ``decode``.
+        scale: of a projection in between, "mel_slaney" say; None for the bank's own bins.
+
+    Returns:
+        A function of the waveform [batch, time].
+    """
 
     def run(waveform: Any) -> Any:
         spectrogram = codec.encode(waveform, scale=scale)
@@ -101,6 +132,7 @@ def _tokens(name: str, preset: Any) -> Iterator[Method]:
             "parameters": 0,
             "checkpoint": "solved",
             "settings": {"q_bits": q_bits, "scales": "signal"},
+            # bits a coefficient, channels a frame, frames a second: codes as they are, not coded
             "kbit_per_s": q_bits * preset.spec.num_channels * preset.spec.frame_rate_hz / 1e3,
             **geometry(preset.spec),
         }
@@ -121,7 +153,16 @@ def _tokens(name: str, preset: Any) -> Iterator[Method]:
 
 
 def companded(codec: Any, *, q_bits: int, code: str = "symmetric") -> Callable[[Any], Any]:
-    """Encodes, quantises and decodes; the symmetric code with scales from each clip."""
+    """Encodes, quantises and decodes; the symmetric code with scales from each clip.
+
+    Args:
+        codec: with a ``quantizer``.
+        q_bits: of the codes, 2 to 16.
+        code: "symmetric", or "reference" for iSincNet's own, which fits no scales.
+
+    Returns:
+        A function of the waveform [batch, time].
+    """
     quantizer = codec.quantizer(q_bits=q_bits, code=code)
 
     @jax.jit
@@ -180,6 +221,7 @@ def _file_bits(codec: Any, codes: np.ndarray, quantizer: Any, length: int) -> in
         audio_channels=1,
         **TokenHeader.describe_quantizer(quantizer),
     )
+    # [frames, 1 audio channel, channels], as token files have it
     kept = codes[:, None].astype(quantizer.storage_dtype)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.isn"
@@ -198,7 +240,7 @@ def _magnitudes(name: str, preset: Any, length: int) -> Iterator[Method]:
         **geometry(preset.spec, magnitudes=True),
     }
     for title, retrieve in baselines.retrievals().items():
-
+        # The loop's value as a default: it is called after the loop has gone on.
         def build(retrieve: Any = retrieve) -> Callable[[Any], Any]:
             operators = bank_operators(_preset(name), length=length)
             return functools.partial(baselines.from_magnitude, operators, retrieve)
@@ -224,11 +266,11 @@ def _bank_pghi(codec: Any, length: int, waveform: Any) -> Any:
 
     operators = bank_operators(codec, length=length)
     magnitude = baselines.magnitudes(operators, jnp.asarray(waveform))
-    n_fft = 2 * (codec.spec.num_bins - 1)
+    n_fft = 2 * (codec.spec.num_bins - 1)  # bins from 0 to the Nyquist frequency
     options = {
         "n_fft": n_fft,
         "hop_length": codec.spec.hop_length,
-        "gamma": envelope_gamma(codec.spec),
+        "gamma": _envelope_gamma(codec.spec),
         "key": jax.random.key(0),
     }
     angles = np.stack(
@@ -245,19 +287,22 @@ def _bank_pghi(codec: Any, length: int, waveform: Any) -> Any:
     )
 
 
-def envelope_gamma(spec: Any) -> float:
+def _envelope_gamma(spec: Any) -> float:
     """Gamma of the Gaussian ``exp(-pi t^2 / gamma)`` with the largest correlation to a filter."""
     import scipy.optimize
 
     kernels = spec.bank.kernels
+    # Of a filter in the middle of the range: |c + i s|, cosine and sine channel.
     middle = spec.num_bins // 2
     envelope = np.hypot(kernels[middle], kernels[middle + spec.num_bins])
     squares = (np.arange(len(envelope)) - len(envelope) // 2) ** 2
 
     def mismatch(log_gamma: float) -> float:
+        # -<envelope, g> / ||g||, g = exp(-pi t^2 / gamma): the negative correlation, unnormalised
         gauss = np.exp(-np.pi * squares / np.exp(log_gamma))
         return -float(envelope @ gauss) / float(np.linalg.norm(gauss))
 
+    # ln(gamma), samples squared: from a Gaussian of e samples to one as long as the filter.
     bounds = (2.0, 2.0 * np.log(len(envelope)))
     found: Any = scipy.optimize.minimize_scalar(mismatch, bounds=bounds)
     return float(np.exp(found.x))

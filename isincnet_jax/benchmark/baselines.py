@@ -27,11 +27,20 @@ _LOSSY = {
 
 
 def transform_methods(*, sample_rate: int, length: int) -> Iterator[Method]:
-    """STFT and inverse, ours and librosa's, and librosa's constant-Q transform."""
-    frames, bins = 1 + length // HOP, 1 + N_FFT // 2
+    """STFT and inverse, ours and librosa's, and librosa's constant-Q transform.
+
+    Args:
+        sample_rate: Hz.
+        length: samples of the clips.
+
+    Yields:
+        Three methods.
+    """
+    frames, bins = 1 + length // HOP, 1 + N_FFT // 2  # centred frames, one-sided spectrum
     stft: dict[str, Any] = {
         "family": "transform",
         "domain": f"{bins} complex bins/frame, {sample_rate / HOP:g} frames/s",
+        # A complex bin is two real numbers; frames beyond the ends of the clip count.
         "coefficients_per_s": 2.0 * bins * frames * sample_rate / length,
         "parameters": 0,
         "settings": {"n_fft": N_FFT, "hop_length": HOP},
@@ -91,7 +100,15 @@ def _librosa_cqt(waveform: np.ndarray, *, length: int, options: dict[str, Any]) 
 
 
 def phase_methods(*, sample_rate: int, length: int) -> Iterator[Method]:
-    """Griffin-Lim, its fast form, ADMM and phase gradients from STFT magnitudes; mel inversion."""
+    """Griffin-Lim, its fast form, ADMM and phase gradients from STFT magnitudes; mel inversion.
+
+    Args:
+        sample_rate: Hz.
+        length: samples of the clips.
+
+    Yields:
+        Five methods.
+    """
     from isincnet_jax.phase import retrieval
 
     frames, bins = 1 + length // HOP, 1 + N_FFT // 2
@@ -111,7 +128,7 @@ def phase_methods(*, sample_rate: int, length: int) -> Iterator[Method]:
             description=f"{ITERATIONS} iterations from a random phase, STFT of {N_FFT}, hop {HOP}",
             **common,
         )
-    fine = N_FFT // 8
+    fine = N_FFT // 8  # phase gradients are differences of neighbours: frames must overlap more
     yield Method(
         "PGHI",
         reconstruct=functools.partial(_pghi, length=length, hop_length=fine),
@@ -119,6 +136,7 @@ def phase_methods(*, sample_rate: int, length: int) -> Iterator[Method]:
         **common
         | {
             "domain": f"{bins} magnitudes/frame, {sample_rate / fine:g} frames/s",
+            # One real number for each bin and frame.
             "coefficients_per_s": bins * (1 + length // fine) * sample_rate / length,
             "settings": {"n_fft": N_FFT, "hop_length": fine, "seed": 0},
         },
@@ -136,7 +154,11 @@ def phase_methods(*, sample_rate: int, length: int) -> Iterator[Method]:
 
 
 def retrievals() -> dict[str, Callable[..., Any]]:
-    """Iterative phase retrieval by name: magnitude and operators to a waveform."""
+    """Iterative phase retrieval by name: magnitude and operators to a waveform.
+
+    Returns:
+        Functions of a magnitude [batch, frames, bins] and, as keywords, the operators and a phase.
+    """
     from isincnet_jax.phase import retrieval
 
     count = {"num_iterations": ITERATIONS}
@@ -150,19 +172,43 @@ def retrievals() -> dict[str, Callable[..., Any]]:
 
 
 def random_phase(shape: tuple[int, ...]) -> jax.Array:
-    """A start that is the same for every clip, so that batches do not matter."""
+    """Random phase to start from, the same for every clip, so that batches do not matter.
+
+    Args:
+        shape: [batch, frames, bins].
+
+    Returns:
+        float32 radians, U(0, 2 pi), equal along the batch.
+    """
     one = jax.random.uniform(jax.random.key(0), shape[-2:], jnp.float32, 0.0, 2.0 * np.pi)
     return jnp.broadcast_to(one, shape)
 
 
 @jax.jit
 def magnitudes(operators: Any, waveform: Any) -> jax.Array:
-    """What operators leave of a waveform without its phase."""
+    """Magnitudes: what operators leave of a waveform without its phase.
+
+    Args:
+        operators: of :mod:`isincnet_jax.phase.retrieval`.
+        waveform: [batch, time].
+
+    Returns:
+        [batch, frames, bins], 0 or more.
+    """
     return jnp.abs(operators.analyse(waveform))
 
 
 def from_magnitude(operators: Any, retrieve: Callable[..., Any], waveform: Any) -> Any:
-    """Retrieves the phase that operators' magnitudes of a waveform have lost."""
+    """Retrieves the phase that operators' magnitudes of a waveform have lost.
+
+    Args:
+        operators: analysis and synthesis.
+        retrieve: of :func:`retrievals`.
+        waveform: [batch, time], of which only the magnitudes are used.
+
+    Returns:
+        [batch, time].
+    """
     magnitude = magnitudes(operators, jnp.asarray(waveform))
     return retrieve(magnitude, **operators._asdict(), phase=random_phase(magnitude.shape))
 
@@ -172,6 +218,7 @@ def _pghi(waveform: np.ndarray, *, length: int, hop_length: int) -> Any:
 
     operators = retrieval.stft_operators(n_fft=N_FFT, hop_length=hop_length, length=length)
     magnitude = magnitudes(operators, jnp.asarray(waveform))
+    # gamma of the Gaussian exp(-pi t^2 / gamma) nearest to the window, samples squared
     gamma = heap_integration.window_gamma("hann", N_FFT)
     angles = [
         heap_integration.phase_gradient_heap_integration(
@@ -191,6 +238,7 @@ def _from_mel(operators: Any, waveform: Any, *, sample_rate: int) -> Any:
     from isincnet_jax.phase import mel_inversion, retrieval
 
     filters = librosa.filters.mel(sr=sample_rate, n_fft=N_FFT, n_mels=MELS)
+    # Mel of magnitudes, [batch, frames, mels], and the magnitudes of least squares back.
     mel = magnitudes(operators, jnp.asarray(waveform)) @ jnp.asarray(filters.T)
     magnitude = mel_inversion.mel_to_magnitude(mel, filters)
     start = random_phase(magnitude.shape)
@@ -204,7 +252,14 @@ def _from_mel(operators: Any, waveform: Any, *, sample_rate: int) -> Any:
 
 
 def codec_methods(*, sample_rate: int) -> Iterator[Method]:
-    """FLAC and the lossy codecs that this libsndfile can write."""
+    """FLAC and the lossy codecs that this libsndfile can write.
+
+    Args:
+        sample_rate: Hz; Opus takes 8, 12, 16, 24 and 48 kHz only.
+
+    Yields:
+        Methods whose sizes are those of whole files.
+    """
     import soundfile
 
     yield _codec("FLAC 16 bits", ("FLAC", "PCM_16", None), sample_rate=sample_rate)
@@ -251,7 +306,7 @@ def _through_file(waveform: np.ndarray, *, sample_rate: int, options: dict[str, 
     import soundfile
 
     decoded, sizes = [], []
-    for clip in np.clip(waveform, -1.0, 1.0):
+    for clip in np.clip(waveform, -1.0, 1.0):  # as files of integers would
         memory = io.BytesIO()
         soundfile.write(memory, clip, sample_rate, **options)
         sizes.append(8 * len(memory.getvalue()))

@@ -1,4 +1,4 @@
-"""Which methods are benchmarked: all of them at a rate, or those that were asked for."""
+"""Catalogue of methods: all of them at a rate, or those that were asked for."""
 
 from __future__ import annotations
 
@@ -42,6 +42,9 @@ def all_methods(
         functions: of users, see :func:`user_method`.
         tell: gets a line on methods that are left out.
 
+    Returns:
+        Those of the package first, then exported models, then users' functions.
+
     Raises:
         ValueError: for a name that there is not, with the nearest; for models of another rate.
         ImportError: for a function that cannot be imported.
@@ -75,7 +78,14 @@ def _reference(folder: Path, sample_rate: int) -> Iterator[Method]:
 
 
 def choose(methods: Sequence[Method], wanted: Sequence[str]) -> list[Method]:
-    """Those whose name or family is meant, in their order; all if nothing is.
+    """Methods whose name or family is meant, in their order; all if nothing is.
+
+    Args:
+        methods: all that there are.
+        wanted: names, families or patterns of :mod:`fnmatch`.
+
+    Returns:
+        Each at most once.
 
     Raises:
         ValueError: for a text that means none, with the nearest name.
@@ -113,6 +123,9 @@ def user_method(text: str, *, sample_rate: int) -> Method:
         text: ``"FILE.py:function"``, or ``"module:function"`` with the module in the current
             folder or installed.
         sample_rate: Hz, of the clips.
+
+    Returns:
+        A method of the family "user", whose settings have a digest of the file.
 
     Raises:
         ValueError: if the text is none of these, or the function cannot be called so.

@@ -20,7 +20,15 @@ _RATIOS = ("snr_db", "si_sdr_db")
 def clip_metrics(
     *, prediction: Float[np.ndarray, " time"], target: Float[np.ndarray, " time"]
 ) -> dict[str, float]:
-    """MSE, MAE, SNR, SI-SDR (dB) and log-STFT distance of one clip."""
+    """MSE, MAE, SNR, SI-SDR (dB) and log-STFT distance of one clip.
+
+    Args:
+        prediction: the reconstruction, float [time].
+        target: the clip, float [time].
+
+    Returns:
+        A number for each of :data:`METRICS`; ratios in dB may be infinite.
+    """
     sums = distances.error_sums(prediction=prediction, target=target)
     spectral = spectral_distances.log_stft(
         prediction=np.asarray(prediction, np.float32), target=np.asarray(target, np.float32)
@@ -73,12 +81,25 @@ def per_clip_metrics(
     *,
     batch_size: int = 8,
 ) -> list[dict[str, float]]:
-    """The metrics of each clip, see :func:`evaluate_clips`."""
+    """The metrics of each clip, see :func:`evaluate_clips`.
+
+    Args:
+        reconstruct: waveform [batch, time] to waveform [batch, time].
+        clips: of equal or different lengths.
+        batch_size: clips per call.
+
+    Returns:
+        One dictionary of :data:`METRICS` for each clip, in their order.
+
+    Raises:
+        ValueError: without clips, or if a reconstruction has another shape.
+    """
     if not len(clips):
         raise ValueError("no clips to evaluate; give at least one")
     rows = []
     for begin, end in _runs_of_equal_length(clips, batch_size):
         batch = np.stack(list(clips[begin:end]))
+        # Silence up to batch_size rows: one shape for each length of clips.
         padded = np.pad(batch, ((0, batch_size - len(batch)), (0, 0)))
         decoded = np.asarray(reconstruct(padded))[: len(batch)]
         rows += [

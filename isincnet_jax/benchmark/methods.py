@@ -1,4 +1,4 @@
-"""What is benchmarked: a callable from waveforms to waveforms, and what it keeps of them."""
+"""Methods of the benchmark: callables from waveforms to waveforms, and what they keep of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Coded(NamedTuple):
 
 @dataclass(frozen=True)
 class Method:
-    """A way from a waveform to its reconstruction.
+    """Method of the benchmark: a way from a waveform to its reconstruction.
 
     Attributes:
         name: unique.
@@ -66,7 +66,11 @@ class Method:
     curve: str | None = None
 
     def facts(self) -> dict[str, Any]:
-        """What the results file says of it, without what is measured."""
+        """Facts of the method in the results file, without what is measured.
+
+        Returns:
+            JSON values, from "name" to "curve".
+        """
         return {
             "name": self.name,
             "family": self.family,
@@ -85,6 +89,12 @@ def safe_name(name: str) -> str:
     """A file name for any name: others than letters, digits, dot and minus become ``_``.
 
     Names that had to be changed end in a digest, so that they stay different.
+
+    Args:
+        name: any text, without limit of length.
+
+    Returns:
+        At most 69 characters if it was changed.
     """
     safe = re.sub(r"[^A-Za-z0-9.-]+", "_", name).lstrip(".")
     if safe and safe == name:
@@ -94,6 +104,11 @@ def safe_name(name: str) -> str:
 
 def write_sound(path: Path, waveform: Float[np.ndarray, " time"], sample_rate: int) -> None:
     """Writes 16-bit FLAC, whole or not at all; samples beyond full scale are clipped.
+
+    Args:
+        path: of the file; its folders are made.
+        waveform: float [time].
+        sample_rate: Hz.
 
     Raises:
         ValueError: for NaN and infinity.
@@ -105,5 +120,13 @@ def write_sound(path: Path, waveform: Float[np.ndarray, " time"], sample_rate: i
 
 
 def sound_path(clip: str, method: str) -> str:
-    """Where the sound of a clip and a method ("original" for none) lies, below the folder."""
+    """Path of the sound of a clip and a method ("original" for none), below the results' folder.
+
+    Args:
+        clip: name.
+        method: name.
+
+    Returns:
+        With slashes, "audio/CLIP/METHOD.flac".
+    """
     return f"audio/{safe_name(clip)}/{safe_name(method)}.flac"

@@ -62,7 +62,11 @@ class Metric:
     summary: str
 
     def describe(self) -> dict[str, Any]:
-        """As the results file has it."""
+        """Metric as the results file has it.
+
+        Returns:
+            All fields but the name.
+        """
         fields = ("title", "unit", "better", "digits", "summary")
         return {field: getattr(self, field) for field in fields}
 
@@ -130,13 +134,27 @@ CORE: tuple[str, ...] = (*_SAMPLES, *_SPECTRA)
 
 
 def usable_metrics(*, sample_rate: int, speech: bool) -> tuple[str, ...]:
-    """The core metrics, and the perceptual ones that are installed and fit rate and content."""
+    """The core metrics, and the perceptual ones that are installed and fit rate and content.
+
+    Args:
+        sample_rate: Hz of the clips.
+        speech: whether they are speech.
+
+    Returns:
+        Names, in the order of columns.
+    """
     extras = perceptual.usable(sample_rate=sample_rate, speech=speech)
     return (*CORE, *extras)
 
 
 def check_names(names: Iterable[str]) -> tuple[str, ...]:
     """The names in the order of columns.
+
+    Args:
+        names: of metrics, in any order.
+
+    Returns:
+        Each once.
 
     Raises:
         ValueError: for none, or for one that there is not.
@@ -213,12 +231,13 @@ def _spectral_scores(
         for name, value in _spectra(
             jnp.asarray(prediction, jnp.float32),
             jnp.asarray(target, jnp.float32),
-            jnp.asarray(mel_filters(sample_rate), jnp.float32),
+            jnp.asarray(_mel_filters(sample_rate), jnp.float32),
         ).items()
     }
     silent = not np.any(target)
     ratio = found.pop("error_ratio")
     scores: dict[str, float | None] = dict(found)
+    # 20 log10(|| |Y| - |X| || / || |X| ||)
     scores["convergence_db"] = 20.0 * math.log10(ratio) if ratio > 0 else -math.inf
     if silent:
         scores["log_spectral_db"] = scores["convergence_db"] = None
@@ -228,7 +247,7 @@ def _spectral_scores(
 
 
 @functools.lru_cache(maxsize=8)
-def mel_filters(sample_rate: int) -> Float[np.ndarray, "mels bins"]:
+def _mel_filters(sample_rate: int) -> Float[np.ndarray, "mels bins"]:
     """The Slaney mel bank of the mel distance."""
     return librosa.filters.mel(sr=sample_rate, n_fft=RESOLUTION.n_fft, n_mels=MELS)
 
@@ -241,8 +260,10 @@ def _spectra(
 ) -> dict[str, jax.Array]:
     found = spectral_distances.magnitude(prediction, RESOLUTION)
     wanted = spectral_distances.magnitude(target, RESOLUTION)
+    # Levels below 80 dB under the clip's loudest bin count as lying there; silence needs a floor.
     floor = jnp.maximum(_RANGE * jnp.max(wanted), jnp.finfo(jnp.float32).tiny)
     levels = jnp.log10(jnp.maximum(found, floor)) - jnp.log10(jnp.maximum(wanted, floor))
+    # LSD = mean over frames of sqrt(mean over bins of (20 log10 |Y| - 20 log10 |X|)^2)
     per_frame = jnp.sqrt(jnp.mean((20.0 * levels) ** 2, axis=-1))
 
     def log_mel(magnitude: jax.Array) -> jax.Array:
@@ -252,7 +273,9 @@ def _spectra(
     def centred(magnitude: jax.Array) -> jax.Array:
         return magnitude - jnp.mean(magnitude)
 
+    # Pearson: <a, b> / (||a|| ||b||) of what is left without the means
     one, other = centred(found), centred(wanted)
+    # Ratios are 0 / 0 or infinite where the clip is silent: the caller reports None.
     return {
         "log_spectral_db": jnp.mean(per_frame),
         "error_ratio": jnp.linalg.norm(found - wanted) / jnp.linalg.norm(wanted),

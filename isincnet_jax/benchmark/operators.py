@@ -14,7 +14,7 @@ from isincnet_jax.phase.retrieval import Operators
 
 
 class CodecLike(Protocol):
-    """What is asked of a codec: ``spec.component``, ``encode`` and ``decode``."""
+    """Codec as far as operators need it: ``spec.component``, ``encode`` and ``decode``."""
 
     @property
     def spec(self) -> Any:
@@ -22,11 +22,26 @@ class CodecLike(Protocol):
         ...
 
     def encode(self, waveform: Any, /) -> Any:
-        """Waveform [..., time] to real channels [..., frames, 2 bins], cosine before sine."""
+        """Waveform [..., time] to real channels [..., frames, 2 bins], cosine before sine.
+
+        Args:
+            waveform: [..., time].
+
+        Returns:
+            [..., frames, 2 bins].
+        """
         ...
 
     def decode(self, spectrogram: Any, /, *, length: int) -> Any:
-        """The inverse of ``encode``."""
+        """The inverse of ``encode``.
+
+        Args:
+            spectrogram: [..., frames, 2 bins].
+            length: samples of the waveform.
+
+        Returns:
+            [..., length].
+        """
         ...
 
 
@@ -42,6 +57,10 @@ def bank_operators(codec: CodecLike, *, length: int) -> Operators:
             may be replaced by one of the same structure without another compilation.
         length: samples of the clips.
 
+    Returns:
+        ``analyse``, [..., time] to complex [..., frames, bins], and ``synthesise`` back; pytrees
+        whose leaves are the codec's arrays, if it is a pytree.
+
     Raises:
         ValueError: for a bank of real filters, which has signs and no phase.
     """
@@ -50,7 +69,7 @@ def bank_operators(codec: CodecLike, *, length: int) -> Operators:
             f"component={codec.spec.component!r}: phase retrieval needs complex bins; use a spec "
             'with component="complex"'
         )
-    if jax.tree_util.all_leaves([codec]):
+    if jax.tree_util.all_leaves([codec]):  # no pytree: it is closed over
         return Operators(
             Partial(lambda waveform: _analyse(codec, waveform)),
             Partial(lambda coefficients: _Synthesis(length)(codec, coefficients)),
@@ -65,6 +84,7 @@ class _Synthesis:
     length: int
 
     def __call__(self, codec: CodecLike, coefficients: Any) -> jax.Array:
+        # Bins c + i s to channels: all cosines, then all sines.
         parts = [jnp.real(coefficients), jnp.imag(coefficients)]
         return codec.decode(jnp.concatenate(parts, axis=-1), length=self.length)
 

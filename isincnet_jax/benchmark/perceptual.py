@@ -34,7 +34,7 @@ _LOCK = threading.Lock()
 
 @dataclass(frozen=True)
 class Model:
-    """Where a model applies.
+    """Perceptual model, and where it applies.
 
     Attributes:
         module: that computes it.
@@ -61,11 +61,19 @@ MODELS = {
 
 
 def usable(*, sample_rate: int, speech: bool) -> tuple[str, ...]:
-    """The models that are installed and fit the rate and the content."""
+    """The models that are installed and fit the rate and the content.
+
+    Args:
+        sample_rate: Hz of the clips.
+        speech: whether they are speech.
+
+    Returns:
+        Names in :data:`MODELS`.
+    """
     return tuple(
         name
         for name, model in MODELS.items()
-        if reason_against(name, sample_rate=sample_rate, speech=speech) is None
+        if _reason_against(name, sample_rate=sample_rate, speech=speech) is None
         and extras.is_installed(model.module)
     )
 
@@ -88,14 +96,14 @@ def check(names: Iterable[str], *, sample_rate: int, speech: bool) -> None:
         model = MODELS.get(name)
         if model is None:
             continue
-        reason = reason_against(name, sample_rate=sample_rate, speech=speech)
+        reason = _reason_against(name, sample_rate=sample_rate, speech=speech)
         if asked and reason is not None:
             raise ValueError(f"metric {name!r}: {reason}; leave it out")
         if asked or (speech and model.speech_only and reason is None):
             extras.require(model.module)
 
 
-def reason_against(name: str, *, sample_rate: int, speech: bool) -> str | None:
+def _reason_against(name: str, *, sample_rate: int, speech: bool) -> str | None:
     """Why a model says nothing about clips of this kind; None if it does."""
     model = MODELS[name]
     if model.speech_only and not speech:
@@ -113,7 +121,18 @@ def score(
     sample_rate: int,
     speech: bool = True,
 ) -> float | None:
-    """One model's score of one clip; None for silence and where the model finds no utterance.
+    """Perceptual score of one clip; None for silence and where the model finds no utterance.
+
+    Args:
+        name: in :data:`MODELS`.
+        prediction: the reconstruction, [time].
+        target: the clip, [time].
+        sample_rate: Hz.
+        speech: whether the clip is speech: PESQ and STOI take nothing else, ViSQOL has a mode for
+            it.
+
+    Returns:
+        MOS of PESQ and ViSQOL, an index of 0 to 1 of STOI.
 
     Raises:
         ImportError: without the package.
@@ -121,7 +140,7 @@ def score(
     """
     if name not in MODELS:
         raise ValueError(f"perceptual model {name!r} is unknown; use {', '.join(MODELS)}")
-    reason = reason_against(name, sample_rate=sample_rate, speech=speech)
+    reason = _reason_against(name, sample_rate=sample_rate, speech=speech)
     if reason is not None:
         raise ValueError(f"{reason}; leave it out")
     checks.check_pair(prediction, target, ndim=1)
@@ -156,6 +175,7 @@ def _visqol(
 ) -> float:
     import soxr
 
+    # ViSQOL compares at 16 kHz in its speech mode and at 48 kHz in its audio mode.
     rate = _SPEECH_RATE if speech else _AUDIO_RATE
     one, other = (soxr.resample(signal, sample_rate, rate) for signal in (clip, decoded))
     with _LOCK:  # the object keeps state between the steps of a measurement

@@ -1,4 +1,4 @@
-"""From a folder of audio and settings to a results file: what ``isincnet benchmark`` does."""
+"""Benchmark run, from a folder of audio and settings to a results file: ``isincnet benchmark``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from isincnet_jax.benchmark.methods import Method
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_COMPUTING = ("dsp", "layers", "models", "pretrained", "evaluation", "cli/benchmark_")
+# Folders whose code no reconstruction and no score depends on; what is not named here counts.
+_BESIDE = (
+    *("ablation", "classifiers", "cli", "data", "pages", "plots", "recordings"),
+    *("tasks", "training"),
+)
 _PERCEPTUAL = ("pesq", "pystoi", "visqol-python")
 
 
@@ -158,6 +162,14 @@ def load_clips(
 
     ``tell`` gets a line if tracks had other rates.
 
+    Args:
+        settings: ``path``, ``splits``, ``split``, ``sample_rate``, ``duration_s``, ``max_clips``,
+            ``loudness_db`` and ``truncated`` count.
+        tell: gets the line on rates.
+
+    Returns:
+        Names, float32 clips, and reasons by name.
+
     Raises:
         isincnet_jax.data.corpus.CorpusError: if nothing is left.
         ValueError: for a split or a number of clips that there is not.
@@ -198,6 +210,7 @@ def load_clips(
 
 def _spread(names: Sequence[str], count: int) -> list[str]:
     """So many of them, evenly."""
+    # Name k of n is floor(k all / n): evenly spread, the first always among them.
     count = min(count, len(names))
     return [names[place * len(names) // count] for place in range(count)]
 
@@ -231,7 +244,14 @@ def _describe_corpus(
 
 
 def curves(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rate and distortion of the methods that are points of a curve, by rate."""
+    """Rate and distortion of the methods that are points of a curve, by rate.
+
+    Args:
+        rows: "methods" of the results.
+
+    Returns:
+        "name" and "points" (kbit/s, SNR in dB, label) of each curve.
+    """
     found: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         ratio = row["scores"].get("snr_db", {}).get("mean")
@@ -245,17 +265,28 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def source_digest() -> str:
-    """SHA-256 of the package's code that results depend on; old results are not reused."""
+    """SHA-256 of the package's code that results depend on; old results are not reused.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     digest = hashlib.sha256()
     for file in sorted(_PACKAGE.rglob("*.py")):
-        name = file.relative_to(_PACKAGE).as_posix()
-        if name.startswith(_COMPUTING) and not name.startswith("evaluation/report"):
-            digest.update(name.encode() + file.read_bytes())
+        name = file.relative_to(_PACKAGE)
+        if name.parts[0] not in _BESIDE:
+            digest.update(name.as_posix().encode() + file.read_bytes())
     return digest.hexdigest()
 
 
 def describe_run(seed: int) -> dict[str, Any]:
-    """What a results file says about its origin."""
+    """Origin of a results file: command, commit, versions, device, seed.
+
+    Args:
+        seed: of the intervals.
+
+    Returns:
+        JSON values.
+    """
     from isincnet_jax.benchmark import tables
 
     return {

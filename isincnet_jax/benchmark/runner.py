@@ -1,4 +1,4 @@
-"""Runs methods over clips: reconstructions, times, scores; resumable, and no failure ends it.
+"""Runner of methods over clips: reconstructions, times, scores; resumable, no failure ends it.
 
 A method is a callable from waveforms to waveforms and what there is to say about it. Each one's
 results are kept in a file of its own, named by a digest of everything that they depend on, so that
@@ -69,7 +69,7 @@ def run_benchmark(
     seed: int = 0,
     show_progress: bool = False,
 ) -> list[dict[str, Any]]:
-    """Every method over every clip.
+    """Benchmark of every method over every clip.
 
     Args:
         methods: with different names.
@@ -229,6 +229,7 @@ def _run(
         metric: tables.summarise([one[metric] for one in scores.values()], seed=task.seed)
         for metric in task.metrics
     }
+    # x real time = seconds of audio of timed clips over seconds spent; failed batches are not timed
     speed = timed * task.duration_s / seconds if seconds > 0 else None
     measured = {"scores": means, "clips": scores, "failed": failed, "audio": audio}
     return tables.plain({**facts, "x_real_time": speed, **measured})

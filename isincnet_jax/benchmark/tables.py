@@ -1,4 +1,4 @@
-"""From scores of clips to means with intervals, results files, Markdown and CSV.
+"""Tables of scores: means with intervals, results files, Markdown and CSV.
 
 A results file is JSON of :data:`FORMAT`; infinities (no error at all) are the text "exact", what
 is undefined is null.
@@ -42,6 +42,14 @@ def bootstrap_interval(
     Lists of one length are resampled alike, whatever they hold, so that the intervals of methods
     on the same clips can be compared.
 
+    Args:
+        values: of clips, finite, at least one.
+        seed: of the resamples.
+        confidence: between 0 and 1.
+
+    Returns:
+        Both ends.
+
     References:
         B. Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7, 1979.
 
@@ -53,6 +61,7 @@ def bootstrap_interval(
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"confidence={confidence}: must lie between 0 and 1, say 0.95")
     array = np.asarray(values, np.float64)
+    # Rows of indices, [resamples, clips]: means of clips drawn with replacement; their quantiles.
     picks = np.random.default_rng(seed).integers(0, len(array), (_RESAMPLES, len(array)))
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(np.mean(array[picks], axis=1), [tail, 1.0 - tail])
@@ -61,6 +70,10 @@ def bootstrap_interval(
 
 def summarise(values: Sequence[float | None], *, seed: int = 0) -> dict[str, Any]:
     """Mean and 95 % interval of the finite values of clips.
+
+    Args:
+        values: of clips; None and NaN are undefined, infinities exact.
+        seed: of the bootstrap.
 
     Returns:
         "mean", "low" and "high" (infinite if no clip has an error, None if none is defined),
@@ -76,12 +89,19 @@ def summarise(values: Sequence[float | None], *, seed: int = 0) -> dict[str, Any
     if finite:
         low, high = bootstrap_interval(finite, seed=seed)
         return {"mean": float(np.mean(finite)), "low": low, "high": high, **counts}
-    whole = math.inf if defined else None
+    whole = math.inf if defined else None  # no clip has an error, or none has a value
     return {"mean": whole, "low": whole, "high": whole, **counts}
 
 
 def plain(value: Any) -> Any:
-    """What JSON can hold: infinities become "exact", NaN null, numbers 6 digits."""
+    """JSON values: infinities become "exact", NaN null, numbers 6 digits.
+
+    Args:
+        value: numbers, texts, lists and dictionaries of them, of Python or NumPy.
+
+    Returns:
+        What :func:`json.dumps` takes with ``allow_nan=False``.
+    """
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -94,19 +114,35 @@ def plain(value: Any) -> Any:
 
 
 def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
-    """Writes JSON beside its target and renames it: readers see all or nothing."""
+    """Writes JSON beside its target and renames it: readers see all or nothing.
+
+    Args:
+        path: of the file; its folders are made.
+        content: see :func:`plain`.
+    """
     target = Path(path)
     write_text(target, json.dumps(plain(content), indent=1, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text, all or nothing; folders are made."""
+    """Writes a text, all or nothing; folders are made.
+
+    Args:
+        path: of the file.
+        text: its content, written as UTF-8.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write_text(path, text)
 
 
 def load_results(path: str | Path) -> dict[str, Any]:
     """Reads a results file.
+
+    Args:
+        path: of a JSON file.
+
+    Returns:
+        Its content; infinities are the text "exact".
 
     Raises:
         ResultsError: if it is none, or of an older or newer format.
@@ -130,7 +166,15 @@ def load_results(path: str | Path) -> dict[str, Any]:
 
 
 def show(value: Any, digits: int) -> str:
-    """A number as tables show it; "exact" without any error, a dash if undefined."""
+    """A number as tables show it; "exact" without any error, a dash if undefined.
+
+    Args:
+        value: a number, a text or None.
+        digits: behind the point; with five or more, small numbers are powers of ten.
+
+    Returns:
+        Thousands are divided by commas.
+    """
     if value is None:
         return "–"
     if isinstance(value, str):
@@ -153,6 +197,9 @@ def markdown_table(
         results: of :func:`load_results`.
         metrics: columns; all if None.
         intervals: metrics that show their 95 % interval behind the mean.
+
+    Returns:
+        Lines without a line end behind the last.
 
     Raises:
         ValueError: for a metric that the results do not have.
@@ -202,7 +249,14 @@ def _failures(method: Mapping[str, Any]) -> str:
 
 
 def csv_text(results: Mapping[str, Any]) -> str:
-    """All means, bounds and counts, a row per method and metric."""
+    """CSV of all means, bounds and counts, a row per method and metric.
+
+    Args:
+        results: of :func:`load_results`.
+
+    Returns:
+        A head and rows, each with a line end; nothing for None.
+    """
     target = io.StringIO()
     writer = csv.writer(target, lineterminator="\n")
     facts = ["name", "family", "phase", *_FACTS, "checkpoint"]
@@ -218,5 +272,10 @@ def csv_text(results: Mapping[str, Any]) -> str:
 
 
 def write_csv(path: str | Path, results: Mapping[str, Any]) -> None:
-    """Writes :func:`csv_text`, all or nothing."""
+    """Writes :func:`csv_text`, all or nothing.
+
+    Args:
+        path: of the file; its folders are made.
+        results: of :func:`load_results`.
+    """
     write_text(Path(path), csv_text(results))

@@ -23,7 +23,14 @@ _logger = logging.getLogger(__name__)
 
 
 def shipped_methods(*, sample_rate: int) -> Iterator[Method]:
-    """The vocoders of the package at a rate; those of linear magnitudes also polished."""
+    """The vocoders of the package at a rate; those of linear magnitudes also polished.
+
+    Args:
+        sample_rate: Hz; vocoders of other rates are left out.
+
+    Yields:
+        Methods that load nothing until they are called.
+    """
     from isincnet_jax.pretrained import stored
     from isincnet_jax.pretrained.registry import STORED
 
@@ -70,6 +77,9 @@ def vocoder_method(
         checkpoint: name of its file.
         digest: of what it has learned.
         polish: iterations that follow.
+
+    Returns:
+        A method of the family "vocoder", blind to phase.
     """
     features, network = module.features, type(module.network).__name__
     kind = "magnitudes" if features.kind == "linear" else f"{features.kind} magnitudes"
@@ -90,7 +100,15 @@ def vocoder_method(
 
 
 def resynthesis(vocoder: TrainedVocoder, *, polish: int = 0) -> Callable[[Any], np.ndarray]:
-    """What a vocoder makes of the spectrogram of a waveform [..., time]."""
+    """Resynthesis: what a vocoder makes of the spectrogram of a waveform [..., time].
+
+    Args:
+        vocoder: trained.
+        polish: iterations of fast Griffin-Lim behind it; 0 for none.
+
+    Returns:
+        A function of the waveform, to NumPy of the same shape.
+    """
 
     def run(waveform: Any) -> np.ndarray:
         return vocoder.synthesize(

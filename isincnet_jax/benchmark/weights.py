@@ -17,7 +17,18 @@ from isincnet_jax.benchmark.methods import Method
 
 
 def reference_methods(folder: Path, *, sample_rate: int) -> Iterator[Method]:
-    """The trained weights of iSincNet in a folder that have the rate, and their 8-bit code."""
+    """The trained weights of iSincNet in a folder that have the rate, and their 8-bit code.
+
+    Args:
+        folder: with .ckpt files of iSincNet.
+        sample_rate: Hz; those of other rates are left out.
+
+    Yields:
+        Two methods for each file.
+
+    Raises:
+        ValueError: if there are no such files, or one is damaged.
+    """
     from isincnet_jax.pretrained import reference
 
     paths = sorted(folder.glob("*.ckpt"))
@@ -30,13 +41,13 @@ def reference_methods(folder: Path, *, sample_rate: int) -> Iterator[Method]:
         common: dict[str, Any] = {
             "family": "reference",
             "phase": "kept",
-            "parameters": count_parameters(codec.variables),
+            "parameters": _count_parameters(codec.variables),
             "checkpoint": path.name,
             **geometry(codec.spec),
         }
         # The id is in the file's name; 0.1.0 and 0.5 may share it.
         title = f"iSincNet {path.stem}"
-        digest = file_digest(path)
+        digest = _file_digest(path)
         yield Method(
             title,
             reconstruct=round_trip(codec),
@@ -55,7 +66,15 @@ def reference_methods(folder: Path, *, sample_rate: int) -> Iterator[Method]:
 
 
 def exported_method(path: str, *, sample_rate: int) -> Method:
-    """Any exported codec or vocoder, or a checkpoint of the reference.
+    """Method of any exported codec or vocoder, or of a checkpoint of the reference.
+
+    Args:
+        path: a folder, .zip or name of :func:`isincnet_jax.from_pretrained`, or a .ckpt of
+            iSincNet.
+        sample_rate: Hz of the clips.
+
+    Returns:
+        Named like the file, with a digest of its weights.
 
     Raises:
         ValueError: for another rate, or a model that takes no waveform.
@@ -79,17 +98,17 @@ def exported_method(path: str, *, sample_rate: int) -> Method:
             f"--model {path}: is for {spec.sample_rate} Hz; use --sample-rate {spec.sample_rate}"
         )
     name = Path(path).stem if Path(path).exists() else path
-    digest = array_digest(jax.tree_util.tree_leaves(model.variables))
+    digest = _array_digest(jax.tree_util.tree_leaves(model.variables))
     if is_vocoder:
         return benchmark_vocoders.vocoder_method(
             module,
             benchmark_vocoders.resynthesis(model),
             name=name,
-            parameters=count_parameters(model.variables),
+            parameters=_count_parameters(model.variables),
             checkpoint=Path(path).name,
             digest=digest,
         )
-    run = round_trip(model)
+    run = round_trip(model)  # a codec's encode and decode; other modules have one call
     if not isinstance(model, Codec):
         run = functools.partial(jax.jit(module.apply), model.variables)
     q_bits = getattr(module, "q_bits", None)
@@ -99,7 +118,7 @@ def exported_method(path: str, *, sample_rate: int) -> Method:
         "tokens" if q_bits is not None else "exported",
         run,
         f"{type(module).__name__}" + ("" if q_bits is None else f", {q_bits} bits, raw"),
-        parameters=count_parameters(model.variables),
+        parameters=_count_parameters(model.variables),
         checkpoint=Path(path).name,
         kbit_per_s=raw,
         settings={"sha256": digest, "model": repr(module)},
@@ -107,17 +126,17 @@ def exported_method(path: str, *, sample_rate: int) -> Method:
     )
 
 
-def count_parameters(variables: Any) -> int:
+def _count_parameters(variables: Any) -> int:
     """Numbers in the collection "params"."""
     return sum(int(leaf.size) for leaf in jax.tree_util.tree_leaves(variables.get("params", {})))
 
 
-def file_digest(path: Path) -> str:
+def _file_digest(path: Path) -> str:
     """SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def array_digest(arrays: list[Any]) -> str:
+def _array_digest(arrays: list[Any]) -> str:
     """SHA-256 of the values of arrays."""
     digest = hashlib.sha256()
     for array in arrays:

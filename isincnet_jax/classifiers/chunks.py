@@ -59,10 +59,12 @@ def labelled_batch(
     mixed = np.empty((plan.host_batch, len(data.classes)), np.float32)
     drawn = zip(*draw(plan, lengths, step, own_rows=True), strict=True)
     for row, (track, start) in enumerate(drawn):
+        # Its number over all steps and hosts seeds what is drawn for it.
         item = step * plan.batch_size + plan.host_rows.start + row
         _fill(corpus, batch[row], int(track), int(start))
         mixed[row] = targets[track]
         if mixup:
+            # x <- w x + (1 - w) x', w ~ Beta(a, a), and so the targets
             generator = np.random.default_rng([plan.seed, _MIX, item])
             weight = np.float32(generator.beta(mixup, mixup))
             other = int(generator.integers(len(lengths)))
@@ -76,7 +78,7 @@ def labelled_batch(
 
 
 class ChunkPlan(NamedTuple):
-    """How a track is cut for evaluation.
+    """Chunk lengths and batches that a track is cut into for evaluation.
 
     Attributes:
         chunk_samples: length of a chunk.
@@ -92,10 +94,15 @@ class ChunkPlan(NamedTuple):
 def track_chunks(
     data: Labelled, split: str, plan: ChunkPlan
 ) -> Iterator[tuple[Float[np.ndarray, "batch time"], Int[np.ndarray, " batch"]]]:
-    """All chunks of all tracks of a split, in batches of one size.
+    """Chunks of all tracks of a split, in batches of one size.
 
     Chunks start every ``hop_samples`` from the beginning of an entry, the last one ends with it. A
     shorter entry is one chunk, followed by zeros.
+
+    Args:
+        data: labelled corpora.
+        split: that is classified.
+        plan: lengths and batch, samples and chunks.
 
     Yields:
         float32 [batch_size, chunk_samples] and the track of each row, an index into
@@ -119,6 +126,7 @@ def track_chunks(
 
 def _places(corpus: Corpus, plan: ChunkPlan) -> Iterator[tuple[int, int]]:
     for index, length in enumerate(corpus.lengths):
+        # 0, hop, 2 hop, ... below the start of the chunk that ends with the entry, and that one.
         last = max(0, int(length) - plan.chunk_samples)
         for start in (*range(0, last, plan.hop_samples), last):
             yield index, start

@@ -1,4 +1,4 @@
-"""Tracks with a class: genres of GTZAN, folders of speakers. Chunks of them: :mod:`.chunks`.
+"""Labelled tracks: genres of GTZAN, folders of speakers. Chunks of them: :mod:`.chunks`.
 
 The class of a track is its group. A track is in one split, with all its files: where several
 folders have files of the same name (excerpts of the same clips, say), these are one track.
@@ -51,22 +51,50 @@ class Labelled:
     tracks: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def labels(self, split: str) -> Int[np.ndarray, " entries"]:
-        """Index of the class of every entry of a split, int32 [entries]."""
+        """Index of the class of every entry of a split, int32 [entries].
+
+        Args:
+            split: one of ``corpora``.
+
+        Returns:
+            Indices into ``classes``.
+        """
         index = {name: number for number, name in enumerate(self.classes)}
         return np.array([index[track.group] for track in self.corpora[split].tracks], np.int32)
 
     def track_names(self, split: str) -> tuple[str, ...]:
-        """Names of the tracks of a split, sorted; they may be fewer than its entries."""
+        """Names of the tracks of a split, sorted; they may be fewer than its entries.
+
+        Args:
+            split: one of ``corpora``.
+
+        Returns:
+            Each once.
+        """
         return tuple(sorted({self.tracks.get(name, name) for name in self.corpora[split].names}))
 
     def track_indices(self, split: str) -> Int[np.ndarray, " entries"]:
-        """Where the track of every entry stands among :meth:`track_names`, int64 [entries]."""
+        """Index of the track of every entry among :meth:`track_names`, int64 [entries].
+
+        Args:
+            split: one of ``corpora``.
+
+        Returns:
+            Indices into :meth:`track_names`.
+        """
         place = {name: number for number, name in enumerate(self.track_names(split))}
         names = self.corpora[split].names
         return np.array([place[self.tracks.get(name, name)] for name in names], np.int64)
 
     def track_labels(self, split: str) -> Int[np.ndarray, " tracks"]:
-        """Index of the class of every track of a split, int32 [tracks]."""
+        """Index of the class of every track of a split, int32 [tracks].
+
+        Args:
+            split: one of ``corpora``.
+
+        Returns:
+            In the order of :meth:`track_names`.
+        """
         labels = np.empty(len(self.track_names(split)), np.int32)
         labels[self.track_indices(split)] = self.labels(split)
         return labels
@@ -101,6 +129,9 @@ def build_labelled(
         cache_dir: keep what was decoded here; decoded anew when arguments or files change.
         verify: refuse an archive of GTZAN that is not the published one.
 
+    Returns:
+        Classes are those of the training split; tracks of others are left out of the rest.
+
     Raises:
         NoDataError: if a path is not there.
         CorpusError: if split files put files of one track into two splits, or there are fewer
@@ -120,7 +151,7 @@ def build_labelled(
     sources = dict(zip(shorts, map(open_one, chosen), strict=True))
     opened = merge_sources(sources)
     assignment = assign_splits(opened, splits=splits, seed=seed)
-    check_no_leakage(opened, assignment)
+    _check_no_leakage(opened, assignment)
     corpora = _decode(opened, assignment, sample_rate, loudness_db, cache_dir)
     tracks = {
         f"{short}/{track.name}": track.name
@@ -141,6 +172,9 @@ def speaker_source(
             (LibriSpeech's and VoxCeleb's layout), 2 the third (TIMIT's), -1 the file's own.
         sessions_together: files of one folder (a chapter, a video) go to the same split, so that
             the room and the microphone of a session do not give its speaker away.
+
+    Returns:
+        A source whose groups are speakers.
 
     Raises:
         NoDataError: if nothing is there, with the layouts that are understood.
@@ -197,7 +231,7 @@ def merge_sources(sources: Mapping[str, Source]) -> Source:
     return Source(" + ".join(part.title for part in parts), tuple(tracks), stream, missing)
 
 
-def check_no_leakage(source: Source, assignment: Mapping[str, Sequence[str]]) -> None:
+def _check_no_leakage(source: Source, assignment: Mapping[str, Sequence[str]]) -> None:
     """Refuses splits that have files of the same track on both sides.
 
     Raises:

@@ -78,7 +78,15 @@ class MSSincResNet(SettledModule):
     def image(
         self, waveform: Float[Array, "batch time"], *, train: bool = False
     ) -> Float[jax.Array, "batch frames filters banks"]:
-        """[batch, time] to the image that the ResNet sees."""
+        """Image of a waveform [batch, time], as the ResNet sees it.
+
+        Args:
+            waveform: [batch, time].
+            train: use the statistics of the batch, not the running ones.
+
+        Returns:
+            float32 [batch, num_frames, num_filters, banks], 0 or more.
+        """
 
         def bank(module: MSSincResNet, samples: jax.Array, taps: int) -> jax.Array:
             outputs = SincConv(
@@ -97,11 +105,19 @@ class MSSincResNet(SettledModule):
             bank = nn.remat(bank, static_argnums=(2,))
         samples = jnp.asarray(waveform)
         banks = [bank(self, samples, taps) for taps in self.kernel_sizes]
-        return jnp.stack(banks, axis=-1)
+        return jnp.stack(banks, axis=-1)  # the banks are the colours
 
     @nn.compact
     def features(self, waveform: Float[Array, "batch time"], *, train: bool = False) -> Any:
-        """[batch, time] to scores [batch, classes] and embeddings [batch, features]."""
+        """Scores [batch, classes] and embeddings [batch, features] of waveforms [batch, time].
+
+        Args:
+            waveform: [batch, time].
+            train: use the statistics of the batch, and dropout.
+
+        Returns:
+            Scores before the softmax, and embeddings; see :meth:`.resnet.ResNet.features`.
+        """
         return ResNet(
             self.num_classes,
             widths=self.widths,

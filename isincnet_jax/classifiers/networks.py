@@ -89,12 +89,20 @@ class SincNetClassifier(SettledModule):
 
     @nn.compact
     def features(self, waveform: Float[Array, "batch time"], *, train: bool = False) -> Any:
-        """[batch, time] to scores [batch, classes] and d-vectors [batch, hidden units]."""
+        """Scores [batch, classes] and d-vectors [batch, hidden units] of waveforms [batch, time].
+
+        Args:
+            waveform: [batch, time], of the length that the parameters were initialised with.
+            train: use the statistics of the batch, not the running ones.
+
+        Returns:
+            Scores before the softmax, and the output of the last hidden layer.
+        """
         # Quiet chunks are brought to the same level: eps counts for inaudible ones only.
         x = _time_norm("input_norm", epsilon=1e-12)(waveform[..., None])
         sizes = zip(self.num_filters, self.kernel_sizes, self.pool_sizes, strict=True)
         for block, (width, taps, pool) in enumerate(sizes):
-            if block == 0:
+            if block == 0:  # [batch, time, 1] to [batch, time - taps + 1, filters], rectified
                 x = jnp.abs(self._filterbank()(x[..., 0]))
             else:
                 conv = nn.Conv(
@@ -103,7 +111,9 @@ class SincNetClassifier(SettledModule):
                 x = conv(x)
             x = nn.max_pool(x, (pool,), strides=(pool,))
             x = _leaky(_time_norm(f"norm_{block}")(x))
+        # [batch, time, channels] to [batch, features]
         x = nn.LayerNorm(epsilon=1e-6, name="dense_input_norm")(lax.collapse(x, 1))
+        # No bias before BatchNorm, which subtracts the mean.
         norm = functools.partial(batch_norm(self.axis_name, train=train), momentum=0.95)
         for layer, width in enumerate(self.hidden):
             dense = nn.Dense(width, use_bias=False, kernel_init=_dense_init, name=f"dense_{layer}")
@@ -159,6 +169,7 @@ class BandEnergies(SettledModule):
         """Waveform [..., time] to energies [..., frames, bins], not negative."""
         outputs = self.filterbank(waveform)
         energies = squared_modulus(outputs) if self.is_complex else outputs**2
+        # [..., frames * pool, bins] to [..., frames, pool, bins], the mean of each pool
         frames = energies.shape[-2] // self.pool
         kept = energies[..., : frames * self.pool, :]
         shape = (*kept.shape[:-2], frames, self.pool, kept.shape[-1])
@@ -166,7 +177,7 @@ class BandEnergies(SettledModule):
 
 
 class AudioClassifier(SettledModule):
-    """Any front end, a compression, and a small convolutional network: the same for all.
+    """Classifier behind any front end: a compression and a small convolutional network.
 
     Energies are compressed, normalised per bin (BatchNorm), masked in training (SpecAugment) and
     go through blocks of a 3 x 3 convolution, BatchNorm, ReLU and 2 x 2 average-pooling. What is
@@ -211,7 +222,15 @@ class AudioClassifier(SettledModule):
 
     @nn.compact
     def features(self, waveform: Float[Array, "batch time"], *, train: bool = False) -> Any:
-        """[batch, time] to scores [batch, classes] and embeddings [batch, features]."""
+        """Scores [batch, classes] and embeddings [batch, features] of waveforms [batch, time].
+
+        Args:
+            waveform: [batch, time].
+            train: use the statistics of the batch, masks and dropout.
+
+        Returns:
+            Scores before the softmax, and what they are a linear function of, before dropout.
+        """
         norm = batch_norm(self.axis_name, train=train)
         x = self.frontend(waveform)
         if self.compression == "pcen":
@@ -222,11 +241,12 @@ class AudioClassifier(SettledModule):
         if train:
             x = _mask(x, self.make_rng("dropout"), axis=1, widest=self.max_masked_frames)
             x = _mask(x, self.make_rng("dropout"), axis=2, widest=self.max_masked_bins)
-        x = x[..., None]
+        x = x[..., None]  # [batch, frames, bins, 1]: an image
         for block, width in enumerate(self.widths):
             x = nn.Conv(width, (3, 3), use_bias=False, name=f"conv_{block}")(x)
             x = nn.relu(norm(name=f"norm_{block}")(x))
             x = _halve(x)
+        # Mean and maximum over time, [batch, bins, 2 channels], flattened
         x = jnp.concatenate([jnp.mean(x, axis=1), jnp.max(x, axis=1)], axis=-1)
         x = lax.collapse(x, 1)
         dropped = nn.Dropout(self.dropout, deterministic=not train)(x)
@@ -241,6 +261,7 @@ class AudioClassifier(SettledModule):
 
 def _halve(image: jax.Array) -> jax.Array:
     """Averages over 2 x 2, over less where an axis has only 1; an odd last row is dropped."""
+    # [batch, rows * tall, columns * wide, channels] to [batch, rows, tall, columns, wide, channels]
     batch, *sizes, channels = image.shape
     (tall, rows), (wide, columns) = ((min(2, size), max(1, size // 2)) for size in sizes)
     image = image[:, : tall * rows, : wide * columns]
@@ -253,6 +274,7 @@ def _mask(x: jax.Array, key: jax.Array, *, axis: int, widest: int) -> jax.Array:
         return x
     width_key, start_key = jax.random.split(key)
     size = x.shape[axis]
+    # width ~ U{0 ... widest}, start ~ U{0 ... size - width}, one of each for every item
     width = jax.random.randint(width_key, (x.shape[0], 1), 0, min(widest, size) + 1)
     start = jax.random.randint(start_key, (x.shape[0], 1), 0, size - width + 1)
     place = jnp.arange(size)

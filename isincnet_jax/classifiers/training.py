@@ -36,7 +36,7 @@ _ADAM_ONLY = ("weight_decay", "b1", "b2")
 
 
 class Classify(Protocol):
-    """What a classifier is to the trainer: variables, waveform and key to logits and statistics."""
+    """Classifier as the trainer sees it: variables, waveform and key to logits and statistics."""
 
     def __call__(self, variables: Any, waveform: jax.Array, key: jax.Array) -> tuple[Any, Any]:
         """Logits [batch, classes] of [batch, time], and all collections but "params"."""
@@ -92,6 +92,7 @@ def make_classification_step(
         by the largest target), "grad_norm", "skipped", "skipped_in_row". A step whose loss or
         gradients are not finite leaves parameters, optimiser and batch statistics as they were.
     """
+    # Refuses a label_smoothing out of range now, not when the step is traced.
     cross_entropy(jnp.zeros((1, 2)), jnp.zeros((1, 2)), label_smoothing=label_smoothing)
 
     def objective(params: Any, fixed: Any, batch: Any, key: jax.Array) -> Any:
@@ -107,6 +108,7 @@ def make_classification_step(
         key = jax.random.fold_in(key, lax.axis_index(axis_name))
         gradient = jax.grad(objective, has_aux=True)
         found = gradient(state.params, state.fixed, batch, key)
+        # Shares of the batch are of one size: the mean of their means is that of all clips.
         gradients, (fixed, metrics) = lax.pmean(found, axis_name)
         return apply_gradients(state, gradients, metrics, optimizer, fixed=fixed)
 
@@ -125,6 +127,9 @@ def make_rmsprop(
     Args:
         spec: without weight decay; ``b1`` and ``b2`` are Adam's.
         decay: called alpha in SincNet's recipe, 0 to below 1.
+
+    Returns:
+        An ``optax.GradientTransformation``.
 
     Raises:
         ValueError: for a decay out of range, and fields of the spec that RMSprop does not have.
@@ -159,7 +164,7 @@ def make_rmsprop(
 
 
 class Scores(NamedTuple):
-    """What an evaluation found.
+    """Decisions and embeddings of whole tracks.
 
     Attributes:
         log_posteriors: sums over the chunks of each track, float64 [tracks, classes].
@@ -196,11 +201,22 @@ class Scores(NamedTuple):
         return float(np.sum(self.chunk_hits) / np.sum(self.num_chunks))
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """Wilson's interval of the accuracy; see :func:`wilson_interval`."""
+        """Wilson's interval of the accuracy; see :func:`wilson_interval`.
+
+        Args:
+            confidence: between 0 and 1.
+
+        Returns:
+            Both ends, 0 to 1.
+        """
         return wilson_interval(self.num_hits, len(self.labels), confidence=confidence)
 
     def confusion(self) -> Int[np.ndarray, "true predicted"]:
-        """Numbers of tracks, [true class, predicted class]."""
+        """Numbers of tracks, [true class, predicted class].
+
+        Returns:
+            int64 [classes, classes]; rows sum to the tracks of a class.
+        """
         classes = self.log_posteriors.shape[-1]
         table = np.zeros((classes, classes), np.int64)
         np.add.at(table, (self.labels, self.predicted), 1)
@@ -220,6 +236,9 @@ def score_tracks(
             the batch), every track in one batch at least.
         labels: true class of every track.
 
+    Returns:
+        Sums and means in float64.
+
     Raises:
         ValueError: for a track without chunks.
     """
@@ -227,11 +246,12 @@ def score_tracks(
     num_chunks, hits = np.zeros(len(truth), np.int64), np.zeros(len(truth), np.int64)
     sums: Any = None
     for chunks, rows in batches:
-        real = rows >= 0
+        real = rows >= 0  # the others fill the last batch
         owner = rows[real]
         logits, embeddings = (np.asarray(found, np.float64)[real] for found in predict(chunks))
         if sums is None:
             sums = [np.zeros((len(truth), found.shape[-1])) for found in (logits, embeddings)]
+        # log softmax(z) = z - log sum exp(z). add.at: a track may have several rows of a batch.
         np.add.at(sums[0], owner, logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True))
         np.add.at(sums[1], owner, embeddings)
         np.add.at(num_chunks, owner, 1)
@@ -244,7 +264,15 @@ def score_tracks(
 def make_predict(
     apply: Callable[[Any, jax.Array], tuple[jax.Array, jax.Array]], state: TrainState
 ) -> Callable[[np.ndarray], tuple[Any, Any]]:
-    """For :func:`score_tracks`: ``apply(variables, chunks)`` with the variables of a state."""
+    """For :func:`score_tracks`: ``apply(variables, chunks)`` with the variables of a state.
+
+    Args:
+        apply: (variables, chunks) to logits and embeddings; jitted.
+        state: of a run, on the host.
+
+    Returns:
+        A function of chunks [batch, time].
+    """
     variables = jax.device_put(model_variables(state))
     return lambda chunks: apply(variables, jnp.asarray(chunks))
 
@@ -259,6 +287,9 @@ def wilson_interval(
         num_trials: at least 1.
         confidence: between 0 and 1.
 
+    Returns:
+        Both ends, within [0, 1].
+
     Raises:
         ValueError: for numbers out of range.
 
@@ -272,6 +303,7 @@ def wilson_interval(
         )
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"confidence={confidence} must lie between 0 and 1, say 0.95")
+    # (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n); extra = z^2 / n
     z = statistics.NormalDist().inv_cdf(0.5 + 0.5 * confidence)
     share, extra = num_hits / num_trials, z * z / num_trials
     middle = (share + extra / 2.0) / (1.0 + extra)

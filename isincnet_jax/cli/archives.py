@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -88,37 +88,22 @@ def encode(
     """
     from isincnet_jax.recordings import encoder, folders
 
+    options: dict[str, Any] = {
+        "model": model,
+        "q_bits": q_bits,
+        "scales": scales,
+        "step": step,
+        "snr_db": snr,
+        "truncated": truncated,
+        "entropy": entropy,
+    }
     if source.is_dir():
+        options.update(suffix=suffix, jobs=jobs, overwrite=overwrite)
         with _told(context, target, "encoded") as progress:
-            folders.encode_folder(
-                source,
-                target,
-                suffix=suffix,
-                model=model,
-                q_bits=q_bits,
-                scales=scales,
-                step=step,
-                snr_db=snr,
-                truncated=truncated,
-                entropy=entropy,
-                jobs=jobs,
-                overwrite=overwrite,
-                progress=progress,
-            )
+            folders.encode_folder(source, target, progress=progress, **options)
         return
     _refuse_options_of_folders(source, jobs, suffix, overwrite)
-    encoder.encode_file(
-        source,
-        target,
-        model=model,
-        q_bits=q_bits,
-        scales=scales,
-        step=step,
-        snr_db=snr,
-        truncated=truncated,
-        entropy=entropy,
-        say=say,
-    )
+    encoder.encode_file(source, target, say=say, **options)
 
 
 @app.command()
@@ -150,24 +135,18 @@ def decode(
     """
     from isincnet_jax.recordings import decoder, folders
 
+    options: dict[str, Any] = {
+        "model": model,
+        "model_rate": model_rate,
+        "refinements": refinements,
+    }
     if source.is_dir():
+        options.update(suffix=".wav" if suffix is None else suffix, jobs=jobs, overwrite=overwrite)
         with _told(context, target, "decoded") as progress:
-            folders.decode_folder(
-                source,
-                target,
-                suffix=".wav" if suffix is None else suffix,
-                model=model,
-                model_rate=model_rate,
-                refinements=refinements,
-                jobs=jobs,
-                overwrite=overwrite,
-                progress=progress,
-            )
+            folders.decode_folder(source, target, progress=progress, **options)
         return
     _refuse_options_of_folders(source, jobs, suffix, overwrite)
-    decoder.decode_file(
-        source, target, model=model, model_rate=model_rate, refinements=refinements, say=say
-    )
+    decoder.decode_file(source, target, say=say, **options)
 
 
 def _refuse_options_of_folders(

@@ -9,9 +9,17 @@ import typer
 
 from isincnet_jax import extras
 from isincnet_jax.cli.commands import output
-from isincnet_jax.cli.common import TruncatedOption, app, finite, positive, say, warn
+from isincnet_jax.cli.common import (
+    LoudnessOption,
+    NoLoudnessOption,
+    TruncatedOption,
+    app,
+    positive,
+    say,
+    say_skipped,
+    warn,
+)
 
-_SHOWN = 5
 _COLUMNS = ("snr_db", "si_sdr_db", "convergence_db", "log_spectral_db")
 
 
@@ -43,17 +51,8 @@ def benchmark(
         Path | None, typer.Option("--splits", metavar="DIR", help="Lists of names, *.txt.")
     ] = None,
     split: Annotated[str, typer.Option("--split", help="Of --splits.")] = "validation",
-    loudness: Annotated[
-        float,
-        typer.Option(
-            "--loudness",
-            help="Of each track, LUFS.",
-            callback=finite,
-        ),
-    ] = -23.0,
-    no_loudness: Annotated[
-        bool, typer.Option("--no-loudness", help="Leave the levels as they are.")
-    ] = False,
+    loudness: LoudnessOption = -23.0,
+    no_loudness: NoLoudnessOption = False,
     speech: Annotated[
         bool, typer.Option("--speech", help="The clips are speech: PESQ and STOI apply.")
     ] = False,
@@ -125,11 +124,9 @@ def benchmark(
     say(tables.markdown_table(results, metrics=_columns(results["metrics"])))
     failed = sum(len(row["failed"]) for row in results["methods"])
     say(f"{len(results['corpus']['clips'])} clips, {len(results['methods'])} methods")
-    for title, count in (("failed reconstructions", failed), ("skipped tracks", len(skipped))):
-        if count:
-            say(f"{title}: {count}")
-    for name, reason in list(skipped.items())[:_SHOWN]:
-        say(f"  {name}: {reason}")
+    if failed:
+        say(f"failed reconstructions: {failed}")
+    say_skipped(skipped, what="skipped tracks")
     say(f"wrote {out}")
     if csv is not None:
         tables.write_csv(csv, results)

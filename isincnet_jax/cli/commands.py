@@ -1,4 +1,4 @@
-"""How commands run: folders of outputs are made, and errors name options instead of keywords."""
+"""Commands of Typer that make the folders of their outputs and name options in their errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,15 @@ class Commands(typer.Typer):
     """An application whose commands are of :class:`Command`."""
 
     def command(self, name: str | None = None, **options: Any) -> Any:
-        """Registers a command, see :meth:`typer.Typer.command`."""
+        """Registers a command, see :meth:`typer.Typer.command`.
+
+        Args:
+            name: of the command; the function's if None.
+            options: as of Typer; ``cls`` is :class:`Command` unless given.
+
+        Returns:
+            A decorator that returns the function as it is.
+        """
         return super().command(name, **{"cls": Command, **options})
 
 
@@ -36,7 +44,18 @@ class Command(typer.core.TyperCommand):
     """A command that makes the folders of its outputs and names its options in errors."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the command."""
+        """Runs the command.
+
+        Args:
+            ctx: of Click, with the outputs that :func:`output` noted.
+
+        Returns:
+            What the command returns.
+
+        Raises:
+            CommandError: for an error of :data:`EXPECTED` that names keywords which are options;
+                others are raised as they are.
+        """
         try:
             with contextlib.ExitStack() as stack:
                 for path in ctx.meta.get(_OUTPUTS, ()):
@@ -54,6 +73,13 @@ def output(context: typer.Context, value: Path | None) -> Path | None:
     """Callback of an argument or option: a file or folder to write, its own folder is made.
 
     What the command then leaves empty, as when it fails, is removed again.
+
+    Args:
+        context: of the command; remembers the path.
+        value: as it was parsed; None where the option was not given.
+
+    Returns:
+        The same.
     """
     if value is not None:
         context.meta.setdefault(_OUTPUTS, []).append(value)
@@ -64,9 +90,16 @@ def output(context: typer.Context, value: Path | None) -> Path | None:
 def made_folder(path: Path) -> Iterator[None]:
     """Makes the folder of ``path``; removes what was made, and ``path`` itself, if it stays empty.
 
+    Args:
+        path: of the file or folder to write.
+
+    Yields:
+        Nothing, while its folder is there.
+
     Raises:
         OSError: if it cannot be made; the message names ``path``.
     """
+    # What is not there yet, the innermost first: nothing else is ever removed.
     fresh = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         try:
@@ -84,7 +117,14 @@ def made_folder(path: Path) -> Iterator[None]:
 
 
 def options_of(parameters: Iterable[Any]) -> dict[str, str]:
-    """From names, of functions' parameters and in options, to options as they are written."""
+    """Options as they are written, by the names of functions' parameters and by their own.
+
+    Args:
+        parameters: of a command, Click's.
+
+    Returns:
+        Long options as they are written, "--sample-rate", by names with underscores.
+    """
     found: dict[str, str] = {}
     for parameter in parameters:
         longs = [option for option in parameter.opts if option.startswith("--")]
@@ -99,6 +139,9 @@ def name_options(text: str, options: Mapping[str, str]) -> str:
     Args:
         text: "sample_rate=0 must be positive", "or switch it off with loudness_db=None".
         options: of the command, see :func:`options_of`.
+
+    Returns:
+        The message; keywords of no option stay as they are.
 
     Example:
         >>> options = {"duration": "--duration", "no_loudness": "--no-loudness"}

@@ -1,4 +1,4 @@
-"""What the commands share: the application, its options, and how it prints."""
+"""Options that commands share, the application, and how it prints."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import logging
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -24,6 +24,8 @@ app = Commands(
 )
 plot_app = Commands(no_args_is_help=True, help="Draw a filterbank or a spectrogram.")
 app.add_typer(plot_app, name="plot")
+
+_SHOWN = 5  # of the files that were left out
 
 
 def _print_version(wanted: bool) -> None:
@@ -80,6 +82,12 @@ RefinementsOption = Annotated[
 def finite(value: float | None) -> float | None:
     """Callback of every option that takes a number with a fraction: NaN and infinity are none.
 
+    Args:
+        value: as it was parsed; None where the option was not given.
+
+    Returns:
+        The same.
+
     Raises:
         typer.BadParameter: for those, which Python reads as numbers.
     """
@@ -89,24 +97,72 @@ def finite(value: float | None) -> float | None:
 
 
 def positive(value: float | None) -> float | None:
-    """Callback of durations, rates and steps: :func:`finite`, and above 0."""
+    """Callback of durations, rates and steps: :func:`finite`, and above 0.
+
+    Args:
+        value: as it was parsed; None where the option was not given.
+
+    Returns:
+        The same.
+
+    Raises:
+        typer.BadParameter: for 0 or less, NaN and infinity.
+    """
     if finite(value) is not None and value <= 0:  # type: ignore[operator]
         raise typer.BadParameter(f"{value}: give a number above 0")
     return value
 
 
+LoudnessOption = Annotated[
+    float,
+    typer.Option("--loudness", help="Integrated loudness of every track, LUFS.", callback=finite),
+]
+NoLoudnessOption = Annotated[
+    bool, typer.Option("--no-loudness", help="Leave the levels as they are.")
+]
+
+
 def say(text: str) -> None:
-    """Prints a line, or several."""
+    """Prints a line, or several.
+
+    Args:
+        text: of one line or several, of any characters.
+    """
     typer.echo(printable(text, sys.stdout))
 
 
 def warn(text: str) -> None:
-    """Prints a line on standard error."""
+    """Prints a line on standard error.
+
+    Args:
+        text: of one line or several, of any characters.
+    """
     typer.echo(printable(text, sys.stderr), err=True)
 
 
+def say_skipped(skipped: Mapping[str, str], *, what: str = "skipped") -> None:
+    """Prints how many files were left out, and why the first of them were; nothing for none.
+
+    Args:
+        skipped: reasons by name.
+        what: stands before their number.
+    """
+    if skipped:
+        say(f"{what}: {len(skipped)}")
+    for name, reason in list(skipped.items())[:_SHOWN]:
+        say(f"  {name}: {reason}")
+
+
 def printable(text: str, stream: TextIO) -> str:
-    """A text that a stream takes, whatever names are in it and whatever its encoding is."""
+    """A text that a stream takes, whatever names are in it and whatever its encoding is.
+
+    Args:
+        text: lines.
+        stream: that they will be written to; UTF-8 is assumed where it names no encoding.
+
+    Returns:
+        The text; characters that the stream cannot encode are written out as escapes.
+    """
     text = "\n".join(map(files.shown, text.split("\n")))
     encoding = stream.encoding or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
@@ -114,7 +170,11 @@ def printable(text: str, stream: TextIO) -> str:
 
 @contextlib.contextmanager
 def warnings_once() -> Iterator[None]:
-    """Prints what the package warns of to standard error, a line only once."""
+    """Prints what the package warns of to standard error, a line only once.
+
+    Yields:
+        Nothing; the handler is removed at the end.
+    """
     logger, said = logging.getLogger("isincnet_jax"), set()
 
     class Once(logging.Handler):

@@ -236,6 +236,7 @@ def _read_bands(path: Path) -> _Bands:
     except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path}: {expected}") from error
     steps, low, high = bands
+    # steps [records], edges [records, filters], real numbers
     fits = steps.ndim == 1 and low.ndim == 2 and low.size and low.shape == high.shape
     if not fits or len(steps) != len(low) or not all(each.dtype.kind in "iuf" for each in bands):
         found = ", ".join(f"{name} {list(each.shape)}" for name, each in bands._asdict().items())

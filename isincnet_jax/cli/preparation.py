@@ -12,9 +12,15 @@ import typer
 
 from isincnet_jax import extras
 from isincnet_jax.cli.commands import output
-from isincnet_jax.cli.common import TruncatedOption, app, finite, say, warn
-
-_SHOWN = 5
+from isincnet_jax.cli.common import (
+    LoudnessOption,
+    NoLoudnessOption,
+    TruncatedOption,
+    app,
+    say,
+    say_skipped,
+    warn,
+)
 
 
 @app.command()
@@ -46,15 +52,8 @@ def prepare(
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the division by name.")] = 0,
-    loudness: Annotated[
-        float,
-        typer.Option(
-            "--loudness", help="Integrated loudness of every track, LUFS.", callback=finite
-        ),
-    ] = -23.0,
-    no_loudness: Annotated[
-        bool, typer.Option("--no-loudness", help="Leave the levels as they are.")
-    ] = False,
+    loudness: LoudnessOption = -23.0,
+    no_loudness: NoLoudnessOption = False,
     stems: Annotated[
         str, typer.Option("--stems", help="Of musdb18: names with commas, or all.")
     ] = "mixture",
@@ -95,10 +94,7 @@ def prepare(
         warn(prepared.resampled_text(sample_rate))
     for split, corpus in prepared.corpora.items():
         say(f"{split}: {len(corpus)} tracks, {corpus.duration_s / 3600:.3f} h")
-    if prepared.skipped:
-        say(f"skipped: {len(prepared.skipped)}")
-        for name, reason in list(prepared.skipped.items())[:_SHOWN]:
-            say(f"  {name}: {reason}")
+    say_skipped(prepared.skipped)
     say(f"wrote {target}: {sample_rate} Hz")
 
 

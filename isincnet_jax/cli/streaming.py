@@ -92,7 +92,7 @@ def _check_designed(codec: Codec, model: str) -> None:
     from isincnet_jax.streaming import weights as stream_weights
 
     found = np.asarray(stream_weights.analysis_kernels(codec))
-    wanted = codec.spec.bank.kernels
+    wanted = codec.spec.bank.kernels  # float64, those of the codec may be float32
     if found.shape != wanted.shape or np.max(np.abs(found - wanted)) > 1e-5 * np.max(
         np.abs(wanted)
     ):

@@ -126,6 +126,7 @@ def _match(
     from isincnet_jax.inversynth.synth import parameters
     from isincnet_jax.inversynth.synth.render import render
 
+    # Scores [23, levels] to the likeliest level of each parameter, and its value.
     levels = jnp.argmax(estimator.scores(waveform), axis=-1)
     values = parameters.values_from_levels(levels)
     rendered = render(values)

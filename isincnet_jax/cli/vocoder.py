@@ -11,7 +11,7 @@ import typer
 
 from isincnet_jax import extras
 from isincnet_jax.cli.commands import Commands, output
-from isincnet_jax.cli.common import TruncatedOption, app, finite, say
+from isincnet_jax.cli.common import TruncatedOption, app, finite, say, say_skipped
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,8 +22,6 @@ vocoder_app = Commands(
     no_args_is_help=True, help="Spectrogram to waveform by networks: data, training, use."
 )
 app.add_typer(vocoder_app, name="vocoder")
-
-_SHOWN = 5
 
 
 @vocoder_app.command()
@@ -64,10 +62,7 @@ def preprocess(
     )
     for split, names in index.splits.items():
         say(f"{split}: {len(names)} files, {index.duration_s(split) / 3600:.3f} h")
-    if index.skipped:
-        say(f"skipped: {len(index.skipped)}")
-        for name, reason in list(index.skipped.items())[:_SHOWN]:
-            say(f"  {name}: {reason}")
+    say_skipped(index.skipped)
     say(f"wrote {target}; next: isincnet vocoder train {target}")
 
 

@@ -1,1 +1,1 @@
-"""Audio in: files, the built-in clip, corpora. The only folder that may import TensorFlow."""
+"""Audio in and out, the built-in clip, corpora, batches. Only ``data.tf`` imports TensorFlow."""

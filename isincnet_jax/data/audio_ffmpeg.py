@@ -14,7 +14,11 @@ from isincnet_jax.data.audio_errors import AudioError
 
 
 def is_installed() -> bool:
-    """Whether ffmpeg and ffprobe are."""
+    """Whether ffmpeg and ffprobe are installed.
+
+    Returns:
+        Whether both are on the path.
+    """
     return shutil.which("ffmpeg") is not None and shutil.which("ffprobe") is not None
 
 

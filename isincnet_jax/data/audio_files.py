@@ -56,6 +56,9 @@ def audio_info(path: str | Path, *, truncated: Truncated = "refuse") -> AudioInf
         path: an audio file.
         truncated: "keep" counts the samples that can be read, by decoding them.
 
+    Returns:
+        Rate in Hz, channels, samples per channel, and sample format.
+
     Raises:
         AudioError: if it is missing, no audio, truncated, or has no samples.
     """

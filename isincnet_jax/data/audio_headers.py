@@ -1,4 +1,4 @@
-"""What headers of audio files say about lengths, and where they are not to be believed."""
+"""Headers of audio files: what they say about lengths, and where they are not to be believed."""
 
 from __future__ import annotations
 
@@ -16,14 +16,28 @@ _TOTAL_BYTES = 5
 
 
 def native(path: str | Path) -> Any:
-    """A path as soundfile takes it: names need not be UTF-8."""
+    """A path as soundfile takes it: names need not be UTF-8.
+
+    Args:
+        path: of a file.
+
+    Returns:
+        Bytes, as the file system has them; text on Windows.
+    """
     return str(path) if os.name == "nt" else os.fsencode(path)
 
 
 def cut_off(path: Path, log: str) -> str:
-    """In which way a file was cut, by libsndfile's log of its header; empty if it was not.
+    """Truncation of a file, by libsndfile's log of its header; empty if it was not cut.
 
     libsndfile reads what is left of a cut file and at most notes it there.
+
+    Args:
+        path: of the file.
+        log: ``extra_info`` of soundfile.
+
+    Returns:
+        "truncated: ...", or "".
     """
     for found in _PROMISE.finditer(log):
         promised, present = int(found[1]), int(found[2])
@@ -41,6 +55,7 @@ def _ends_within_page(path: Path) -> bool:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - (1 << 17)))  # pages have less than 64 kB
         tail = file.read()
+    # A page: 26 bytes, the number of segments, their sizes, and as many bytes as these sum to.
     page = tail[max(0, tail.rfind(b"OggS")) :]
     if len(page) < 27 or len(page) < 27 + page[26]:
         return True
@@ -48,7 +63,14 @@ def _ends_within_page(path: Path) -> bool:
 
 
 def states_length(path: Path) -> bool:
-    """Whether an MP3 has a Xing or Info header; without one libsndfile guesses the length."""
+    """Whether an MP3 has a Xing or Info header; without one libsndfile guesses the length.
+
+    Args:
+        path: of an MP3.
+
+    Returns:
+        Whether one of them is within the first 4 kB behind an ID3 tag.
+    """
     with open(path, "rb") as file:
         _skip_tag(file)
         first_frame = file.read(4096)
@@ -64,14 +86,21 @@ def _skip_tag(file: IO[bytes]) -> int:
 
 
 class FlacLength(NamedTuple):
-    """Where a FLAC file counts its samples, and its count; 0 if it was unknown."""
+    """Sample count of a FLAC file and its place; 0 if it was unknown."""
 
     place: int
     num_samples: int
 
 
 def flac_length(path: Path) -> FlacLength | None:
-    """What a FLAC file says of its length; None if it does not begin like one."""
+    """Sample count that a FLAC file states; None if it does not begin like one.
+
+    Args:
+        path: of any file.
+
+    Returns:
+        The count's place, in bytes, and its 36 bits.
+    """
     with open(path, "rb") as file:
         start = _skip_tag(file)
         head = file.read(_FLAC_TOTAL + _TOTAL_BYTES)
@@ -89,23 +118,50 @@ class LengthlessFlac(io.RawIOBase):
         self._place = length.place
 
     def readable(self) -> bool:
-        """It is."""
+        """Whether it can be read: it can.
+
+        Returns:
+            True.
+        """
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """Whether it can be positioned: it can.
+
+        Returns:
+            True.
+        """
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """As of the file."""
+        """Moves to a position of the file.
+
+        Args:
+            offset: bytes.
+            whence: 0 from the beginning, 1 from here, 2 from the end.
+
+        Returns:
+            The new position.
+        """
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        """As of the file."""
+        """Position in the file.
+
+        Returns:
+            The position, bytes.
+        """
         return self._file.tell()
 
     def readinto(self, buffer: bytearray, /) -> int:  # type: ignore[override]
-        """As of the file, but for the last 36 bits of the count."""
+        """Reads bytes of the file, the 36 bits of its sample count as 0.
+
+        Args:
+            buffer: takes the bytes.
+
+        Returns:
+            How many were read.
+        """
         view, start = memoryview(buffer).cast("B"), self._file.tell()
         count = self._file.readinto(view)
         for index in range(_TOTAL_BYTES):

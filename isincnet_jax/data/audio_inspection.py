@@ -1,4 +1,4 @@
-"""One audio file: whether it is one, what it holds, and its samples as they are stored."""
+"""Inspection of an audio file: whether it is one, what it holds, its samples as they are stored."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _OF_FFMPEG = (".m4a", ".mp4", ".aac", ".wma", ".mka", ".webm", ".ac3", ".spx", "
 
 
 class AudioInfo(NamedTuple):
-    """What a file says about itself.
+    """Header of an audio file: what it says about itself.
 
     Attributes:
         sample_rate: Hz.
@@ -58,7 +58,14 @@ class AudioInfo(NamedTuple):
 
 
 def check_truncated(truncated: str) -> None:
-    """Raises ValueError for what is no :data:`Truncated`."""
+    """Refuses what is no :data:`Truncated`.
+
+    Args:
+        truncated: as a user gave it.
+
+    Raises:
+        ValueError: if it is neither "refuse" nor "keep".
+    """
     if truncated not in get_args(Truncated):
         raise ValueError(f"truncated={truncated!r}: use 'refuse' or 'keep'")
 
@@ -89,7 +96,14 @@ def _readable(path: Path) -> Path:
 
 
 def reason_of(error: Exception) -> str:
-    """What libsndfile or the system says, in a few words."""
+    """Reason of an error in a few words, libsndfile's or the system's.
+
+    Args:
+        error: of libsndfile or the system.
+
+    Returns:
+        Without the file's name.
+    """
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = str(error).strip().splitlines()
@@ -112,6 +126,13 @@ class Inspected(NamedTuple):
 
 def inspect_file(path: Path, truncated: Truncated) -> Inspected:
     """Reads the header of a file, and counts its samples where that is not to be trusted.
+
+    Args:
+        path: of the file.
+        truncated: "keep" counts the samples that can be read, by decoding them.
+
+    Returns:
+        What is known of it.
 
     Raises:
         AudioError: see :func:`.audio_files.audio_info`.
@@ -220,7 +241,16 @@ def _open_source(path: Path, seen: Inspected, truncated: Truncated) -> _Source:
 
 
 def bounded_block(seen: Inspected, wanted: int, truncated: Truncated) -> int:
-    """Samples of a block, so that a file of a thousand channels takes no gigabytes."""
+    """Samples of a block, so that a file of a thousand channels takes no gigabytes.
+
+    Args:
+        seen: of the file.
+        wanted: samples per channel.
+        truncated: "keep" makes blocks small: one in which the decoder fails is lost.
+
+    Returns:
+        Samples per channel, at least 1.
+    """
     most = min(wanted, max(1, MOST_NUMBERS // seen.info.num_channels))
     return min(most, _CAREFUL_SAMPLES) if truncated == "keep" else most
 
@@ -260,6 +290,15 @@ def raw_blocks(
     path: Path, seen: Inspected, block_samples: int, truncated: Truncated
 ) -> Iterator[np.ndarray]:
     """Yields all samples that a file holds, float32 [time, channels], at its own rate.
+
+    Args:
+        path: of the file.
+        seen: of the same file.
+        block_samples: samples per channel of a block.
+        truncated: "keep" never seeks: libsndfile makes silence of what follows in a cut file.
+
+    Yields:
+        Every block but the last has ``block_samples``, unless the decoder gives fewer.
 
     Raises:
         DecodingError: where libsndfile stops; what came before has been yielded.

@@ -1,4 +1,4 @@
-"""The clock and chance taken out of finished audio files: the same sound is the same bytes.
+"""Time stamps and serial numbers of finished audio files, settled: the same sound, the same bytes.
 
 libsndfile writes the second of writing into the PEAK chunk of floating-point WAV and AIFF files,
 and gives every Ogg stream a random serial number. No public name of soundfile turns these off, so
@@ -44,6 +44,7 @@ def settle(path: str | Path) -> None:
 
 
 def _settle_peak(file: BinaryIO, byte_order: Literal["little", "big"]) -> None:
+    # Chunks from behind RIFF or FORM, size and type on: name, size, and content of even length.
     start = 12
     while len(head := _read(file, start, 8)) == 8:
         if head[:4] == b"PEAK":
@@ -58,7 +59,7 @@ def _settle_serial(file: BinaryIO) -> None:
         serial = zlib.crc32(page[header:], serial)
     for start, page, _ in _pages(file):
         page[_SERIAL : _SERIAL + 4] = serial.to_bytes(4, "little")
-        page[_CHECKSUM : _CHECKSUM + 4] = bytes(4)
+        page[_CHECKSUM : _CHECKSUM + 4] = bytes(4)  # which the checksum counts as 0
         page[_CHECKSUM : _CHECKSUM + 4] = _checksum(page).to_bytes(4, "little")
         _write(file, start, page)
 

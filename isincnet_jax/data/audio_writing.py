@@ -37,6 +37,13 @@ def output_subtype(path: str | Path, wanted: str) -> str:
 
     Lossy formats are not handed on: a decoded MP3 becomes a WAV of PCM, not one of MP3 frames.
 
+    Args:
+        path: of the file to write; its extension names the container.
+        wanted: soundfile's name, "PCM_24", or that of the file the samples are from; may be empty.
+
+    Returns:
+        soundfile's name.
+
     Raises:
         AudioError: for a file name whose extension names no container.
     """

@@ -1,4 +1,4 @@
-"""The one entry point of training data: :func:`build_corpora`, from a source to its splits."""
+"""Corpora of training data: :func:`build_corpora` leads from any source to its splits."""
 
 from __future__ import annotations
 
@@ -103,6 +103,18 @@ def open_source(
 
     ``truncated="keep"`` uses what can be read of damaged files of a folder.
 
+    Args:
+        source: one of :data:`SourceName`, but for "prepared".
+        path: of the source; not used by "generated".
+        sample_rate: Hz, of generated music; others keep theirs until they are decoded.
+        seed: of generated music.
+        stems: of "musdb18".
+        verify: refuse an archive of GTZAN that is not the published one.
+        truncated: "refuse" or "keep".
+
+    Returns:
+        Tracks, and a way to stream them; nothing is decoded yet.
+
     Raises:
         ValueError: for an unknown source, or damaged files that are to be kept of another source.
         NoDataError: if it is not there.
@@ -110,7 +122,7 @@ def open_source(
     if truncated != "refuse" and source != "folder":
         raise ValueError(f"truncated={truncated!r}: for source='folder'; {source} is known whole")
     if source == "generated":
-        return generated_source(sample_rate=sample_rate, seed=seed)
+        return _generated_source(sample_rate=sample_rate, seed=seed)
     if source == "gtzan":
         return gtzan_source(path, verify=verify)
     if source not in ("musdb18", "folder"):
@@ -122,7 +134,7 @@ def open_source(
     return folder_source(path, truncated=truncated)
 
 
-def generated_source(
+def _generated_source(
     *, sample_rate: int, num_tracks: int = 24, duration_s: float = 6.0, seed: int = 0
 ) -> Source:
     """The generated corpus as a source."""

@@ -1,4 +1,4 @@
-"""Clips of a corpus in one array: what training and evaluation read. NumPy only.
+"""Corpus of clips in one array: what training and evaluation read. NumPy only.
 
 All tracks of a corpus stand one after the other in a flat int16 array, in memory or mapped from
 a file. Every track uses the whole int16 range; its factor ``scale`` leads back to the waveform
@@ -24,7 +24,7 @@ class CorpusError(ValueError):
 
 @dataclass(frozen=True)
 class Track:
-    """Where a track stands in the array of its corpus.
+    """Track of a corpus, and where it stands in the array.
 
     Attributes:
         name: unique within a source, "blues/blues.00000" for instance.
@@ -104,7 +104,13 @@ class Corpus:
         return clip
 
     def fill(self, target: Float[np.ndarray, " time"], index: int, *, start: int) -> None:
-        """Writes a part of a track into an array, without checks; what batches are made by."""
+        """Writes a part of a track into an array, without checks; what batches are made by.
+
+        Args:
+            target: float32 [time], written whole; its length is that of the part.
+            index: of the track.
+            start: first sample, from the beginning of the track; the part must lie within it.
+        """
         track = self.tracks[index]
         begin = track.start + start
         np.multiply(
@@ -119,6 +125,9 @@ class Corpus:
 
         Args:
             names: of tracks, in any order; the corpus keeps its own.
+
+        Returns:
+            A corpus of the same array.
 
         Raises:
             CorpusError: for names that are not there.
@@ -158,32 +167,12 @@ def quantize(
         raise ValueError("waveform: NaN or infinite samples; samples must be finite")
     if peak == 0.0:
         return np.zeros(len(waveform), np.int16), float(np.float32(1 / PEAK))
+    # waveform = peak / 32767 * integers: the loudest sample is the largest integer
     integers = np.rint(waveform.astype(np.float64) * (PEAK / peak)).astype(np.int16)
     scale = np.float32(gain * peak / PEAK)
     if gain * peak <= 1.0 and np.float32(PEAK) * scale > np.float32(1.0):
         scale = np.nextafter(scale, np.float32(0.0))  # float32 rounding would pass full scale
     return integers, float(scale)
-
-
-def corpus_from_arrays(
-    waveforms: Iterable[tuple[str, str, Float[np.ndarray, " _time"]]],
-    *,
-    sample_rate: int,
-    source: str = "arrays",
-) -> Corpus:
-    """A corpus in memory, from waveforms as they are.
-
-    Args:
-        waveforms: (name, group, float [time]) of each track.
-        sample_rate: Hz.
-        source: what it is, for people.
-
-    Raises:
-        CorpusError: if a name comes twice or a track has no samples.
-        ValueError: for NaN or infinite samples.
-    """
-    parts = [(name, group, *quantize(waveform)) for name, group, waveform in waveforms]
-    return assemble(parts, sample_rate=sample_rate, source=source)
 
 
 def assemble(
@@ -194,6 +183,15 @@ def assemble(
     source: str = "",
 ) -> Corpus:
     """A corpus in memory from (name, group, int16 [time], scale), sorted by name.
+
+    Args:
+        parts: tracks, in any order; put one after the other as they come.
+        sample_rate: Hz.
+        loudness_db: LUFS that they were brought to; None if they were not.
+        source: what it is, for people.
+
+    Returns:
+        A corpus with one int16 array.
 
     Raises:
         CorpusError: if a name comes twice or a track has no samples.
@@ -209,7 +207,12 @@ def assemble(
 
 
 def check_tracks(tracks: Iterable[Track], *, num_samples: int, where: str) -> None:
-    """Refuses tracks that overlap nothing, stand outside the array, or share a name.
+    """Refuses tracks that stand outside the array, are empty, have no scale, or share a name.
+
+    Args:
+        tracks: of one corpus.
+        num_samples: of the array.
+        where: file or source, for the message.
 
     Raises:
         CorpusError: naming ``where`` and the track.

@@ -35,6 +35,9 @@ def new_folder(folder: str | Path, *, overwrite: bool = False) -> Iterator[Path]
         folder: the place; it may exist if it is empty.
         overwrite: replace what is there, if that is a corpus or a folder of corpora.
 
+    Yields:
+        The folder to write to, beside the place.
+
     Raises:
         CorpusError: if something is there, the place cannot be written, or the disk is full.
     """
@@ -52,6 +55,10 @@ def new_folder(folder: str | Path, *, overwrite: bool = False) -> Iterator[Path]
 
 def check_free(folder: str | Path, *, overwrite: bool = False) -> None:
     """Refuses a place where a corpus would replace something.
+
+    Args:
+        folder: the place.
+        overwrite: whether a corpus, or a folder of corpora, may be replaced.
 
     Raises:
         CorpusError: if it is a file, or a folder that is not empty and, with ``overwrite``, not
@@ -108,7 +115,17 @@ class CorpusWriter:
     def add(
         self, name: str, *, group: str, samples: Int16[np.ndarray, " time"], scale: float
     ) -> None:
-        """Appends a track."""
+        """Appends a track.
+
+        Args:
+            name: unique within the corpus; :meth:`finish` looks.
+            group: genre, song or folder.
+            samples: int16 [time].
+            scale: factor from integers to the waveform.
+
+        Raises:
+            OSError: if the disk is full.
+        """
         content = np.asarray(samples, dtype="<i2").tobytes()
         self._file.write(content)
         self._tracks.append(Track(name, group, self._num_samples, len(samples), scale))
@@ -170,6 +187,9 @@ def load_corpus(folder: str | Path, *, verify: bool = False) -> Corpus:
     Args:
         folder: of ``samples.npy`` and ``index.json``.
         verify: also read all samples and compare the checksums.
+
+    Returns:
+        Its tracks are sorted by name.
 
     Raises:
         CorpusError: if it is missing, damaged, truncated, or of another version.

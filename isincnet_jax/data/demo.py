@@ -35,11 +35,12 @@ def demo_waveform(sample_rate: int = 16_000) -> Float[np.ndarray, " time"]:
     time_s = np.arange(4 * sample_rate) / sample_rate
     mix = np.zeros_like(time_s)
     for bar, chord in enumerate(_CHORDS_HZ):
-        start_s = 4 * _TEMPO_S * bar
+        start_s = 4 * _TEMPO_S * bar  # four beats of 0.25 s
         for beat in range(4):
             onset_s = start_s + beat * _TEMPO_S
             mix += 0.30 * _pluck(time_s - onset_s, chord[beat], sample_rate)
             mix += 0.22 * _hat(time_s - onset_s - _TEMPO_S / 2, seed=4 * bar + beat)
+        # The lowest note two octaves down, a kick, and a vowel sung on the third note.
         mix += 0.35 * _pluck(time_s - start_s, chord[0] / 4, sample_rate, decay_s=0.8)
         mix += 0.90 * _kick(time_s - start_s)
         mix += 0.35 * _voice(time_s - start_s, chord[2], _VOWELS_HZ[bar], sample_rate)
@@ -58,6 +59,7 @@ def _pluck(
     elapsed_s = np.maximum(time_s, 0.0)
     tone = np.zeros_like(time_s)
     for harmonic in range(1, 13):
+        # f_k = k f sqrt(1 + B k^2): a stiff string, B = 3e-4; amplitude 1 / k
         partial_hz = pitch_hz * harmonic * np.sqrt(1 + 3e-4 * harmonic**2)
         if partial_hz < 0.45 * sample_rate:
             fading = np.exp(-elapsed_s * harmonic**0.7 / decay_s)
@@ -68,6 +70,7 @@ def _pluck(
 def _kick(time_s: np.ndarray) -> np.ndarray:
     """A drum: a sine that falls from 160 to 45 Hz within a tenth of a second."""
     elapsed_s = np.maximum(time_s, 0.0)
+    # The integral of 45 + 115 exp(-t / 30 ms), in Hz.
     cycles = 45 * elapsed_s + (160 - 45) * 0.03 * (1 - np.exp(-elapsed_s / 0.03))
     return _after(time_s, np.sin(2 * np.pi * cycles) * np.exp(-elapsed_s / 0.09))
 
@@ -84,11 +87,13 @@ def _voice(
 ) -> np.ndarray:
     """A vowel for nine tenths of a second: harmonics under three resonances, with vibrato."""
     elapsed_s = np.clip(time_s, 0.0, 0.9)
+    # Vibrato of 5.5 Hz: a frequency of pitch + 0.25 * 2 pi 5.5 sin(2 pi 5.5 t), 8.6 Hz around it.
     cycles = pitch_hz * elapsed_s + 0.25 * (1 - np.cos(2 * np.pi * 5.5 * elapsed_s))
     tone = np.zeros_like(time_s)
     for harmonic in range(1, 40):
         partial_hz = pitch_hz * harmonic
         if partial_hz < 0.45 * sample_rate:
+            # Resonances 1 / (1 + ((f - formant) / 90 Hz)^2)
             gain = sum(1 / (1 + ((partial_hz - formant) / 90) ** 2) for formant in formants_hz)
             tone += gain * np.sin(2 * np.pi * harmonic * cycles)
     return _after(time_s, tone * np.sin(np.pi * elapsed_s / 0.9) ** 0.7)

@@ -1,4 +1,4 @@
-"""A small corpus made from nothing, so that everything can be tried without data.
+"""Synthetic corpus, small and made from nothing, so that everything can be tried without data.
 
 Three groups of synthetic music: ``chords`` (sustained harmony), ``plucks`` (a decaying melody)
 and ``rhythm`` (sweeps and bursts of noise). Every track has its own key, tempo and timbre.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Float
@@ -19,6 +18,12 @@ _SCALE = np.array([0, 2, 3, 5, 7, 8, 10])  # semitones of a minor scale
 
 def generated_names(num_tracks: int = 24) -> list[tuple[str, str]]:
     """Names and groups of the tracks, the groups in turn.
+
+    Args:
+        num_tracks: in all.
+
+    Returns:
+        "chords/chords.00000" and "chords", say.
 
     Raises:
         ValueError: for fewer than one track.
@@ -64,19 +69,11 @@ def generated_track(
     return (0.8 * mix / np.max(np.abs(mix))).astype(np.float32)
 
 
-def generated_tracks(
-    *, sample_rate: int, num_tracks: int = 24, duration_s: float = 6.0, seed: int = 0
-) -> Iterator[tuple[str, str, Float[np.ndarray, " _time"]]]:
-    """Name, group and float32 [time] of each track; see :func:`generated_track`."""
-    for name, group in generated_names(num_tracks):
-        track = generated_track(name, sample_rate=sample_rate, duration_s=duration_s, seed=seed)
-        yield name, group, track
-
-
 def _partials(
     pitch_hz: float, time_s: np.ndarray, sample_rate: int, *, tilt: float, decay_s: float
 ) -> np.ndarray:
     """Harmonics k of amplitude k^-tilt that die k times as fast as the first."""
+    # Partial k is Im z^k / k^tilt with z = exp((2 pi i f - 1 / decay) t): one exponential for all.
     first = np.exp((2j * np.pi * pitch_hz - 1 / decay_s) * time_s)
     power, tone = np.ones_like(first), np.zeros_like(time_s)
     for harmonic in range(1, 11):
@@ -88,6 +85,7 @@ def _partials(
 
 
 def _pitch_hz(root_hz: float, degree: int) -> float:
+    # root 2^(octave + semitones / 12), semitones of the minor scale's degree
     octave, step = divmod(degree, len(_SCALE))
     return float(root_hz * 2 ** (octave + _SCALE[step] / 12))
 
@@ -106,11 +104,12 @@ def _chords(generator: np.random.Generator, num_samples: int, sample_rate: int) 
     bar_s, root_hz = generator.uniform(0.8, 1.6), generator.uniform(80, 220)
     tilt = generator.uniform(0.8, 1.8)
     time_s = np.arange(round(1.1 * bar_s * sample_rate)) / sample_rate
+    # In within 50 ms, out over the last tenth of a bar, with a tremolo of 20 %.
     swell = np.minimum(1, time_s / 0.05) * np.minimum(1, (time_s[-1] - time_s) / (0.1 * bar_s))
     swell *= 1 + 0.2 * np.sin(2 * np.pi * generator.uniform(3, 7) * time_s)
     for start in _onsets(num_samples, sample_rate, bar_s):
         degree = int(generator.integers(0, 7))
-        for third in (0, 2, 4):
+        for third in (0, 2, 4):  # a triad on the degree, slightly out of tune
             pitch_hz = _pitch_hz(root_hz, degree + third) * generator.uniform(0.998, 1.002)
             sound = _partials(pitch_hz, time_s, sample_rate, tilt=tilt, decay_s=20.0)
             _add(mix, start, swell * sound)
@@ -136,9 +135,11 @@ def _rhythm(generator: np.random.Generator, num_samples: int, sample_rate: int) 
     beat_s, low_hz = generator.uniform(0.2, 0.4), generator.uniform(40, 70)
     time_s = np.arange(round(0.4 * sample_rate)) / sample_rate
     fall_hz = generator.uniform(100, 600)
+    # The integral of low + fall exp(-t / 40 ms): a pitch that falls to low_hz.
     cycles = low_hz * time_s + fall_hz * 0.04 * (1 - np.exp(-time_s / 0.04))
     drum = np.sin(2 * np.pi * cycles) * np.exp(-time_s / 0.12)
     sweep_hz = 0.4 * sample_rate / (2 * time_s[-1])  # ends at 0.4 of the rate
+    # A linear chirp, sin(2 pi c t^2): its frequency is 2 c t.
     sweep = np.sin(2 * np.pi * sweep_hz * time_s**2) * np.exp(-time_s / 0.2)
     for beat, start in enumerate(_onsets(num_samples, sample_rate, beat_s)):
         if beat % 4 == 0:

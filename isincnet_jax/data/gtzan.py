@@ -48,7 +48,7 @@ Any of these will do, named by --config.data.path=PATH:
 To try everything without any data: --config.data.source=generated"""
 
 
-def no_data(path: str | Path | None) -> NoDataError:
+def _no_data(path: str | Path | None) -> NoDataError:
     """The error that says what GTZAN is and how to bring it."""
     where = "data.path is not set" if path is None else str(path)
     return NoDataError(_NO_DATA.format(path=where, archive=ARCHIVE_NAME, digest=ARCHIVE_SHA256))
@@ -64,32 +64,35 @@ def gtzan_source(path: str | Path | None, *, verify: bool = True) -> Source:
             ``genres_original``), or a TensorFlow Datasets folder.
         verify: refuse an archive that is not the published one, by its SHA-256.
 
+    Returns:
+        Tracks, and a way to stream them; of an archive the names are read now.
+
     Raises:
         NoDataError: if none of it is there.
         CorpusError: if the archive is damaged or not the published one.
     """
     if path is None:
-        raise no_data(None)
+        raise _no_data(None)
     root = Path(path)
     if root.is_file() and root.name.endswith(_ARCHIVE_SUFFIXES):
         return _archive_source(root, verify=verify)
     if not root.is_dir():
-        raise no_data(path)
+        raise _no_data(path)
     for folder in (root, root / "genres", root / "genres_original", root / "Data/genres_original"):
         files = list(_files(folder))
         if files:
             return file_source(f"gtzan {folder}", files, missing=_missing(folder))
-    prepared = tfds_folder(root)
+    prepared = _tfds_folder(root)
     if prepared is not None:
         from isincnet_jax.data.tf import gtzan_tfds  # noqa: PLC0415 - TensorFlow
 
         return gtzan_tfds.tfds_source(prepared)
     if (root / ARCHIVE_NAME).is_file():
         return _archive_source(root / ARCHIVE_NAME, verify=verify)
-    raise no_data(path)
+    raise _no_data(path)
 
 
-def tfds_folder(root: Path) -> Path | None:
+def _tfds_folder(root: Path) -> Path | None:
     """The folder of a prepared TensorFlow dataset, at a path or below it."""
     patterns = ("dataset_info.json", "*/dataset_info.json", "gtzan/*/dataset_info.json")
     found = [info for pattern in patterns for info in sorted(root.glob(pattern))]
@@ -137,7 +140,7 @@ def _archive_source(archive: Path, *, verify: bool) -> Source:
                 content = read()
                 yield (
                     track,
-                    lambda name=member.name, content=content: decode_bytes(
+                    lambda name=member.name, content=content: _decode_bytes(
                         content, file_name=PurePosixPath(name).name, where=str(archive)
                     ),
                 )
@@ -161,7 +164,7 @@ def _members(archive: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[], byte
         raise CorpusError(f"{archive}: truncated or damaged: {error}") from error
 
 
-def decode_bytes(content: bytes, *, file_name: str, where: str) -> Decoded:
+def _decode_bytes(content: bytes, *, file_name: str, where: str) -> Decoded:
     """Decodes an audio file that is in memory.
 
     Args:

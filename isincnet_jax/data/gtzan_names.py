@@ -24,7 +24,14 @@ FILE = re.compile(rf"^({'|'.join(GENRES)})\.(\d{{5}})\.(wav|au)$")
 
 
 def track_of(file_name: str) -> SourceTrack | None:
-    """The track of a file name; None for what is no clip of GTZAN."""
+    """The track of a file name; None for what is no clip of GTZAN.
+
+    Args:
+        file_name: without its folders, "blues.00000.wav".
+
+    Returns:
+        "blues/blues.00000" of the group "blues".
+    """
     match = FILE.match(file_name)
     if match is None:
         return None

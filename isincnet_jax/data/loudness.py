@@ -15,6 +15,9 @@ _BLOCK_S = 0.4  # the gating block of BS.1770
 def require_meter(loudness_db: float | None) -> None:
     """Refuses a loudness that nothing here can measure, before anything is decoded.
 
+    Args:
+        loudness_db: wanted, LUFS; None needs no meter.
+
     Raises:
         ImportError: without pyloudnorm, unless ``loudness_db`` is None.
     """
@@ -53,6 +56,7 @@ def integrated_loudness(waveform: Float[np.ndarray, " time"], *, sample_rate: in
     if not np.any(waveform):
         return -math.inf
     shortest = math.ceil(_BLOCK_S * sample_rate)
+    # Whole repetitions, one for clips that are long enough.
     repeated = np.tile(waveform, -(-shortest // len(waveform)))
     meter = pyloudnorm.Meter(sample_rate, block_size=_BLOCK_S)
     with np.errstate(all="ignore"):  # blocks of silence have minus infinity
@@ -71,11 +75,15 @@ def loudness_gain(
         sample_rate: Hz.
         loudness_db: target, LUFS.
 
+    Returns:
+        Above 0; an amplitude, not dB.
+
     Raises:
         ImportError: without pyloudnorm.
         ValueError: for a rate that is too low.
     """
     measured_db = integrated_loudness(waveform, sample_rate=sample_rate)
+    # Loudness is a level of power: a gain of g adds 20 log10(g) LU.
     gain = 10 ** ((loudness_db - measured_db) / 20) if math.isfinite(measured_db) else 1.0
     peak = float(np.max(np.abs(waveform), initial=0.0))
     return min(gain, 1 / peak) if peak > 0 else 1.0

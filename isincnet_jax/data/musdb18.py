@@ -34,6 +34,9 @@ def musdb18_source(path: str | Path, *, stems: str | Sequence[str] = ("mixture",
         stems: which; "all" for all that are there. "mixture", "drums", "bass", "other",
             "vocals", or any other name of a file of a song.
 
+    Returns:
+        Tracks whose unit is their song, so that its stems stay together.
+
     Raises:
         NoDataError: if there are no songs, or none has one of the stems.
         AudioError: for .stem.mp4 files without ffmpeg.

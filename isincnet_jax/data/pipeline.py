@@ -26,7 +26,7 @@ _PERMUTATION, _START = 0, 1  # streams of random numbers under one seed
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """What a batch is, and whose share of it this host takes.
+    """Batch plan: what a batch is, and whose share of it this host takes.
 
     Attributes:
         batch_size: clips of a batch, of all hosts together.
@@ -107,9 +107,11 @@ def draw(
     tracks = np.empty(len(rows), np.int64)
     starts = np.empty(len(rows), np.int64)
     for place, row in enumerate(rows):
+        # k = step batch_size + row, over all hosts: what it draws depends on k and the seed alone.
         item = step * plan.batch_size + row
         epoch, position = divmod(item, len(lengths))
         track = _permutation(plan.seed, epoch, len(lengths))[position]
+        # start ~ U{0 ... length - crop}
         room = max(0, int(lengths[track]) - plan.crop_samples)
         generator = np.random.default_rng([plan.seed, _START, item])
         tracks[place], starts[place] = track, generator.integers(0, room + 1)
@@ -118,6 +120,10 @@ def draw(
 
 def check_plan(corpus: Corpus, plan: BatchPlan) -> None:
     """Refuses a corpus that cannot fill the batches of a plan.
+
+    Args:
+        corpus: to draw from.
+        plan: the batch.
 
     Raises:
         CorpusError: if there are fewer tracks than clips in a batch, or a track is shorter than
@@ -145,6 +151,11 @@ def check_plan(corpus: Corpus, plan: BatchPlan) -> None:
 
 def make_batch(corpus: Corpus, plan: BatchPlan, step: int) -> Float[np.ndarray, "batch time"]:
     """The host's share of one batch; see :func:`draw`.
+
+    Args:
+        corpus: that fits the plan, see :func:`check_plan`.
+        plan: the batch and the host's share of it.
+        step: from 0.
 
     Returns:
         float32 [batch_size / num_hosts, crop_samples].
@@ -231,8 +242,9 @@ def validation_clips(
             duration_s,
         )
     if max_clips is not None and max_clips < len(usable):
+        # Clip k of n is usable track floor(k all / n).
         usable = usable[np.arange(max_clips) * len(usable) // max_clips]
-    clips = np.empty((len(usable), num_samples), np.float32)
+    clips = np.empty((len(usable), num_samples), np.float32)  # [clips, time]
     for row, index in zip(clips, usable, strict=True):
         corpus.fill(row, int(index), start=0)
     return [corpus.tracks[index].name for index in usable], clips

@@ -1,4 +1,4 @@
-"""A thread that keeps an iterator ahead of its reader."""
+"""Prefetching: a thread that keeps an iterator ahead of its reader."""
 
 from __future__ import annotations
 
@@ -77,6 +77,9 @@ def prefetch(iterator: Iterator[Item], *, size: int = 2) -> Prefetcher[Item]:
     Args:
         iterator: read by the thread only.
         size: items made ready, at least 1.
+
+    Returns:
+        An iterator; its thread has begun.
 
     Raises:
         ValueError: for a size below 1.

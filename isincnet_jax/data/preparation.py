@@ -1,4 +1,4 @@
-"""Decodes a source once: into memory, or into a folder of prepared corpora."""
+"""Preparation of a source: decoded once, into memory or into a folder of prepared corpora."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from isincnet_jax.data.splits import (
 
 @dataclass
 class Prepared:
-    """What preparing gave.
+    """Corpora that were prepared, and what was left out of them.
 
     Attributes:
         corpora: of each split.
@@ -37,7 +37,14 @@ class Prepared:
     resampled: dict[int, int] = field(default_factory=dict)
 
     def resampled_text(self, sample_rate: int) -> str:
-        """What was resampled, in a line: "resampled to 16000 Hz: tracks of 44100 Hz (3)"."""
+        """Resampled tracks, in a line: "resampled to 16000 Hz: tracks of 44100 Hz (3)".
+
+        Args:
+            sample_rate: Hz that they were resampled to.
+
+        Returns:
+            One line, without a line end.
+        """
         rates = [f"{rate} Hz ({count})" for rate, count in sorted(self.resampled.items())]
         return f"resampled to {sample_rate} Hz: tracks of {', '.join(rates)}"
 
@@ -45,11 +52,19 @@ class Prepared:
 def assign_splits(
     source: Source, *, splits: str | Path | None = None, seed: int = 0
 ) -> dict[str, tuple[str, ...]]:
-    """Which tracks go where: by split files, by the corpus' own division, or by hash.
+    """Splits of a source's tracks: by split files, by the corpus' own division, or by hash.
 
     Where the corpus has a test set of its own, that is the test split, and validation is taken
     from the rest. Tracks of one unit, the stems of a song, stay together unless files say
     otherwise.
+
+    Args:
+        source: the tracks.
+        splits: folder of split files, see :func:`.splits.read_split_files`; None divides.
+        seed: of the division by hash.
+
+    Returns:
+        Names of "train", "validation" and, where there is one, "test".
 
     Raises:
         CorpusError: if train or validation would be empty; see also
@@ -107,6 +122,9 @@ def prepare(
         loudness_db: LUFS, or None.
         folder: gets one folder for each split, all or nothing; None keeps them in memory.
         overwrite: replace corpora that are in ``folder``.
+
+    Returns:
+        Corpora by split, and what was skipped or resampled on the way.
 
     Raises:
         CorpusError: if a split has no track that can be read, or the folder cannot be written.
@@ -166,6 +184,14 @@ def load_prepared(
     path: str | Path | None, *, sample_rate: int, loudness_db: float | None
 ) -> dict[str, Corpus]:
     """Opens what :func:`prepare` wrote to a folder.
+
+    Args:
+        path: of the folder of ``train``, ``validation`` and maybe ``test``.
+        sample_rate: Hz that they must have.
+        loudness_db: LUFS that they must have; None for levels as they were.
+
+    Returns:
+        Memory-mapped corpora by split.
 
     Raises:
         NoDataError: if nothing is there.

@@ -25,7 +25,7 @@ _FORMAT = "isincnet vocoder index 1"
 
 
 class Index(NamedTuple):
-    """Which recordings there are, and what they are for.
+    """Index of recordings: which there are, and what they are for.
 
     Attributes:
         data: the folder of the recordings.
@@ -44,7 +44,14 @@ class Index(NamedTuple):
     truncated: str = "refuse"
 
     def duration_s(self, split: str) -> float:
-        """Seconds of a split."""
+        """Seconds of a split.
+
+        Args:
+            split: one of ``splits``.
+
+        Returns:
+            Seconds.
+        """
         return sum(self.durations_s[name] for name in self.splits[split])
 
 
@@ -70,6 +77,9 @@ def make_index(
         seed: of the division.
         workers: threads; 0 for the number of cores.
         truncated: "keep" takes damaged recordings, of which training uses what can be read.
+
+    Returns:
+        What was written.
 
     Raises:
         ValueError: for arguments out of range.
@@ -176,6 +186,13 @@ def _write(index: Index, target: Path) -> None:
 
 def data_fields(source: str | Path) -> dict[str, Any]:
     """The fields of a training config for an index, or for a folder of audio.
+
+    Args:
+        source: folder of an index, or of recordings.
+
+    Returns:
+        Values by field, "data.path" and, of an index, "data.splits", "data.sample_rate" and
+        "data.truncated".
 
     Raises:
         CorpusError: for neither, or a damaged index.

@@ -112,6 +112,7 @@ def condition(
     """
     mono = np.asarray(np.mean(samples, axis=0, dtype=np.float32))
     blocks = resample_blocks([mono[:, None]], source_rate=source_rate, target_rate=sample_rate)
+    # Joined with an empty array: very short clips may leave no block.
     mono = np.concatenate([np.zeros(0, np.float32), *(block[:, 0] for block in blocks)])
     if len(mono) == 0:
         raise ValueError(f"too short: no sample is left at {sample_rate} Hz")
@@ -206,6 +207,15 @@ def file_source(
 
     What is no regular file is missing.
 
+    Args:
+        title: what it is, for messages.
+        files: tracks and their files; the stamps of the tracks are not used.
+        missing: tracks that are known to be missing, and why.
+        truncated: "keep" uses what can be read of damaged files.
+
+    Returns:
+        Tracks sorted by name, with ``paths``.
+
     Raises:
         NoDataError: if there are no files.
     """
@@ -239,11 +249,18 @@ def file_source(
 
 
 def folder_source(path: str | Path, *, truncated: Truncated = "refuse") -> Source:
-    r"""All audio files below a folder; names are relative paths, groups parent folders.
+    r"""Source of all audio files below a folder; names are relative paths, groups parent folders.
 
     Hidden files and folders are left out. Files that differ by extension only keep it. Names are
     what lists and pages can hold: bytes that are no UTF-8, and line ends, are written out
     ("caf\xe9"), see :func:`isincnet_jax.files.shown`.
+
+    Args:
+        path: of the folder.
+        truncated: "keep" uses what can be read of damaged files.
+
+    Returns:
+        Tracks named "folder/file", of the group "folder".
 
     Raises:
         NoDataError: if the folder is missing or has no audio files.

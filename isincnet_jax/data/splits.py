@@ -1,4 +1,4 @@
-"""Which track belongs to which split: the same on every machine, or as files say."""
+"""Splits of a corpus: which track belongs to which, on every machine the same, or as files say."""
 
 from __future__ import annotations
 
@@ -28,10 +28,14 @@ class Named(Protocol):
     """Anything with a name and a group."""
 
     @property
-    def name(self) -> str: ...  # noqa: D102
+    def name(self) -> str:
+        """Unique among the tracks that are divided."""
+        ...
 
     @property
-    def group(self) -> str: ...  # noqa: D102
+    def group(self) -> str:
+        """That every split shall have its share of: a genre, say."""
+        ...
 
 
 def split_tracks(
@@ -64,6 +68,7 @@ def split_tracks(
         groups.setdefault(track.group, []).append(track.name)
     _check_unique(name for names in groups.values() for name in names)
     wanted = {split: share for split, share in shares.items() if share > 0}
+    # A group that every split can have one track of is a stratum; all smaller ones are one.
     strata = [names for names in groups.values() if len(names) >= len(wanted)]
     strata.append([name for names in groups.values() if len(names) < len(wanted) for name in names])
     found: dict[str, list[str]] = {split: [] for split in shares}
@@ -91,12 +96,14 @@ def _check_unique(names: Iterable[str]) -> None:
 def _counts(total: int, shares: Mapping[str, float]) -> dict[str, int]:
     """Largest remainders, then at least one for as many splits as there are tracks."""
     whole = sum(shares.values())
+    # Quotas n share / whole, rounded down; what is left goes to the largest remainders.
     quotas = {split: total * share / whole for split, share in shares.items()}
     counts = {split: int(quota) for split, quota in quotas.items()}
     # A stable sort: equal remainders are served in the order of the splits.
     by_remainder = sorted(shares, key=lambda split: counts[split] - quotas[split])
     for split in by_remainder[: total - sum(counts.values())]:
         counts[split] += 1
+    # Small groups: train first, then the others, taken from the split that has the most.
     for split in list(shares)[:total]:
         if counts[split] == 0:
             richest = max(counts, key=lambda other: counts[other])
@@ -140,7 +147,14 @@ def read_split_files(folder: str | Path) -> dict[str, tuple[str, ...]]:
 
 
 def as_entry(name: str) -> str:
-    """A line of a split file that means this track, whatever its name looks like there."""
+    """A line of a split file that means this track, whatever its name looks like there.
+
+    Args:
+        name: of a track.
+
+    Returns:
+        The name, or a pattern that means the same.
+    """
     if name == name.strip() and not re.search(r"(^|\s)#", name):
         return name
     escaped = glob.escape(name).replace("#", "[#]")
@@ -229,5 +243,12 @@ def _components(name: str) -> tuple[str, ...]:
 
 
 def without_suffix(path: PurePosixPath) -> PurePosixPath:
-    """A path without the extension, if that is one of audio: ``a.00001`` keeps its number."""
+    """A path without the extension, if that is one of audio: ``a.00001`` keeps its number.
+
+    Args:
+        path: of a track or a file.
+
+    Returns:
+        The same path where its extension is another.
+    """
     return path.with_suffix("") if path.suffix.lower() in AUDIO_SUFFIXES else path

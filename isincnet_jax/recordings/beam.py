@@ -1,4 +1,4 @@
-"""A corpus beyond one machine: the function that makes one file, as an Apache Beam transform.
+"""Apache Beam transform that makes one file: a corpus beyond one machine.
 
 The launcher lists the files (:func:`find_jobs`) and checks the output folder
 (:func:`prepare_output`); workers anywhere make them (:class:`MakeFiles`). Folders may be paths or
@@ -58,6 +58,9 @@ def find_jobs(source: str, *, suffix: str, suffixes: Collection[str] = AUDIO_SUF
         source: path or address of a folder.
         suffix: of the files to make.
         suffixes: of the files to read.
+
+    Returns:
+        Sources and targets, names with slashes below their folders, sorted.
 
     Raises:
         OutputError: if there are none, or two would become the same.
@@ -146,14 +149,25 @@ def _check_targets(out: str, jobs: Sequence[Job]) -> None:
 
 
 def absolute(folder: str) -> str:
-    """An address as it is, a path from the root on; without a slash at its end."""
+    """An address as it is, a path from the root on; without a slash at its end.
+
+    Args:
+        folder: path, or address with a scheme ("gs://...").
+
+    Returns:
+        A path or address that workers elsewhere understand.
+    """
     if FileSystems.get_scheme(folder) is None:
         return os.path.abspath(folder)
     return folder.rstrip("/")
 
 
 def clear_unfinished(out: str) -> None:
-    """Deletes what a run that broke off left in the output folder under names of its own."""
+    """Deletes what a run that broke off left in the output folder under names of its own.
+
+    Args:
+        out: path or address of the folder; no other run may be using it.
+    """
     out = absolute(out)
     for pattern in (f"{output_folder.UNFINISHED}*", f"beam-temp-{FAILURES}-*"):
         for path in _files_below(out, f"{pattern}/"):
@@ -187,7 +201,14 @@ class MakeFiles(beam.PTransform):
         self._options = (make_work, absolute(source), absolute(out), not_before)
 
     def expand(self, input_or_inputs: Any) -> Any:
-        """Applies the transform to a collection of jobs."""
+        """Applies the transform to a collection of jobs.
+
+        Args:
+            input_or_inputs: a ``PCollection`` of jobs.
+
+        Returns:
+            The two collections, ``done`` and ``failures``, by name.
+        """
         return (
             input_or_inputs
             | "Spread" >> beam.Reshuffle()
@@ -224,6 +245,8 @@ class _MakeFile(beam.DoFn):
                 _fetch(source, task.source)
                 seconds = made_of(self._work(task.source, task.target)).seconds
             except ValueError as error:
+                # The work names what is wrong with a file by a ValueError; one that stands for an
+                # error of the system is the machine's, and another worker may do better.
                 if isinstance(error.__cause__, OSError) and not isinstance(error, _UnreadableError):
                     raise  # a full disk: not the file's fault
                 _count("failed")
@@ -285,7 +308,14 @@ def _count(name: str, number: int = 1) -> None:
 
 
 def counted(result: Any) -> dict[str, int]:
-    """What a finished pipeline counted: made, skipped, failed, milliseconds_of_audio."""
+    """Counters of a finished pipeline: made, skipped, failed, milliseconds_of_audio.
+
+    Args:
+        result: of ``Pipeline.run``, after ``wait_until_finish``.
+
+    Returns:
+        All four names; 0 where nothing was counted.
+    """
     found = {"made": 0, "skipped": 0, "failed": 0, "milliseconds_of_audio": 0}
     for counter in result.metrics().query()["counters"]:
         if counter.key.metric.namespace == NAMESPACE:

@@ -28,7 +28,7 @@ _BY_BANK = "by the bank's inverse"
 
 @dataclasses.dataclass(frozen=True)
 class DecodeOptions:
-    """How files are decoded.
+    """Options of decoding files.
 
     Attributes:
         model: insisted on, its name or a codec; None for the one that each file names.
@@ -160,6 +160,12 @@ class FileDecoder:
         """Whether files would still be decoded by what made them, see :class:`.Made`.
 
         Files whose model is no longer here are: nothing better can be made.
+
+        Args:
+            made_with: of an earlier run's :class:`.Made`.
+
+        Returns:
+            True where decoding again would change nothing, or could not be better.
         """
         if not made_with:  # a preset
             return True
@@ -213,14 +219,16 @@ def _fallback_note(name: str) -> str:
 
 
 def suitable_workers(names: list[str]) -> Literal["threads", "processes"]:
-    """Processes if some files are entropy-coded: their codes are read inside the interpreter."""
+    """Processes if some files are entropy-coded: their codes are read inside the interpreter.
+
+    Args:
+        names: of the files to decode.
+
+    Returns:
+        The kind of :func:`.workers.run_tasks`.
+    """
     coded = any(name.lower().endswith(TOKEN_SUFFIX) for name in names)
     return "processes" if coded else "threads"
-
-
-def make_decoder(options: DecodeOptions) -> FileDecoder:
-    """A :class:`FileDecoder`; for workers, in other processes too."""
-    return FileDecoder(options)
 
 
 def _peek_channels(rows: Iterator[np.ndarray]) -> tuple[int, Iterator[np.ndarray]]:

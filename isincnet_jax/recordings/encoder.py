@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 
 def silent(text: str) -> None:
-    """Says nothing."""
+    """Says nothing.
+
+    Args:
+        text: a line for a user.
+    """
 
 
 def encode_file(
@@ -114,7 +118,7 @@ class FileEncoder:
             scaled = quantizers.fitted_quantizer(
                 codec, read, q_bits=options.q_bits, scales=options.scales
             )
-            counted = _Counter(read())
+            counted = _Counter(read())  # the length is known when all has been read
             text = _write_archive(
                 target, codec, info, counted, quantizer=scaled, model=options.model
             )
@@ -136,7 +140,15 @@ class FileEncoder:
 
 
 def make_encoder(options: EncodeOptions, codec: Codec | None = None) -> FileEncoder:
-    """A :class:`FileEncoder` with its codec loaded; for workers, in other processes too."""
+    """A :class:`FileEncoder` with its codec loaded; for workers, in other processes too.
+
+    Args:
+        options: what to make; picklable.
+        codec: of ``options.model``; loaded by its name if None.
+
+    Returns:
+        A function from two paths to :class:`.Made`.
+    """
     return FileEncoder(options, load_model(options.model) if codec is None else codec)
 
 
@@ -144,6 +156,16 @@ def open_recording(
     path: Path, codec: Codec, *, truncated: str = "refuse", say: Callable[[str], None] = silent
 ) -> tuple[AudioInfo, quantizers.Read]:
     """The header of an audio file, and a function that starts reading it at the codec's rate.
+
+    Args:
+        path: audio file of any format and rate.
+        codec: whose sample rate the blocks have.
+        truncated: of damaged or cut audio: "refuse", or "keep" what can be read of it.
+        say: gets a line if it is resampled.
+
+    Returns:
+        The header (at the file's own rate), and the function, which may be called again for another
+        pass: float32 blocks [time, audio channels].
 
     Raises:
         ValueError: if it cannot be read.

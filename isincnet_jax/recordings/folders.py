@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class FolderReport(NamedTuple):
-    """What became of a folder, up to now.
+    """Report of a folder: what became of it, up to now.
 
     Attributes:
         num_files: of the source folder.
@@ -60,7 +60,15 @@ class FolderReport(NamedTuple):
         return self.audio_s / max(self.seconds, 1e-9)
 
     def after(self, outcome: file_jobs.Outcome, seconds: float) -> FolderReport:
-        """The report with one more file."""
+        """The report with one more file.
+
+        Args:
+            outcome: what became of the file.
+            seconds: since the run began.
+
+        Returns:
+            A new report.
+        """
         report = self._replace(seconds=seconds, last=outcome)
         if outcome.reason:
             return report._replace(failed={**self.failed, outcome.job.source: outcome.reason})

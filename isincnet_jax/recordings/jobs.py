@@ -1,4 +1,4 @@
-"""A folder of files made from another one, by any function, in parallel and resumable.
+"""Batch jobs over a folder: files made from others by any function, in parallel and resumable.
 
 The function is given: what it does with a file (encode, decode) is not known here. See
 :mod:`.output_folder` for what the output folder remembers, and
@@ -23,7 +23,7 @@ _PROCESS_BYTES = 1 << 24  # of sources that are worth the seconds in which a pro
 
 
 class Outcome(NamedTuple):
-    """What became of a job.
+    """Outcome of a job.
 
     Attributes:
         job: which.
@@ -41,7 +41,7 @@ class Outcome(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What was left out while a folder was listed: its name, fit to be shown, and why."""
+    """Problem while a folder was listed: what was left out, its name fit to be shown, and why."""
 
     name: str
     reason: str
@@ -61,6 +61,9 @@ def find_files(
         folder: to list.
         suffixes: in lower case; those of files may be in any.
         problems: gets the folders below that cannot be listed; without it they are errors.
+
+    Returns:
+        Paths below the folder with slashes, "a/b.wav".
 
     Raises:
         OutputError: if it is no folder, or has no such file.
@@ -103,6 +106,9 @@ def plan_jobs(sources: Iterable[str], *, suffix: str) -> list[Job]:
         sources: names with slashes.
         suffix: of the targets, with its point.
 
+    Returns:
+        One job for each source, in their order; no two targets are equal.
+
     Raises:
         OutputError: if two targets are the same all the same.
     """
@@ -141,6 +147,10 @@ def run_jobs(
         make_work: makes the function that makes a file, see :func:`.workers.run_tasks`.
         num_workers: files under way at a time.
         kind: of workers.
+
+    Yields:
+        Outcomes in the order in which files are finished; a job that fails does not stop the
+        others.
     """
     root = Path(folder)
     stats: dict[int, os.stat_result] = {}
@@ -178,7 +188,17 @@ def waiting_jobs(
     *,
     is_current: Callable[[str], bool] | None = None,
 ) -> list[Job]:
-    """The jobs whose files are not done, see :meth:`.OutputFolder.is_done`."""
+    """The jobs whose files are not done, see :meth:`.OutputFolder.is_done`.
+
+    Args:
+        folder: of the sources.
+        jobs: of the run.
+        output: the open folder of the targets.
+        is_current: see :meth:`.OutputFolder.is_done`.
+
+    Returns:
+        Jobs to do, in their order.
+    """
     root, waiting = Path(folder), []
     for job in jobs:
         try:
@@ -191,7 +211,16 @@ def waiting_jobs(
 
 
 def suitable_number(folder: str | Path, jobs: Iterable[Job], kind: file_workers.Kind) -> int:
-    """As many workers as there are cores; fewer processes where there is little for each to do."""
+    """Number of workers: as many as cores, fewer processes where there is little for each to do.
+
+    Args:
+        folder: of the sources.
+        jobs: to do.
+        kind: of workers: threads are cheap, a process is worth its start for 16 MiB of sources.
+
+    Returns:
+        At least 1.
+    """
     cores = file_workers.available_cores()
     if kind == "threads":
         return cores

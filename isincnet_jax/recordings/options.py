@@ -22,7 +22,7 @@ SUFFIXES = (ARCHIVE_SUFFIX, TOKEN_SUFFIX)
 
 @dataclasses.dataclass(frozen=True)
 class EncodeOptions:
-    """How files are encoded, in a form that workers can be sent.
+    """Options of encoding files, in a form that workers can be sent.
 
     Attributes:
         model: name, address or file of the codec.
@@ -80,6 +80,9 @@ class EncodeOptions:
             entropy: whether entropy-coded files were asked for.
             codec: of ``model``, if it is loaded already.
 
+        Returns:
+            The codec, the suffix, and what the files' bytes depend on.
+
         Raises:
             ValueError: as :meth:`check`; for impossible bits, scales or steps.
             ImportError: as :meth:`check`.
@@ -120,7 +123,7 @@ class EncodeOptions:
 
 
 class Prepared(NamedTuple):
-    """How a corpus is encoded.
+    """Codec, suffix and configuration of a corpus that is encoded.
 
     Attributes:
         codec: loaded.
@@ -134,7 +137,14 @@ class Prepared(NamedTuple):
 
 
 def weights_digest(codec: Codec) -> str:
-    """A hash of a codec's variables; empty for presets, which follow from their spec."""
+    """A hash of a codec's variables; empty for presets, which follow from their spec.
+
+    Args:
+        codec: any.
+
+    Returns:
+        16 hexadecimal digits of SHA-256, or "".
+    """
     import jax
     import numpy as np
 
@@ -143,6 +153,7 @@ def weights_digest(codec: Codec) -> str:
     if codec.name in hub.PRESETS:
         return ""
     digest = hashlib.sha256()
+    # Paths and bytes, in the order of the pytree: the same arrays elsewhere are another model.
     for path, leaf in jax.tree_util.tree_leaves_with_path(codec.variables):
         digest.update(jax.tree_util.keystr(path).encode())
         digest.update(np.ascontiguousarray(leaf).tobytes())

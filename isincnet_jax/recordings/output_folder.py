@@ -78,6 +78,10 @@ class OutputFolder:
             job: which.
             source: state of its source.
             is_current: whether what files were made with, see :meth:`accept`, is still the same.
+
+        Returns:
+            False where the file has another size than was noted, or its source another size or
+            time.
         """
         entry = self._journal.entries.get(job.target)
         if entry is None or entry.source != job.source:
@@ -98,6 +102,9 @@ class OutputFolder:
             source: state of its source before it was read.
             made_with: what it depends on beyond its source and the configuration.
 
+        Returns:
+            Bytes.
+
         Raises:
             OSError: if it cannot be put there, or not be noted; it is not there then.
         """
@@ -110,6 +117,8 @@ class OutputFolder:
         before = self._journal.entries.get(job.target)
         if before is None and os.path.lexists(target) and not target.is_dir():
             raise FileExistsError(errno.EEXIST, "a file of this name appeared during the run")
+        # On the disk before the file has its name: whatever ends the run, a file that is there is
+        # known to be ours.
         self._journal.append(entry.undone(), lasting=True)
         try:
             files.put(made, target)
@@ -126,7 +135,14 @@ class OutputFolder:
         return num_bytes
 
     def count_left(self, jobs: Sequence[Job]) -> int:
-        """Files of earlier runs that no job of this run makes."""
+        """Files of earlier runs that no job of this run makes.
+
+        Args:
+            jobs: of this run.
+
+        Returns:
+            How many of them are still there.
+        """
         targets = {job.target for job in jobs}
         return sum(
             os.path.lexists(self.path / target)
@@ -169,6 +185,9 @@ def open_output(
             ``work``; other files that earlier runs made are deleted.
         keep_others: delete none of these, as where not all sources could be listed.
 
+    Yields:
+        The folder, locked for this process where the file system has locks.
+
     Raises:
         OutputError: if the folder was made with another configuration, another run is using it,
             it cannot be written, or a file that is there would be lost: a source of this run, or
@@ -209,7 +228,14 @@ def open_output(
 
 
 def configuration_text(configuration: Mapping[str, Any]) -> str:
-    """The content of ``isincnet.json``."""
+    """The content of ``isincnet.json``.
+
+    Args:
+        configuration: how the files are made; JSON values.
+
+    Returns:
+        JSON with sorted keys, and the format's number.
+    """
     return json.dumps({"format": _FORMAT, **configuration}, indent=1, sort_keys=True) + "\n"
 
 

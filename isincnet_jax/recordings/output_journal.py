@@ -38,6 +38,12 @@ class Entry:
     def from_line(cls, line: bytes) -> Entry:
         """Reads a line.
 
+        Args:
+            line: a JSON object, with or without its line end.
+
+        Returns:
+            What is not in the line has its default.
+
         Raises:
             ValueError: if it is damaged, or its file lies outside of the folder.
             TypeError: if it is damaged.
@@ -48,7 +54,11 @@ class Entry:
         return entry
 
     def line(self) -> bytes:
-        """The line, without what has its default."""
+        """The line, without what has its default.
+
+        Returns:
+            JSON and a line end.
+        """
         fields = dataclasses.fields(self)
         given = {
             field.name: getattr(self, field.name)
@@ -58,7 +68,11 @@ class Entry:
         return json.dumps(given).encode() + b"\n"
 
     def undone(self) -> Entry:
-        """The same file as one that is ours, but not done."""
+        """The same file as one that is ours, but not done.
+
+        Returns:
+            A copy.
+        """
         return dataclasses.replace(self, size=-1, mtime_ns=-1)
 
 

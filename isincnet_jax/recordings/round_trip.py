@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class RoundTrip(NamedTuple):
-    """How close a recording's reconstruction is, over all samples of all channels.
+    """Reconstruction error of a recording, over all samples of all channels.
 
     Attributes:
         codec: that made it.
@@ -162,7 +162,7 @@ def _compiled_speed(codec: Codec, num_channels: int, length: int) -> float:
 
     length = min(length, 16 * codec.spec.sample_rate)
     noise = np.random.default_rng(0).uniform(-1, 1, (num_channels, length)).astype(np.float32)
-    seconds = math.inf
+    seconds = math.inf  # the fastest of three, of which the first compiles
     for _ in range(3):
         begin = time.perf_counter()
         jax.block_until_ready(codec.decode(codec.encode(noise), length=length))

@@ -1,4 +1,4 @@
-"""Many files through one function: in threads, or in processes that may die without harm."""
+"""Worker pools: many files through one function, in threads or in processes that may die."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 
 class Made(NamedTuple):
-    """What there is to say about a file that was made.
+    """Facts of a file that was made.
 
     Attributes:
         seconds: of audio.
@@ -54,7 +54,7 @@ class Task(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What became of a task.
+    """Result of a task.
 
     Attributes:
         task: which.
@@ -72,7 +72,11 @@ class Result(NamedTuple):
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Cores that this process may use.
+
+    Returns:
+        At least 1; of the process's affinity where the system has one.
+    """
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -95,6 +99,9 @@ def run_tasks(
             deflating); processes take seconds to start and suit work that does not (entropy
             coding).
 
+    Yields:
+        One result for each task.
+
     Raises:
         ValueError: if ``num_workers`` is below 1.
     """
@@ -108,7 +115,7 @@ def run_tasks(
         yield from _in_threads(waiting, make_work(), num_workers)
 
 
-def perform(work: Work, task: Task) -> Result:
+def _perform(work: Work, task: Task) -> Result:
     """Does one task; what it wrote is on the disk when it returns."""
     try:
         made = made_of(work(task.source, task.target))
@@ -120,12 +127,27 @@ def perform(work: Work, task: Task) -> Result:
 
 
 def made_of(result: float | Made) -> Made:
-    """What a work returned, in full."""
+    """Facts that a work returned, in full.
+
+    Args:
+        result: seconds of audio, or a :class:`Made`.
+
+    Returns:
+        A :class:`Made`.
+    """
     return result if isinstance(result, Made) else Made(result)
 
 
 def reason_of(error: Exception, task: Task) -> str:
-    """One line that says why, without the names of the two files."""
+    """Reason of a failure on one line, without the names of the two files.
+
+    Args:
+        error: that the work raised.
+        task: whose two paths are left out.
+
+    Returns:
+        One line, without a line end.
+    """
     text = " ".join(str(error).split())
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror
@@ -142,11 +164,11 @@ def reason_of(error: Exception, task: Task) -> str:
 def _in_threads(waiting: collections.deque[Task], work: Work, num_workers: int) -> Iterator[Result]:
     if num_workers == 1:
         while waiting:
-            yield perform(work, waiting.popleft())
+            yield _perform(work, waiting.popleft())
         return
     pool = concurrent.futures.ThreadPoolExecutor(num_workers)
     try:
-        yield from _drain(pool, functools.partial(perform, work), waiting, num_workers)
+        yield from _drain(pool, functools.partial(_perform, work), waiting, num_workers)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -246,4 +268,4 @@ def _perform_here(task: Task) -> Result:
         work = _make_process_work()
     except Exception as error:  # the parent made one before; whatever it is, it is reported
         return Result(task, reason=reason_of(error, task))
-    return perform(work, task)
+    return _perform(work, task)

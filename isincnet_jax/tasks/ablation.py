@@ -47,8 +47,15 @@ _logger = logging.getLogger("ablation")
 def ablate_filters(config: Config) -> int:
     """Measures what is missing of a grid and writes table, pictures and page.
 
+    Args:
+        config: of ``configs/ablation.py``'s kind.
+
     Returns:
         The exit status.
+
+    Raises:
+        ValueError: for parts, seeds or clips that are none, and a folder with results of another
+            config.
     """
     from isincnet_jax.tasks.ablation_work import Work
 

@@ -1,4 +1,4 @@
-"""Pictures of an ablation's results, from files that are there. Composes, draws nothing itself."""
+"""Figures of an ablation's results, from files that are there. Composes, draws nothing itself."""
 
 from __future__ import annotations
 
@@ -25,7 +25,16 @@ _CAPTIONS = {
 
 
 def pictures(config: Config, rows: Sequence[Mapping[str, Any]], folder: Path) -> Iterator[Picture]:
-    """All that can be drawn of the results, as files in ``pictures/`` too."""
+    """Figures of all that can be drawn of the results, as files in ``pictures/`` too.
+
+    Args:
+        config: of the ablation.
+        rows: "cells" of the results, summed up over seeds.
+        folder: of the run; gets ``pictures/NAME.svg``.
+
+    Yields:
+        A caption and the SVG of each, for the page.
+    """
 
     def picture(name: str, caption: str, figure: Any) -> Picture:
         content = drawings.svg_bytes(figure)
@@ -52,6 +61,7 @@ def pictures(config: Config, rows: Sequence[Mapping[str, Any]], folder: Path) ->
     }
     if not bands:
         return
+    # Middles of the bands, [records, filters]; their mean distance from the first record, Hz.
     centers = {name: (one["low_hz"] + one["high_hz"]) / 2 for name, one in bands.items()}
     curves = {
         name: (bands[name]["steps"], np.mean(np.abs(one - one[0]), axis=1))

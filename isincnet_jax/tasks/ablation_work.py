@@ -1,4 +1,4 @@
-"""What is measured of a filterbank in an ablation. Composes, computes nothing itself."""
+"""Measurements of a filterbank in an ablation. Composes, computes nothing itself."""
 
 from __future__ import annotations
 
@@ -50,12 +50,19 @@ class Task(NamedTuple):
 
 
 def seed_key(seed: int) -> str:
-    """What the result of a classifier's run is kept under."""
+    """Key that the result of a classifier's run is kept under.
+
+    Args:
+        seed: of the run.
+
+    Returns:
+        "classification, seed 0", say.
+    """
     return f"classification, seed {seed}"
 
 
 class Work:
-    """What can be measured of a cell. Clips and tracks are read when they are first wanted."""
+    """Measurements of a cell. Clips and tracks are read when they are first wanted."""
 
     def __init__(self, config: Config, stop: Stop) -> None:
         self.config, self.stop = config, stop
@@ -70,6 +77,7 @@ class Work:
             return ["built-in clip"], demo_waveform(rate)[None, :length]
         names: list[str] = []
         found = []
+        # Clips of each folder, whole numbers that differ by one at most and sum to max_clips.
         shares = np.diff(np.linspace(0, wanted.max_clips, len(self.folders) + 1).astype(int))
         for path, share in zip(self.folders, shares, strict=True):
             if share:
@@ -90,11 +98,18 @@ class Work:
 
     @functools.cached_property
     def tracks(self) -> Labelled:
-        """What the classifiers learn and are tested with."""
+        """Labelled tracks that the classifiers learn and are tested with."""
         return classifier_parts.build_data(self.classifier_config({}, 0))
 
     def tasks(self, cells: Sequence[Cell]) -> Iterator[Task]:
-        """All that is to be measured: part after part, and seed after seed."""
+        """Measurements to be made: part after part, and seed after seed.
+
+        Args:
+            cells: of the grid.
+
+        Yields:
+            Those of the parts that the config asks for, whether they are there already or not.
+        """
         parts = self.config.parts
         for part in ("reconstruction", "speed"):
             for cell in cells if part in parts else ():
@@ -105,7 +120,12 @@ class Work:
                 yield Task("classification", seed_key(seed), cell, call)
 
     def prepare(self, part: str, results: Ablation) -> None:
-        """Reads what a part needs: data that are missing are an error of the run, not of a cell."""
+        """Reads what a part needs: data that are missing are an error of the run, not of a cell.
+
+        Args:
+            part: "reconstruction", "speed" or "classification".
+            results: gets the names of clips, or the numbers of tracks, of that part.
+        """
         if part == "reconstruction":
             results.content["clips"] = self.clips[0]
         elif part == "classification":
@@ -113,10 +133,18 @@ class Work:
             results.content["tracks"] = found
 
     def reconstruction(self, cell: Cell) -> dict[str, Any]:
-        """Frame bounds, and signal-to-noise ratios if the bank can be inverted."""
+        """Frame bounds, and signal-to-noise ratios if the bank can be inverted.
+
+        Args:
+            cell: whose values make the bank's spec.
+
+        Returns:
+            "lower", "upper", "condition" ("infinite" for no frame), "invertible", and either the
+            "reason" or the ratios in dB of :func:`.measures.reconstruction_scores`.
+        """
         spec, settings = isn.FilterbankSpec(**cell.values), self.config.reconstruction
         bounds = isn.frame_bounds(spec)
-        finite = np.isfinite(bounds.condition)
+        finite = np.isfinite(bounds.condition)  # JSON has no infinity
         found = {
             "lower": bounds.lower,
             "upper": bounds.upper,
@@ -139,12 +167,22 @@ class Work:
         return {**found, **scores}
 
     def speed(self, cell: Cell) -> dict[str, Any]:
-        """x real time of encoding, and of decoding if the bank can be inverted."""
+        """Real-time factor of encoding, and of decoding if the bank can be inverted.
+
+        Args:
+            cell: whose values make the bank's spec.
+
+        Returns:
+            "encode_x_real_time", "decode_x_real_time" (None without an inverse), "device" and
+            "load_average" (of the last minute; None where the system does not tell).
+        """
         spec, settings = isn.FilterbankSpec(**cell.values), self.config.speed
         length = round(settings.duration_s * spec.sample_rate)
+        # The built-in clip again and again, up to the length.
         clip = np.resize(demo_waveform(spec.sample_rate), length)
         batch = jnp.asarray(np.tile(clip, (settings.batch_size, 1)))
         invertible = design.is_invertible(spec)
+        # Any decoder will do where only encoding is timed.
         no_decoder = isn.DecoderSpec("free", num_frames=1, first_frame=0)
         codec = isn.build_codec(isn.SincNet(spec, isn.DecoderSpec() if invertible else no_decoder))
         spectrogram = codec.encode(batch)
@@ -166,7 +204,16 @@ class Work:
         }
 
     def classifier_config(self, values: Mapping[str, Any], seed: int, folder: str = "") -> Config:
-        """The classifier of a cell: the config's, with the values of the cell."""
+        """The classifier of a cell: the config's, with the values of the cell.
+
+        Args:
+            values: of the cell, by field.
+            seed: of weights and batches.
+            folder: of the run; empty where only its data are asked for.
+
+        Returns:
+            A copy; "num_bins" is its ``num_filters``, "scale" its ``initial_scale``.
+        """
         config: Config = ml_collections.ConfigDict(self.config.classifier.to_dict())
         config.seed, config.workdir = seed, folder
         if not self.folders:
@@ -182,7 +229,19 @@ class Work:
         return config
 
     def classification(self, cell: Cell, seed: int) -> dict[str, Any]:
-        """One classifier trained and tested, in a folder of its own where it goes on."""
+        """One classifier trained and tested, in a folder of its own where it goes on.
+
+        Args:
+            cell: whose values make the front end.
+            seed: of weights and batches.
+
+        Returns:
+            "accuracy", "chunk_accuracy", "tracks" and "hits" of the "split" (the test split if
+            there is one), the "run"'s folder and, of learned filters, how far they moved in Hz.
+
+        Raises:
+            Stopped: if a signal asked to end.
+        """
         from isincnet_jax.tasks.classification import train_classifier  # JAX is set up before
 
         place = Path("runs") / safe_name(cell.name) / f"seed-{seed}"

@@ -69,12 +69,24 @@ class Classification(Task):
         )
 
     def first_state(self) -> TrainState:
-        """The state before the first step, from the seed."""
+        """The state before the first step, from the seed.
+
+        Returns:
+            On the host, step 0.
+        """
         key = jax.random.key(self.config.seed)
         return create_state(self.classifier.variables, self.optimizer, key=key)
 
     def step(self, start_step: int, log: RunLog | None) -> Step:
-        """The training step over all devices; records where learned filters are."""
+        """The training step over all devices; records where learned filters are.
+
+        Args:
+            start_step: that the run goes on from; earlier records of bands stay.
+            log: of the run; None on hosts other than the first, which record no bands.
+
+        Returns:
+            The step, wrapped by a recorder of ``bands.npz`` where filters are learned.
+        """
         step = classifier_parts.build_step(self.config, self.classifier, self.optimizer)
         if log is None or self.classifier.bands_hz is None:
             return step
@@ -83,17 +95,40 @@ class Classification(Task):
         return record.watching(step, self.loop, start=start_step)
 
     def batches(self, start_step: int) -> Iterator[Any]:
-        """Labelled chunks on the devices."""
+        """Labelled chunks on the devices.
+
+        Args:
+            start_step: of the first batch.
+
+        Returns:
+            Waveforms [devices, clips, time] and targets [devices, clips, classes], without end.
+        """
         return classifier_parts.batches(self.config, self.data, start_step)
 
     def scores(self, state: TrainState, split: str) -> Scores:
-        """Decisions for all tracks of a split."""
+        """Decisions for all tracks of a split.
+
+        Args:
+            state: on the host.
+            split: "validation" or "test".
+
+        Returns:
+            Sums of log-posteriors and hits of every track.
+        """
         predict = make_predict(self._features, state)
         batches = track_chunks(self.data, split, self._plan)
         return score_tracks(predict, batches, self.data.track_labels(split))
 
     def evaluate(self, state: TrainState, log: RunLog | None) -> dict[str, float]:
-        """Accuracy on the validation tracks, and how far the filters moved."""
+        """Accuracy on the validation tracks, and how far the filters moved.
+
+        Args:
+            state: on the host.
+            log: not used: accuracies are logged by the loop.
+
+        Returns:
+            "accuracy" and "chunk_accuracy", 0 to 1, and the mean and largest movement in Hz.
+        """
         scores = self.scores(state, "validation")
         return {
             "accuracy": scores.accuracy,
@@ -111,7 +146,17 @@ class Classification(Task):
     def finish(
         self, state: TrainState, checkpoints: Checkpoints, about: dict[str, Any]
     ) -> tuple[dict[str, Any], str]:
-        """Classifies the held-out splits with the state of the last step."""
+        """Classifies the held-out splits with the state of the last step.
+
+        Args:
+            state: of the last step.
+            checkpoints: not used: the last state is scored, not the best by validation.
+            about: config and commit of the run.
+
+        Returns:
+            "classes", movements in Hz, and for each held-out split tracks, hits, accuracy with its
+            interval and confusion; and the table.
+        """
         moved, splits = self._filter_movement(state), {}
         lines = [f"{'split':<12} tracks  accuracy, 95 % interval     chunks"]
         for split in self.data.corpora:
@@ -149,6 +194,12 @@ def train_classifier(
         config: of ``configs/classifier_genre.py``'s kind.
         data: what ``config.data`` describes, for callers that have it already.
         stop: whether to end; signals decide if None.
+
+    Returns:
+        Status, the content of ``result.json``, and the table.
+
+    Raises:
+        ValueError: for a config that cannot be trained, before anything is written.
     """
     return run(config, Classification(config, data), stop=stop)
 

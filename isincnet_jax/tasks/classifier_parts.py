@@ -1,7 +1,8 @@
-"""From a config to a classifier and its data. Composes, computes nothing itself."""
+"""Classifiers of a config: module, data, optimiser, step. Composes, computes nothing itself."""
 
 from __future__ import annotations
 
+import itertools
 import logging
 import zipfile
 from collections.abc import Callable, Iterator
@@ -17,7 +18,6 @@ from isincnet_jax.classifiers import training as classification
 from isincnet_jax.classifiers.ms_sincresnet import MSSincResNet
 from isincnet_jax.classifiers.networks import AudioClassifier, BandEnergies, SincNetClassifier
 from isincnet_jax.data.pipeline import BatchPlan
-from isincnet_jax.data.prefetching import prefetch
 from isincnet_jax.files import replacing
 from isincnet_jax.frontends import measured_bands, sinc_bands
 from isincnet_jax.frontends.leaf import LeafFrontend
@@ -51,14 +51,32 @@ class Classifier(NamedTuple):
     bands_hz: Callable[[Any], tuple[np.ndarray, np.ndarray]] | None
 
     def movement_hz(self, variables: Any) -> np.ndarray:
-        """How far the middle of every learned band is from where it began, Hz, [filters]."""
+        """Movement of the middle of every learned band since it began, Hz, [filters].
+
+        Args:
+            variables: of the same module, later.
+
+        Returns:
+            Absolute differences of (low + high) / 2, float64.
+        """
         assert self.bands_hz is not None
         now, before = (sum(self.bands_hz(one)) / 2 for one in (variables, self.variables))
         return np.abs(now - before)
 
 
 def build_data(config: Config) -> labelled.Labelled:
-    """The labelled corpora of a config."""
+    """The labelled corpora of a config.
+
+    Args:
+        config: of whose ``data`` the corpora are.
+
+    Returns:
+        Decoded corpora by split, with classes.
+
+    Raises:
+        NoDataError: if a path is not there.
+        CorpusError: for splits that share a track, or fewer than two classes.
+    """
     data = config.data
     return labelled.build_labelled(
         data.source,
@@ -75,12 +93,28 @@ def build_data(config: Config) -> labelled.Labelled:
 
 
 def chunk_samples(config: Config) -> int:
-    """Samples of a chunk."""
+    """Samples of a chunk at the config's rate.
+
+    Args:
+        config: with ``data.chunk_s`` in seconds.
+
+    Returns:
+        Rounded to whole samples.
+    """
     return round(config.data.chunk_s * config.data.sample_rate)
 
 
 def batches(config: Config, data: labelled.Labelled, start_step: int) -> Iterator[Any]:
-    """Batches from a step on, placed on the devices, by a thread of their own."""
+    """Batches from a step on, placed on the devices, by a thread of their own.
+
+    Args:
+        config: batch size, chunk, gain and mixup.
+        data: labelled corpora; "train" is drawn from.
+        start_step: of the first batch.
+
+    Returns:
+        Waveforms [devices, clips, time] and targets [devices, clips, classes], without end.
+    """
     plan = BatchPlan(
         batch_size=config.data.batch_size,
         crop_samples=chunk_samples(config),
@@ -89,20 +123,22 @@ def batches(config: Config, data: labelled.Labelled, start_step: int) -> Iterato
         num_hosts=jax.process_count(),
     )
 
-    def placed() -> Iterator[Any]:
-        step = start_step
-        while True:
-            batch = chunks.labelled_batch(
-                data, plan, step, gain=tuple(config.data.gain), mixup=config.data.mixup
-            )
-            yield parallel.shard(tuple(parallel.split_batch(part) for part in batch))
-            step += 1
-
-    return prefetch(placed(), size=2)
+    gain, mixup = tuple(config.data.gain), config.data.mixup
+    return parallel.prefetched(
+        chunks.labelled_batch(data, plan, step, gain=gain, mixup=mixup)
+        for step in itertools.count(start_step)
+    )
 
 
 def build_classifier(config: Config, classes: tuple[str, ...]) -> Classifier:
     """The classifier of a config, initialised from its seed.
+
+    Args:
+        config: ``model``, ``seed`` and the length of chunks.
+        classes: names, in the order of the scores.
+
+    Returns:
+        The module, its initialised variables, and how its bands are read.
 
     Raises:
         ValueError: for an unknown kind, and what the modules refuse.
@@ -155,6 +191,7 @@ def build_classifier(config: Config, classes: tuple[str, ...]) -> Classifier:
     }
     if getattr(getattr(module, "shape", None), "digest", ""):  # a user's, not its name alone
         identity["shape_digest"] = module.shape.digest
+    # Fixed front ends, mel say, have no parameters of that name.
     banks = paths if "params" in variables and paths[0] in variables["params"] else ()
     return Classifier(module, variables, paths, identity, _bands_of(config, banks))
 
@@ -163,6 +200,7 @@ def _bands_of(
     config: Config, banks: tuple[str, ...]
 ) -> Callable[[Any], tuple[np.ndarray, np.ndarray]] | None:
     """The edges of the bands of all banks, from variables; None if there are none."""
+    # SincNet's edges are its parameters plus 50 Hz each; LEAF adds nothing.
     model, least_hz = config.model, 0.0 if config.model.kind == "leaf" else 50.0
     limits = sinc_bands.BandLimits(config.data.sample_rate, least_hz, least_hz)
 
@@ -170,10 +208,11 @@ def _bands_of(
         found = []
         for name in banks:
             params = variables["params"][name]
-            params = params.get("filterbank", params)
+            params = params.get("filterbank", params)  # BandEnergies has the bank as a part
             if "taps" in params:
                 found.append(_measured_edges(np.asarray(params["taps"]), config))
                 continue
+            # float64: movements are small differences of edges
             edges = sinc_bands.bands_from_parameters(
                 np.asarray(params["low"], np.float64),
                 np.asarray(params["band"], np.float64),
@@ -198,7 +237,7 @@ def _measured_edges(taps: np.ndarray, config: Config) -> tuple[np.ndarray, np.nd
 
 
 class BandRecord:
-    """Where the filters of a run were: ``bands.npz``, for pictures of before, after and between.
+    """Band edges over a run: ``bands.npz``, for pictures of before, after and between.
 
     The file has "steps" [records], "low_hz" and "high_hz" [records, filters], the edges of the
     bands in Hz. It is written anew with every record, complete or not at all.
@@ -230,7 +269,15 @@ class BandRecord:
         yield from zip(steps.tolist(), zip(low, high, strict=True), strict=True)
 
     def add(self, step: int, variables: Any) -> None:
-        """Adds the bands of some variables, in the place of an earlier record of that step."""
+        """Adds the bands of some variables, in the place of an earlier record of that step.
+
+        Args:
+            step: that the variables are of.
+            variables: with the filters' parameters; others may be missing.
+
+        Raises:
+            FileError: if the file cannot be written.
+        """
         self._rows[step] = self._classifier.bands_hz(variables)  # type: ignore[misc]
         steps = sorted(self._rows)
         low, high = (np.stack([self._rows[one][end] for one in steps]) for end in (0, 1))
@@ -244,6 +291,9 @@ class BandRecord:
             step: of all devices, see :func:`.parallel.parallel_step`.
             loop: when that is.
             start: number of the step that the run stands at.
+
+        Returns:
+            The step with the same arguments and results; the record is made on the host.
         """
         number = start
 
@@ -260,7 +310,17 @@ class BandRecord:
 
 
 def build_frontend(config: Config) -> Any:
-    """The front end of a config: waveform to about 100 frames of energies a second."""
+    """The front end of a config: waveform to about 100 frames of energies a second.
+
+    Args:
+        config: ``model`` and ``data.sample_rate``.
+
+    Returns:
+        A Linen module from [batch, time] to [batch, frames, bins].
+
+    Raises:
+        ValueError: for an unknown kind.
+    """
     model, sample_rate = config.model, config.data.sample_rate
     if model.kind == "mel":
         return MelSpectrogram(
@@ -301,6 +361,13 @@ def build_frontend(config: Config) -> Any:
 def build_optimizer(config: Config, paths: tuple[str, ...]) -> Any:
     """The optimiser of a config.
 
+    Args:
+        config: ``optimizer`` and ``train.num_steps``.
+        paths: of the parameters that are filters, see :class:`.optimizers.OptimizerSpec`.
+
+    Returns:
+        An ``optax.GradientTransformation``: AdamW or RMSprop.
+
     Raises:
         ValueError: for an unknown kind, and what the optimisers refuse.
     """
@@ -316,7 +383,16 @@ def build_optimizer(config: Config, paths: tuple[str, ...]) -> Any:
 
 
 def build_step(config: Config, classifier: Classifier, optimizer: Any) -> train_step.Step:
-    """The training step of a config, over all devices."""
+    """The training step of a config, over all devices.
+
+    Args:
+        config: with ``optimizer.label_smoothing``.
+        classifier: that is trained.
+        optimizer: whose state the run has.
+
+    Returns:
+        See :func:`.training.make_classification_step`; under ``jax.pmap``.
+    """
 
     def classify(variables: Any, waveform: jax.Array, key: jax.Array) -> tuple[Any, Any]:
         return classifier.module.apply(

@@ -20,7 +20,6 @@ from typing import Any
 
 import ml_collections
 
-from isincnet_jax.data.corpus import CorpusError
 from isincnet_jax.tasks.config import Config
 from isincnet_jax.tasks.process import Screen, connect, keep_memory, silence_threads
 from isincnet_jax.tasks.run import Outcome
@@ -35,7 +34,11 @@ class ArgumentsError(ValueError):
 
 
 def configs_folder() -> Path:
-    """Where the configs are: in an installed package, or in ``experiments/`` of a checkout."""
+    """Folder of the configs: in an installed package, or in ``experiments/`` of a checkout.
+
+    Returns:
+        A folder with ``default.py`` and its kin.
+    """
     installed = Path(__file__).parent / "configs"
     return installed if installed.is_dir() else Path(__file__).parents[2] / "experiments/configs"
 
@@ -82,7 +85,7 @@ def run_command(
     except OSError as error:
         reason = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
         sys.exit(f"error: {reason or error}")
-    except (CorpusError, CheckpointError, DivergedError, ImportError, ValueError) as error:
+    except (CheckpointError, DivergedError, ImportError, ValueError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
@@ -103,6 +106,9 @@ def read_config(
         arguments: of the command, without its name.
         default: name of the config in :func:`configs_folder` if the arguments name none.
         aliases: short names of fields, such as "data" of "data.path".
+
+    Returns:
+        An ``ml_collections.ConfigDict``, locked: it takes no new fields.
 
     Raises:
         ArgumentsError: for a config file that cannot be loaded, fields that it does not have,

@@ -1,8 +1,7 @@
-"""From a config to the parts of a run: data, model, step. Composes, computes nothing itself."""
+"""Composition of a run from its config: corpora, batches, optimiser. Computes nothing itself."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,15 +12,8 @@ import numpy as np
 from isincnet_jax.data import pipeline
 from isincnet_jax.data.corpora import build_corpora
 from isincnet_jax.data.corpus import Corpus
-from isincnet_jax.data.prefetching import prefetch
 from isincnet_jax.tasks.config import Config
-from isincnet_jax.training import (
-    optimizers,
-    parallel,
-    resident,
-)
-
-_logger = logging.getLogger(__name__)
+from isincnet_jax.training import optimizers, parallel, resident
 
 
 class Data(NamedTuple):
@@ -44,6 +36,13 @@ class Data(NamedTuple):
 def build_data(config: Config) -> Data:
     """The corpora of a config, and its batches on the devices.
 
+    Args:
+        config: ``data``, ``optimizer.accumulate``, ``seed`` and, for caches, ``workdir``.
+
+    Returns:
+        Corpora, batches of this host's share on its devices, and, for ``data.loader=device``, how
+        the step draws its own.
+
     Raises:
         ValueError: for an unknown loader, or a batch that devices cannot share.
         NoDataError, CorpusError: if there is no data, or too little of it.
@@ -62,28 +61,25 @@ def build_data(config: Config) -> Data:
     train = corpora["train"]
     plan = pipeline.BatchPlan(
         batch_size=data.batch_size,
-        crop_samples=round(data.crop_s * data.sample_rate),
+        crop_samples=crop_samples(config),
         seed=config.seed,
         host_index=jax.process_index(),
         num_hosts=jax.process_count(),
         pad_short=data.pad_short,
     )
-    pipeline.check_plan(train, plan)
+    pipeline.check_plan(train, plan)  # now, not when the first batch is asked for
     if data.loader == "device":
         return _resident_data(corpora, plan, clips_per_device)
 
     def host_batches(start_step: int) -> Iterator[np.ndarray]:
         if data.loader == "numpy":
             return pipeline.numpy_batches(train, plan, start_step=start_step)
-        from isincnet_jax.data.tf import (
-            pipeline as tf_pipeline,  # TensorFlow only where it is asked for
-        )
+        from isincnet_jax.data.tf import pipeline as tf_pipeline  # loads TensorFlow
 
         return tf_pipeline.tf_batches(train, plan, start_step=start_step)
 
     def batches(start_step: int) -> Iterator[Any]:
-        placed = (parallel.shard(parallel.split_batch(batch)) for batch in host_batches(start_step))
-        return prefetch(placed, size=2)
+        return parallel.prefetched(host_batches(start_step))
 
     return Data(train, corpora["validation"], corpora.get("test"), batches, None)
 
@@ -135,9 +131,38 @@ def _resident_data(
     return Data(train, corpora["validation"], corpora.get("test"), batches, draw)
 
 
-def build_optimizer(config: Config) -> Any:
-    """The optimiser of a config."""
+def crop_samples(config: Config) -> int:
+    """Samples of a crop at the config's rate.
+
+    Args:
+        config: with ``data.crop_s`` in seconds.
+
+    Returns:
+        Rounded; corpora refuse 0.
+    """
+    return round(config.data.crop_s * config.data.sample_rate)
+
+
+def build_optimizer(config: Config, *, undivided: str = "") -> Any:
+    """The optimiser of a config.
+
+    Args:
+        config: of any family but the classifiers', which choose between two.
+        undivided: what batches are of, for messages, where the step cannot accumulate gradients
+            over parts of a batch; empty where it can.
+
+    Returns:
+        See :func:`isincnet_jax.training.optimizers.make_optimizer`.
+
+    Raises:
+        ValueError: for numbers out of range.
+    """
     fields = dict(config.optimizer)
-    fields.pop("accumulate")
+    accumulate = fields.pop("accumulate")
+    if undivided and accumulate != 1:
+        raise ValueError(
+            f"optimizer.accumulate={accumulate}: batches of {undivided} are not divided; use 1 and "
+            "a smaller data.batch_size"
+        )
     spec = optimizers.OptimizerSpec(total_steps=config.train.num_steps, **fields)
     return optimizers.make_optimizer(spec)

@@ -18,7 +18,6 @@ stopped it, which writes a checkpoint first.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,21 +30,19 @@ from isincnet_jax.inversynth.features import NUM_SAMPLES, SAMPLE_RATE
 from isincnet_jax.inversynth.networks import InverSynth, TrainedInverSynth
 from isincnet_jax.inversynth.training import make_estimation_step
 from isincnet_jax.pretrained import model_kinds
-from isincnet_jax.pretrained.inversynth import export_inversynth, load_inversynth
+from isincnet_jax.pretrained.inversynth import export_inversynth
 from isincnet_jax.tasks.command import run_command
 from isincnet_jax.tasks.compose import build_optimizer
 from isincnet_jax.tasks.config import Config
 from isincnet_jax.tasks.inversynth_data import Data, build_data
 from isincnet_jax.tasks.inversynth_scores import Evaluator
-from isincnet_jax.tasks.run import Outcome, Task, best_state, build_loop, run
+from isincnet_jax.tasks.run import Outcome, Task, build_loop, export_best, run
 from isincnet_jax.training import parallel
 from isincnet_jax.training.checkpoints import CheckpointError, Checkpoints
 from isincnet_jax.training.compiled import CompiledStep
 from isincnet_jax.training.logs import RunLog
 from isincnet_jax.training.state import TrainState, create_state, model_variables
 from isincnet_jax.training.step import Step
-
-_logger = logging.getLogger("train")
 
 
 class ParameterEstimation(Task):
@@ -55,7 +52,7 @@ class ParameterEstimation(Task):
 
     def __init__(self, config: Config, module: InverSynth, data: Data) -> None:
         self.config, self.module, self.data = config, module, data
-        self.loop, self.optimizer = build_loop(config), _build_optimizer(config)
+        self.loop, self.optimizer = build_loop(config), build_optimizer(config, undivided="sounds")
         self._step = build_step(config, module, self.optimizer, data)
         kind = model_kinds.kind_of(module)
         self.identity = {"kind": kind.name, **kind.plain_fields(module), **data.identity}
@@ -63,17 +60,36 @@ class ParameterEstimation(Task):
         self.samples_per_step = config.data.batch_size * NUM_SAMPLES
 
     def first_state(self) -> TrainState:
-        """The state before the first step, from the seed."""
+        """The state before the first step, from the seed.
+
+        Returns:
+            On the host, step 0.
+        """
         key = jax.random.key(self.config.seed)
         clip = jnp.zeros((1, NUM_SAMPLES), jnp.float32)
         return create_state(jax.jit(self.module.init)(key, clip), self.optimizer, key=key)
 
     def step(self, start_step: int, log: RunLog | None) -> Step:
-        """The training step over all devices, compiled once."""
+        """The training step over all devices, compiled once.
+
+        Args:
+            start_step: not used: the step draws by the state's own number.
+            log: not used.
+
+        Returns:
+            The step; its ``memory`` is known after the first call.
+        """
         return self._step
 
     def batches(self, start_step: int) -> Iterator[Any]:
-        """Sounds on the devices, or what they are drawn from."""
+        """Sounds on the devices, or what they are drawn from.
+
+        Args:
+            start_step: of the first batch.
+
+        Returns:
+            Waveforms and levels on the devices, or the same scalar again and again, without end.
+        """
         return self.data.batches(start_step)
 
     def _held_out(self, split: Any) -> Any:
@@ -81,36 +97,58 @@ class ParameterEstimation(Task):
         return self.data.held_out(split, fields[f"{split}_clips"], fields.batch_size)
 
     def evaluate(self, state: TrainState, log: RunLog | None) -> dict[str, float]:
-        """Scores on the validation sounds."""
+        """Scores on the validation sounds.
+
+        Args:
+            state: on the host.
+            log: not used: scores are logged by the loop.
+
+        Returns:
+            "mpr" (mean percentile rank, 0 to 100), "accuracy" (0 to 1) and "class_mae" (levels).
+        """
         return self._evaluator.scores(model_variables(state), self._held_out("validation"))
 
     def finish(
         self, state: TrainState, checkpoints: Checkpoints, about: dict[str, Any]
     ) -> tuple[dict[str, Any], str]:
-        """Exports the best network, and scores what was exported on the test sounds."""
-        best = best_state(checkpoints, state)
-        memory = None if self._step.memory is None else self._step.memory._asdict()
-        folder = Path(self.config.workdir) / "export"
-        trained = TrainedInverSynth(self.module, model_variables(best))
-        export = export_inversynth(
-            trained, folder, overwrite=True, card={**about, "memory": memory}
+        """Exports the best network, and scores what was exported on the test sounds.
+
+        Args:
+            state: of the last step.
+            checkpoints: of the run; the best is exported.
+            about: config and commit of the run.
+
+        Returns:
+            "memory", "best_step", "test_clips" and "test"
+            (:meth:`.inversynth_scores.Outcome.as_dict`); and the table.
+        """
+        stored, result = export_best(
+            self.config,
+            checkpoints,
+            state,
+            step=self._step,
+            about=about,
+            trained=lambda best: TrainedInverSynth(self.module, model_variables(best)),
+            export=export_inversynth,
         )
-        stored = load_inversynth(export)
         outcome = Evaluator(stored.model).outcome(stored.variables, self._held_out("test"))
-        _logger.info(
-            "exported step %d: isincnet_jax.from_pretrained(%r)", int(best.step), str(export)
-        )
-        result = {
-            "memory": memory,
-            "best_step": int(best.step),
-            "test_clips": outcome.num_clips,
-            "test": outcome.as_dict(),
-        }
-        return result, "\n".join(outcome.lines())
+        scores = {"test_clips": outcome.num_clips, "test": outcome.as_dict()}
+        return {**result, **scores}, "\n".join(outcome.lines())
 
 
 def train_inversynth(config: Config) -> Outcome:
-    """One run of a config; see :func:`.run.run`."""
+    """One run of a config; see :func:`.run.run`.
+
+    Args:
+        config: of ``configs/inversynth.py``'s kind.
+
+    Returns:
+        Status, the content of ``result.json``, and the table.
+
+    Raises:
+        ValueError: for a config that cannot be trained, before anything is written.
+        CheckpointError: if a run is in the folder, and it is not to be resumed.
+    """
     module, data = build_module(config), build_data(config)
     config = resolved(config, data)
     return run(config, ParameterEstimation(config, module, data))
@@ -118,6 +156,14 @@ def train_inversynth(config: Config) -> Outcome:
 
 def resolved(config: Config, data: Data) -> Config:
     """The config with its folder and its steps.
+
+    Args:
+        config: with ``workdir``, or ``output_dir`` and ``run_name``; with ``train.num_steps`` above
+            0, or ``train.epochs``.
+        data: whose ``clips_per_epoch`` count.
+
+    Returns:
+        A copy with ``workdir`` and ``train.num_steps``.
 
     Raises:
         ValueError: for no epochs and no steps.
@@ -140,6 +186,12 @@ def resolved(config: Config, data: Data) -> Config:
 def build_module(config: Config) -> InverSynth:
     """The network of a config.
 
+    Args:
+        config: ``model``: network, and bank if there is one.
+
+    Returns:
+        The Linen module, without variables.
+
     Raises:
         ValueError: for an unknown network, and what the bank refuses.
     """
@@ -154,17 +206,18 @@ def build_module(config: Config) -> InverSynth:
     return InverSynth(model.network, spec=spec, learnable_filters=model.learnable_filters)
 
 
-def _build_optimizer(config: Config) -> Any:
-    if config.optimizer.accumulate != 1:
-        raise ValueError(
-            f"optimizer.accumulate={config.optimizer.accumulate}: batches of sounds are not "
-            "divided; use 1 and a smaller data.batch_size"
-        )
-    return build_optimizer(config)
-
-
 def build_step(config: Config, module: InverSynth, optimizer: Any, data: Data) -> CompiledStep:
-    """The training step of a config over all devices, compiled once."""
+    """The training step of a config over all devices, compiled once.
+
+    Args:
+        config: ``loss``.
+        module: that is trained.
+        optimizer: whose state the run has.
+        data: whose ``draw`` makes the sounds, if it is not None.
+
+    Returns:
+        See :func:`isincnet_jax.inversynth.training.make_estimation_step`.
+    """
 
     def estimate(variables: Any, waveform: jax.Array) -> jax.Array:
         return module.apply(variables, waveform)  # type: ignore[return-value]

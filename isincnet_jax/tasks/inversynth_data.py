@@ -1,4 +1,4 @@
-"""Sounds to train estimators with: made on the device from keys, or read from a corpus."""
+"""Training data of synthesizer estimators: made on the device from keys, or read from a corpus."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from isincnet_jax.data.prefetching import prefetch
 from isincnet_jax.inversynth.corpus import open_synth_corpus
 from isincnet_jax.inversynth.features import NUM_SAMPLES, SAMPLE_RATE
 from isincnet_jax.inversynth.synth.parameters import values_from_levels
@@ -43,7 +42,14 @@ class Data(NamedTuple):
 
 
 def sounds_of_levels(levels: Any) -> jax.Array:
-    """Waveforms [clips, 16384] of levels [clips, 23]."""
+    """Waveforms [clips, 16384] of quantised synthesizer settings.
+
+    Args:
+        levels: int32 [clips, 23], 0 to 15.
+
+    Returns:
+        float32, at 16,384 Hz.
+    """
     return render(values_from_levels(levels))
 
 
@@ -53,6 +59,12 @@ _sample = jax.jit(sample_levels, static_argnums=1)
 
 def build_data(config: Config) -> Data:
     """The sounds of a config.
+
+    Args:
+        config: ``data``, ``evaluation`` and ``seed``.
+
+    Returns:
+        Batches on the devices, held-out sounds, and what identifies them.
 
     Raises:
         ValueError: for an unknown source, or a batch that devices cannot share.
@@ -95,6 +107,7 @@ def _stream(config: Config) -> Data:
         key = stream_key(seed, split)
         for number in range(-(-count // size)):
             levels = _sample(jax.random.fold_in(key, number), size)
+            # One compiled shape; what the last batch has too many of is cut off.
             few = min(size, count - number * size)
             yield np.asarray(_render_levels(levels))[:few], np.asarray(levels)[:few]
 
@@ -123,11 +136,9 @@ def _disk(config: Config) -> Data:
         return corpus.waveforms(some), corpus.levels[some].astype(np.int32)
 
     def batches(start_step: int) -> Iterator[Any]:
-        placed = (
-            parallel.shard(jax.tree.map(parallel.split_batch, read(some)))
-            for some in _orders(indices["train"], size, config.seed, start_step)
+        return parallel.prefetched(
+            read(some) for some in _orders(indices["train"], size, config.seed, start_step)
         )
-        return prefetch(placed, size=2)
 
     def held_out(split: Split, count: int, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         chosen = indices[split][:count]
@@ -141,7 +152,14 @@ def _disk(config: Config) -> Data:
 
 
 def split_indices(count: int, held_out: float) -> dict[Split, np.ndarray]:
-    """Which sounds are whose: the last are for the test, those before them for validation.
+    """Splits of a corpus of sounds: the last are for the test, those before them for validation.
+
+    Args:
+        count: sounds in all.
+        held_out: share of the test, and of validation: above 0, below a half.
+
+    Returns:
+        Indices by split, int64, ascending; together each of 0 to ``count - 1`` once.
 
     Raises:
         ValueError: for a share that leaves a split without sounds.
@@ -163,6 +181,7 @@ def _orders(indices: np.ndarray, size: int, seed: int, start_step: int) -> Itera
     first = jax.process_index() * share
     order = indices
     for step in itertools.count(start_step):
+        # Sounds that fill no batch are left out of an epoch; another order leaves out others.
         epoch, place = divmod(step, per_epoch)
         if place == 0 or step == start_step:
             order = np.random.default_rng((seed, epoch)).permutation(indices)

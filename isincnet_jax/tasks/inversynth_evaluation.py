@@ -68,7 +68,7 @@ class Matched(NamedTuple):
     seconds: float
 
 
-def evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
+def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
     """Scores, prints, writes; returns the results."""
     trained = load_inversynth(arguments.model)
     outcome = Evaluator(trained.model).outcome(
@@ -82,7 +82,7 @@ def evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
     }
     print("\n".join(outcome.lines()), flush=True)  # noqa: T201
     few = max(arguments.listen, arguments.refined_clips if arguments.refine else 0)
-    matched = match(trained, arguments.seed, min(few, arguments.clips), arguments.refine)
+    matched = _match(trained, arguments.seed, min(few, arguments.clips), arguments.refine)
     if matched is not None and arguments.refine:
         results["refinement"] = _refinement(matched, arguments.refine)
         print(_refinement_line(results["refinement"]), flush=True)  # noqa: T201
@@ -113,7 +113,7 @@ _draw = jax.jit(lambda key: sample_levels(key, _BATCH))
 _render = jax.jit(render)
 
 
-def match(trained: TrainedInverSynth, seed: int, count: int, num_steps: int) -> Matched | None:
+def _match(trained: TrainedInverSynth, seed: int, count: int, num_steps: int) -> Matched | None:
     """Estimates and refinements of the first sounds; None for no sounds."""
     parts, seconds = [], []
     for waveforms, levels in _batches(seed, count):
@@ -202,7 +202,7 @@ def _sounds(matched: Matched, count: int, is_refined: bool) -> list[Sound]:
     return sounds
 
 
-def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+def _parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line; refuses what makes no sense."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("model", help="a name, an exported folder or a .zip")
@@ -224,5 +224,6 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return arguments
 
 
-if __name__ == "__main__":
-    evaluate(parse())
+def main() -> None:
+    """Scores what the command line names."""
+    _evaluate(_parse())

@@ -18,7 +18,7 @@ Batches = Iterable[tuple[np.ndarray, np.ndarray]]
 
 
 class Outcome(NamedTuple):
-    """What an estimator reaches on some sounds.
+    """Scores of an estimator on some sounds.
 
     Attributes:
         parameters: of each, and last of all.
@@ -33,7 +33,12 @@ class Outcome(NamedTuple):
     num_clips: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain values."""
+        """Scores as plain values.
+
+        Returns:
+            JSON values: "parameters" (a list, the last of all), "sounds" and "random" (None if not
+            measured).
+        """
         return {
             "parameters": [score.as_dict() for score in self.parameters],
             "sounds": self.sounds and self.sounds.as_dict(),
@@ -41,7 +46,11 @@ class Outcome(NamedTuple):
         }
 
     def lines(self) -> list[str]:
-        """A table for readers."""
+        """A table for readers.
+
+        Returns:
+            A head, a line for each parameter and the total, and the correlations.
+        """
         head = f"{'parameter':<20} top-1  top-2  top-3  top-4  top-5    MPR  class MAE"
         lines = [head]
         for score in self.parameters:
@@ -65,12 +74,29 @@ class Evaluator:
         self._render = jax.jit(sounds_of_levels)
 
     def scores(self, variables: Any, batches: Batches) -> dict[str, float]:
-        """What an evaluation during training reports."""
+        """Scores that an evaluation during training reports.
+
+        Args:
+            variables: of the network.
+            batches: waveforms float32 [clips, 16384] and true levels int32 [clips, 23].
+
+        Returns:
+            "mpr", "accuracy" (0 to 1) and "class_mae", over all parameters.
+        """
         total = self.outcome(variables, batches, render=False).parameters[-1]
         return {"mpr": total.mpr, "accuracy": total.top[0] / 100.0, "class_mae": total.class_mae}
 
     def outcome(self, variables: Any, batches: Batches, *, render: bool = True) -> Outcome:
-        """All scores; ``render`` compares sounds too."""
+        """All scores; ``render`` compares sounds too.
+
+        Args:
+            variables: of the network.
+            batches: waveforms float32 [clips, 16384] and true levels int32 [clips, 23].
+            render: make the sounds of the estimates and correlate them with the waveforms.
+
+        Returns:
+            Scores over all clips.
+        """
         scores, truth, pairs = [], [], []
         for waveform, levels in batches:
             some = self._padded(self._apply, waveform, variables)

@@ -1,4 +1,4 @@
-"""What a training process does with signals, messages, threads, its folder and other hosts."""
+"""Process of a training run: signals, messages, threads, its folder and other hosts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of mallopt(3)
 
 
 class Stop:
-    """Whether SIGTERM or SIGINT asked to end, called after every step.
+    """Stop signal: whether SIGTERM or SIGINT asked to end, called after every step.
 
     Several hosts agree on it, all after the same step, each ``every`` steps.
     """
@@ -48,7 +48,7 @@ class Stop:
 
     @property
     def status(self) -> int:
-        """What a shell reports of a process that a signal ended."""
+        """Exit status that a shell reports of a process that a signal ended."""
         return 128 + (self._asked or signal.SIGTERM)
 
 
@@ -56,7 +56,11 @@ class Screen(logging.Handler):
     """Messages to what standard error is now: a progress bar puts itself in its place."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Prints one."""
+        """Prints one.
+
+        Args:
+            record: of a logger.
+        """
         print(self.format(record), file=sys.stderr)  # noqa: T201
 
 
@@ -84,7 +88,17 @@ def keep_memory() -> bool:
 
 @contextlib.contextmanager
 def alone(workdir: Path) -> Iterator[None]:
-    """Waits until no other process trains in the folder, where the file system can tell."""
+    """Waits until no other process trains in the folder, where the file system can tell.
+
+    Args:
+        workdir: of the run; gets ``.lock``.
+
+    Yields:
+        Nothing, while this process has the lock; at once where the file system has none.
+
+    Raises:
+        OSError: if the lock cannot be made, for another reason.
+    """
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(locked(workdir / ".lock"))
@@ -95,7 +109,11 @@ def alone(workdir: Path) -> Iterator[None]:
 
 
 def connect(hosts: Config) -> None:
-    """Joins the other hosts of a run, if it has any."""
+    """Joins the other hosts of a run (``jax.distributed``), if it has any.
+
+    Args:
+        hosts: ``coordinator`` ("auto", "address:port" or empty), ``count`` and ``index``.
+    """
     if hosts.coordinator == "auto":
         parallel.initialize_hosts(coordinator="auto")
     elif hosts.coordinator:

@@ -27,7 +27,7 @@ from isincnet_jax.data.pipeline import validation_clips
 from isincnet_jax.pretrained.folder import export_pretrained
 from isincnet_jax.tasks import tensorboard
 from isincnet_jax.tasks.command import run_command
-from isincnet_jax.tasks.compose import build_data, build_optimizer
+from isincnet_jax.tasks.compose import build_data, build_optimizer, crop_samples
 from isincnet_jax.tasks.config import Config
 from isincnet_jax.tasks.reconstruction_models import Model, build_model
 from isincnet_jax.tasks.run import Outcome, Task, build_loop, run
@@ -50,7 +50,7 @@ class Reconstruction(Task):
         self.config = config
         self.model, self.optimizer = build_model(config), build_optimizer(config)
         self.loop, self.identity = build_loop(config), self.model.identity
-        build_step(config, self.model, self.optimizer, None)
+        _build_step(config, self.model, self.optimizer, None)
         self.data = build_data(config)
         names, self._clips = validation_clips(
             self.data.validation,
@@ -58,27 +58,54 @@ class Reconstruction(Task):
             max_clips=config.evaluation.max_clips,
         )
         _logger.info("evaluating on %d clips, %s to %s", len(names), names[0], names[-1])
-        crop_samples = round(config.data.crop_s * config.data.sample_rate)
-        self.samples_per_step = config.data.batch_size * crop_samples
+        self.samples_per_step = config.data.batch_size * crop_samples(config)
         key = jax.random.key(0)
         self._reconstruct = jax.jit(
             lambda variables, clips: self.model.reconstruct(variables, clips, key)
         )
 
     def first_state(self) -> TrainState:
-        """The state before the first step, from the seed."""
+        """The state before the first step, from the seed.
+
+        Returns:
+            On the host, step 0.
+        """
         return first_state(self.config, self.model, self.optimizer)
 
     def step(self, start_step: int, log: RunLog | None) -> Step:
-        """The training step over all devices."""
-        return build_step(self.config, self.model, self.optimizer, self.data.draw)
+        """The training step over all devices.
+
+        Args:
+            start_step: not used: the step draws by the state's own number.
+            log: not used.
+
+        Returns:
+            The step; it is compiled with its first arguments.
+        """
+        return _build_step(self.config, self.model, self.optimizer, self.data.draw)
 
     def batches(self, start_step: int) -> Iterator[Any]:
-        """Crops on the devices."""
+        """Crops on the devices.
+
+        Args:
+            start_step: of the first batch.
+
+        Returns:
+            float32 [devices, clips, time], or the corpus that the step draws from, without end.
+        """
         return self.data.batches(start_step)
 
     def evaluate(self, state: TrainState, log: RunLog | None) -> dict[str, float]:
-        """Scores on fixed clips; also shows the first of them in TensorBoard."""
+        """Scores on fixed clips; also shows the first of them in TensorBoard.
+
+        Args:
+            state: on the host.
+            log: gets pictures and sounds of the first clip; None on hosts other than the first.
+
+        Returns:
+            Means of :data:`isincnet_jax.benchmark.clips.METRICS`, the worst SNR in dB, and of
+            learned filters their condition number.
+        """
         variables = jax.device_put(model_variables(state))
         scores = evaluate_clips(
             lambda batch: self._reconstruct(variables, jnp.asarray(batch)), self._clips
@@ -92,7 +119,16 @@ class Reconstruction(Task):
     def finish(
         self, state: TrainState, checkpoints: Checkpoints, about: dict[str, Any]
     ) -> tuple[None, str]:
-        """Exports the model of the last step."""
+        """Exports the model of the last step.
+
+        Args:
+            state: of the last step.
+            checkpoints: not used: the last state is exported.
+            about: config and commit of the run, for the model's card.
+
+        Returns:
+            Nothing to write or print.
+        """
         trained = tensorboard.Trained(self.model.module, model_variables(state))
         folder = Path(self.config.workdir) / "export"
         export_pretrained(trained, folder, overwrite=True, card=about)
@@ -100,7 +136,7 @@ class Reconstruction(Task):
         return None, ""
 
 
-def build_step(config: Config, model: Model, optimizer: Any, draw: Any) -> Step:
+def _build_step(config: Config, model: Model, optimizer: Any, draw: Any) -> Step:
     """The training step of a config, over all devices."""
     weights = {name: weight for name, weight in config.loss.items() if weight is not None}
     step = make_step(
@@ -117,12 +153,31 @@ def build_step(config: Config, model: Model, optimizer: Any, draw: Any) -> Step:
 
 
 def first_state(config: Config, model: Model, optimizer: Any) -> TrainState:
-    """The state before the first step, from the seed."""
+    """The state before the first step, from the seed.
+
+    Args:
+        config: with ``seed``.
+        model: whose variables are the start.
+        optimizer: its state is initialised here.
+
+    Returns:
+        On the host, step 0.
+    """
     return create_state(model.variables, optimizer, key=jax.random.key(config.seed))
 
 
 def train(config: Config) -> Outcome:
-    """One run of a config; see :func:`.run.run`."""
+    """One run of a config; see :func:`.run.run`.
+
+    Args:
+        config: of ``configs/default.py``'s kind.
+
+    Returns:
+        Status; neither result nor text.
+
+    Raises:
+        ValueError: for a config that cannot be trained, before anything is written.
+    """
     return run(config, Reconstruction(config))
 
 

@@ -1,4 +1,4 @@
-"""From a config to a model: the module, how it is trained, what is reported of it."""
+"""Models of a config: the module, how it is trained, what is reported of it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Model(NamedTuple):
     diagnose: Callable[[Any], dict[str, float]]
 
 
-def build_spec(config: Config) -> isn.FilterbankSpec:
+def _build_spec(config: Config) -> isn.FilterbankSpec:
     """The filterbank of a config."""
     model = config.model
     return isn.FilterbankSpec(
@@ -56,7 +56,19 @@ def build_spec(config: Config) -> isn.FilterbankSpec:
 
 
 def build_model(config: Config) -> Model:
-    """The module of a config, initialised from its seed."""
+    """The module of a config, initialised from its seed.
+
+    Args:
+        config: ``model``, ``penalty``, ``optimizer`` (its rates), ``data.sample_rate`` and
+            ``seed``.
+
+    Returns:
+        Module, variables and what the trainer asks of them.
+
+    Raises:
+        ValueError: for an unknown kind or decoder, rates at which bands would change places, and a
+            penalty of filters that are not learned.
+    """
     kinds = {
         "sincnet": _sincnet,
         "token_codec": _token_codec,
@@ -70,7 +82,7 @@ def build_model(config: Config) -> Model:
 
 def _sincnet(config: Config) -> Model:
     model = config.model
-    spec = build_spec(config)
+    spec = _build_spec(config)
     decoders = {
         "random": isn.DecoderSpec(
             "free", num_frames=model.num_frames, first_frame=-(model.num_frames // 2)
@@ -95,6 +107,7 @@ def _sincnet(config: Config) -> Model:
     variables: Any = module.init(init_key, jnp.zeros((1, spec.hop_length)))
     if model.decoder == "random":
         kernels = variables["params"]["synthesis"]["kernels"]
+        # U(-a, a) with a = 1 / sqrt(number of products that a sample sums up)
         limit = 1.0 / np.sqrt(spec.num_channels * model.num_frames)
         variables["params"]["synthesis"]["kernels"] = jax.random.uniform(
             decoder_key, kernels.shape, kernels.dtype, -limit, limit
@@ -105,6 +118,7 @@ def _sincnet(config: Config) -> Model:
         if not model.q_bits:
             return module.apply(variables, waveform)  # type: ignore[return-value]
         spectrogram: Any = module.apply(variables, waveform, method="encode")
+        # Scales from this batch, as constants; gradients pass the rounding unchanged.
         coarse = isn.Quantizer(np.ones(1, np.float32), model.q_bits)
         coded = coarse.fit(jax.lax.stop_gradient(spectrogram)).straight_through(spectrogram)
         return module.apply(  # type: ignore[return-value]
@@ -123,7 +137,7 @@ def _sincnet(config: Config) -> Model:
 
 def _token_codec(config: Config) -> Model:
     model, refiner = config.model, config.model.refiner
-    spec = build_spec(config)
+    spec = _build_spec(config)
     module = TokenCodec(
         spec,
         isn.DecoderSpec(num_frames=model.num_frames),
@@ -141,7 +155,7 @@ def _refined_decoder(config: Config) -> Model:
     model, refiner = config.model, config.model.refiner
     kind = "wiener" if model.decoder == "wiener" else "auto"
     module = RefinedDecoder(
-        build_spec(config),
+        _build_spec(config),
         observation=model.observation,
         decoder=isn.DecoderSpec(kind, num_frames=model.num_frames),
         num_blocks=refiner.num_blocks,
@@ -175,6 +189,7 @@ def _nothing(variables: Any) -> dict[str, float]:
 
 def _condition(module: isn.SincNet, variables: Any) -> dict[str, float]:
     """Condition number of learned filters, in float64."""
+    # Nine frequencies, not refined: a lower bound of B / A, cheap enough for every evaluation.
     kernels = np.asarray(module.apply(variables, method="filters"), np.float64)
     bounds = frame_theory.frame_bounds_of_kernels(
         kernels, hop_length=module.spec.hop_length, num_frequencies=9, refine=False

@@ -11,7 +11,7 @@ import abc
 import contextlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from isincnet_jax.tasks.config import Config
 from isincnet_jax.tasks.process import Stop, alone
 from isincnet_jax.training import initial_weights, trees
 from isincnet_jax.training.checkpoints import Checkpoints
+from isincnet_jax.training.compiled import CompiledStep
 from isincnet_jax.training.logs import RunLog
 from isincnet_jax.training.loop import LoopSpec, fit
 from isincnet_jax.training.state import TrainState
@@ -32,7 +33,7 @@ _logger = logging.getLogger("train")
 
 
 class Task(abc.ABC):
-    """What a run trains, made from a config.
+    """Training task, made from a config: what a run trains.
 
     Whatever is wrong with the config is found when the task is made, before anything is written.
 
@@ -50,19 +51,47 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def first_state(self) -> TrainState:
-        """The state of step 0, from the config's seed."""
+        """First state of a run, step 0, from the config's seed.
+
+        Returns:
+            On the host, not replicated.
+        """
 
     @abc.abstractmethod
     def step(self, start_step: int, log: RunLog | None) -> Step:
-        """The training step over all devices, for a run that goes on after ``start_step``."""
+        """Training step over all devices, for a run that goes on after ``start_step``.
+
+        Args:
+            start_step: steps that are done, 0 for a new run.
+            log: of the run; None on hosts other than the first.
+
+        Returns:
+            See :func:`.parallel.parallel_step`.
+        """
 
     @abc.abstractmethod
     def batches(self, start_step: int) -> Iterator[Any]:
-        """Batches on the devices, from a step on."""
+        """Batches on the devices, from a step on.
+
+        Args:
+            start_step: steps that are done: the first batch is the next one's.
+
+        Returns:
+            One entry for each step, without end; its ``close``, if it has one, is called at the
+            end.
+        """
 
     @abc.abstractmethod
     def evaluate(self, state: TrainState, log: RunLog | None) -> dict[str, float]:
-        """Scores of a state on the validation data; ``best_metric`` is among them."""
+        """Scores of a state on the validation data; ``best_metric`` is among them.
+
+        Args:
+            state: on the host.
+            log: for what no scalar says, sounds and pictures; None on hosts other than the first.
+
+        Returns:
+            Values by name, for the log and for checkpoints.
+        """
 
     @abc.abstractmethod
     def finish(
@@ -72,7 +101,7 @@ class Task(abc.ABC):
 
         Args:
             state: of the last step.
-            checkpoints: of the run, for :func:`best_state`.
+            checkpoints: of the run, for :func:`export_best`.
             about: config and commit of the run.
 
         Returns:
@@ -81,7 +110,7 @@ class Task(abc.ABC):
 
 
 class Outcome(NamedTuple):
-    """How a run ended.
+    """Outcome of a run: how it ended.
 
     Attributes:
         status: 0 when it is finished, else what a shell reports of the signal that stopped it.
@@ -101,6 +130,13 @@ def run(config: Config, task: Task, *, stop: Stop | None = None) -> Outcome:
         config: with ``workdir``, ``train`` and, maybe, ``init_from``.
         task: what is trained.
         stop: whether to end; signals decide if None.
+
+    Returns:
+        How it ended, what was found, and the same as text.
+
+    Raises:
+        CheckpointError: if the folder's checkpoints are of another model, or damaged, all of them.
+        DivergedError: after too many steps in a row with non-finite loss or gradients.
     """
     stop = Stop(config.train.log_every) if stop is None else stop
     workdir = Path(config.workdir)
@@ -155,7 +191,7 @@ def _open(
             best_metric=task.best_metric,
         )
     )
-    state = task.first_state()
+    state = task.first_state()  # of a run that goes on: the structure that is read into
     restored = checkpoints.restore(state)
     if restored is None:
         state = with_weights_of(config.get("init_from"), state)
@@ -179,13 +215,31 @@ def _lasting(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def build_loop(config: Config) -> LoopSpec:
-    """When the loop does what."""
+    """Schedule of the loop: when it logs, evaluates, saves and ends.
+
+    Args:
+        config: ``train``.
+
+    Returns:
+        A checked spec.
+
+    Raises:
+        ValueError: for numbers below their smallest.
+    """
     names = ("num_steps", "log_every", "evaluate_every", "save_every", "max_skipped")
     return LoopSpec(**{name: config.train[name] for name in names})
 
 
 def with_weights_of(folder: str | None, state: TrainState) -> TrainState:
     """A first state with the weights of another run, or of an exported model; itself if None.
+
+    Args:
+        folder: of a run (its best, else latest checkpoint), or of an export; None or empty for
+            none.
+        state: whose structure, shapes and dtypes the weights must have.
+
+    Returns:
+        A state of the same step, whose ``params`` are replaced.
 
     Raises:
         CheckpointError: if nothing is there, or the weights do not fit.
@@ -201,11 +255,56 @@ def with_weights_of(folder: str | None, state: TrainState) -> TrainState:
     return state.replace(params=params)  # type: ignore[attr-defined]
 
 
-def best_state(checkpoints: Checkpoints, state: TrainState) -> TrainState:
-    """The state of the best checkpoint; ``state``, the last one, if none has been evaluated."""
+def _best_state(checkpoints: Checkpoints, state: TrainState) -> TrainState:
+    """The state of the best checkpoint; ``state``, the last one, if none has been evaluated.
+
+    Args:
+        checkpoints: of the run; writing is waited for.
+        state: of the last step; the template for what is read.
+
+    Returns:
+        On the host.
+    """
     checkpoints.wait()
     best = checkpoints.best_step
     if best is None:
         return state
     restored = checkpoints.restore(state, step=best)
     return state if restored is None else restored.state
+
+
+def export_best(
+    config: Config,
+    checkpoints: Checkpoints,
+    state: TrainState,
+    *,
+    step: CompiledStep,
+    about: dict[str, Any],
+    trained: Callable[[TrainState], Any],
+    export: Callable[..., Path],
+) -> tuple[Any, dict[str, Any]]:
+    """Exports the model of the best checkpoint into ``export/``, and reads it as its users will.
+
+    Args:
+        config: with ``workdir``.
+        checkpoints: of the run.
+        state: of the last step, on the host; exported if no checkpoint has been evaluated.
+        step: the training step, whose program's memory is stated.
+        about: config and commit of the run, for the model's card.
+        trained: a state to the model that ``export`` takes.
+        export: writes it: (trained, folder, overwrite, card) to the folder.
+
+    Returns:
+        The stored model, and what ``result.json`` says of it: "memory" (bytes of the step's
+        program by kind, None where XLA does not say) and "best_step".
+    """
+    best = _best_state(checkpoints, state)
+    memory = None if step.memory is None else step.memory._asdict()
+    folder = export(
+        trained(best),
+        Path(config.workdir) / "export",
+        overwrite=True,
+        card={**about, "memory": memory},
+    )
+    _logger.info("exported step %d: isincnet_jax.from_pretrained(%r)", int(best.step), str(folder))
+    return hub.from_pretrained(folder), {"memory": memory, "best_step": int(best.step)}

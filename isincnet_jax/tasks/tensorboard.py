@@ -1,4 +1,4 @@
-"""What people see of a run while it trains: audio, spectrograms and filters in TensorBoard."""
+"""TensorBoard summaries of a run while it trains: audio, spectrograms and filters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Trained(NamedTuple):
 def show(
     log: RunLog, step: int, module: Any, variables: Any, waveform: np.ndarray, decoded: Any
 ) -> None:
-    """One clip, its reconstruction, their spectrograms, and the filters if they are learned.
+    """Summary of one clip: sounds, spectrograms, and the filters if they are learned.
 
     Args:
         log: of the run.
@@ -38,6 +38,7 @@ def show(
     log.audio("clip", step, waveform, sample_rate=spec.sample_rate)
     log.audio("reconstruction", step, decoded, sample_rate=spec.sample_rate)
     grid = spec.bank.frame_grid(len(waveform))
+    # Frame k of the grid stands at sample (first + k) hop of the clip, before 0 too.
     times_s = (grid.first + np.arange(grid.num_frames)) * spec.hop_length / spec.sample_rate
     for name, clip in (("reconstruction", decoded), ("error", decoded - waveform)):
         figure = plots.plot_spectrogram(
@@ -66,6 +67,7 @@ def _filter_figure(module: Any, variables: Any, step: int) -> Any:
     kernels = np.asarray(module.apply(variables, method="filters"))
     if spec.component == "complex":
         kernels = kernels[: spec.num_bins] + 1j * kernels[spec.num_bins :]
+    # Learned centres are in units of the Nyquist frequency.
     center_hz = np.asarray(variables["params"]["analysis"]["center"]) * spec.sample_rate / 2
     return plots.plot_filterbank(
         kernels, sample_rate=spec.sample_rate, center_hz=center_hz, title=f"filters, step {step}"

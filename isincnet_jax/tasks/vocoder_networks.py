@@ -1,4 +1,4 @@
-"""From a config to a vocoder's network, its features and what it learns by.
+"""Vocoder networks of a config, their features and what they learn by.
 
 To train another kind of network, add it to :data:`KINDS` (and to
 ``isincnet_jax.vocoders.vocoder.NETWORKS``, by which it is stored).
@@ -30,12 +30,12 @@ from isincnet_jax.vocoders.vocoder import InputScale, Vocoder
 
 
 class Parts(NamedTuple):
-    """What a kind of vocoder is made of.
+    """Parts that a kind of vocoder is made of.
 
     Attributes:
         network: Linen module, see :data:`.vocoder.NETWORKS`.
         features: its spectrograms.
-        loss: of waveforms; :func:`config_loss` unless the kind has its own.
+        loss: of waveforms; that of ``config.loss`` unless the kind has its own.
         input_scale: of the spectrograms that the network sees.
         generate: what is trained, see :func:`.training.make_vocoder_step`; the vocoder's waveform
             if None. It may return any pytree that the loss understands.
@@ -48,7 +48,7 @@ class Parts(NamedTuple):
     generate: Callable[[Vocoder], vocoding.Generate] | None = None
 
 
-def config_features(config: Config) -> VocoderFeatures:
+def _config_features(config: Config) -> VocoderFeatures:
     """The features of a config."""
     model, fields = config.model, {}
     if model.input == "bank":
@@ -67,35 +67,35 @@ def config_features(config: Config) -> VocoderFeatures:
     )
 
 
-def config_loss(config: Config) -> WeightedLoss:
+def _config_loss(config: Config) -> WeightedLoss:
     """The loss of a config."""
     weights = {name: weight for name, weight in config.loss.items() if weight is not None}
     return vocoder_losses.vocoder_loss(weights, sample_rate=config.data.sample_rate)
 
 
 def _cnn(config: Config) -> Parts:
-    features = config_features(config)
+    features = _config_features(config)
     network = CNNVocoder(
         num_bins=features.num_bins, axis_name=train_step.AXIS, **_attributes(config.model.cnn)
     )
-    return Parts(network, features, config_loss(config), input_scale="normalized")
+    return Parts(network, features, _config_loss(config), input_scale="normalized")
 
 
 def _convnext(config: Config) -> Parts:
-    features, fields = config_features(config), _attributes(config.model.convnext)
+    features, fields = _config_features(config), _attributes(config.model.convnext)
     network = ConvNeXtVocoder(
         num_bins=features.num_bins,
         hop_length=features.hop_length,
         win_length=min(config.model.win_length, fields["n_fft"]),
         **fields,
     )
-    return Parts(network, features, config_loss(config))
+    return Parts(network, features, _config_loss(config))
 
 
 def _istftnet(config: Config) -> Parts:
-    features = config_features(config)
+    features = _config_features(config)
     network = ISTFTNet(num_bins=features.num_bins, **_attributes(config.model.istftnet))
-    return Parts(network, features, config_loss(config))
+    return Parts(network, features, _config_loss(config))
 
 
 def _geometry(config: Config, features: VocoderFeatures, *, learns: str) -> dict[str, int]:
@@ -110,12 +110,13 @@ def _geometry(config: Config, features: VocoderFeatures, *, learns: str) -> dict
 
 
 def _phase_gradient(config: Config) -> Parts:
-    features = config_features(config)
+    features = _config_features(config)
     network = PhaseGradientVocoder(
         **_geometry(config, features, learns="phases"), **_attributes(config.model.phase_gradient)
     )
 
     def unlikely(vocoder: Vocoder, waveform: jax.Array) -> jax.Array:
+        # The network sees the features; the phases that it is judged by are those of the clip.
         beliefs = vocoder.network.beliefs(vocoder.analyse(waveform))
         spectrum = fourier.stft(
             waveform,
@@ -147,7 +148,7 @@ def _learns(method: Callable[[Vocoder, jax.Array], jax.Array]) -> Any:
 
 
 def _magnitude(config: Config) -> Parts:
-    features = config_features(config)
+    features = _config_features(config)
     network = MagnitudeVocoder(
         **_geometry(config, features, learns="magnitudes"), **_attributes(config.model.magnitude)
     )
@@ -162,6 +163,7 @@ def _magnitude(config: Config) -> Parts:
         )
 
     def loss(*, prediction: jax.Array, target: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+        # |STFT| of the clip itself, not of its features, is what is learned.
         distances = vocoder_losses.magnitude_distance(
             prediction=prediction, target=magnitudes(target)
         )

@@ -1,4 +1,4 @@
-"""From a config to a vocoder and its training. Composes, computes nothing itself."""
+"""Vocoders of a config and their training. Composes, computes nothing itself."""
 
 from __future__ import annotations
 
@@ -42,6 +42,12 @@ class Built(NamedTuple):
 def build_vocoder(config: Config) -> Built:
     """The vocoder of a config, initialised from its seed.
 
+    Args:
+        config: ``model``, ``loss``, ``data.sample_rate`` and ``seed``.
+
+    Returns:
+        Module, variables and what the trainer asks of them.
+
     Raises:
         ValueError: for an unknown kind, and what the modules refuse.
     """
@@ -62,27 +68,14 @@ def _waveforms(module: Vocoder) -> vocoding.Generate:
     def generate(variables: Any, waveform: jax.Array, key: jax.Array) -> tuple[Any, Any]:
         del key
         found, changed = module.apply(variables, waveform, train=True, mutable=["batch_stats"])
+        # All collections but "params": those that the call changed, the others as they were.
         rest = {name: tree for name, tree in variables.items() if name != "params"}
         return found, {**rest, **changed}
 
     return generate
 
 
-def build_optimizer(config: Config) -> Any:
-    """The optimiser of the vocoder.
-
-    Raises:
-        ValueError: for numbers out of range.
-    """
-    if config.optimizer.accumulate != 1:
-        raise ValueError(
-            f"optimizer.accumulate={config.optimizer.accumulate}: batches of vocoders are not "
-            "divided; use 1 and a smaller data.batch_size"
-        )
-    return compose.build_optimizer(config)
-
-
-def build_adversary(config: Config) -> tuple[vocoding.Adversary | None, Any]:
+def _build_adversary(config: Config) -> tuple[vocoding.Adversary | None, Any]:
     """The discriminators of a config and their initial parameters; None without."""
     fields = config.adversary
     if not fields.enabled:
@@ -111,25 +104,29 @@ def build_adversary(config: Config) -> tuple[vocoding.Adversary | None, Any]:
         feature_weight=fields.feature_weight,
         kind=fields.kind,
     )
-    clip = jnp.zeros((1, crop_samples(config)), jnp.float32)
+    clip = jnp.zeros((1, compose.crop_samples(config)), jnp.float32)
+    # Another key than the vocoder's, whose weights are drawn from the seed itself.
     variables = jax.jit(module.init)(jax.random.key(config.seed + 1), clip)
     return adversary, variables["params"]
 
 
-def crop_samples(config: Config) -> int:
-    """Samples of a crop."""
-    return round(config.data.crop_s * config.data.sample_rate)
-
-
 class Training(NamedTuple):
-    """What changes a vocoder: its optimiser and, maybe, its discriminators."""
+    """Optimiser of a vocoder and, maybe, its discriminators."""
 
     optimizer: Any
     adversary: vocoding.Adversary | None
     critics: Any
 
     def first_state(self, config: Config, built: Built) -> TrainState:
-        """The state before the first step, from the seed."""
+        """The state before the first step, from the seed.
+
+        Args:
+            config: with ``seed``.
+            built: whose variables are the start.
+
+        Returns:
+            On the host; discriminators and their optimiser's state are in ``fixed``.
+        """
         state = create_state(built.variables, self.optimizer, key=jax.random.key(config.seed))
         if self.adversary is None:
             return state
@@ -138,12 +135,33 @@ class Training(NamedTuple):
 
 
 def build_training(config: Config) -> Training:
-    """The optimisers of a config."""
-    return Training(build_optimizer(config), *build_adversary(config))
+    """Optimisers of a config, and its discriminators where there are any.
+
+    Args:
+        config: ``optimizer``, ``adversary``, ``train.num_steps`` and ``seed``.
+
+    Returns:
+        The optimiser, and the adversary with its initial parameters or None.
+
+    Raises:
+        ValueError: for numbers out of range.
+    """
+    optimizer = compose.build_optimizer(config, undivided="vocoders")
+    return Training(optimizer, *_build_adversary(config))
 
 
 def build_step(config: Config, built: Built, training: Training, draw: Any) -> CompiledStep:
-    """The training step of a config over all devices, compiled once."""
+    """The training step of a config over all devices, compiled once.
+
+    Args:
+        config: ``augmentation`` and ``data.sample_rate``.
+        built: the vocoder.
+        training: what changes it.
+        draw: of :class:`.compose.Data`; None where batches are handed to the step.
+
+    Returns:
+        See :func:`isincnet_jax.vocoders.training.make_vocoder_step`.
+    """
     step = vocoding.make_vocoder_step(
         built.generate,
         loss=built.loss,

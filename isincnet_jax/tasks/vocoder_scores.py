@@ -31,6 +31,7 @@ class WholeClips:
                 f"evaluation.max_clips={max_clips}, evaluation.duration_s={duration_s}: at least "
                 "1, and 0 or more"
             )
+        # Clip k of n is file floor(k files / n): evenly spread over the sorted names.
         count = min(max_clips, len(corpus))
         self._corpus, self._indices = corpus, np.arange(count) * len(corpus) // count
         limit = round(duration_s * corpus.sample_rate) or int(np.max(corpus.lengths))
@@ -41,7 +42,14 @@ class WholeClips:
         return len(self._indices)
 
     def clip(self, place: int) -> np.ndarray:
-        """A clip, followed by zeros up to the longest, float32 [1, time]."""
+        """A clip, followed by zeros up to the longest, float32 [1, time].
+
+        Args:
+            place: from 0, below the number of clips.
+
+        Returns:
+            All of one shape, so that one program scores them.
+        """
         padded = np.zeros((1, int(np.max(self.lengths))), np.float32)
         length = int(self.lengths[place])
         padded[0, :length] = self._corpus.clip(int(self._indices[place]), length=length)
@@ -60,13 +68,31 @@ class Evaluator:
         self._run = jax.jit(run)
 
     def reconstruct(self, variables: Any, clips: WholeClips, place: int) -> tuple[Any, np.ndarray]:
-        """Scores of a clip, and what the vocoder makes of it, [time]."""
+        """Scores of a clip, and what the vocoder makes of it, [time].
+
+        Args:
+            variables: of the vocoder.
+            clips: the files.
+            place: of the clip among them.
+
+        Returns:
+            Multi-resolution STFT loss and spectral convergence in dB, and float32 [time] of the
+            clip's own length.
+        """
         length = int(clips.lengths[place])
         scores, found = self._run(variables, clips.clip(place), jnp.asarray(length))
         return jax.tree.map(lambda value: float(value[0]), scores), np.asarray(found)[:length]
 
     def scores(self, variables: Any, clips: WholeClips) -> dict[str, float]:
-        """Means over clips; "score", larger is better, is what checkpoints are compared by."""
+        """Means over clips; "score", larger is better, is what checkpoints are compared by.
+
+        Args:
+            variables: of the vocoder.
+            clips: the files, each counted once, whatever its length.
+
+        Returns:
+            "multi_stft", "convergence_db" (both smaller is better) and "score", minus the first.
+        """
         variables = jax.device_put(variables)
         found = [self.reconstruct(variables, clips, place)[0] for place in range(len(clips))]
         multi_stft, convergence_db = (float(np.mean(part)) for part in zip(*found, strict=True))

@@ -16,17 +16,15 @@ stopped it, which writes a checkpoint first.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from isincnet_jax.pretrained.vocoders import export_vocoder, load_vocoder
+from isincnet_jax.pretrained.vocoders import export_vocoder
 from isincnet_jax.tasks import vocoder_parts
 from isincnet_jax.tasks.command import run_command
-from isincnet_jax.tasks.compose import build_data
+from isincnet_jax.tasks.compose import build_data, crop_samples
 from isincnet_jax.tasks.config import Config
-from isincnet_jax.tasks.run import Outcome, Task, best_state, build_loop, run
+from isincnet_jax.tasks.run import Outcome, Task, build_loop, export_best, run
 from isincnet_jax.tasks.vocoder_scores import Evaluator, WholeClips
 from isincnet_jax.training import parallel
 from isincnet_jax.training.checkpoints import Checkpoints
@@ -35,8 +33,6 @@ from isincnet_jax.training.state import TrainState
 from isincnet_jax.training.step import Step
 from isincnet_jax.vocoders.training import generator_variables
 from isincnet_jax.vocoders.vocoder import TrainedVocoder
-
-_logger = logging.getLogger("train")
 
 
 class Vocoding(Task):
@@ -55,7 +51,7 @@ class Vocoding(Task):
         self._clips = self._whole_clips("validation")
         self._evaluator = Evaluator(self.built.module)
         self._step = vocoder_parts.build_step(config, self.built, self.training, self.data.draw)
-        self.samples_per_step = config.data.batch_size * vocoder_parts.crop_samples(config)
+        self.samples_per_step = config.data.batch_size * crop_samples(config)
 
     def _whole_clips(self, split: str) -> WholeClips:
         return WholeClips(
@@ -65,19 +61,46 @@ class Vocoding(Task):
         )
 
     def first_state(self) -> TrainState:
-        """The state before the first step, from the seed."""
+        """The state before the first step, from the seed.
+
+        Returns:
+            On the host, step 0.
+        """
         return self.training.first_state(self.config, self.built)
 
     def step(self, start_step: int, log: RunLog | None) -> Step:
-        """The training step over all devices, compiled once."""
+        """The training step over all devices, compiled once.
+
+        Args:
+            start_step: not used: the step draws by the state's own number.
+            log: not used.
+
+        Returns:
+            The step; its ``memory`` is known after the first call.
+        """
         return self._step
 
     def batches(self, start_step: int) -> Iterator[Any]:
-        """Crops on the devices."""
+        """Crops on the devices.
+
+        Args:
+            start_step: of the first batch.
+
+        Returns:
+            float32 [devices, clips, time], or the corpus that the step draws from, without end.
+        """
         return self.data.batches(start_step)
 
     def evaluate(self, state: TrainState, log: RunLog | None) -> dict[str, float]:
-        """Scores on fixed clips; also plays the first of them in TensorBoard."""
+        """Scores on fixed clips; also plays the first of them in TensorBoard.
+
+        Args:
+            state: on the host.
+            log: gets the sounds; None on hosts other than the first.
+
+        Returns:
+            "multi_stft", "convergence_db" and "score".
+        """
         variables = generator_variables(state)
         if log is not None:
             _, found = self._evaluator.reconstruct(variables, self._clips, 0)
@@ -89,13 +112,25 @@ class Vocoding(Task):
     def finish(
         self, state: TrainState, checkpoints: Checkpoints, about: dict[str, Any]
     ) -> tuple[dict[str, Any], str]:
-        """Exports the best vocoder, and scores what was exported on the held-out clips."""
-        best = best_state(checkpoints, state)
-        memory = None if self._step.memory is None else self._step.memory._asdict()
-        folder = Path(self.config.workdir) / "export"
-        trained = TrainedVocoder(self.built.module, generator_variables(best))
-        export = export_vocoder(trained, folder, overwrite=True, card={**about, "memory": memory})
-        vocoder = load_vocoder(export)
+        """Exports the best vocoder, and scores what was exported on the held-out clips.
+
+        Args:
+            state: of the last step.
+            checkpoints: of the run; the best is exported.
+            about: config and commit of the run.
+
+        Returns:
+            "memory", "best_step" and "splits" (scores by split); and a line for each split.
+        """
+        vocoder, result = export_best(
+            self.config,
+            checkpoints,
+            state,
+            step=self._step,
+            about=about,
+            trained=lambda best: TrainedVocoder(self.built.module, generator_variables(best)),
+            export=export_vocoder,
+        )
         evaluator = Evaluator(vocoder.model)
         splits, lines = {}, []
         for split in ("validation", "test"):
@@ -108,15 +143,22 @@ class Vocoding(Task):
                 f"{split}: {len(clips)} clips, multi-resolution STFT loss "
                 f"{found['multi_stft']:.3f}, spectral convergence {found['convergence_db']:.2f} dB"
             )
-        _logger.info(
-            "exported step %d: isincnet_jax.from_pretrained(%r)", int(best.step), str(export)
-        )
-        result = {"memory": memory, "best_step": int(best.step), "splits": splits}
-        return result, "\n".join(lines)
+        return {**result, "splits": splits}, "\n".join(lines)
 
 
 def train_vocoder(config: Config) -> Outcome:
-    """One run of a config; see :func:`.run.run`."""
+    """One run of a config; see :func:`.run.run`.
+
+    Args:
+        config: of ``configs/vocoder.py``'s kind.
+
+    Returns:
+        Status, the content of ``result.json``, and the scores.
+
+    Raises:
+        ValueError: for a config that cannot be trained, before anything is written.
+        CorpusError: if there is no data, or too little of it.
+    """
     return run(config, Vocoding(config))
 
 

@@ -21,7 +21,7 @@ _RANGES = ("impulse_decay_s", "impulse_level_db", "gain_db", "noise_snr_db", "re
 
 @dataclasses.dataclass(frozen=True)
 class AugmentationSpec:
-    """What happens to training clips, in this order; everything is off by default.
+    """Augmentation of training clips, in this order; everything is off by default.
 
     Attributes:
         reversal: probability that a clip is reversed in time.
@@ -95,6 +95,7 @@ def augment(
         [batch, time] in the dtype of the input.
     """
     waveform = checks.as_waveform(waveform)
+    # The key of a clip depends on its place in the batch of all devices, not on its device.
     index = jnp.asarray(first_index, jnp.int32) + jnp.arange(waveform.shape[0], dtype=jnp.int32)
     keys = jax.vmap(lambda item: jax.random.fold_in(key, item))(index)
 
@@ -120,8 +121,10 @@ def _augment_clip(
         probability = getattr(spec, name)
         if probability == 0.0:
             continue
+        # Numbered keys: what one change draws does not depend on which others are on.
         coin, own = jax.random.split(jax.random.fold_in(key, number))
         changed = change(clip, own)
+        # Computed in any case: under vmap a branch would be too.
         happens = jax.random.bernoulli(coin, probability)
         clip = jnp.where(happens, changed, clip)
     return clip
@@ -139,10 +142,12 @@ def _root_mean_square(clip: jax.Array) -> jax.Array:
     """0 for silence, with the gradient 0."""
     power = jnp.mean(clip**2)
     is_audible = power > 0.0
+    # sqrt sees 1 where the power is 0: its derivative at 0 is infinite, and 0 times that NaN.
     return jnp.where(is_audible, jnp.sqrt(jnp.where(is_audible, power, 1.0)), 0.0)
 
 
 def _change_level(clip: jax.Array, key: jax.Array, gain_db: tuple[float, float]) -> jax.Array:
+    # The gain is at most 1 / peak, or 1 for a clip that is beyond full scale already.
     peak = jnp.max(jnp.abs(clip))
     room = 1.0 / jnp.maximum(peak, 1e-6)
     gain = _amplitude(_uniform(key, gain_db, clip.dtype))
@@ -151,6 +156,7 @@ def _change_level(clip: jax.Array, key: jax.Array, gain_db: tuple[float, float])
 
 def _add_noise(clip: jax.Array, key: jax.Array, snr_db: tuple[float, float]) -> jax.Array:
     level_key, noise_key = jax.random.split(key)
+    # rms(noise) = rms(clip) 10^(-SNR / 20): silence stays silent
     level = _root_mean_square(clip) * _amplitude(-_uniform(level_key, snr_db, clip.dtype))
     return clip + level * jax.random.normal(noise_key, clip.shape, clip.dtype)
 
@@ -158,6 +164,7 @@ def _add_noise(clip: jax.Array, key: jax.Array, snr_db: tuple[float, float]) -> 
 def _requantize(clip: jax.Array, key: jax.Array, bits: tuple[int, int]) -> jax.Array:
     drawn = jax.random.randint(key, (), bits[0], bits[1] + 1)
     half = 2.0 ** (drawn.astype(clip.dtype) - 1.0)
+    # Steps of 2^(1 - bits): so many bits cover [-1, 1).
     return jnp.round(clip * half) / half
 
 
@@ -170,9 +177,12 @@ def _add_room(
     time_s = jnp.arange(taps, dtype=clip.dtype) / sample_rate
     decay_s = _uniform(decay_key, spec.impulse_decay_s, clip.dtype)
     tail = jax.random.normal(noise_key, (taps,), clip.dtype)
+    # exp(-t ln(1000) / T): an amplitude of a thousandth, -60 dB, after T
     tail *= jnp.exp(-time_s * (_DECAY_60_DB / decay_s))
     level = _amplitude(_uniform(level_key, spec.impulse_level_db, clip.dtype))
+    # ||tail|| = 10^(level_db / 20): its energy relative to the direct sound's, a single 1
     tail *= level / jnp.maximum(jnp.sqrt(jnp.sum(tail**2)), 1e-6)
+    # Linear convolution: FFTs of a power of 2 above the time + taps - 1 samples of the result.
     size = 1 << (clip.shape[0] + taps - 1).bit_length()
     spectrum = jnp.fft.rfft(clip, size) * jnp.fft.rfft(tail, size)
     wet = clip + jnp.fft.irfft(spectrum, size)[: clip.shape[0]]

@@ -21,6 +21,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
+from isincnet_jax import files
 from isincnet_jax.training.trees import (
     CheckpointError,
     digest,
@@ -31,10 +32,11 @@ from isincnet_jax.training.trees import (
 
 _logger = logging.getLogger(__name__)
 _FORMAT = 1
+_REASON = 200  # characters of an error's first line: tensorstore's are long
 
 
 class Restored(NamedTuple):
-    """What a checkpoint held.
+    """Checkpoint as it was read.
 
     Attributes:
         state: in the structure of the template, NumPy arrays.
@@ -231,6 +233,13 @@ class Checkpoints:
     def read_arrays(self, step: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The arrays of a checkpoint by dotted paths, verified, and what was stored with them.
 
+        Args:
+            step: of the checkpoint, one of :attr:`steps`.
+
+        Returns:
+            NumPy arrays by dotted path, "params.analysis.center" say, and the record: "identity",
+            "meta", "metrics", "digest" and "format".
+
         Raises:
             CheckpointError: if it is damaged.
         """
@@ -270,6 +279,7 @@ class Checkpoints:
             while (target / name).exists():
                 name += "-again"
             shutil.move(self.folder / "checkpoints" / f"{step}", target / name)
+        # orbax keeps a list of steps: opened anew, it no longer knows the one that was moved.
         self._manager.close()
         self._manager = self._open()
 
@@ -284,8 +294,9 @@ def _clear_errors(folder: Path, step: int | None = None) -> Iterator[None]:
     except Exception as error:
         which = "a checkpoint" if step is None else f"checkpoint {step}, or one before,"
         full = " (disk full?)" if _is_full(error, folder) else ""
+        reason = files.first_line(error)[:_REASON]
         raise CheckpointError(
-            f"{folder}: {which} could not be written{full}: {first_line(error)}; complete "
+            f"{folder}: {which} could not be written{full}: {reason}; complete "
             "checkpoints are as they were"
         ) from error
 
@@ -298,17 +309,11 @@ def _is_full(error: BaseException, folder: Path) -> bool:
         space = os.statvfs(folder)
     except (AttributeError, OSError):  # not on every system
         return False
+    # Less than 64 kB: not one small file more.
     return space.f_bavail * space.f_frsize < 1 << 16
 
 
 class _DamagedError(CheckpointError):
     def __init__(self, folder: Path, step: int, error: Exception) -> None:
-        super().__init__(
-            f"{folder}: the checkpoint of step {step} is damaged ({first_line(error)})"
-        )
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or its type, at most 200 characters."""
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:200]
+        reason = files.first_line(error)[:_REASON]
+        super().__init__(f"{folder}: the checkpoint of step {step} is damaged ({reason})")

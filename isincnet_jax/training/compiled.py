@@ -28,11 +28,16 @@ class Memory(NamedTuple):
 
     @property
     def total(self) -> int:
-        """All that is there at once, at most."""
+        """Bytes that are there at once, at most."""
+        # Outputs in donated buffers are counted with the arguments.
         return self.arguments + self.outputs - self.reused + self.temporary + self.code
 
     def describe(self) -> str:
-        """In words, MiB."""
+        """Memory in words, MiB.
+
+        Returns:
+            One line: the total per device, and its parts in brackets.
+        """
         parts = {
             "arguments": self.arguments,
             "outputs beyond them": self.outputs - self.reused,
@@ -43,8 +48,8 @@ class Memory(NamedTuple):
         return f"{self.total / 2**20:.1f} MiB a device ({listed})"
 
 
-def memory_of(program: Any) -> Memory | None:
-    """The memory of a compiled program (``jax.stages.Compiled``); None where XLA does not say."""
+def _memory_of(program: Any) -> Memory | None:
+    """Memory of a compiled program (``jax.stages.Compiled``); None where XLA does not say."""
     found = program.memory_analysis()
     if found is None:
         return None
@@ -80,7 +85,7 @@ class CompiledStep:
         """
         if self._program is None:
             self._program = self._step.lower(*arguments).compile()
-            self.memory = memory_of(self._program)
+            self.memory = _memory_of(self._program)
             if self.memory is not None:
                 self._tell(self.memory)
         return self._program(*arguments)

@@ -1,4 +1,4 @@
-"""Weights to start from: the parameters of another run."""
+"""Warm start: the parameters of another run, to fine-tune from."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ def load_parameters(folder: str | Path, template: Any) -> Any:
     Args:
         folder: of that run; its model need not be the same, only its parameters must fit.
         template: parameters with the wanted structure, shapes and dtypes.
+
+    Returns:
+        NumPy arrays in the structure of the template.
 
     Raises:
         CheckpointError: if there is none, it is damaged, or the parameters do not fit.
@@ -40,6 +43,14 @@ def load_parameters(folder: str | Path, template: Any) -> Any:
 
 def fitting_parameters(folder: str | Path, template: Any, params: dict[str, np.ndarray]) -> Any:
     """Flat parameters in the structure of a template.
+
+    Args:
+        folder: where the parameters are from, for the message.
+        template: parameters with the wanted structure, shapes and dtypes.
+        params: arrays by dotted path, without the prefix "params.".
+
+    Returns:
+        The arrays in the structure of the template.
 
     Raises:
         CheckpointError: naming the folder that they are from, if they do not fit.

@@ -22,6 +22,12 @@ _logger = logging.getLogger(__name__)
 def read_log(path: str | Path) -> list[dict[str, Any]]:
     """The records of a log file; a last line that was cut off is left out.
 
+    Args:
+        path: of a ``log.jsonl``.
+
+    Returns:
+        One dictionary per line: "kind", "step", "time_s" and the values; null is None.
+
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if a line before the last is damaged.
@@ -72,6 +78,14 @@ class RunLog:
         """Adds one record: its kind ("train", "evaluation", ...), step, time and values.
 
         Values that are no numbers in JSON (NaN, infinities) are written as null.
+
+        Args:
+            kind: of the record; the prefix of its values' names in TensorBoard.
+            step: that the values belong to.
+            values: by name.
+
+        Raises:
+            OSError: naming the log, if the disk is full.
         """
         plain = {
             name: float(value) if math.isfinite(value) else None for name, value in values.items()
@@ -90,12 +104,25 @@ class RunLog:
             raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def picture(self, name: str, step: int, pixels: np.ndarray) -> None:
-        """Adds a picture, uint8 [height, width, 3], to TensorBoard."""
+        """Adds a picture, uint8 [height, width, 3], to TensorBoard.
+
+        Args:
+            name: of the series of pictures.
+            step: that it shows.
+            pixels: RGB, uint8 [height, width, 3].
+        """
         if (board := self._living_board()) is not None:
             board.add_image(name, pixels, step, dataformats="HWC")
 
     def audio(self, name: str, step: int, waveform: np.ndarray, *, sample_rate: int) -> None:
-        """Adds a clip, float [time] in [-1, 1], to TensorBoard."""
+        """Adds a clip, float [time] in [-1, 1], to TensorBoard.
+
+        Args:
+            name: of the series of clips.
+            step: that it was made at.
+            waveform: float [time]; clipped to [-1, 1].
+            sample_rate: Hz.
+        """
         if (board := self._living_board()) is not None:
             clip = np.clip(np.asarray(waveform, np.float32), -1.0, 1.0)
             board.add_audio(name, clip, step, sample_rate=sample_rate)
@@ -159,7 +186,12 @@ class Progress:
         self._bar.start()
 
     def update(self, step: int, values: dict[str, float]) -> None:
-        """Shows the latest loss, SNR or accuracy, and speed, of those that there are."""
+        """Shows the latest loss, SNR or accuracy, and speed, of those that there are.
+
+        Args:
+            step: steps done, of ``total``.
+            values: "loss", and of "snr_db", "accuracy" and "samples_per_s" those that there are.
+        """
         if not self._enabled:
             return
         parts = [f"loss {values['loss']:.5g}"]

@@ -30,7 +30,7 @@ class DivergedError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class LoopSpec:
-    """When what happens.
+    """Schedule of a run: when what happens.
 
     Attributes:
         num_steps: the run ends here.
@@ -58,7 +58,15 @@ class LoopSpec:
                 raise ValueError(f"{field.name}={value} must be at least {least}")
 
     def is_due(self, every: int, step: int) -> bool:
-        """Whether something that happens so often, and at the end, happens after this step."""
+        """Whether something that happens so often, and at the end, happens after this step.
+
+        Args:
+            every: steps between occurrences; 0 for only at the end.
+            step: steps done, from 1.
+
+        Returns:
+            True after the last step, and after every multiple of ``every``.
+        """
         return step == self.num_steps or (every > 0 and step % every == 0)
 
 
@@ -103,6 +111,7 @@ def fit(
     if number >= spec.num_steps:
         _logger.info("nothing to do: step %d of %d", number, spec.num_steps)
         return state
+    # The loop's own copy: every step donates the one before it.
     on_devices = parallel.replicate(state)
     source = iter(batches)
     meter = _Meter(samples_per_step)
@@ -124,6 +133,7 @@ def fit(
                 with meter.paused():
                     scores = evaluate(parallel.first_copy(on_devices))
                 _report(number, scores, log)
+            # Before a checkpoint of divergence: skipped steps have left the last good parameters.
             diverged = values.get("skipped_in_row", 0) > spec.max_skipped
             if spec.is_due(spec.save_every, number) or stopping or diverged:
                 _save(checkpoints, number, on_devices, meta, scores)
@@ -135,7 +145,7 @@ def fit(
     finally:
         progress.close()
         if checkpoints is not None:
-            checkpoints.wait()
+            checkpoints.wait()  # writing goes on in threads; its errors come out here
     return parallel.first_copy(on_devices)
 
 
@@ -185,6 +195,7 @@ class _Meter:
         """Keeps a step's metrics, and lets the host run no more than a few steps ahead."""
         self._pending.append(metrics)
         if len(self._pending) > _STEPS_AHEAD:
+            # Dispatch is asynchronous: without it the host would queue up steps without end.
             jax.block_until_ready(self._pending[-1 - _STEPS_AHEAD]["loss"])
 
     @contextlib.contextmanager

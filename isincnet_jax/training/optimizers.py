@@ -83,7 +83,17 @@ class OptimizerSpec:
 
 
 def learning_rate_schedule(spec: OptimizerSpec, peak: float) -> optax.Schedule:
-    """The rate as a function of the optimiser's step."""
+    """The rate as a function of the optimiser's step.
+
+    Args:
+        spec: schedule, warm-up and lengths.
+        peak: rate after the warm-up; the schedule scales with it.
+
+    Returns:
+        Step (from 0) to rate: linear from 0 to ``peak`` over ``warmup_steps``, then the schedule,
+        which counts its steps from there.
+    """
+    # join_schedules gives the second schedule step - warmup_steps, so cosine ends at total_steps.
     after = max(spec.total_steps - spec.warmup_steps, 1)
     if spec.schedule == "cosine":
         main = optax.cosine_decay_schedule(peak, after, alpha=spec.final_fraction)
@@ -109,6 +119,9 @@ def make_optimizer(
         project: parameters to the nearest ones that are allowed, after every step:
             :func:`.filter_ranges.project_parameters` of a model, say. It has no state: checkpoints
             are as without it.
+
+    Returns:
+        A ``optax.GradientTransformation``; its updates are added to the parameters.
     """
     filter_peak = (
         spec.learning_rate if spec.filter_learning_rate is None else spec.filter_learning_rate
@@ -121,6 +134,7 @@ def make_optimizer(
     def labels(params: Any) -> Any:
         return label_parameters(params, spec)
 
+    # In the end: (zero frozen filters,) clip by the norm of all that learn, AdamW, (project).
     parts: list[optax.GradientTransformation] = [optax.partition(groups, labels)]
     if spec.clip_norm is not None:
         parts.insert(0, optax.clip_by_global_norm(spec.clip_norm))
@@ -133,6 +147,7 @@ def make_optimizer(
 
 def _projected(project: Callable[[Any], Any]) -> optax.GradientTransformation:
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        # optax adds updates: those that lead to the nearest allowed parameters are P(p + u) - p.
         allowed = project(optax.apply_updates(params, updates))
         return jax.tree.map(lambda after, before: after - before, allowed, params), state
 
@@ -148,16 +163,26 @@ def _adamw(spec: OptimizerSpec, peak: float, weight_decay: float) -> optax.Gradi
         b1=spec.b1,
         b2=spec.b2,
         eps=spec.eps,
-        # AdamW multiplies the decay with the rate; the spec states it per step.
+        # optax: p <- p - rate (adam + decay p). The spec states rate * decay at the peak.
         weight_decay=weight_decay / peak,
         mask=lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params),
     )
 
 
 def label_parameters(params: Any, spec: OptimizerSpec) -> Any:
-    """A tree of "filters" and "main" in the structure of the parameters."""
+    """A tree of "filters" and "main" in the structure of the parameters.
+
+    Args:
+        params: pytree of parameters, nested dictionaries.
+        spec: whose ``filter_paths`` say which are filters.
+
+    Returns:
+        "filters" for a leaf whose path has the names of one of ``filter_paths`` in a row, else
+        "main".
+    """
 
     def label(path: Any, leaf: Any) -> str:
+        # "/analysis/" in "/bank/analysis/center/": whole names in a row, at any depth.
         names = "/".join(str(getattr(key, "key", key)) for key in path)
         found = any(f"/{wanted}/" in f"/{names}/" for wanted in spec.filter_paths)
         return "filters" if found else "main"

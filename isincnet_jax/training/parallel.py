@@ -1,19 +1,17 @@
-"""Devices and hosts: the step under ``jax.pmap``, batches split over devices, states copied."""
+"""Data parallelism: the step under ``jax.pmap``, batches split over devices, states copied."""
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from isincnet_jax.data.prefetching import Prefetcher, prefetch
 from isincnet_jax.training.step import AXIS, Step
-
-_logger = logging.getLogger(__name__)
 
 
 def initialize_hosts(
@@ -45,13 +43,21 @@ def initialize_hosts(
             f"coordinator={coordinator!r}, num_hosts={num_hosts}, host_index={host_index}: "
             "give all three, or coordinator='auto', or none"
         )
+    # CPUs of several processes talk through gloo; accelerators have their own collectives.
     if os.environ.get("JAX_PLATFORMS") == "cpu":
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(coordinator, num_hosts, host_index)
 
 
 def on_any_host(flag: bool) -> bool:
-    """Whether a flag is set on any host; all hosts call this after the same step."""
+    """Whether a flag is set on any host; all hosts call this after the same step.
+
+    Args:
+        flag: of this host.
+
+    Returns:
+        The same on all hosts.
+    """
     return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
 
 
@@ -60,11 +66,20 @@ def check_batch(
 ) -> int:
     """Clips per device of a global batch.
 
+    Args:
+        batch_size: clips of a batch over all hosts.
+        num_devices: of all hosts; JAX's if None.
+        num_hosts: for the message; JAX's if None.
+
+    Returns:
+        ``batch_size / num_devices``.
+
     Raises:
         ValueError: if the batch does not divide by the devices, with the nearest that does.
     """
     devices = jax.device_count() if num_devices is None else num_devices
     if batch_size < 1 or batch_size % devices:
+        # The multiples of the devices on both sides, at least one clip each.
         below = max(batch_size // devices, 1) * devices
         above = -(-max(batch_size, 1) // devices) * devices
         near = min((below, above), key=lambda size: abs(size - batch_size))
@@ -90,14 +105,31 @@ def parallel_step(step: Step, *, devices: Sequence[Any] | None = None) -> Step:
 
 
 def replicate(tree: Any, devices: Sequence[Any] | None = None) -> Any:
-    """Copies a pytree to every local device, along a new first axis."""
+    """Copies a pytree to every local device, along a new first axis.
+
+    Args:
+        tree: pytree of arrays on the host.
+        devices: local ones; all of them if None.
+
+    Returns:
+        The same pytree, arrays [devices, ...], a copy on each device.
+    """
     local = tuple(devices) if devices is not None else tuple(jax.local_devices())
+    # Stacked on the host, then sharded: one device_put for each array.
     stacked = jax.tree.map(lambda leaf: np.stack([np.asarray(leaf)] * len(local)), tree)
     return shard(stacked, local)
 
 
 def shard(tree: Any, devices: Sequence[Any] | None = None) -> Any:
-    """Puts slice i of every array's first axis on local device i."""
+    """Puts slice i of every array's first axis on local device i.
+
+    Args:
+        tree: pytree of arrays [devices, ...].
+        devices: local ones; all of them if None.
+
+    Returns:
+        The same pytree; each array is one ``jax.Array`` over the devices.
+    """
     local = tuple(devices) if devices is not None else tuple(jax.local_devices())
     mesh = jax.sharding.Mesh(np.asarray(local), (AXIS,))
     placement = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS))
@@ -105,14 +137,42 @@ def shard(tree: Any, devices: Sequence[Any] | None = None) -> Any:
 
 
 def split_batch(batch: np.ndarray, num_devices: int | None = None) -> np.ndarray:
-    """[clips, time] to [local devices, clips per device, time]."""
+    """Splits a host's batch: [clips, time] to [local devices, clips per device, time].
+
+    Args:
+        batch: of this host, [clips, ...].
+        num_devices: that share it, a divisor of its clips; the local ones if None.
+
+    Returns:
+        A view, [devices, clips / devices, ...].
+    """
     devices = jax.local_device_count() if num_devices is None else num_devices
     return batch.reshape((devices, -1, *batch.shape[1:]))
+
+
+def prefetched(batches: Iterable[Any]) -> Prefetcher[Any]:
+    """Batches on the local devices, made and copied there by a thread that is two ahead.
+
+    Args:
+        batches: this host's share of each: arrays [clips, ...], or a pytree of such.
+
+    Returns:
+        An iterator of the same with arrays [local devices, clips per device, ...]; its ``close``
+        ends the thread.
+    """
+    placed = (shard(jax.tree.map(split_batch, batch)) for batch in batches)
+    return prefetch(placed, size=2)
 
 
 def first_copy(tree: Any) -> Any:
     """One device's copy of a replicated pytree, as NumPy arrays; no gather, no other host.
 
     The arrays are copies: the next step may donate what they were copied from.
+
+    Args:
+        tree: pytree of arrays [devices, ...], equal along the first axis.
+
+    Returns:
+        NumPy arrays without that axis.
     """
     return jax.tree.map(lambda leaf: np.array(leaf.addressable_shards[0].data)[0], tree)

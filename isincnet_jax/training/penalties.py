@@ -1,4 +1,8 @@
-"""Terms of the loss that depend on the parameters alone."""
+"""Regularisers: terms of the loss that depend on the parameters alone.
+
+The condition number of a learned filterbank is penalised as a differentiable function of its
+kernels; the float64 analysis of fixed banks is in :mod:`isincnet_jax.bank.dsp.frame_theory`.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,61 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
 
-from isincnet_jax.training import conditioning
+from isincnet_jax.dsp.settling import settles
 from isincnet_jax.training.step import Penalty
+from isincnet_jax.typing import Array
+
+
+@settles
+def log_eigenvalues(
+    kernels: Float[Array, "channels taps"],
+    frequency: Float[Array, " frequencies"],
+    *,
+    hop_length: int,
+) -> Float[jax.Array, "frequencies hop"]:
+    """Logarithms of the eigenvalues of the frame operator at some frequencies, ascending.
+
+    Their gradients take the eigenvectors as fixed, which is exact to first order. Float32
+    resolves condition numbers up to about 1e6: a millionth of the largest eigenvalue is added
+    to all, so that banks that are no frames have a gradient too.
+
+    Args:
+        kernels: real channels [channels, taps], centred at ``taps // 2``.
+        frequency: angular frequencies in radians per frame, [frequencies].
+        hop_length: samples between frames.
+
+    Returns:
+        [frequencies, hop_length].
+
+    References:
+        H. Boelcskei, F. Hlawatsch and H. Feichtinger, IEEE Trans. Signal Processing 46, 1998,
+            section III.
+    """
+    channels, taps = kernels.shape
+    # Frame n weighs sample m hop + r by the tap (m - n) hop + r + taps // 2. Zeros before and after
+    # the taps cut them into blocks of one hop each, the block of m = n at the place `first`.
+    first = -(-(taps // 2) // hop_length)
+    start = first * hop_length - taps // 2
+    num_blocks = -(-(start + taps) // hop_length)
+    padded = jnp.pad(kernels, ((0, 0), (start, num_blocks * hop_length - start - taps)))
+    blocks = jnp.reshape(padded, (channels, num_blocks, hop_length))
+    # E(w)[channel, r] = sum_b exp(i w (b - first)) block_b[channel, r], r = 0 ... hop - 1
+    angle = frequency[:, None] * jnp.asarray(np.arange(num_blocks) - first, frequency.dtype)
+    phases = jax.lax.complex(jnp.cos(angle), jnp.sin(angle))
+    polyphase = jnp.einsum("fb,cbm->fcm", phases, blocks.astype(phases.dtype), precision="highest")
+    # S(w) = E(w)^H E(w), [frequencies, hop, hop]: its eigenvalues lie between the frame bounds
+    operator = jnp.einsum("fcm,fcn->fmn", jnp.conj(polyphase), polyphase, precision="highest")
+    _, vectors = jnp.linalg.eigh(jax.lax.stop_gradient(operator))
+    vectors = jax.lax.stop_gradient(vectors)
+    # lambda_k = ||E v_k||^2 for each eigenvector: the Rayleigh quotient, without cancellation. With
+    # v_k fixed its gradient is that of lambda_k; eigh's own would divide by gaps between them.
+    seen = jnp.einsum("fcm,fmk->fck", polyphase, vectors, precision="highest")
+    energy = jnp.sum(jnp.real(seen) ** 2 + jnp.imag(seen) ** 2, axis=1)
+    largest = jnp.max(jax.lax.stop_gradient(energy))
+    return jnp.log(energy + largest * (8 * jnp.finfo(energy.dtype).eps))
 
 
 def condition_penalty(
@@ -21,7 +77,7 @@ def condition_penalty(
     target: float = 1.0,
     num_frequencies: int = 2,
 ) -> Penalty:
-    """How far the eigenvalues of a learned bank's frame operator lie below the allowed ratio.
+    """Condition penalty: how far a learned bank's eigenvalues lie below the allowed ratio.
 
     ``weight * sum over eigenvalues of max(log B - log target - log eigenvalue, 0) / frequencies``:
     0 if and only if the condition number is at most ``target``. Unlike the condition number
@@ -36,6 +92,9 @@ def condition_penalty(
         target: condition number that is allowed.
         num_frequencies: per step.
 
+    Returns:
+        Variables and a key, which draws the frequencies, to a scalar.
+
     Raises:
         ValueError: for a target below 1, a weight that is not positive, or no frequencies.
     """
@@ -46,10 +105,13 @@ def condition_penalty(
 
     def penalty(variables: Any, key: jax.Array) -> jax.Array:
         kernels = filters(variables)
+        # offset + k pi / n, offset uniform below pi / n: over the steps all of [0, pi) counts. The
+        # kernels are real: the eigenvalues at -w are those at w.
         step = math.pi / num_frequencies
         offset = jax.random.uniform(key, (), kernels.dtype, 0.0, step)
         frequency = offset + step * jnp.arange(num_frequencies, dtype=kernels.dtype)
-        values = conditioning.log_eigenvalues(kernels, frequency, hop_length=hop_length)
+        values = log_eigenvalues(kernels, frequency, hop_length=hop_length)
+        # Of every eigenvalue: log(B / target) - log lambda, where that is positive.
         deficit = jnp.max(values) - math.log(target) - values
         return weight / num_frequencies * jnp.sum(jnp.maximum(deficit, 0.0))
 

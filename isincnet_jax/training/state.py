@@ -49,6 +49,9 @@ def create_state(
         optimizer: its state is initialised here.
         key: PRNG key of the run.
 
+    Returns:
+        ``step`` 0, with copies of all arrays: a step may donate them.
+
     Raises:
         ValueError: if there is nothing to learn.
     """
@@ -73,5 +76,12 @@ def create_state(
 
 
 def model_variables(state: TrainState) -> dict[str, Any]:
-    """The variables for ``model.apply``."""
+    """The variables for ``model.apply``.
+
+    Args:
+        state: of a run, on the host or on a device.
+
+    Returns:
+        "params" and all other collections, by name.
+    """
     return {"params": state.params, **state.fixed}

@@ -26,7 +26,7 @@ Step = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
 
 
 class Reconstruct(Protocol):
-    """What a model is to the trainer: variables, waveform and key to a reconstruction."""
+    """Model as the trainer sees it: variables, waveform and key to a reconstruction."""
 
     def __call__(self, variables: Any, waveform: jax.Array, key: jax.Array) -> jax.Array:
         """Reconstructs [batch, time] from [batch, time]."""
@@ -49,7 +49,7 @@ def make_step(
     draw: Callable[[Any, jax.Array], jax.Array] | None = None,
     axis_name: str = AXIS,
 ) -> Step:
-    """Builds the step.
+    """Training step of a model that reconstructs, as a per-device function.
 
     Args:
         reconstruct: the model.
@@ -80,9 +80,11 @@ def make_step(
         return total, {**terms, "_snr_sum": snr_db, "_audible": audible, "loss": total}
 
     def step(state: TrainState, data: Any) -> tuple[TrainState, Metrics]:
+        # The run's key and the step's number: a run that is resumed draws what it would have.
         key = jax.random.fold_in(jax.random.wrap_key_data(state.key_data), state.step)
         augment_key, model_key = jax.random.split(key)
         clips = data if draw is None else draw(data, state.step)
+        # Clip k of this device is clip `first` + k of the global batch, and augmented as such.
         first = lax.axis_index(axis_name) * clips.shape[0]
         if augmentation is not None:
             clips = augment(
@@ -91,7 +93,9 @@ def make_step(
         model_key = jax.random.fold_in(model_key, lax.axis_index(axis_name))
         gradients, metrics = _accumulated(objective, state, clips, model_key, accumulate)
         gradients, metrics = lax.pmean((gradients, metrics), axis_name)
+        # Both are means over all clips, silent ones as 0: their ratio is the mean over the others.
         metrics["snr_db"] = metrics.pop("_snr_sum") / jnp.maximum(metrics.pop("_audible"), 1e-9)
+        # After pmean: penalties see the parameters alone, and are equal on all devices.
         gradients, extra = _add_penalties(gradients, state, penalties, key)
         metrics = {**metrics, **extra}
         metrics["loss"] = sum(extra.values(), start=metrics["loss"])
@@ -104,7 +108,8 @@ def _snr_of_audible(prediction: jax.Array, target: jax.Array) -> tuple[jax.Array
     """Sum of SNRs over clips that are not silent, and their number, both per clip of the batch."""
     power = jnp.mean(target**2, axis=-1)
     error = jnp.mean((prediction - target) ** 2, axis=-1)
-    audible = power > 1e-10
+    audible = power > 1e-10  # -100 dB of full scale
+    # SNR = 10 log10(mean x^2 / mean (y - x)^2); at most 300 dB, so that no error is no infinity
     ratio = jnp.where(audible, power, 1.0) / jnp.maximum(jnp.where(audible, error, 1.0), 1e-30)
     snr_db = jnp.where(audible, 10.0 * jnp.log10(ratio), 0.0)
     return jnp.mean(snr_db), jnp.mean(audible.astype(power.dtype))
@@ -125,13 +130,15 @@ def _accumulated(
         raise ValueError(
             f"accumulate={accumulate} does not divide the {clips.shape[0]} clips of a device"
         )
-    parts = clips.reshape((accumulate, -1, *clips.shape[1:]))
+    parts = clips.reshape((accumulate, -1, *clips.shape[1:]))  # [parts, clips, time]
 
     def one(total: Any, part: Any) -> tuple[Any, None]:
         number, some = part
         result = gradient(state.params, state.fixed, some, jax.random.fold_in(key, number))
         return jax.tree.map(jnp.add, total, result), None
 
+    # The mean over equal parts of means over clips is the mean over all clips. scan keeps the sums
+    # and the activations of a single part.
     shapes = jax.eval_shape(gradient, state.params, state.fixed, parts[0], key)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     total, _ = lax.scan(one, zeros, (jnp.arange(accumulate), parts))
@@ -176,11 +183,13 @@ def apply_gradients(
     Returns:
         The new state, and the metrics with counters and "grad_norm".
     """
+    # One NaN or infinity anywhere makes the norm NaN or infinite: one test for all leaves.
     norm = optax.tree.norm(gradients)
     finite = jnp.isfinite(norm) & jnp.isfinite(metrics["loss"])
     with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
+    # A select, not a branch: the same program runs on all devices, and the choice is the same.
     params, opt_state, fixed = jax.tree.map(
         lambda new, old: jnp.where(finite, new, old),
         (params, opt_state, state.fixed if fixed is None else fixed),
@@ -188,7 +197,7 @@ def apply_gradients(
     )
     failed = 1 - finite.astype(jnp.int32)
     state = state.replace(  # type: ignore[attr-defined]
-        step=state.step + 1,
+        step=state.step + 1,  # of skipped steps too: their batch is consumed
         params=params,
         fixed=fixed,
         opt_state=opt_state,

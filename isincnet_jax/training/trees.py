@@ -14,7 +14,14 @@ class CheckpointError(RuntimeError):
 
 
 def flatten(tree: Any) -> dict[str, np.ndarray]:
-    """A pytree as a flat dictionary from dotted paths to arrays (copies)."""
+    """A pytree as a flat dictionary from dotted paths to arrays (copies).
+
+    Args:
+        tree: of arrays; nested dictionaries, tuples and dataclasses.
+
+    Returns:
+        NumPy copies by path ("params.analysis.center"), in the order of ``jax.tree.leaves``.
+    """
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {
         jax.tree_util.keystr(path, simple=True, separator="."): np.array(leaf, copy=True)
@@ -24,6 +31,13 @@ def flatten(tree: Any) -> dict[str, np.ndarray]:
 
 def unflatten(template: Any, arrays: dict[str, np.ndarray]) -> Any:
     """The inverse of :func:`flatten`, into the structure of ``template``.
+
+    Args:
+        template: pytree with the wanted structure, shapes and dtypes.
+        arrays: by dotted path, as :func:`flatten` names them.
+
+    Returns:
+        The structure of ``template`` with the arrays as leaves.
 
     Raises:
         CheckpointError: if names, shapes or dtypes differ.
@@ -40,12 +54,19 @@ def unflatten(template: Any, arrays: dict[str, np.ndarray]) -> Any:
                 f"{name} is {arrays[name].dtype}{list(arrays[name].shape)} in the checkpoint "
                 f"and {dtype}{list(shape)} in this run"
             )
-    structure = jax.tree.structure(template)
+    structure = jax.tree.structure(template)  # flatten names leaves in its order
     return jax.tree.unflatten(structure, [arrays[name] for name in wanted])
 
 
 def digest(arrays: dict[str, np.ndarray]) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes."""
+    """SHA-256 over names, dtypes, shapes and bytes.
+
+    Args:
+        arrays: by name; their order does not matter.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     total = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
@@ -55,7 +76,16 @@ def digest(arrays: dict[str, np.ndarray]) -> str:
 
 
 def first_difference(stored: Any, wanted: Any, path: str = "") -> str:
-    """Where two nested dictionaries of plain values differ; empty if nowhere."""
+    """Path and values of the first difference of two nested dictionaries; empty if there is none.
+
+    Args:
+        stored: as JSON gave it back: tuples have become lists.
+        wanted: the same of now; lists and tuples are compared alike.
+        path: of the two within a larger whole, for the result.
+
+    Returns:
+        "model.hop_length was 128 and is 256", say.
+    """
     if isinstance(stored, dict) and isinstance(wanted, dict):
         for name in sorted(set(stored) | set(wanted)):
             here = f"{path}.{name}" if path else name

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from array_corpus import corpus_from_arrays
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isincnet_jax.classifiers import chunks
 from isincnet_jax.classifiers.labelled import Labelled
-from isincnet_jax.data.corpus import corpus_from_arrays
 from isincnet_jax.data.pipeline import BatchPlan, draw
 
 

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from isincnet_jax.inversynth.networks import InverSynth, TrainedInverSynth
-from isincnet_jax.inversynth.synth.parameters import parameters_from_json, values_from_levels
+from isincnet_jax.inversynth.synth.parameters import NAMES, validate, values_from_levels
 from isincnet_jax.inversynth.synth.render import render
 from isincnet_jax.pretrained import registry
 from isincnet_jax.pretrained.inversynth import export_inversynth
@@ -40,6 +40,13 @@ def middle():
     return np.asarray(_render(values_from_levels(np.full(23, 7, np.int32))))
 
 
+def _written(path):
+    """The values of a file of parameters, which are in their ranges."""
+    content = json.loads(path.read_text())
+    assert list(content) == list(NAMES)
+    return validate(np.array(list(content.values())))
+
+
 def _call(run, model, more=""):
     return run(f"synth match in.wav out.wav --params out.json --model {model} {more}")
 
@@ -56,7 +63,7 @@ def test_match_writes_the_sound_and_its_parameters(run, tmp_path, model, middle)
     samples, rate = soundfile.read(tmp_path / "out.wav", dtype="float32")
     assert rate == RATE
     np.testing.assert_allclose(samples, middle, atol=1e-4)
-    values = parameters_from_json(json.loads((tmp_path / "out.json").read_text()))
+    values = _written(tmp_path / "out.json")
     np.testing.assert_allclose(values, values_from_levels(np.full(23, 7, np.int32)), rtol=1e-6)
 
 
@@ -68,7 +75,7 @@ def test_refinement_comes_nearer(run, tmp_path, model, middle):
     before, after = (float(text) for text in re.findall(r"spectral distance ([\d.]+)", out))
     assert after < 0.85 * before
     assert "% less (6 steps" in out
-    parameters_from_json(json.loads((tmp_path / "out.json").read_text()))
+    _written(tmp_path / "out.json")
 
 
 def test_other_rates_channels_and_lengths_are_said(run, tmp_path, model):

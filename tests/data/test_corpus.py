@@ -8,6 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
+from array_corpus import corpus_from_arrays
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -26,7 +27,7 @@ def _waveforms(rng, count=4):
 
 @pytest.fixture
 def small(rng):
-    return corpora.corpus_from_arrays(_waveforms(rng), sample_rate=8000)
+    return corpus_from_arrays(_waveforms(rng), sample_rate=8000)
 
 
 def _same(a, b):
@@ -40,7 +41,7 @@ def _same(a, b):
 
 def test_clips_are_the_waveforms_within_half_a_step(rng):
     waveforms = _waveforms(rng)
-    corpus = corpora.corpus_from_arrays(waveforms, sample_rate=8000)
+    corpus = corpus_from_arrays(waveforms, sample_rate=8000)
     assert len(corpus) == 4
     assert corpus.duration_s == pytest.approx(sum(len(w) for *_, w in waveforms) / 8000)
     for name, group, waveform in waveforms:
@@ -98,9 +99,9 @@ def test_parts_outside_a_track_are_refused(small, start, length):
 
 def test_tracks_must_have_samples_and_names_of_their_own():
     with pytest.raises(CorpusError, match="two tracks are called 'a'"):
-        corpora.corpus_from_arrays([("a", "", np.ones(3))] * 2, sample_rate=8000)
+        corpus_from_arrays([("a", "", np.ones(3))] * 2, sample_rate=8000)
     with pytest.raises(CorpusError, match="'a' has no samples"):
-        corpora.corpus_from_arrays([("a", "", np.ones(0))], sample_rate=8000)
+        corpus_from_arrays([("a", "", np.ones(0))], sample_rate=8000)
 
 
 def test_a_folder_holds_the_same_corpus(small, tmp_path):
@@ -148,11 +149,11 @@ def test_what_is_no_corpus_is_never_overwritten(small, tmp_path):
 
 @pytest.mark.parametrize("had_one", [False, True])
 def test_a_full_disk_leaves_what_was_there(rng, tmp_path, had_one):
-    old = corpora.corpus_from_arrays(_waveforms(rng), sample_rate=8000)
+    old = corpus_from_arrays(_waveforms(rng), sample_rate=8000)
     folder = tmp_path / "corpus"
     if had_one:
         corpus_files.save_corpus(old, folder)
-    big = corpora.corpus_from_arrays([("a", "", rng.uniform(-1, 1, 200_000))], sample_rate=8000)
+    big = corpus_from_arrays([("a", "", rng.uniform(-1, 1, 200_000))], sample_rate=8000)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # a write beyond it fails
     try:

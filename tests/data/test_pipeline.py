@@ -10,11 +10,12 @@ import time
 import numpy as np
 import pytest
 import scipy.stats
+from array_corpus import corpus_from_arrays
 from hypothesis import given
 from hypothesis import strategies as st
 
 from isincnet_jax.data import pipeline
-from isincnet_jax.data.corpus import CorpusError, corpus_from_arrays
+from isincnet_jax.data.corpus import CorpusError
 from isincnet_jax.data.pipeline import BatchPlan
 from isincnet_jax.data.prefetching import prefetch
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
+
 import pytest
 
 from isincnet_jax.tasks import command
+
+SCRIPTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.py"))
 
 
 def read(line: str):
@@ -87,3 +92,8 @@ def test_broken_config_files_are_named(tmp_path, text, message):
         read(f"--config={file}")
     assert str(file) in str(caught.value)
     assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_every_script_finds_what_it_calls(script):
+    assert callable(runpy.run_path(str(script))["main"])

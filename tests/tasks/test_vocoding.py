@@ -126,16 +126,16 @@ def test_help_is_one_screen(help_of):
 
 def _full_size(kind):
     """The vocoder of a config as it stands, its shapes only."""
-    from isincnet_jax.tasks import command, vocoder_parts
+    from isincnet_jax.tasks import command, compose, vocoder_parts
     from isincnet_jax.vocoders.vocoder import Vocoder
 
     config = command.read_config([f"--config={CONFIGS / 'vocoder.py'}:{kind}"])
     parts = vocoder_parts.KINDS[config.model.kind](config)
     module = Vocoder(parts.network, parts.features, parts.input_scale)
-    clip = jax.ShapeDtypeStruct((1, vocoder_parts.crop_samples(config)), np.float32)
+    clip = jax.ShapeDtypeStruct((1, compose.crop_samples(config)), np.float32)
     found, variables = jax.eval_shape(module.init_with_output, jax.random.key(0), clip)
     assert found.shape == clip.shape
-    vocoder_parts.build_optimizer(config)
+    compose.build_optimizer(config, undivided="vocoders")
     with pytest.raises(AttributeError):
         config.model.new_field = 1
     return parts, sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))

@@ -36,6 +36,9 @@ def builder_class() -> type[Any]:
     Features: ``audio`` int16 [time] at the file's own rate, ``sample_rate`` Hz, ``label`` one of
     ten genres, ``name`` of the track.
 
+    Returns:
+        The class; the same at every call.
+
     Raises:
         ImportError: without TensorFlow Datasets.
     """
@@ -150,7 +153,16 @@ def gtzan_builder(
 
 
 def open_split(builder: Any, split: str, *, names_only: bool = False) -> Any:
-    """A ``tf.data.Dataset`` of a split in the order of its files, the same every time."""
+    """A ``tf.data.Dataset`` of a split in the order of its files, the same every time.
+
+    Args:
+        builder: prepared.
+        split: of the dataset.
+        names_only: decode nothing but the names of tracks.
+
+    Returns:
+        Examples as TensorFlow has them.
+    """
     _, tfds = import_tensorflow()
     decoders = None
     if names_only:
@@ -171,6 +183,13 @@ def _name_feature(builder: Any) -> str:
 def example_rate(builder: Any, example: dict[str, Any]) -> Any:
     """The rate of an example in Hz: its feature, or else what the dataset says of all.
 
+    Args:
+        builder: of the dataset.
+        example: of it, NumPy or TensorFlow.
+
+    Returns:
+        A scalar, NumPy's or TensorFlow's.
+
     Raises:
         CorpusError: if the dataset says nothing.
     """
@@ -183,7 +202,15 @@ def example_rate(builder: Any, example: dict[str, Any]) -> Any:
 
 
 def example_name(builder: Any, example: dict[str, Any]) -> str:
-    """The name of a track; its own bytes if they are no file name of GTZAN."""
+    """The name of a track; its own bytes if they are no file name of GTZAN.
+
+    Args:
+        builder: of the dataset.
+        example: of it, NumPy.
+
+    Returns:
+        "blues/blues.00000", say.
+    """
     text = bytes(example[_name_feature(builder)]).decode()
     track = track_of(text.rpartition("/")[2])
     return text if track is None else track.name
@@ -194,6 +221,9 @@ def tfds_source(folder: Path) -> Source:
 
     Args:
         folder: with ``dataset_info.json``.
+
+    Returns:
+        Tracks whose ``official`` split is the dataset's, if it has several.
 
     Raises:
         ImportError: without TensorFlow Datasets.
@@ -232,5 +262,12 @@ def tfds_source(folder: Path) -> Source:
 
 
 def to_float(audio: np.ndarray) -> np.ndarray:
-    """16-bit integers of any dtype [time], as float32 [1, time] in [-1, 1)."""
+    """16-bit integers of any dtype [time], as float32 [1, time] in [-1, 1).
+
+    Args:
+        audio: [time], PCM16 in any integer dtype.
+
+    Returns:
+        float32 [1, time].
+    """
     return (audio.astype(np.float32) / np.float32(_FULL_SCALE))[None]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -199,39 +198,6 @@ def parameters_to_json(values: Any) -> dict[str, float]:
     if checked.ndim != 1:
         raise ValueError(f"values: shape {list(checked.shape)}; give one sound, [23]")
     return dict(zip(NAMES, checked.tolist(), strict=True))
-
-
-def parameters_from_json(content: Mapping[str, Any]) -> Float[np.ndarray, " parameters"]:
-    """The values of a mapping of names, the inverse of :func:`parameters_to_json`.
-
-    Args:
-        content: all 23 names and their values, in any order.
-
-    Returns:
-        float32 [23], in the order of :data:`NAMES`.
-
-    Raises:
-        ValueError: naming what is unknown, missing, no number or out of range.
-    """
-    if not isinstance(content, Mapping):
-        raise ValueError(
-            f"parameters: a {type(content).__name__}; give an object of names and values, "
-            f"{', '.join(NAMES)}"
-        )
-    unknown = [str(name) for name in content if name not in NAMES]
-    missing = [name for name in NAMES if name not in content]
-    if unknown or missing:
-        faults = [
-            f"{what} {', '.join(names)}"
-            for what, names in (("unknown", unknown), ("missing", missing))
-            if names
-        ]
-        raise ValueError(f"parameters: {'; '.join(faults)}; the names are {', '.join(NAMES)}")
-    for name in NAMES:
-        value = content[name]
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ValueError(f"parameters: {name}={value!r} is no number")
-    return validate(np.array([float(content[name]) for name in NAMES])).astype(np.float32)
 
 
 def specification() -> list[dict[str, Any]]:
