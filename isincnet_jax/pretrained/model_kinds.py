@@ -119,7 +119,7 @@ class ModelKind:
     """How modules of one class are stored.
 
     Attributes:
-        name: in ``model.json``.
+        name: in ``config.json``.
         module: the class; subclasses are other kinds. Its modules have ``dtype`` and
             ``precision``, which loading may choose.
         to_fields: module to what JSON can hold. Whatever a module derives from its attributes

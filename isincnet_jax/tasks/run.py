@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import jax
 
 from isincnet_jax import files, provenance
-from isincnet_jax.pretrained import hub
+from isincnet_jax.pretrained import hub, members
 from isincnet_jax.tasks.config import Config
 from isincnet_jax.tasks.process import Stop, alone
 from isincnet_jax.training import initial_weights, trees
@@ -192,7 +192,7 @@ def with_weights_of(folder: str | None, state: TrainState) -> TrainState:
     """
     if not folder:
         return state
-    if (Path(folder) / "model.json").is_file():
+    if any((Path(folder) / name).is_file() for name in (members.WEIGHTS, *members.FORMAT_1)):
         stored = trees.flatten(hub.from_pretrained(Path(folder)).variables.get("params", {}))
         params = initial_weights.fitting_parameters(folder, state.params, stored)
     else:

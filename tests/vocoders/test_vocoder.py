@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import zipfile
 
 import jax
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 import librosa
 import numpy as np
 import pytest
+import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -250,8 +250,8 @@ def test_impossible_lengths():
 def test_stored_as_float16_and_read_as_float32(name, tmp_path):
     vocoder, clip = _vocoder(name), _noise(3200)
     folder = export_vocoder(vocoder, tmp_path / "model", card={"note": 1})
-    table = json.loads((folder / "model.json").read_text())["variables"]["arrays"]
-    kinds = {len(entry["shape"]) > 1: entry["dtype"] for entry in table.values()}
+    stored = safetensors.numpy.load_file(folder / "model.safetensors")
+    kinds = {array.ndim > 1: array.dtype for array in stored.values()}
     assert kinds == {True: "float16", False: "float32"}
     loaded = isn.from_pretrained(folder)
     assert loaded.model.clone(precision=None) == vocoder.model.clone(precision=None)
@@ -272,8 +272,8 @@ def test_weights_beyond_float16_and_other_models_are_refused(tmp_path):
     with pytest.raises(ValueError, match="no vocoder"):
         load_vocoder("16khz-linear")
     export_vocoder(vocoder, tmp_path / "model")
-    text = (tmp_path / "model" / "model.json").read_text()
-    (tmp_path / "model" / "model.json").write_text(text.replace("istftnet", "wavenet"))
+    text = (tmp_path / "model" / "config.json").read_text()
+    (tmp_path / "model" / "config.json").write_text(text.replace("istftnet", "wavenet"))
     with pytest.raises(ModelFileError):
         load_vocoder(tmp_path / "model")
 
