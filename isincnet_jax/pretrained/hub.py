@@ -22,8 +22,8 @@ from isincnet_jax.bank.decoder_spec import DecoderSpec
 from isincnet_jax.bank.sincnet import SincNet
 from isincnet_jax.bank.solved import DualWindow, SolvedDecoder
 from isincnet_jax.bank.spec import FilterbankSpec
-from isincnet_jax.pretrained import addresses, download, stored
-from isincnet_jax.pretrained.registry import PRESETS, REGISTRY, Preset, Stored, Weights
+from isincnet_jax.pretrained import download, stored
+from isincnet_jax.pretrained.registry import PRESETS, REGISTRY, Preset, Stored
 
 _logger = logging.getLogger(__name__)
 _FORMAT = 2
@@ -42,7 +42,7 @@ def from_pretrained(
     What ``name`` means is decided in this order:
 
     1. a name of the registry: a key of :data:`PRESETS` is solved here, without a network; a
-       trained model of the package is read from it; published weights are downloaded once;
+       trained model of the package is read from it;
     2. what starts with ``https://`` (or ``http://``, for this machine only) is the address of a
        .zip that :func:`isincnet_jax.pretrained.folder.export_pretrained` wrote, downloaded once
        and verified;
@@ -74,16 +74,14 @@ def from_pretrained(
     cache = cache_directory(cache_dir)
     entry = REGISTRY.get(name) if isinstance(name, str) else None
     name = os.fspath(name)
-    if sha256 is not None and (entry is not None or not addresses.is_address(name)):
+    if sha256 is not None and (entry is not None or not download.is_address(name)):
         raise ValueError(f"sha256={sha256!r} belongs to an address; {name!r} is none: leave it out")
     if isinstance(entry, Preset):
         return _solve(entry, jnp.float32 if dtype is None else dtype, precision, cache, name)
-    if isinstance(entry, Weights):
-        path = download.fetch(entry.url, sha256=entry.sha256, cache_dir=cache)
-    elif isinstance(entry, Stored):
+    if isinstance(entry, Stored):
         path = shipped_file(name, entry)
-    elif addresses.is_address(name):
-        address = addresses.parse_address(name, sha256=sha256)
+    elif download.is_address(name):
+        address = download.parse_address(name, sha256=sha256)
         path = download.fetch(address.url, sha256=address.sha256, cache_dir=cache)
         name = str(address)
     elif _is_stored(name):
