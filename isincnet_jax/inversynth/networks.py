@@ -26,10 +26,9 @@ from jaxtyping import Float
 from isincnet_jax.bank.analysis import Analysis
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.dsp import checks
-from isincnet_jax.dsp.equality import equal_by_value
 from isincnet_jax.inversynth import features as inversynth_features
 from isincnet_jax.inversynth.features import NUM_SAMPLES
-from isincnet_jax.linen import SettledModule
+from isincnet_jax.linen import SettledModule, TrainedModel
 from isincnet_jax.nets.mixer import Mixer
 from isincnet_jax.nets.pooling import squared_modulus
 from isincnet_jax.nets.strided_convolution import StridedConv
@@ -279,22 +278,9 @@ class InverSynth(SettledModule):
         return nn.Dense(features, dtype=self.dtype, precision=precision, name=name)
 
 
-@flax.struct.dataclass
-class TrainedInverSynth:
-    """A network with its variables, a frozen pytree.
-
-    Attributes:
-        model: the module, static.
-        variables: its variables, float32.
-        name: of the entry, path or address it came from.
-    """
-
-    model: InverSynth = flax.struct.field(pytree_node=False)
-    variables: Any = None
-    name: str = flax.struct.field(pytree_node=False, default="custom")
-
-    __eq__ = equal_by_value
-    __hash__ = None  # type: ignore[assignment]
+@flax.struct.dataclass(eq=False)
+class TrainedInverSynth(TrainedModel[InverSynth]):
+    """InverSynth with its variables, float32: a frozen pytree, see :class:`.linen.TrainedModel`."""
 
     @property
     def sample_rate(self) -> int:

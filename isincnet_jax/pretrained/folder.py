@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import flax.core
 import flax.traverse_util
@@ -93,28 +93,6 @@ def export_pretrained(
     }
     members.write_members(path, contents, overwrite=overwrite)
     return path
-
-
-class _Stored(NamedTuple):
-    model: Any
-    variables: Any
-
-
-def export_half(
-    model: Any,
-    variables: Any,
-    path: str | Path,
-    *,
-    overwrite: bool = False,
-    card: dict[str, Any] | None = None,
-) -> Path:
-    """:func:`export_pretrained` of a model whose kind has its matrices as float16 on disk.
-
-    Raises:
-        ValueError: also for weights beyond the range of float16.
-    """
-    half = _Stored(model, model_kinds.half_precision(variables))
-    return export_pretrained(half, path, overwrite=overwrite, card=card)
 
 
 def _checked_card(card: dict[str, Any] | None) -> dict[str, Any]:

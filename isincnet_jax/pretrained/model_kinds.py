@@ -17,8 +17,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
-import flax.struct
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
@@ -31,8 +29,8 @@ from isincnet_jax.bank.decoder_spec import DecoderSpec
 from isincnet_jax.bank.sincnet import SincNet
 from isincnet_jax.bank.solve import design_decoder
 from isincnet_jax.bank.spec import FilterbankSpec
-from isincnet_jax.dsp.equality import equal_by_value
 from isincnet_jax.inversynth.networks import NUM_SAMPLES, InverSynth, TrainedInverSynth
+from isincnet_jax.linen import TrainedModel
 from isincnet_jax.tokens.refined_decoder import RefinedDecoder
 from isincnet_jax.tokens.token_codec import TokenCodec
 from isincnet_jax.vocoders.features import VocoderFeatures
@@ -40,24 +38,6 @@ from isincnet_jax.vocoders.vocoder import NETWORKS, TrainedVocoder, Vocoder
 
 _SPECS = {"spec": FilterbankSpec, "working_spec": FilterbankSpec, "decoder": DecoderSpec}
 _NOT_STORED = ("parent", "name", "dtype", "precision")
-
-
-@flax.struct.dataclass
-class LoadedModel:
-    """A module with its variables, a frozen pytree: ``model.apply(variables, ...)``.
-
-    Attributes:
-        model: the Linen module, static.
-        variables: its variables.
-        name: of the entry, path or address it came from.
-    """
-
-    model: nn.Module = flax.struct.field(pytree_node=False)
-    variables: Any = None
-    name: str = flax.struct.field(pytree_node=False, default="custom")
-
-    __eq__ = equal_by_value
-    __hash__ = None  # type: ignore[assignment]
 
 
 def attributes_of(module: Any) -> dict[str, Any]:
@@ -135,7 +115,7 @@ class ModelKind:
     to_fields: Callable[[Any], dict[str, Any]] = attributes_of
     from_fields: Callable[..., Any] = module_of
     inputs: Callable[[Any], tuple[Any, ...]] = one_hop
-    wrap: Callable[[Any, Any, str], Any] = LoadedModel
+    wrap: Callable[[Any, Any, str], Any] = TrainedModel
 
     def plain_fields(self, module: Any) -> dict[str, Any]:
         """The fields as they come back from JSON: lists instead of tuples.

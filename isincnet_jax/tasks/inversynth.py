@@ -31,7 +31,7 @@ from isincnet_jax.inversynth.features import NUM_SAMPLES, SAMPLE_RATE
 from isincnet_jax.inversynth.networks import InverSynth, TrainedInverSynth
 from isincnet_jax.inversynth.training import make_estimation_step
 from isincnet_jax.pretrained import model_kinds
-from isincnet_jax.pretrained.inversynth import export_inversynth, load_inversynth
+from isincnet_jax.pretrained.trained import export_trained, load_inversynth
 from isincnet_jax.tasks.command import run_command
 from isincnet_jax.tasks.compose import build_optimizer
 from isincnet_jax.tasks.config import Config
@@ -92,9 +92,7 @@ class ParameterEstimation(Task):
         memory = None if self._step.memory is None else self._step.memory._asdict()
         folder = Path(self.config.workdir) / "export"
         trained = TrainedInverSynth(self.module, model_variables(best))
-        export = export_inversynth(
-            trained, folder, overwrite=True, card={**about, "memory": memory}
-        )
+        export = export_trained(trained, folder, overwrite=True, card={**about, "memory": memory})
         stored = load_inversynth(export)
         outcome = Evaluator(stored.model).outcome(stored.variables, self._held_out("test"))
         _logger.info(

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from isincnet_jax.pretrained.vocoders import export_vocoder, load_vocoder
+from isincnet_jax.pretrained.trained import export_trained, load_vocoder
 from isincnet_jax.tasks import vocoder_parts
 from isincnet_jax.tasks.command import run_command
 from isincnet_jax.tasks.compose import build_data
@@ -94,7 +94,7 @@ class Vocoding(Task):
         memory = None if self._step.memory is None else self._step.memory._asdict()
         folder = Path(self.config.workdir) / "export"
         trained = TrainedVocoder(self.built.module, generator_variables(best))
-        export = export_vocoder(trained, folder, overwrite=True, card={**about, "memory": memory})
+        export = export_trained(trained, folder, overwrite=True, card={**about, "memory": memory})
         vocoder = load_vocoder(export)
         evaluator = Evaluator(vocoder.model)
         splits, lines = {}, []

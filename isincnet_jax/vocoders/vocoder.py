@@ -18,9 +18,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp.equality import equal_by_value
 from isincnet_jax.dsp.settling import settles
-from isincnet_jax.linen import SettledModule
+from isincnet_jax.linen import SettledModule, TrainedModel
 from isincnet_jax.typing import Array, Waveform
 from isincnet_jax.vocoders import compression as vocoder_features
 from isincnet_jax.vocoders import polish as vocoder_polish
@@ -150,22 +149,9 @@ class Vocoder(SettledModule):
         return self.synthesize(spectrogram, length=waveform.shape[-1], train=train)
 
 
-@flax.struct.dataclass
-class TrainedVocoder:
-    """A vocoder with its variables, a frozen pytree.
-
-    Attributes:
-        model: the module, static.
-        variables: its variables, float32.
-        name: of the entry, path or address it came from.
-    """
-
-    model: Vocoder = flax.struct.field(pytree_node=False)
-    variables: Any = None
-    name: str = flax.struct.field(pytree_node=False, default="custom")
-
-    __eq__ = equal_by_value
-    __hash__ = None  # type: ignore[assignment]
+@flax.struct.dataclass(eq=False)
+class TrainedVocoder(TrainedModel[Vocoder]):
+    """Vocoder with its variables, float32: a frozen pytree, see :class:`.linen.TrainedModel`."""
 
     @property
     def features(self) -> VocoderFeatures:

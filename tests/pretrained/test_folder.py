@@ -25,7 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import isincnet_jax as isn
-from isincnet_jax import jax_names
+from isincnet_jax import jax_names, linen
 from isincnet_jax.bank import solve as decoding
 from isincnet_jax.pretrained import members, model_kinds, stored, tensors
 from isincnet_jax.pretrained.folder import export_pretrained
@@ -782,12 +782,12 @@ def test_entry_without_options_suits_a_module_of_plain_attributes(tmp_path, monk
     )
     module = Smoother(SMALL, working_spec=MEL, widths=(3, 5), compute_dtype=jnp.bfloat16)
     variables = module.init(jax.random.key(0), np.zeros((1, 20), np.float32))
-    path = export_pretrained(model_kinds.LoadedModel(module, variables), tmp_path / "smoother")
+    path = export_pretrained(linen.TrainedModel(module, variables), tmp_path / "smoother")
     loaded = load(path, precision=None)
-    assert isinstance(loaded, model_kinds.LoadedModel)
-    assert_same(loaded, model_kinds.LoadedModel(module, variables))
+    assert isinstance(loaded, linen.TrainedModel)
+    assert_same(loaded, linen.TrainedModel(module, variables))
     for spec in (None, SMALL):
-        other = model_kinds.LoadedModel(module.clone(working_spec=spec), variables)
+        other = linen.TrainedModel(module.clone(working_spec=spec), variables)
         export_pretrained(other, path, overwrite=True)
         assert load(path).model.working_spec == spec
 
