@@ -17,7 +17,6 @@ All numbers are little-endian::
 A file ends with its last block. Every byte is under a checksum that is verified before
 anything is decoded, every size is bounded before anything is allocated, and blocks make the
 memory used independent of the length of the recording.
-from isincnet_jax.dsp import meanings
 """
 
 from __future__ import annotations
