@@ -208,14 +208,24 @@ class ArchiveReader:
         return scales
 
     def quantizer(self) -> Quantizer | None:
-        """The quantizer of the codes; None if the archive holds coefficients."""
+        """Quantizer of the codes.
+
+        Returns:
+            The quantizer with its scales; None if the archive holds coefficients.
+        """
         header = self.header
         if not header.q_bits or self.scales is None:
             return None
         return Quantizer(self.scales, header.q_bits, header.mu, header.code)  # type: ignore[arg-type]
 
     def rows(self, frames_per_chunk: int = 2048) -> Iterator[np.ndarray]:
-        """Yields the codes or coefficients, [frames, audio channels, channels].
+        """Rows of codes or coefficients in chunks, so that memory does not grow with the recording.
+
+        Args:
+            frames_per_chunk: at most, at least 1; fewer where a chunk would exceed 256 MiB.
+
+        Yields:
+            [frames, audio channels, channels]: uint8 or uint16 codes, or float32 coefficients.
 
         Raises:
             ArchiveError: if they do not fit the header, or are damaged.

@@ -66,7 +66,7 @@ class Written(NamedTuple):
     model_bits: float
 
 
-def block_frames(num_symbols: int) -> int:
+def _block_frames(num_symbols: int) -> int:
     """Frames per block, at most, when a frame has so many codes."""
     return max(1, min(_BLOCK_FRAMES, _BLOCK_SYMBOLS // max(num_symbols, 1)))
 
@@ -90,6 +90,9 @@ def write_token_file(
         scales: of the quantizer, float32, broadcasting against
             [audio channels, frames, channels]; the weights of a uniform quantizer.
 
+    Returns:
+        Frames, bytes and the entropy of the codes by the model.
+
     Raises:
         ValueError: if there are no codes, or they do not fit the header.
         ImportError: without constriction.
@@ -100,7 +103,7 @@ def write_token_file(
         num_audio=header.audio_channels, num_parts=header.num_parts, turns=turns
     )
     tables = _pack_tables(turns, header.shaped_scales(scales))
-    most = block_frames(header.audio_channels * header.spec.num_channels)
+    most = _block_frames(header.audio_channels * header.spec.num_channels)
     frames = index = 0
     with tempfile.TemporaryFile(dir=path.parent) as spool:
         for rows in _recut(chunks, most):
@@ -230,6 +233,7 @@ class TokenReader:
             raise ValueError("tables of the wrong size")
         num_bins = header.spec.num_bins
         second = np.frombuffer(content, "<u2", num_bins).astype(np.int64)
+        # The inverse of second differences modulo 2^16, which are nearly 0 for even spacing.
         turns = np.cumsum(np.cumsum(second) & 65535) & 65535
         if header.scales_shape is None:
             return header, turns, None
@@ -237,13 +241,18 @@ class TokenReader:
         return header, turns, header.shaped_scales(scales.reshape(header.scales_shape))
 
     def quantizer(self) -> TokenQuantizer:
-        """The quantizer of the codes."""
+        """Quantizer of the codes.
+
+        Returns:
+            The quantizer with its scales or weights.
+        """
         return self.header.quantizer(self.scales)
 
     def rows(self) -> Iterator[np.ndarray]:
-        """Yields the codes as the quantizer made them, [frames, audio channels, channels].
+        """Codes block by block, as the quantizer made them; can be called once.
 
-        Can be called once.
+        Yields:
+            [frames, audio channels, channels]: uint8 or uint16, int32 for the uniform code.
 
         Raises:
             TokenFileError: if they are damaged or do not fit the header.
@@ -251,7 +260,7 @@ class TokenReader:
         """
         header = self.header
         total = header.spec.bank.frame_grid(header.length).num_frames
-        most = block_frames(header.audio_channels * header.spec.num_channels)
+        most = _block_frames(header.audio_channels * header.spec.num_channels)
         decoder = entropy.RowDecoder(
             num_audio=header.audio_channels, num_parts=header.num_parts, turns=self.turns
         )

@@ -1,4 +1,4 @@
-"""TokenHeader: what a token file says about its recording and its quantiser."""
+"""Header of a token file: its recording and its quantiser."""
 
 from __future__ import annotations
 
@@ -77,7 +77,17 @@ class TokenHeader(RecordingHeader):
 
     @classmethod
     def describe_quantizer(cls, quantizer: TokenQuantizer) -> dict[str, Any]:
-        """The fields that depend on the quantizer, ``scales_shape`` included."""
+        """Fields of a header that depend on the quantizer.
+
+        Args:
+            quantizer: of the codes; a scale or weight has at most three axes.
+
+        Returns:
+            Keyword arguments of a header, ``scales_shape`` included.
+
+        Raises:
+            ValueError: for scales of more axes.
+        """
         if isinstance(quantizer, UniformQuantizer):
             weight = np.asarray(quantizer.weight, np.float32)
             shape = None if weight.size == 1 and weight.item() == 1.0 else _shape3(weight)
@@ -102,7 +112,13 @@ class TokenHeader(RecordingHeader):
         return 2 * self.spec.num_bins + scales
 
     def shaped_scales(self, scales: Any) -> np.ndarray | None:
-        """Scales as float32 of ``scales_shape``; None if there are none.
+        """Scales as float32 of ``scales_shape``.
+
+        Args:
+            scales: positive numbers, as many as ``scales_shape`` has; unused where that is None.
+
+        Returns:
+            [audio channels or 1, 1, channels or 1]; None if there are none.
 
         Raises:
             ValueError: if they do not fit or are not positive numbers.
@@ -115,7 +131,14 @@ class TokenHeader(RecordingHeader):
         return shaped
 
     def quantizer(self, scales: np.ndarray | None) -> TokenQuantizer:
-        """The quantizer, with scales as :meth:`shaped_scales` returns them."""
+        """Quantizer that the header describes.
+
+        Args:
+            scales: as :meth:`shaped_scales` returns them.
+
+        Returns:
+            A uniform one of the header's step, or a companding one of its bits and mu.
+        """
         if self.code == "uniform":
             return make_uniform_quantizer(self.step, weight=scales)
         scale = np.ones((1,), np.float32) if scales is None else scales
@@ -127,7 +150,13 @@ class TokenHeader(RecordingHeader):
         return 2 ** (self.q_bits - 1) - 1 if self.q_bits else 0
 
     def signed(self, codes: np.ndarray) -> np.ndarray:
-        """Codes around 0, int64, as the entropy coder wants them.
+        """Codes around 0, as the entropy coder wants them.
+
+        Args:
+            codes: as the quantizer makes them, integers [frames, audio channels, channels].
+
+        Returns:
+            int64, :attr:`zero` less.
 
         Raises:
             TypeError, ValueError: for codes that this header does not describe.
@@ -143,7 +172,13 @@ class TokenHeader(RecordingHeader):
         return codes.astype(np.int64) - self.zero
 
     def unsigned(self, codes: np.ndarray) -> np.ndarray:
-        """The inverse of :meth:`signed`: int32, or uint8 or uint16 for the companded codes.
+        """Codes as the quantizer makes them, the inverse of :meth:`signed`.
+
+        Args:
+            codes: around 0, integers [frames, audio channels, channels].
+
+        Returns:
+            int32, or uint8 or uint16 for the companded codes.
 
         Raises:
             ValueError: for codes that no quantizer of this header makes.

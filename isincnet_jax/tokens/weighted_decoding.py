@@ -59,7 +59,7 @@ class Operators(NamedTuple):
     synthesis_adjoint: Linear
 
 
-def linear_operators(
+def _linear_operators(
     analysis: Linear, synthesis: Linear, *, shape: tuple[int, ...], dtype: Any
 ) -> Operators:
     """Adds the transposes of a linear analysis and synthesis.
@@ -100,6 +100,9 @@ def bank_operators(
         decoder: how its inverse was found.
         shape: of the waveforms, [..., length].
         precision: of the products on accelerators.
+
+    Returns:
+        Analysis, synthesis and their transposes, jittable and differentiable.
     """
     solved = design_decoder(spec, decoder)
     noise = solved.assumed_noise(decoder)
@@ -120,7 +123,7 @@ def bank_operators(
         )
         return jnp.asarray(waveform)
 
-    return linear_operators(analysis, synthesis, shape=shape, dtype=filters.dtype)
+    return _linear_operators(analysis, synthesis, shape=shape, dtype=filters.dtype)
 
 
 def _ratio(above: jax.Array, below: jax.Array) -> jax.Array:
@@ -157,6 +160,7 @@ def weighted_least_squares(
     Returns:
         [..., length].
     """
+    # Normal equations A^T P A x = A^T P s by conjugate gradients, preconditioned by B Q^-1 B^T.
     analysis, analysis_adjoint, synthesis, synthesis_adjoint = operators
     first = synthesis(target) if start is None else start
     if num_iterations < 1:
@@ -165,6 +169,9 @@ def weighted_least_squares(
     spread = 1.0 / (precision if preconditioner is None else preconditioner)
 
     def iterate(state: tuple[jax.Array, ...], _: None) -> tuple[tuple[jax.Array, ...], None]:
+        # r = A^T P (s - A x), z = B Q^-1 B^T r, d <- z + (r.z / r'.z') d,
+        # x <- x + a d, r <- r - a A^T P A d with a = r.z / (d . A^T P A d): Shewchuk, appendix B3.
+        # The first direction is 0, so that the first step goes along z.
         waveform, residual, direction, power = state
         descent = synthesis(spread * synthesis_adjoint(residual))
         new_power = jnp.sum(residual * descent, axis=-1, keepdims=True)
@@ -198,12 +205,16 @@ def code_cells(codes: Codes, scales: Float[jax.Array, "..."], *, q_bits: int, mu
         scales: largest magnitude of each channel; broadcasts against the codes.
         q_bits: bits per code.
         mu: of the companding.
+
+    Returns:
+        Cells in the units of the scales; at the ends they are half as wide.
     """
     half = 2 ** (q_bits - 1) - 1
     level = (codes - half).astype(scales.dtype)
 
     def bound(shift: float) -> jax.Array:
         companded = jnp.clip((level + shift) / half, -1.0, 1.0)
+        # Half a level to either side of the code, expanded.
         return jnp.asarray(companding.mu_law_inverse(companded, mu=mu)) * scales
 
     lower, upper = bound(-0.5), bound(0.5)
