@@ -41,6 +41,13 @@ def fold(
 ) -> Float[jax.Array, "batch rows period 1"]:
     """Rows of ``period`` samples, the clip padded by reflection to whole rows.
 
+    Args:
+        waveform: [batch, time], at least one sample.
+        period: samples per row, at least 1.
+
+    Returns:
+        [batch, ceil(time / period), period, 1].
+
     Example:
         >>> fold(jnp.arange(5.0)[None], 3)[0, ..., 0]
         Array([[0., 1., 2.],

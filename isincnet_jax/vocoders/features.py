@@ -1,4 +1,4 @@
-"""What the spectrograms of vocoders are, and how long ones are taken apart."""
+"""Features of vocoders: what their spectrograms are, and how long ones are taken apart."""
 
 from __future__ import annotations
 
@@ -119,7 +119,14 @@ class VocoderFeatures:
         return self.n_mels if self.is_mel else self.n_fft // 2 + 1
 
     def num_frames(self, num_samples: int) -> int:
-        """Frames of so many samples, at least 1."""
+        """Frames of a waveform.
+
+        Args:
+            num_samples: at least 1.
+
+        Returns:
+            ``1 + n // hop_length`` with an STFT, ``1 + (n - 1) // hop_length`` with a bank.
+        """
         if self.bank is not None:
             return 1 + (num_samples - 1) // self.hop_length
         return 1 + num_samples // self.hop_length
@@ -133,7 +140,11 @@ class VocoderFeatures:
         return -(-taps // self.hop_length) + 1
 
     def facts(self) -> dict[str, Any]:
-        """The fields that have an effect, as JSON can hold them."""
+        """Fields that have an effect, as JSON can hold them.
+
+        Returns:
+            Values by the names of the fields; the bank as :meth:`.FilterbankSpec.to_dict`.
+        """
         facts = {name: getattr(self, name) for name in self._effective()}
         if self.bank is not None:
             facts["bank"] = self.bank.to_dict()
@@ -142,6 +153,12 @@ class VocoderFeatures:
     @classmethod
     def from_facts(cls, facts: dict[str, Any]) -> VocoderFeatures:
         """The inverse of :meth:`facts`.
+
+        Args:
+            facts: values by the names of the fields; those left out have their defaults.
+
+        Returns:
+            The features.
 
         Raises:
             ValueError, TypeError: for fields that there are not, or that do not go together.
@@ -227,6 +244,9 @@ def frame_windows(
         chunk: frames to use of a part.
         context: frames around them; None takes the sequence as a whole.
         align: all parts begin at a multiple of it.
+
+    Yields:
+        Windows whose frames to use follow one another.
 
     Example:
         >>> list(frame_windows(5, chunk=3, context=1))

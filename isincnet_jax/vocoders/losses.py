@@ -104,10 +104,17 @@ def magnitude_distance(
     prediction: Float[jax.Array, "... frames bins"],
     target: Float[jax.Array, "... frames bins"],
 ) -> PerClip:
-    """Spectral convergence plus mean absolute log distance of given magnitudes, one per clip.
+    """Distance of given magnitudes: spectral convergence plus mean absolute log distance.
 
     A resolution of :func:`.spectral_distances.multi_stft` without its STFT: for networks that
     predict magnitudes. Values below 1e-5 count as 1e-5 in the logarithm.
+
+    Args:
+        prediction: magnitudes [..., frames, bins], not negative.
+        target: of the same shape.
+
+    Returns:
+        One value per clip, [...], 0 for equal magnitudes.
     """
     checks.check_pair(prediction, target, ndim=2)
     logs = jnp.mean(jnp.abs(_log(prediction) - _log(target)), axis=(-2, -1))
@@ -119,7 +126,14 @@ def _log(magnitude: jax.Array) -> jax.Array:
 
 
 def vocoder_losses(sample_rate: float) -> dict[str, Callable[..., PerClip]]:
-    """All losses by name: those of :data:`.losses.LOSSES`, "log_mel" and "reference"."""
+    """Losses by name: those of :data:`.losses.LOSSES`, "log_mel" and "reference".
+
+    Args:
+        sample_rate: Hz, of "log_mel".
+
+    Returns:
+        Functions of ``prediction`` and ``target`` [..., time] that give one value per clip.
+    """
     return {
         **losses.LOSSES,
         "log_mel": functools.partial(log_mel, sample_rate=sample_rate),
@@ -178,6 +192,7 @@ def score_clips(
         One value per clip.
     """
     checks.check_pair(prediction, target, ndim=2)
+    # [clips, time] and, below, [clips, frames, 1]: what of the padded array belongs to a clip.
     inside = jnp.arange(target.shape[-1])[None] < lengths[:, None]
     prediction, target = (jnp.where(inside, clip, 0.0) for clip in (prediction, target))
     multi = jnp.zeros(target.shape[:-1], target.dtype)
@@ -185,6 +200,8 @@ def score_clips(
         predicted, wanted, counted = _counted(prediction, target, lengths, resolution)
         logs = jnp.where(counted, jnp.abs(_log(predicted) - _log(wanted)), 0.0)
         frames = jnp.sum(counted, axis=(-2, -1)) * predicted.shape[-1]
+        # || |X| - |Y| ||_F /
+        # |Y| ||_F + mean of |log |X| - log |Y||
         multi += _convergence(predicted, wanted)
         multi += jnp.sum(logs, axis=(-2, -1)) / frames.astype(logs.dtype)
     predicted, wanted, _ = _counted(prediction, target, lengths, REFERENCE_RESOLUTION)

@@ -1,4 +1,4 @@
-"""Spectrograms for vocoders in .npz files, read and written part by part.
+"""Spectrogram files for vocoders, .npz, read and written part by part.
 
 The archive holds ``spectrogram``, float32 [frames, bins], and one small array for every fact:
 ``format``, ``scale`` ("linear"), ``length`` (samples of the recording) and the fields of a
@@ -93,6 +93,12 @@ def write_spectrogram(
 
 def read_spectrogram(path: str | Path) -> StoredSpectrogram:
     """Opens a spectrogram.
+
+    Args:
+        path: the .npz; facts of more than 1 MiB are refused before they are read.
+
+    Returns:
+        The array, mapped where it can be, and what it is.
 
     Raises:
         SpectrogramFileError: for what is no such file, is damaged, or misses a fact.

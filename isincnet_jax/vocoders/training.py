@@ -75,12 +75,26 @@ class Adversary:
         adversarial_losses.generator_loss(fake=[jnp.zeros(1)], kind=self.kind)
 
     def first_state(self, params: Any) -> dict[str, Any]:
-        """What ``TrainState.fixed`` needs before the first step, of initial parameters."""
+        """State of the discriminators before the first step, for ``TrainState.fixed``.
+
+        Args:
+            params: their initial parameters.
+
+        Returns:
+            Parameters and optimiser state under :data:`ADVERSARY`.
+        """
         return {ADVERSARY: {"params": params, "opt_state": self.optimizer.init(params)}}
 
 
 def generator_variables(state: TrainState) -> dict[str, Any]:
-    """The variables of the vocoder alone, without discriminators."""
+    """Variables of the vocoder alone, without discriminators.
+
+    Args:
+        state: of a training run.
+
+    Returns:
+        ``params`` and the other collections, for ``model.apply``.
+    """
     fixed = {name: tree for name, tree in state.fixed.items() if name != ADVERSARY}
     return {"params": state.params, **fixed}
 
@@ -140,6 +154,7 @@ def make_vocoder_step(
         def forward(params: Any) -> tuple[jax.Array, Any]:
             return generate({"params": params, **own}, clips, key)
 
+        # One forward pass: the discriminators learn from its result, its gradient comes later.
         prediction, pull_back, own = jax.vjp(forward, state.params, has_aux=True)
         critics, judged = None, None
         if adversary is not None:

@@ -1,4 +1,4 @@
-"""A vocoder whole: what its spectrograms are, the network that inverts them, how it is used.
+"""Vocoder: what its spectrograms are, the network that inverts them, how it is used.
 
 Spectrograms that go in and out are always linear magnitudes, [..., frames, bins]; what else a
 network wants to see of them (normalised decibels, logarithms) is made inside.
@@ -117,7 +117,14 @@ class Vocoder(SettledModule):
             raise ValueError(f"features of {listed}: make both for the same STFT")
 
     def analyse(self, waveform: Waveform) -> Float[jax.Array, "... frames bins"]:
-        """The spectrogram of a waveform [..., time]; needs no variables."""
+        """Spectrogram of a waveform; needs no variables.
+
+        Args:
+            waveform: [..., time], floating, full scale 1, at ``features.sample_rate``.
+
+        Returns:
+            Linear magnitudes [..., frames, num_bins].
+        """
         return self.features.of(jnp.asarray(waveform, self.dtype), precision=self.precision)
 
     @settles
@@ -164,7 +171,14 @@ class TrainedVocoder(TrainedModel[Vocoder]):
         return self.features.sample_rate
 
     def spectrogram(self, waveform: Waveform) -> Float[jax.Array, "... frames bins"]:
-        """Linear magnitudes [..., frames, bins] of a waveform [..., time]."""
+        """Spectrogram of a waveform, as :meth:`synthesize` wants it.
+
+        Args:
+            waveform: [..., time], floating, full scale 1, at ``sample_rate``.
+
+        Returns:
+            Linear magnitudes [..., frames, num_bins], in the model's dtype.
+        """
         return _analyse(self.model, jnp.asarray(waveform, self.model.dtype))
 
     @settles

@@ -1,4 +1,4 @@
-"""CNNVocoder's own weights, from PyTorch's names and layouts."""
+"""Weights of the published CNNVocoder, from PyTorch's names and layouts."""
 
 from __future__ import annotations
 

@@ -25,7 +25,16 @@ _stacked_xavier = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform", ba
 
 
 def elu(values: jax.Array) -> jax.Array:
-    """``x`` above 0, ``exp(x) - 1`` below: the exponential costs half of ``expm1`` on CPUs."""
+    """Exponential linear unit: ``x`` above 0, ``exp(x) - 1`` below.
+
+    The exponential costs half of ``expm1`` on CPUs.
+
+    Args:
+        values: floating, of any shape.
+
+    Returns:
+        At least -1, of the same shape and dtype.
+    """
     return jnp.where(values > 0, values, jnp.exp(jnp.minimum(values, 0.0)) - 1.0)
 
 
@@ -42,6 +51,9 @@ def convolve_image(
     Args:
         image: [batch, inputs, height, width].
         kernel: [rows, columns, inputs, outputs], odd sizes, in the dtype of the image.
+
+    Returns:
+        [batch, outputs, height, width].
     """
     rows, columns, inputs, outputs = kernel.shape
     if inputs * outputs > _MOST_SHIFTS:
