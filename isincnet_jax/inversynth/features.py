@@ -1,4 +1,4 @@
-"""The log spectrogram that InverSynth's networks see: 64 frames of 257 bins a second."""
+"""Log spectrogram that InverSynth's networks see: 64 frames of 257 bins a second."""
 
 from __future__ import annotations
 
@@ -71,5 +71,12 @@ def log_stft(
 
 
 def scaled_log(power: Float[Array, "..."]) -> Float[jax.Array, "..."]:
-    """``(log(power + 1e-10) / 2 + 7.5) / 2.9``, the scale of :func:`log_stft`."""
+    """Scaled logarithm of powers, ``(log(power + 1e-10) / 2 + 7.5) / 2.9``, as of :func:`log_stft`.
+
+    Args:
+        power: not negative, of any shape; 1 for a sine of amplitude 1.
+
+    Returns:
+        Of the same shape and dtype; -1.38 for silence.
+    """
     return (0.5 * jnp.log(jnp.asarray(power) + _FLOOR) - _MEAN) / _SCALE

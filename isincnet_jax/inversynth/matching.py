@@ -1,4 +1,4 @@
-"""From an estimate of the parameters to a better one: search and descent through the renderer."""
+"""Matching of sounds: from an estimate of the parameters to a better one, through the renderer."""
 
 from __future__ import annotations
 
@@ -125,6 +125,7 @@ def _distance(prediction: Waveform, wanted: tuple[jax.Array, ...]) -> PerClip:
         # The floor under both roots: the first is 0 at equality with a gradient of 0.
         least = floor[..., 0, 0]
         squares = jnp.sum((found - target) ** 2, axis=(-2, -1))
+        # sqrt(s + f^2) - f = s / (sqrt(s + f^2) + f), without cancellation.
         error = squares / (jnp.sqrt(squares + least**2) + least)
         total += logs + error / jnp.sqrt(jnp.sum(target**2, axis=(-2, -1)) + least**2)
     return total / len(RESOLUTIONS)
@@ -261,6 +262,7 @@ def _sweep(best: _Best, distance: _Distance) -> _Best:
     def search(best: _Best, place: jax.Array) -> tuple[_Best, None]:
         values, _ = best
         own = jnp.arange(NUM_PARAMETERS) == place
+        # [16, 23]: the values at hand with every level of this parameter.
         candidates = jnp.where(own, levels[place][:, None], values)
         distances = distance(candidates)
         chosen = jnp.argmin(distances)
@@ -281,9 +283,11 @@ def _descend(best: _Best, distance: _Distance, steps: jax.Array, learning_rate: 
         found, gradient = jax.value_and_grad(lambda some: distance(values_of(some)))(scaled)
         mean = _MEMORY * mean + (1.0 - _MEMORY) * gradient
         square = _LONG_MEMORY * square + (1.0 - _LONG_MEMORY) * gradient**2
+        # Adam, algorithm 1: m / (1 - 0.9^(n + 1)) over sqrt(v / (1 - 0.99^(n + 1))).
         place = number.astype(held.dtype)
         seen, long_seen = (1.0 - decay ** (place + 1.0) for decay in (_MEMORY, _LONG_MEMORY))
         direction = (mean / seen) / (jnp.sqrt(square / long_seen) + _TINY)
+        # Along half a cosine from 0.55 + 0.45 = 1 of the rate to 0.55 - 0.45 = 0.1 of it.
         turn = np.pi * place / jnp.maximum(steps, 1).astype(held.dtype)
         rate = learning_rate * (0.55 + 0.45 * jnp.cos(turn))
         best = _better((best[0], best[1]), (values_of(scaled), found))

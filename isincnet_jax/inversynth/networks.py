@@ -125,7 +125,13 @@ NETWORKS: dict[str, Network] = {
 
 
 def network_named(name: str) -> Network:
-    """The network of a name.
+    """Network of a name.
+
+    Args:
+        name: a key of :data:`NETWORKS`.
+
+    Returns:
+        Its layers.
 
     Raises:
         ValueError: listing the known ones.
@@ -293,7 +299,17 @@ class TrainedInverSynth(TrainedModel[InverSynth]):
         return NUM_SAMPLES
 
     def scores(self, waveform: Waveform) -> Float[jax.Array, "... parameters levels"]:
-        """Scores [..., 23, 16] of waveforms [..., 16384], see :class:`InverSynth`."""
+        """Scores of the levels of every parameter, see :class:`InverSynth`.
+
+        Args:
+            waveform: [..., 16384], floating: one second at 16,384 Hz.
+
+        Returns:
+            [..., 23, 16], before softmax or sigmoid.
+
+        Raises:
+            ValueError: for another length.
+        """
         return _scores(self.model, self.variables, jnp.asarray(waveform, self.model.dtype))
 
 

@@ -43,13 +43,28 @@ class Clock(NamedTuple):
         return self.rows_s[:, None] + self.columns_s
 
     def flat(self, grid: jax.Array) -> jax.Array:
-        """[..., rows, 128] as [..., num_samples]."""
+        """Samples of a clip from rows and columns.
+
+        Args:
+            grid: [..., rows, 128].
+
+        Returns:
+            [..., num_samples]; what passes the end is cut.
+        """
         joined = grid.reshape(*grid.shape[:-2], grid.shape[-2] * grid.shape[-1])
         return joined[..., : self.num_samples]
 
 
 def make_clock(num_samples: int, sample_rate: float) -> Clock:
-    """The times of a clip; its arguments are checked by :mod:`.render`."""
+    """Times of the samples of a clip; its arguments are checked by :mod:`.render`.
+
+    Args:
+        num_samples: at least 1.
+        sample_rate: Hz, positive.
+
+    Returns:
+        Rows and columns in seconds.
+    """
     rows = -(-num_samples // COLUMNS)
     return Clock(
         num_samples,
@@ -59,12 +74,26 @@ def make_clock(num_samples: int, sample_rate: float) -> Clock:
 
 
 def wrapped(phase: jax.Array) -> jax.Array:
-    """A phase in cycles less the nearest whole number: within [-0.5, 0.5]."""
+    """Phase less the nearest whole number of cycles.
+
+    Args:
+        phase: cycles, of any shape.
+
+    Returns:
+        Within [-0.5, 0.5]; its derivative is 1.
+    """
     return phase - lax.stop_gradient(jnp.round(phase))
 
 
 def fraction(phase: jax.Array) -> jax.Array:
-    """A phase in cycles less the whole cycles below: within [0, 1]."""
+    """Phase less the whole cycles below.
+
+    Args:
+        phase: cycles, of any shape.
+
+    Returns:
+        Within [0, 1]; its derivative is 1.
+    """
     return phase - lax.stop_gradient(jnp.floor(phase))
 
 

@@ -1,4 +1,4 @@
-"""The envelope: attack, decay, sustain, release in straight lines."""
+"""Envelope: attack, decay, sustain, release in straight lines."""
 
 from __future__ import annotations
 

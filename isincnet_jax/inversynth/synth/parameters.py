@@ -1,4 +1,4 @@
-"""The 23 parameters of the synthesizer: ranges, 16 levels each, names, JSON in and out."""
+"""Parameters of the synthesizer, 23: ranges, 16 levels each, names, JSON in and out."""
 
 from __future__ import annotations
 
@@ -235,7 +235,11 @@ def parameters_from_json(content: Mapping[str, Any]) -> Float[np.ndarray, " para
 
 
 def specification() -> list[dict[str, Any]]:
-    """What :data:`PARAMETERS` says, for JSON: name, low, high, unit and levels of each."""
+    """Specification of :data:`PARAMETERS`, for JSON.
+
+    Returns:
+        Name, low, high, unit and levels of each.
+    """
     return [
         {
             "name": parameter.name,

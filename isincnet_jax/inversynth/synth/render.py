@@ -1,4 +1,4 @@
-"""The synthesizer of InverSynth: 23 parameters in, a waveform out."""
+"""Synthesizer of InverSynth: 23 parameters in, a waveform out."""
 
 from __future__ import annotations
 
