@@ -48,7 +48,7 @@ _FORBIDDEN = frozenset('/\\:*?"<>|\0')
 
 @dataclass(frozen=True)
 class SynthSettings:
-    """How a data set is made.
+    """Settings of a data set: how it is made.
 
     Attributes:
         name: of the data set and of its files.
@@ -115,7 +115,7 @@ class SynthSettings:
 
 
 class SynthFiles(NamedTuple):
-    """Where the files of a data set are.
+    """Files of a data set, their paths.
 
     Attributes:
         labels: the HDF5 file.

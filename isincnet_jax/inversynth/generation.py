@@ -33,7 +33,7 @@ _OF_SOUNDS = ("length", "sample_rate", "normalise")
 
 
 class Generated(NamedTuple):
-    """What was done.
+    """Result of :func:`generate`.
 
     Attributes:
         files: where the data set is.

@@ -57,7 +57,7 @@ _SEARCHED = _places(
 
 
 class Refined(NamedTuple):
-    """What :func:`refine` found.
+    """Result of :func:`refine`.
 
     Attributes:
         values: [..., 23], the best ever seen.
@@ -71,7 +71,7 @@ class Refined(NamedTuple):
 
 
 def spectral_distance(*, prediction: Waveform, target: Waveform) -> PerClip:
-    """How far a sound is from another in the magnitudes of its STFTs; 0 if they are equal.
+    """Distance of a sound from another in the magnitudes of its STFTs; 0 if they are equal.
 
     The mean over three STFTs (Hann, frames of 256, 1024 and 2048 samples) of the sum of
 

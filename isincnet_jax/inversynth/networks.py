@@ -58,7 +58,7 @@ class WaveformLayer(NamedTuple):
 
 
 class Network(NamedTuple):
-    """What a network is made of.
+    """Network's layers.
 
     Attributes:
         layers: 2-D convolutions of the body; none: the body is a :class:`.mixer.Mixer`.

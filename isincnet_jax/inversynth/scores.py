@@ -29,7 +29,7 @@ _FAINTEST = 1e-8
 
 
 class Ranks(NamedTuple):
-    """Where the true levels stand among the scores, and what was chosen.
+    """Ranks of the true levels among the scores, and distances of the chosen ones.
 
     Attributes:
         rank: float64 [clips, parameters]: how many levels score higher than the true one, and half
@@ -81,7 +81,7 @@ def rank_levels(
 
 @dataclasses.dataclass(frozen=True)
 class ParameterScore:
-    """How well one parameter was estimated, or all of them on average.
+    """Score of one parameter's estimates, or of all on average.
 
     Attributes:
         name: of the parameter; "all" for the average.
@@ -250,7 +250,7 @@ def _pearson(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class SoundScore:
-    """How much rendered estimates sound like what they are estimates of.
+    """Score of rendered estimates: how much they sound like what they are estimates of.
 
     Attributes:
         num_clips: compared.

@@ -35,7 +35,7 @@ Sounds: TypeAlias = tuple[jax.Array, jax.Array]
 
 
 class Estimate(Protocol):
-    """What a network is to the trainer: variables and waveform to scores."""
+    """Network as the trainer sees it: variables and waveform to scores."""
 
     def __call__(self, variables: Any, waveform: jax.Array) -> jax.Array:
         """Scores [batch, parameters, levels] of [batch, time]."""
@@ -78,7 +78,7 @@ def neighbour_targets(
 def estimation_loss(
     scores: Scores, levels: Levels, *, kind: LossKind = "softmax", smoothing: float = 0.0
 ) -> Float[jax.Array, ""]:
-    """How far scores are from the true levels, averaged over clips and parameters.
+    """Cross-entropy of scores and true levels, averaged over clips and parameters.
 
     Args:
         scores: [..., parameters, levels].

@@ -50,7 +50,7 @@ class _NothingLeftError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Address:
-    """Where a file lies and what its SHA-256 is.
+    """Address of a file, and the SHA-256 of what lies there.
 
     Attributes:
         url: https, or http to this machine; without a fragment.

@@ -33,7 +33,7 @@ class Exportable(Protocol):
 
     @property
     def variables(self) -> Any:
-        """What its ``init`` returns, trained or not."""
+        """Variables as its ``init`` returns them, trained or not."""
 
 
 def export_pretrained(

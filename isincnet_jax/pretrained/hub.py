@@ -23,7 +23,7 @@ from isincnet_jax.bank.sincnet import SincNet
 from isincnet_jax.bank.solved import DualWindow, SolvedDecoder
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.pretrained import download, stored
-from isincnet_jax.pretrained.registry import PRESETS, REGISTRY, Preset, Stored
+from isincnet_jax.pretrained.registry import REGISTRY, Preset, Stored
 
 _logger = logging.getLogger(__name__)
 _FORMAT = 2
@@ -101,6 +101,13 @@ def from_pretrained(
 def shipped_file(name: str, entry: Stored) -> Path:
     """The file of a model that comes with the package.
 
+    Args:
+        name: of the entry, for the message.
+        entry: of the registry.
+
+    Returns:
+        The path of its .zip.
+
     Raises:
         FileNotFoundError: if this installation lacks it.
     """
@@ -128,17 +135,6 @@ def _solve(
     return build_codec(model, name=name)
 
 
-def find_preset(name: str) -> Preset:
-    """The preset of a name.
-
-    Raises:
-        ValueError: for an unknown name, with the nearest known one.
-    """
-    if name in PRESETS:
-        return PRESETS[name]
-    raise _unknown(name)
-
-
 def _is_stored(name: str) -> bool:
     """Whether it is a folder or a .zip; an empty name is not the working folder."""
     return name != "" and (
@@ -156,7 +152,15 @@ def _unknown(name: str) -> ValueError:
 
 
 def cache_directory(cache_dir: str | Path | None = None) -> Path:
-    """The folder of cached solutions; not created here."""
+    """Folder of cached solutions and downloads; not created here.
+
+    Args:
+        cache_dir: the folder itself; None for the environment's.
+
+    Returns:
+        ``cache_dir``, else ``$ISINCNET_CACHE_DIR``, else ``isincnet_jax`` in ``$XDG_CACHE_HOME``
+        or ``~/.cache``.
+    """
     if cache_dir is not None:
         return Path(cache_dir)
     if "ISINCNET_CACHE_DIR" in os.environ:

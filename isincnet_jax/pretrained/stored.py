@@ -109,7 +109,7 @@ class StoredModel:
             raise self._error(f"fields of no {self.kind.name}: {error!r}") from error
 
     def describe(self) -> list[tuple[str, str]]:
-        """What there is to say about it without building it.
+        """Description of the model, without building it.
 
         Returns:
             Pairs of a label and a text, in the order in which they are printed: kind, size,

@@ -1,4 +1,4 @@
-"""Reads the tensors of a PyTorch checkpoint without PyTorch, and without running its code.
+"""PyTorch checkpoints: their tensors without PyTorch, and without running their code.
 
 A ``.ckpt`` or ``.pt`` file is a zip of uncompressed members: ``<root>/data.pkl``, a pickle that
 names storages, and ``<root>/data/<key>``, their bytes. Unpickling runs whatever callables the

@@ -138,9 +138,9 @@ def weights_digest(codec: Codec) -> str:
     import jax
     import numpy as np
 
-    from isincnet_jax.pretrained import hub
+    from isincnet_jax.pretrained import registry
 
-    if codec.name in hub.PRESETS:
+    if codec.name in registry.PRESETS:
         return ""
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(codec.variables):

@@ -61,7 +61,7 @@ _PLAIN_WEIGHTS = (70, 40, 24, 0, 0, 0, 0, 60)
 
 
 class Context(NamedTuple):
-    """What a frame of codes is coded against; all int64 [parts, audio channels, bins].
+    """Context of a frame of codes; all int64 [parts, audio channels, bins].
 
     Attributes:
         histogram: its index, ``4 * scale + quarter``.

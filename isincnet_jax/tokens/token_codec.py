@@ -44,7 +44,7 @@ class Tokens(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """What a decoder believes about coefficients; units of the clip's largest scale.
+    """Estimate of coefficients, in units of the clip's largest scale.
 
     Attributes:
         target: their values, inside their cells, [..., frames, channels].

@@ -53,7 +53,7 @@ class TokenFileError(ArchiveError):
 
 
 class Written(NamedTuple):
-    """What was written.
+    """Size of a file that was written.
 
     Attributes:
         num_frames: frames.

@@ -186,7 +186,7 @@ def weighted_least_squares(
 
 
 class Cells(NamedTuple):
-    """Where the coefficients behind some codes can lie.
+    """Quantisation cells: where the coefficients behind codes can lie.
 
     Attributes:
         center: middle of the cell, [..., frames, channels].

@@ -75,7 +75,7 @@ def transposed_convolution(
 
 
 class TransposedConv(SettledModule):
-    """:func:`transposed_convolution` with ``kernel`` [taps, inputs, width] and ``bias`` [width].
+    """Transposed convolution with ``kernel`` [taps, inputs, width] and ``bias`` [width].
 
     Attributes:
         width: output channels.

@@ -25,7 +25,7 @@ _leaky = functools.partial(nn.leaky_relu, negative_slope=_SLOPE)
 
 
 class Judgement(NamedTuple):
-    """What discriminators say about clips.
+    """Judgement of clips by discriminators.
 
     Attributes:
         logits: [batch, n] of every discriminator, large for what sounds recorded.

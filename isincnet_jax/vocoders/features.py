@@ -28,7 +28,7 @@ _SILENT_POWER = 1e-20
 
 @dataclasses.dataclass(frozen=True)
 class VocoderFeatures:
-    """What a spectrogram is: linear magnitudes of an STFT, mel filters on them, or a sinc bank's.
+    """Spectrogram's kind: linear magnitudes of an STFT, mel filters on them, or a sinc bank's.
 
     The STFT has a Hann window and centred frames, ``1 + time // hop_length`` of them. A bank has
     ``1 + (time - 1) // hop_length`` frames.
@@ -133,7 +133,7 @@ class VocoderFeatures:
 
     @property
     def reach_frames(self) -> int:
-        """How many frames around it the samples of a frame reach."""
+        """Frames on either side that the samples of a frame reach."""
         taps = self.n_fft
         if self.bank is not None:
             taps = self.bank.bank.taps

@@ -160,7 +160,7 @@ def vocoder_loss(weights: Mapping[str, float], *, sample_rate: float) -> Weighte
 
 
 class ClipScores(NamedTuple):
-    """How close clips are to their targets, one value per clip.
+    """Distances of clips from their targets, one value per clip.
 
     Attributes:
         multi_stft: spectral convergence plus log-magnitude distance, mean of three resolutions.

@@ -33,7 +33,7 @@ class SpectrogramFileError(ValueError):
 
 
 class StoredSpectrogram(NamedTuple):
-    """What a file holds.
+    """Spectrogram of a file, and what it is of.
 
     Attributes:
         spectrogram: linear magnitudes, float32 [frames, bins], mapped from the file where it can

@@ -32,7 +32,7 @@ ADVERSARY = "adversary"
 
 
 class Generate(Protocol):
-    """What a vocoder is to the trainer: variables, waveform and key to waveform and statistics."""
+    """Vocoder as the trainer sees it: variables, waveform and key to waveform and statistics."""
 
     def __call__(self, variables: Any, waveform: jax.Array, key: jax.Array) -> tuple[Any, Any]:
         """[batch, time] from the features of [batch, time], and all collections but "params"."""

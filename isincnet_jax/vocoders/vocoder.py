@@ -162,7 +162,7 @@ class TrainedVocoder(TrainedModel[Vocoder]):
 
     @property
     def features(self) -> VocoderFeatures:
-        """What its spectrograms are."""
+        """Features that it takes."""
         return self.model.features
 
     @property

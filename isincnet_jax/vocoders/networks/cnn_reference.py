@@ -57,7 +57,7 @@ class _Reader:
         self._left = left
 
     def variables(self, model: CNNVocoder) -> Tree:
-        """Everything, in the places of the module's variables."""
+        """Variables of the module, all of them."""
         parts = {"image_stem": self._conv_and_norm("head.pre_conv.0")}
         index = 1
         for run, (_, changes, count) in enumerate(image_runs(model.image_widths)):

@@ -119,7 +119,7 @@ class ConvNeXtVocoder(TrunkNetwork):
 
     @property
     def stft(self) -> dict[str, Any] | None:
-        """What the features have to be, if their magnitudes are kept."""
+        """STFT that the features have to be of, if their magnitudes are kept."""
         return self._magnitudes if self.predict == "phase" else None
 
     @nn.compact

@@ -134,7 +134,7 @@ class PhaseGradientVocoder(PhaseIntegration):
 
     @property
     def stft(self) -> dict[str, Any]:
-        """What the features have to be."""
+        """STFT that the features have to be of."""
         return self._magnitudes
 
     @property

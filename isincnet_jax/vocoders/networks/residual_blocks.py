@@ -79,7 +79,7 @@ def convolve_image(
 
 
 class ImageConv(SettledModule):
-    """:func:`convolve_image` with the parameters of ``nn.Conv``.
+    """Convolution of images, :func:`convolve_image`, with the parameters of ``nn.Conv``.
 
     Attributes:
         width: output channels.
@@ -147,7 +147,7 @@ class ResidualUnit(SettledModule):
 
 
 class ResidualRun(SettledModule):
-    """Several :class:`ResidualUnit` of one width in a row, as one loop over their convolutions.
+    """Residual blocks of one width in a row, :class:`ResidualUnit`, as one loop over convolutions.
 
     Every step is a convolution, BatchNorm, every second time the way around, and ELU. Compilers
     see one step instead of dozens: on CPUs they otherwise fuse the padding of an image with
