@@ -100,6 +100,7 @@ def export_program(
     else:
         function = operators.encode if part == "encode" else operators.round_trip
         time, constraints = _time_axis(spec, operators.edges if part != "encode" else None)
+    # "batch, time" or "batch, frames, 256": the symbols of jax.export's shapes.
     names = ["batch", time] + ([str(spec.num_channels)] if part == "decode" else [])
     shape = jax.export.symbolic_shape(", ".join(names), constraints=["batch >= 1", *constraints])
     exported = jax.export.export(jax.jit(function), platforms=tuple(platforms))(

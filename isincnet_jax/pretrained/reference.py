@@ -68,6 +68,7 @@ def load_reference(path: str | Path, *, sample_rate: int | None = None) -> Codec
         for way, name in (("forward", "morpher"), ("backward", "inverser")):
             matrix = state[f"morphers.mel.{name}.weight"].astype(np.float32)
             variables[COLLECTION][f"mel_htk_{way}"] = jnp.asarray(matrix.T)
+    # The trained decoder sees as many frames as its kernels span hops, around its own.
     num_frames = taps.shape[1] // spec.hop_length
     decoder = DecoderSpec("free", num_frames=num_frames, first_frame=-(num_frames // 2))
     model = SincNet(spec, decoder, learnable_decoder=True, projections=projections)

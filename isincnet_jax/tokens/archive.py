@@ -126,6 +126,7 @@ def write_archive(
             frames, shape, dtype = frames + len(chunk), chunk.shape[1:], chunk.dtype
         if not frames:
             raise ValueError("a recording without frames cannot be stored")
+        # The header comes first in the file, but is known last.
         spool.seek(0)
         header = make_header()
         method = zipfile.ZIP_DEFLATED if header.q_bits else zipfile.ZIP_STORED

@@ -196,6 +196,7 @@ class RefinedDecoder(SettledModule):
         observed = jnp.asarray(observed, self.dtype)
         if self.observation == "magnitudes":
             return self._decode_magnitudes(observed, operators, length)
+        # x0 = B s, x1 = x0 + correction(x0), then least squares of |s - A x|^2 from x1.
         linear = self.synthesis(observed, length)
         corrected = jnp.asarray(linear) + self._correction(linear)
         return weighted_decoding.weighted_least_squares(

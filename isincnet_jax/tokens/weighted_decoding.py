@@ -104,6 +104,7 @@ def bank_operators(
     Returns:
         Analysis, synthesis and their transposes, jittable and differentiable.
     """
+    # B is the decoder as it is used, solved edges of reflected clips included.
     solved = design_decoder(spec, decoder)
     noise = solved.assumed_noise(decoder)
     edges = edge_plan(spec.bank, solved, shape[-1], noise_variance=noise)

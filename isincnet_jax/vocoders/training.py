@@ -247,6 +247,7 @@ def _slope_of(
         both = adversary.weight * adversarial + adversary.feature_weight * matching
         return both, {"adversarial": adversarial, "feature_matching": matching}
 
+    # Before the start the discriminators are not asked: zeros of the same structure.
     zero = jnp.zeros((), prediction.dtype)
     nothing = {"adversarial": zero, "feature_matching": zero}
     (extra, more), extra_slope = lax.cond(
@@ -255,4 +256,5 @@ def _slope_of(
         lambda prediction: ((zero, nothing), jnp.zeros_like(prediction)),
         prediction,
     )
+    # d(total + extra) / d prediction, for the vocoder to pull back.
     return total + extra, slope + extra_slope, {**terms, **more}

@@ -67,6 +67,7 @@ def convolve_image(
     height, width = image.shape[2:]
     edges = [(0, 0), (0, 0), (rows // 2, rows // 2), (columns // 2, columns // 2)]
     padded = jnp.pad(image, edges)
+    # y[r, c] = sum_ij K[i, j] x[r + i - rows // 2, c + j - columns // 2], shift by shift.
     parts = [
         # All outputs at once, by broadcasting: stacking them would be a branch in every product.
         kernel[row, column, channel][None, :, None, None]
@@ -195,9 +196,11 @@ class ResidualRun(SettledModule):
             seen = (given["mean"], given["var"])
             if train:
                 seen = self._statistics(convolved)
+            # scale (x - mean) / sqrt(var + eps) + offset = factor x + shift.
             factor = given["scale"] * lax.rsqrt(seen[1] + _EPSILON)
             shift = given["offset"] - seen[0] * factor
             normed = self._each(factor) * convolved + self._each(shift)
+            # Every second step ends a block: its input comes in, and the result is the next one's.
             result = elu(normed + jnp.where(given["ends"], around, 0.0))
             return (result, jnp.where(given["ends"], result, around)), seen
 
