@@ -57,8 +57,10 @@ def log_stft(
         )
     waveform = checks.as_waveform(waveform)
     length = waveform.shape[-1]
+    # Frame t reaches from t hop - beyond to (t + 1) hop + beyond.
     beyond = (n_fft - hop_length) // 2
     widths = [(0, 0)] * (waveform.ndim - 1) + [(beyond, beyond + -length % hop_length)]
+    # A window of sum 2: a sine has half of its amplitude in either of two bins, +f and -f.
     gain = 2.0 / float(fourier.stft_window("hann", n_fft, n_fft).sum())
     return scaled_log(
         fourier.stft_power(

@@ -119,6 +119,7 @@ def _spectra(waveform: Waveform) -> tuple[jax.Array, ...]:
 def _distance(prediction: Waveform, wanted: tuple[jax.Array, ...]) -> PerClip:
     total = jnp.zeros((), prediction.dtype)
     for found, target in zip(_spectra(prediction), wanted, strict=True):
+        # [..., 1, 1]: the floor follows the clip, and is never that of a silent one.
         loudest = jnp.max(target, axis=(-2, -1), keepdims=True)
         floor = FLOOR * jnp.maximum(loudest, _SILENCE)
         logs = jnp.mean(jnp.abs(jnp.log((found + floor) / (target + floor))), axis=(-2, -1))
@@ -252,6 +253,7 @@ def _refine_one(values: jax.Array, distance: _Distance, schedule: _Schedule) -> 
         steps = schedule.num_steps * (number + 1) // num_descents - done
         return _descend(best, distance, steps, schedule.learning_rate)
 
+    # Descent, sweep, descent, ..., descent; the steps are shared out evenly, none is lost.
     found, least = lax.fori_loop(0, num_descents, descend_again, (values, before))
     return Refined(found, least, before)
 
@@ -272,6 +274,7 @@ def _sweep(best: _Best, distance: _Distance) -> _Best:
 
 
 def _descend(best: _Best, distance: _Distance, steps: jax.Array, learning_rate: jax.Array) -> _Best:
+    # Only these are descended: the distance has a useful slope over them, scaled to 0..1.
     held = best[0]
     low, span = (jnp.asarray(table[_DESCENDED], held.dtype) for table in (_LOW, _HIGH - _LOW))
 
@@ -281,6 +284,7 @@ def _descend(best: _Best, distance: _Distance, steps: jax.Array, learning_rate: 
     def step(number: jax.Array, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         scaled, mean, square, *best = carry
         found, gradient = jax.value_and_grad(lambda some: distance(values_of(some)))(scaled)
+        # m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2
         mean = _MEMORY * mean + (1.0 - _MEMORY) * gradient
         square = _LONG_MEMORY * square + (1.0 - _LONG_MEMORY) * gradient**2
         # Adam, algorithm 1: m / (1 - 0.9^(n + 1)) over sqrt(v / (1 - 0.99^(n + 1))).

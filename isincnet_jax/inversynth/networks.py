@@ -228,6 +228,7 @@ class InverSynth(SettledModule):
                 f"waveform.shape={tuple(waveform.shape)}: the network takes {NUM_SAMPLES} samples; "
                 "resample to 16384 Hz, then pad or crop to 1 s"
             )
+        # Any leading axes are one batch inside.
         leading = waveform.shape[:-1]
         picture = self._front_end(jnp.reshape(jnp.asarray(waveform), (-1, NUM_SAMPLES)))
         scores = self._body(picture)
@@ -244,11 +245,13 @@ class InverSynth(SettledModule):
                 name="analysis",
             )
             found = bank(waveform)
+            # [batch, frames, bins]: cos^2 + sin^2 of a complex bank.
             power = squared_modulus(found) if self.spec.component == "complex" else found**2
             return inversynth_features.scaled_log(power)
         layers = network_named(self.network).waveform_layers
         if not layers:
             return inversynth_features.log_stft(waveform)
+        # 1-D convolutions as 2-D ones over [batch, time, 1, features].
         sequence = waveform[:, :, None, None]
         for number, layer in enumerate(layers):
             conv = self._conv(layer.features, (layer.taps, 1), (layer.stride, 1), f"wave_{number}")
@@ -263,11 +266,13 @@ class InverSynth(SettledModule):
             return Mixer(num_scores, dtype=self.dtype, precision=self.precision, name="mixer")(
                 picture
             )
+        # [batch, frames, bins, 1]: frames and bins are the image's sides.
         image = picture[..., None]
         for number, layer in enumerate(layers):
             taps = (layer.frame_taps, layer.bin_taps)
             strides = (layer.frame_stride, layer.bin_stride)
             image = nn.relu(self._conv(layer.features, taps, strides, f"conv_{number}")(image))
+        # [batch, frames bins features], without pooling.
         values = lax.collapse(image, 1)
         values = nn.relu(self._dense(_HIDDEN, "hidden")(values))
         return self._dense(num_scores, "scores")(values)

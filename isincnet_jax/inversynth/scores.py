@@ -71,6 +71,7 @@ def rank_levels(
         raise ValueError(f"levels must be integers, 0 to {num_levels - 1}")
     if np.isnan(values).any():
         raise ValueError("scores: some are NaN; nothing can be ranked")
+    # [clips, parameters, 1]: the score of the true level.
     own = np.take_along_axis(values, truth[..., None].astype(np.int64), axis=-1)
     # rank = how many score higher + half of those that score the same, the true one left out.
     above = np.sum(values > own, axis=-1)
@@ -209,6 +210,7 @@ def _stft_magnitudes(clips: np.ndarray) -> np.ndarray:
     window = fourier.stft_window("hann", N_FFT, N_FFT)
     beyond = (N_FFT - HOP_LENGTH) // 2
     # Frames reach behind the last sample.
+    # Up to whole hops, one at least.
     missing = max(HOP_LENGTH, -(-clips.shape[1] // HOP_LENGTH) * HOP_LENGTH) - clips.shape[1]
     padded = np.pad(clips, ((0, 0), (beyond, beyond + missing)))
     # [clips, frames, 512]: frame t around the middle of hop t.
@@ -225,6 +227,7 @@ def _correlations(prediction: Any, target: Any, magnitudes: Any) -> np.ndarray:
         )
     if not (np.isfinite(first).all() and np.isfinite(second).all()):
         raise ValueError("prediction or target: some samples are not finite; nothing correlates")
+    # Some clips at a time: the spectrograms of a set would not fit into memory.
     found = [
         _pearson(*(magnitudes(part.astype(np.float64)) for part in (one, other)))
         for one, other in (

@@ -68,6 +68,7 @@ def neighbour_targets(
         raise ValueError(
             f"smoothing={smoothing}, num_levels={num_levels}: use 0 to below 1, and 2 or more"
         )
+    # [..., parameters, levels]: how far each level is from the true one.
     distance = jnp.abs(jnp.arange(num_levels) - jnp.asarray(levels)[..., None])
     beside = (distance == 1).astype(jnp.float32)
     # One or two neighbours, that share the smoothing.
@@ -118,6 +119,7 @@ def batch_metrics(scores: Scores, levels: Levels) -> Metrics:
         Scalars by name: a share of 1, percent, levels.
     """
     scores, levels = jnp.asarray(scores), jnp.asarray(levels)
+    # As scores.rank_levels, on the device.
     own = jnp.take_along_axis(scores, levels[..., None], axis=-1)
     above = jnp.sum((scores > own).astype(scores.dtype), axis=-1)
     level_with = jnp.sum((scores == own).astype(scores.dtype), axis=-1) - 1.0

@@ -100,8 +100,10 @@ def _channel_filters(filters: np.ndarray, spec: FilterbankSpec, path: Path) -> n
     if filters.shape != expected:
         raise CheckpointError(f"{path}: filters of shape {filters.shape}, expected {expected}")
     filters = filters[:, 0, :].astype(np.complex64)
+    # [bins, 1, taps] to channels [bins or 2 bins, taps], cosine before sine.
     parts = [np.real(filters)] if spec.component == "real" else [np.real(filters), np.imag(filters)]
     channels = np.concatenate(parts, axis=0)
+    # The reference does not train its filters: others than these are of another geometry.
     difference = float(np.max(np.abs(channels - spec.bank.kernels)))
     if not difference < 1e-5:
         raise CheckpointError(f"{path}: filters differ from the geometry's by {difference:.2g}")

@@ -66,6 +66,7 @@ def unpack(data: bytes) -> dict[str, np.ndarray]:
     for name, tensor in safetensors.deserialize(data):
         if tensor["dtype"] not in DTYPES:
             raise ValueError(f"array {name!r}: dtype={tensor['dtype']!r} is unknown")
+        # bytes are immutable, so that the arrays over them are too.
         values = np.frombuffer(bytes(tensor["data"]), DTYPES[tensor["dtype"]])
         arrays[name] = values.reshape(tensor["shape"])
         check_finite(name, values)
@@ -100,12 +101,14 @@ def read_header(file: IO[bytes], size: int) -> bytes:
         ValueError: for a header over 1 MiB, or a file of another size than the header says.
         KeyError, TypeError, AttributeError: for a header of another structure.
     """
+    # u64 length of the header | header, JSON: {name: {dtype, shape, data_offsets}} | values
     start = file.read(_LENGTH_BYTES)
     length = int.from_bytes(start, "little")
     if length > min(_LARGEST_HEADER, size - _LENGTH_BYTES):
         raise ValueError(f"no safetensors: {size} bytes that claim a header of {length}")
     header = file.read(length)
     entries = json.loads(header).items()
+    # Offsets count from the end of the header: the largest is the number of bytes that follow it.
     ends = [entry["data_offsets"][1] for name, entry in entries if name != "__metadata__"]
     whole = _LENGTH_BYTES + length + max(ends, default=0)
     if size != whole:

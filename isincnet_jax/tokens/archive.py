@@ -129,6 +129,7 @@ def write_archive(
         # The header comes first in the file, but is known last.
         spool.seek(0)
         header = make_header()
+        # Codes deflate; mantissas of coefficients do not.
         method = zipfile.ZIP_DEFLATED if header.q_bits else zipfile.ZIP_STORED
         with zipfile.ZipFile(path, "w", method, compresslevel=6 if header.q_bits else None) as out:
             _write_array(out, "header", np.asarray(header.to_json()))
@@ -236,6 +237,7 @@ class ArchiveReader:
             with self._zip.open(f"{name}.npy") as member:
                 shape, dtype = _read_npy_header(member)
                 self._check_rows(shape, dtype)
+                # Bytes of one frame, all audio channels.
                 row_bytes = math.prod(shape[1:]) * dtype.itemsize
                 frames_per_chunk = max(1, min(frames_per_chunk, _CHUNK_BYTES // row_bytes))
                 for start in range(0, shape[0], frames_per_chunk):

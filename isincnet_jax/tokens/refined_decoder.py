@@ -61,6 +61,7 @@ def center_rotation(
         Two float64 arrays [frames, bins], of the phase ``2 pi f_b t hop_length / sample_rate``.
     """
     center_hz, _ = spec.centers_and_bandwidths()
+    # f_b t hop / rate, in float64: thousands of cycles, of which the fraction counts.
     cycles = np.outer(
         first_frame + np.arange(num_frames), center_hz * spec.hop_length / spec.sample_rate
     )
@@ -72,6 +73,7 @@ def _relative(values: jax.Array) -> tuple[jax.Array, jax.Array]:
 
     The unit is the clip's largest value, or 1 in silence.
     """
+    # A unit for each clip, constant to gradients.
     loudest = lax.stop_gradient(jnp.max(values, axis=(-2, -1), keepdims=True))
     unit = jnp.where(loudest > _SILENT, loudest, 1.0)
     # log(1e-3) = -6.9 in silence, 0 at the loudest: from -1 to 1.
@@ -255,6 +257,7 @@ def _with_magnitudes(spectrogram: jax.Array, wanted: jax.Array) -> jax.Array:
     cosine, sine = jnp.split(spectrogram, 2, axis=-1)
     # 1e-12: a coefficient of 0 has no phase; its gradient stays finite.
     square = cosine * cosine + sine * sine + 1e-12
+    # s |wanted| / |s|
     gain = wanted * lax.rsqrt(square)
     return jnp.concatenate([gain * cosine, gain * sine], axis=-1)
 

@@ -153,6 +153,7 @@ class TokenCodec(SettledModule):
         Returns:
             Codes [..., frames, channels] and scales [..., 1, channels].
         """
+        # Scales are peaks: fit() takes the largest magnitude of each channel of each clip.
         spectrogram = lax.stop_gradient(self.analysis(waveform))
         one = np.ones((1,), np.float32)
         quantizer = Quantizer(one, self.q_bits, self.mu).fit(spectrogram)

@@ -107,6 +107,7 @@ def write_token_file(
     frames = index = 0
     with tempfile.TemporaryFile(dir=path.parent) as spool:
         for rows in _recut(chunks, most):
+            # One block: its frames, its size, its checksum, then the words of the range coder.
             payload = coder.encode(header.signed(rows))
             spool.write(_block_head(index, len(rows), payload) + payload)
             frames, index = frames + len(rows), index + 1
@@ -140,6 +141,7 @@ def _recut(chunks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
 
 
 def _block_head(index: int, num_frames: int, payload: bytes) -> bytes:
+    # The index is under the checksum, not in the file: blocks that change places are found.
     head = _BLOCK.pack(num_frames, len(payload))
     return head + _CRC.pack(zlib.crc32(payload, zlib.crc32(_CRC.pack(index) + head)))
 
@@ -151,6 +153,7 @@ def _pack_header(header: TokenHeader, tables: bytes) -> bytes:
 
 
 def _pack_tables(turns: np.ndarray, scales: np.ndarray | None) -> bytes:
+    # Turns of evenly spaced centres have second differences of 0, which deflate to nothing.
     second = np.diff(turns, n=2, prepend=np.zeros(2, np.int64)) & 65535
     content = second.astype("<u2").tobytes()
     if scales is not None:
@@ -284,6 +287,7 @@ class TokenReader:
         payload = self._take(size)
         if zlib.crc32(payload, zlib.crc32(_CRC.pack(index) + head)) != checksum:
             raise ValueError(f"the checksum of block {index} is wrong")
+        # Checked after the checksum, before anything of that size is made.
         if not 1 <= count <= most:
             raise ValueError(f"block {index} has {count} frames")
         return count, payload

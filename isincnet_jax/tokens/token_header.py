@@ -89,6 +89,7 @@ class TokenHeader(RecordingHeader):
             ValueError: for scales of more axes.
         """
         if isinstance(quantizer, UniformQuantizer):
+            # A single weight of 1 is no table.
             weight = np.asarray(quantizer.weight, np.float32)
             shape = None if weight.size == 1 and weight.item() == 1.0 else _shape3(weight)
             return {"code": "uniform", "step": quantizer.step, "scales_shape": shape}
@@ -183,6 +184,7 @@ class TokenHeader(RecordingHeader):
         Raises:
             ValueError: for codes that no quantizer of this header makes.
         """
+        # q bits: 0 .. 2^q - 1 around 2^(q - 1) - 1; the uniform code is around 0 already.
         codes = codes + self.zero
         self._check_range(codes)
         if not self.q_bits:

@@ -92,6 +92,7 @@ class UniformQuantizer:
         """
         spectrogram = checks.as_floating(spectrogram, "spectrogram")
         steps = match_rank(self._steps(spectrogram.dtype), spectrogram)
+        # x + (Q(x) - x) with the bracket constant: the value of Q, the gradient of the identity.
         coded = self._levels(spectrogram) * steps
         return spectrogram + jax.lax.stop_gradient(coded - spectrogram)
 
@@ -103,6 +104,7 @@ class UniformQuantizer:
     def _levels(self, spectrogram: jax.Array) -> jax.Array:
         steps = match_rank(self._steps(spectrogram.dtype), spectrogram)
         most = LARGEST_LEVEL + 1
+        # Clipped one beyond the largest code, so that decoding finds it out of range.
         return jnp.clip(jnp.round(spectrogram / steps), -most, most)
 
     def _steps(self, dtype: Any) -> jax.Array:

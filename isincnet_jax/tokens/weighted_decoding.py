@@ -166,6 +166,7 @@ def weighted_least_squares(
     first = synthesis(target) if start is None else start
     if num_iterations < 1:
         return first
+    # r0 = A^T P (s - A x0); spread is the diagonal of Q^-1.
     residual = analysis_adjoint(precision * (target - analysis(first)))
     spread = 1.0 / (precision if preconditioner is None else preconditioner)
 
@@ -211,6 +212,7 @@ def code_cells(codes: Codes, scales: Float[jax.Array, "..."], *, q_bits: int, mu
         Cells in the units of the scales; at the ends they are half as wide.
     """
     half = 2 ** (q_bits - 1) - 1
+    # Level l of the code; its cell is [l - 1/2, l + 1/2] / half of the companded value.
     level = (codes - half).astype(scales.dtype)
 
     def bound(shift: float) -> jax.Array:

@@ -146,6 +146,7 @@ def synthesize(real: Any, imag: Any, *, length: int, **geometry: Any) -> Wavefor
     Returns:
         [..., length].
     """
+    # There is no complex number of bfloat16.
     wide = jnp.float64 if real.dtype == jnp.float64 else jnp.float32
     spectrum = lax.complex(real.astype(wide), imag.astype(wide))
     return fourier.istft(spectrum, length=length, **geometry)
@@ -177,6 +178,7 @@ def polished(
         [batch, time], of the length of the waveform.
     """
     length = waveform.shape[-1]
+    # Centred frames of so many samples: the last one is repeated, or some are cut off.
     frames, wanted = magnitude.shape[1], 1 + length // hop_length
     padded = jnp.pad(magnitude, ((0, 0), (0, max(wanted - frames, 0)), (0, 0)), mode="edge")
     operators = retrieval.stft_operators(

@@ -54,8 +54,10 @@ def fold(
                [3., 4., 3.]], dtype=float32)
     """
     batch, time = waveform.shape
+    # Reflection needs as many samples as it makes; shorter clips repeat the last one.
     missing = -time % period
     mode = "reflect" if missing < time else "edge"
+    # Row r, column c is sample r period + c: a kernel of one column sees every period-th sample.
     padded = jnp.pad(waveform, [(0, 0), (0, missing)], mode=mode)
     return padded.reshape(batch, padded.shape[1] // period, period, 1)
 
@@ -105,6 +107,7 @@ class _ImageCritic(SettledModule):
             if not last:
                 image = _leaky(image)
             maps.append(image)
+        # Logits [batch, height width].
         return lax.collapse(image, 1), maps
 
 
@@ -145,6 +148,7 @@ class MultiPeriodDiscriminator(SettledModule):
         """Judges clips [batch, time]."""
         checks.check_floating_waveform(waveform)
         layers = len(self.widths)
+        # Along rows only, as the kernels: columns stay apart.
         strides = [(3, 1)] * (layers - 1) + [(1, 1)]
         kernels = [(self.taps, 1)] * layers + [(3, 1)]
         said = []

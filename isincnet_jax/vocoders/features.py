@@ -210,6 +210,7 @@ class VocoderFeatures:
 
     def _of_bank(self, waveform: jax.Array, precision: Any) -> jax.Array:
         assert self.bank is not None
+        # sqrt(cos^2 + sin^2 + 1e-20): the gradient on silence is finite.
         bank = self.bank.bank
         filters = jnp.asarray(bank.filters, waveform.dtype)
         found = bank.analyse(waveform, filters, precision=precision)
@@ -253,6 +254,7 @@ def frame_windows(
         [Window(begin=0, end=4, start=0, stop=3), Window(begin=2, end=5, start=3, stop=5)]
     """
     if context is None:
+        # One window over everything.
         chunk, context = num_frames, 0
     for start in range(0, num_frames, chunk):
         stop = min(start + chunk, num_frames)
@@ -279,6 +281,7 @@ def spectrogram_blocks(
     """
     hop, total = features.hop_length, features.num_frames(len(waveform))
     for window in frame_windows(total, chunk=chunk_frames, context=features.reach_frames):
+        # The context on either side is cut off again: the frames are those of the whole waveform.
         end = len(waveform) if window.end == total else window.end * hop
         found = _features(features, waveform[window.begin * hop : end])
         yield np.asarray(found)[window.start - window.begin : window.stop - window.begin]

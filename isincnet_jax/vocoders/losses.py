@@ -60,6 +60,7 @@ def reference_loss(
     """
     predicted = spectral_distances.magnitude(prediction, resolution)
     wanted = spectral_distances.magnitude(target, resolution)
+    # Of all frames and bins, [..., frames, bins].
     logs = jnp.abs(_log(predicted) - _log(wanted))
     plain = jnp.abs(predicted - wanted)[..., :low_bins]
     axes = (-2, -1)
@@ -200,8 +201,7 @@ def score_clips(
         predicted, wanted, counted = _counted(prediction, target, lengths, resolution)
         logs = jnp.where(counted, jnp.abs(_log(predicted) - _log(wanted)), 0.0)
         frames = jnp.sum(counted, axis=(-2, -1)) * predicted.shape[-1]
-        # || |X| - |Y| ||_F /
-        # |Y| ||_F + mean of |log |X| - log |Y||
+        # Spectral convergence plus the mean of |log |X| - log |Y|| over frames that count.
         multi += _convergence(predicted, wanted)
         multi += jnp.sum(logs, axis=(-2, -1)) / frames.astype(logs.dtype)
     predicted, wanted, _ = _counted(prediction, target, lengths, REFERENCE_RESOLUTION)
@@ -222,5 +222,6 @@ def _counted(
 
 
 def _convergence(predicted: jax.Array, wanted: jax.Array) -> jax.Array:
+    # Frobenius norms: || |X| - |Y| || / || |Y| ||, and no division by 0 for silent targets.
     error = jnp.sqrt(jnp.sum((predicted - wanted) ** 2, axis=(-2, -1)))
     return error / jnp.maximum(jnp.sqrt(jnp.sum(wanted**2, axis=(-2, -1))), 1e-8)

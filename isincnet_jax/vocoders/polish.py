@@ -81,6 +81,7 @@ def polished_blocks(
         if start >= stop:
             return
         end = min(window.end * hop, length)
+        # What is needed again of the last part, and as many new blocks as reach the window's end.
         parts = [held[:, window.begin * hop - first :]]
         first = window.begin * hop
         while first + sum(part.shape[1] for part in parts) < end:

@@ -164,6 +164,7 @@ def _mapped(path: Path) -> np.ndarray:
         + _LOCAL_HEADER
         + sum(int.from_bytes(local[place : place + 2], "little") for place in (26, 28))
     )
+    # The array's values begin behind the npy header, at a fixed place of the archive.
     order: Any = "F" if fortran_order else "C"
     return np.memmap(path, dtype, "r", begin + header, shape, order)
 

@@ -136,6 +136,7 @@ def make_vocoder_step(
     """
 
     def prepared(state: TrainState, data: Any) -> tuple[jax.Array, jax.Array]:
+        # Keys of this step; clips are augmented by their place in the whole batch, not by device.
         key = jax.random.fold_in(jax.random.wrap_key_data(state.key_data), state.step)
         augment_key, model_key = jax.random.split(key)
         clips = data if draw is None else draw(data, state.step)
@@ -162,6 +163,7 @@ def make_vocoder_step(
         total, slope, metrics = _slope_of(
             prediction, clips, loss=loss, adversary=adversary, critics=judged, number=state.step
         )
+        # d loss / d params = (d prediction / d params)^T d loss / d prediction
         (gradients,) = pull_back(slope)
         found = (gradients, {"loss": total, **metrics}, own)
         gradients, metrics, own = lax.pmean(found, axis_name)
@@ -235,6 +237,7 @@ def _slope_of(
     def spectral(prediction: jax.Array) -> Any:
         return loss(prediction=prediction, target=clips)
 
+    # By the prediction, not by the parameters: the network's own derivative comes once, at the end.
     (total, terms), slope = jax.value_and_grad(spectral, has_aux=True)(prediction)
     if adversary is None:
         return total, slope, terms

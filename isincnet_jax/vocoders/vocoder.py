@@ -275,6 +275,7 @@ class TrainedVocoder(TrainedModel[Vocoder]):
         # Networks that count phases from their first frame find all bins at whole turns there.
         align = features.n_fft // math.gcd(features.n_fft, hop)
         for window in frame_windows(num_frames, chunk=chunk_frames, context=context, align=align):
+            # Frame t makes samples t hop to (t + 1) hop - 1 of the result.
             start, stop = window.start * hop, min(window.stop * hop, length)
             if start >= stop:
                 return

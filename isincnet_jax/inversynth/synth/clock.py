@@ -154,10 +154,12 @@ def modulated_phase(
     Returns:
         Cycles [..., rows, 128], less whole cycles of the rows; see :meth:`Clock.flat`.
     """
+    # D = B / (2 pi v), in cycles; a and b are the angles 2 pi v t of rows and columns.
     depth = jnp.asarray(deviation / (2.0 * np.pi * modulator))[..., None]
     row = (2.0 * np.pi) * turns(modulator, clock.rows_s)
     column = (2.0 * np.pi) * turns(modulator, clock.columns_s)
     # The phase itself is exact; its derivatives are those of the plain formula, less its value.
+    # D (1 - cos a) = 2 D sin^2(a / 2)
     swing = 2.0 * depth * jnp.sin(row / 2.0) ** 2
     fixed = precise.swing(
         lax.stop_gradient(jnp.asarray(deviation)),
@@ -166,6 +168,7 @@ def modulated_phase(
     )
     start = turns(carrier, clock.rows_s) + fixed + (swing - lax.stop_gradient(swing))
     step = turns(carrier, clock.columns_s)
+    # phi = [f t + D (1 - cos a)] + [f t] + D cos a (1 - cos b) + D sin a sin b
     return _outer(
         [start, None, depth * jnp.cos(row), depth * jnp.sin(row)],
         [None, step, 2.0 * jnp.sin(column / 2.0) ** 2, jnp.sin(column)],

@@ -52,6 +52,7 @@ def lowpass_response(
     """
     cutoff = jnp.asarray(cutoff)
     half_sine2, half_cosine2, sine = (jnp.asarray(table, cutoff.dtype) for table in _circle(n_fft))
+    # w0 / 2 and pi / 2 - w0 / 2
     half_angle = (np.pi / sample_rate) * cutoff
     to_right_angle = (np.pi / sample_rate) * (0.5 * sample_rate - cutoff)
     # cos(w0 / 2) as a sine of what is left to a right angle: exact near half the rate.
@@ -122,6 +123,7 @@ def lowpass(
         [..., time].
     """
     length = waveform.shape[-1]
+    # Zeros behind the clip, in which the response dies out before it comes round.
     more = lowpass_fft_length(length, sample_rate) - length
     padded = jnp.pad(jnp.asarray(waveform), [(0, 0)] * (waveform.ndim - 1) + [(0, more)])
     return lowpass_circular(padded, cutoff, resonance, sample_rate=sample_rate)[..., :length]

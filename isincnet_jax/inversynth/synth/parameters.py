@@ -134,6 +134,7 @@ def nearest_levels(values: ParameterValues) -> Int[jax.Array, "... parameters"]:
     """
     _check_axis(values, "values")
     values = jnp.asarray(values)
+    # Distances in octaves for carriers, in the unit of the value for all others: [..., 23, 16].
     places = np.where(_LOGARITHMIC[:, None], np.log2(np.maximum(_LEVELS, 1.0)), _LEVELS)
     positive = jnp.maximum(values, jnp.finfo(values.dtype).tiny)
     place = jnp.where(jnp.asarray(_LOGARITHMIC), jnp.log2(positive), values)
@@ -159,6 +160,7 @@ def validate(values: Any) -> Float[np.ndarray, "... parameters"]:
     if given.dtype.kind not in "fiu":
         raise ValueError(f"values: dtype {given.dtype}; parameters are real numbers")
     exact = given.astype(np.float64)
+    # NaN is in no range, and so is bad.
     slack = _ROUNDING * (_HIGH - _LOW)
     bad = np.argwhere(~((exact >= _LOW - slack) & (exact <= _HIGH + slack)))
     if len(bad):

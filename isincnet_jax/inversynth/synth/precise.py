@@ -40,6 +40,7 @@ def pieces(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     # Multiples of scale / 2^12, then of scale / 2^24: 12 bits each, then what is below.
     scale = 2.0 ** np.ceil(np.log2(max(float(numbers.max(initial=0.0)), 1e-9)))
     step = scale / 2**_BITS
+    # Floors, so that no rest is negative.
     high = np.floor(numbers / step) * step
     rest, step = numbers - high, step / 2**_BITS
     middle = np.floor(rest / step) * step
@@ -110,6 +111,7 @@ def swing(
         [..., times], within [-0.5, 0.5].
     """
     angle = cycles(modulator, seconds)
+    # v t = j / 512 + d: d from what the summands have beyond the grid, j from what they have on it.
     parts = [_off_grid(part, _GRID) for part in angle.large]
     beyond = 2.0 * np.pi * sum(parts, angle.small)
     # Exact multiples of 1 / 512, of which whole cycles are of no account.
@@ -118,9 +120,11 @@ def swing(
     high, middle, low, cosine, sine = (
         jnp.asarray(table, modulator.dtype)[index] for table in _circle()
     )
+    # D (1 - cos 2 pi v t) = D (1 - c) + D (c (1 - cos 2 pi d) + s sin 2 pi d), D = depth + more.
     depth, more = _depth(deviation, modulator)
     depth, more = depth[..., None], more[..., None]
     whole = _sum_of_products(*_split(depth), high, middle, low)
+    # 1 - cos x = 2 sin^2(x / 2)
     turn = cosine * (2.0 * jnp.sin(beyond / 2.0) ** 2) + sine * jnp.sin(beyond)
     return Cycles(whole.large, whole.small + more * (high + middle) + depth * turn).wrapped()
 
@@ -141,6 +145,8 @@ def _depth(deviation: jax.Array, modulator: jax.Array) -> tuple[jax.Array, jax.A
     """
     dtype = modulator.dtype
     quotient = deviation / modulator
+    # B = q v + r exactly, and 1 / (2 pi) = factor + lost:
+    # B / (2 pi v) = q factor + [q lost + (r / v) factor]
     remainder = _less_product(deviation, quotient, modulator)
     factor = jnp.asarray(0.5 / np.pi, dtype)
     lost = jnp.asarray(0.5 / np.pi - float(np.asarray(0.5 / np.pi, dtype)), dtype)

@@ -90,6 +90,7 @@ class _Head(SettledModule):
     @nn.compact
     def __call__(self, features: jax.Array, *, train: bool) -> tuple[jax.Array, jax.Array]:
         common = {"dtype": self.dtype, "axis_name": self.axis_name}
+        # An image of one channel: [batch, 1, frames, bins].
         image = features[:, None]
         image = _ImageStem(self.image_widths[0], **common, name="image_stem")(image, train=train)
         for index, (width, changes, count) in enumerate(image_runs(self.image_widths)):
@@ -105,6 +106,7 @@ class _Head(SettledModule):
         for index, width in enumerate(self.widths):
             stage = _Stage(width, self.stage_blocks, **common, name=f"stage_{index}")
             sequence = stage(sequence, train=train)
+        # Both go through the same last layer; the coarse one is not refined.
         coarse = sequence
         if self.post_blocks:
             run = ResidualRun(self.post_blocks, 5, **common, name="post")

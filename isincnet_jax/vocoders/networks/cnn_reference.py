@@ -136,6 +136,7 @@ def _model_of(arrays: Mapping[str, np.ndarray]) -> CNNVocoder:
         }
         return tuple(numbered[index] for index in sorted(numbered))
 
+    # Outputs of each block's last convolution, in the blocks' order.
     image = widths(r"head\.pre_conv\.(\d+)\.(?:conv|conv2\.0)\.weight")
     stages = widths(r"head\.upsampling\.(\d+)\.conv\.weight")
     if not image or not stages:

@@ -154,6 +154,7 @@ class ConvNeXtVocoder(TrunkNetwork):
             shown = jnp.concatenate([shown, *relative], axis=-1)
         first, second = jnp.split(self._network(shown), 2, axis=-1)
         if self.predict == "spectrum":
+            # X = min(exp(m), 100) (cos p + j sin p), as Vocos.
             magnitude = blocks.bounded_exp(first, _LARGEST)
             return magnitude * jnp.cos(second), magnitude * jnp.sin(second)
         # c = u (1 + a + j b), X = features c / |c|.
@@ -202,6 +203,7 @@ class ConvNeXtVocoder(TrunkNetwork):
 
     def _tones(self, num_frames: int) -> tuple[jax.Array, jax.Array]:
         """Unit phases of tones at the bins' centres that have phase 0 at sample 0."""
+        # Frame t, bin k: 2 pi k (t hop - n_fft / 2) / n_fft.
         samples = np.arange(num_frames)[:, None] * self.hop_length
         # Whole turns are taken out in integers. Frames start half an n_fft before their middles.
         cycles = (samples - self.n_fft // 2) * np.arange(self.spectrum_bins) % self.n_fft

@@ -234,6 +234,7 @@ class PhaseIntegration(STFTNetwork):
         frames = magnitude.shape[1]
         if frames == 1:  # nothing to integrate; the parameters are made all the same
             magnitude = jnp.concatenate([magnitude, magnitude], axis=1)
+        # [batch, frames, phase_samples // 2 + 1]; polished in the geometry of the features.
         found = self.spectrum(magnitude)[:, :frames]
         return blocks.polished(
             self._synthesize(jnp.real(found), jnp.imag(found), length=length),

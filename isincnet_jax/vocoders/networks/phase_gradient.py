@@ -161,6 +161,7 @@ class PhaseGradientVocoder(PhaseIntegration):
             gamma=heap_integration.window_gamma(self.window, self.window_samples),
             every=self.every,
         )
+        # [batch, frames, patches, values]: the same weights for all patches, but for one bias each.
         hidden = self._patches(level)
         position = self.param(
             "position", nn.initializers.zeros, (hidden.shape[-2], self.width), jnp.float32
@@ -224,6 +225,7 @@ class PhaseGradientVocoder(PhaseIntegration):
         step, halo = self.patch_bins * self.every, self.halo_bins * self.every
         patches = -(-(self.phase_samples // 2 + 1) // self.patch_bins)
         beyond = patches * step - bins + halo
+        # Beyond the ends the level stays as it is: [batch, frames, past + 1 + future, bins] below.
         padded = jnp.pad(level, ((0, 0), (before, behind), (halo, max(beyond, 0))), mode="edge")
         seen = jnp.stack(
             [padded[:, place : place + frames] for place in range(before + 1 + behind)], axis=2

@@ -232,6 +232,7 @@ class ResidualRun(SettledModule):
 
     def _statistics(self, values: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Mean and variance per channel in float32, over the devices as well."""
+        # var = E x^2 - (E x)^2, both means over clips and places, and over devices.
         axes = (0, 2, 3) if self.as_image else (0, 1)
         wide = values.astype(jnp.float32)
         mean, square = jnp.mean(wide, axes), jnp.mean(wide**2, axes)
