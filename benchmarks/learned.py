@@ -110,7 +110,7 @@ def solved(model: isn.SincNet, variables: Any, clips: np.ndarray) -> Scores:
 
 def measure_run(folder: Path, clips: np.ndarray) -> dict[str, Scores]:
     """The exported model of a run."""
-    card = json.loads((folder / "export" / "model.json").read_text())["card"]
+    card = json.loads((folder / "export" / "config.json").read_text())["card"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", isn.NotInvertibleWarning)
         loaded = isn.from_pretrained(str(folder / "export"))
@@ -149,9 +149,9 @@ def main() -> None:
     folder = common.audio_folder(args.audio)
     if folder is None or not (folder / "gtzan_mini").is_dir():
         raise SystemExit("no gtzan_mini in the audio folder; name its parent with --audio")
-    runs = sorted(path.parent.parent for path in args.runs.glob("*/export/model.json"))
+    runs = sorted(path.parent.parent for path in args.runs.glob("*/export/config.json"))
     if not runs:
-        raise SystemExit(f"{args.runs}: no finished runs (folders with export/model.json)")
+        raise SystemExit(f"{args.runs}: no finished runs (folders with export/config.json)")
     train, clips = load_clips(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", isn.NotInvertibleWarning)

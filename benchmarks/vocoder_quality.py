@@ -29,7 +29,7 @@ from isincnet_jax.data.corpora import build_corpora
 from isincnet_jax.data.corpus import Corpus
 from isincnet_jax.dsp import fourier
 from isincnet_jax.phase import heap_integration, mel_inversion, propagation, retrieval
-from isincnet_jax.pretrained.vocoders import load_vocoder
+from isincnet_jax.pretrained.trained import load_vocoder
 from isincnet_jax.vocoders import blocks as vocoder_blocks
 from isincnet_jax.vocoders import losses as vocoder_losses
 from isincnet_jax.vocoders.features import VocoderFeatures

@@ -36,10 +36,10 @@ from .nets.pooling import GaussianPooling as GaussianPooling
 from .nets.upsampling import UpsampleConv as UpsampleConv
 from .pretrained.exporting import export_program as export_program
 from .pretrained.folder import export_pretrained as export_pretrained
-from .pretrained.hub import PRESETS as PRESETS
 from .pretrained.hub import from_pretrained as from_pretrained
-from .pretrained.inversynth import load_inversynth as load_inversynth
 from .pretrained.reference import load_reference as load_reference
+from .pretrained.registry import PRESETS as PRESETS
+from .pretrained.trained import load_inversynth as load_inversynth
 from .recordings.decoder import decode_file as decode_file
 from .recordings.encoder import encode_file as encode_file
 from .recordings.folders import decode_folder as decode_folder

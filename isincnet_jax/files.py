@@ -216,7 +216,8 @@ def locked(path: str | Path) -> Iterator[None]:
     """Holds the lock file ``path``, waiting for whoever has it; it is gone afterwards.
 
     The operating system gives the lock back when its process ends, however it ends: a lock file
-    that a crash left behind locks nobody out.
+    that a crash left behind locks nobody out. filelock leaves every lock file behind, which
+    ``test_lock_is_held_by_one_at_a_time`` and the downloads' tests refuse.
 
     Raises:
         OSError: if the file cannot be made, or its file system knows no locks.

@@ -1,13 +1,17 @@
-"""The base of all Linen modules of the package: settings that are Python's own numbers."""
+"""Linen modules: the base of all of the package's, and one that is bound to its variables."""
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import flax.linen as nn
+import flax.struct
 
+from isincnet_jax.dsp.equality import equal_by_value
 from isincnet_jax.dsp.settling import settle_fields
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class SettledModule(nn.Module):
@@ -35,3 +39,23 @@ class SettledModule(nn.Module):
         """Settles the attributes of modules that have no checks of their own."""
         settle_fields(self)
         super().__post_init__()
+
+
+@flax.struct.dataclass
+class TrainedModel(Generic[Module]):
+    """A module with its variables, a frozen pytree: ``model.apply(variables, ...)``.
+
+    Subclasses are decorated with ``flax.struct.dataclass(eq=False)``, which keeps this equality.
+
+    Attributes:
+        model: the Linen module, static.
+        variables: its variables.
+        name: of the entry, path or address it came from.
+    """
+
+    model: Module = flax.struct.field(pytree_node=False)
+    variables: Any = None
+    name: str = flax.struct.field(pytree_node=False, default="custom")
+
+    __eq__ = equal_by_value
+    __hash__ = None  # type: ignore[assignment]

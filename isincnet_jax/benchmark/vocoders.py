@@ -119,6 +119,6 @@ def resynthesis(vocoder: TrainedVocoder, *, polish: int = 0) -> Callable[[Any], 
 
 
 def _of_file(path: Path, polish: int) -> Callable[[Any], np.ndarray]:
-    from isincnet_jax.pretrained.vocoders import load_vocoder
+    from isincnet_jax.pretrained.trained import load_vocoder
 
     return resynthesis(load_vocoder(path), polish=polish)

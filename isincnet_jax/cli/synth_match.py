@@ -72,14 +72,14 @@ def match(
 
 
 def _estimator(name: str) -> TrainedInverSynth:
-    from isincnet_jax.pretrained import inversynth, registry
+    from isincnet_jax.pretrained import registry, trained
 
     if name == MATCHING_MODEL and name not in registry.REGISTRY:
         raise ValueError(
             f"{name}: this version of the package comes without it; give --model, the export "
             "folder of experiments/train_inversynth.py"
         )
-    return inversynth.load_inversynth(name)
+    return trained.load_inversynth(name)
 
 
 def _read(path: Path, estimator: TrainedInverSynth, truncated: str) -> np.ndarray:

@@ -149,7 +149,7 @@ def spectrogram(
         names = ", ".join(name.replace("_", "-") for name in given)
         raise ValueError(f"--model says what the spectrogram is: leave out {names}")
     else:
-        from isincnet_jax.pretrained.vocoders import load_vocoder
+        from isincnet_jax.pretrained.trained import load_vocoder
 
         features = load_vocoder(model).features
     _write_spectrogram(source, target, features, truncated)
@@ -222,7 +222,7 @@ def synthesize(
     import time
 
     from isincnet_jax.data import audio_writing
-    from isincnet_jax.pretrained.vocoders import load_vocoder
+    from isincnet_jax.pretrained.trained import load_vocoder
     from isincnet_jax.vocoders import polish as vocoder_polish
     from isincnet_jax.vocoders import spectrogram_file
 

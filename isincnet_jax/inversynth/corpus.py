@@ -48,7 +48,7 @@ _FORBIDDEN = frozenset('/\\:*?"<>|\0')
 
 @dataclass(frozen=True)
 class SynthSettings:
-    """How a data set is made.
+    """Settings of a data set: how it is made.
 
     Attributes:
         name: of the data set and of its files.
@@ -99,7 +99,14 @@ class SynthSettings:
         return round(self.length * self.sample_rate)
 
     def differences(self, other: SynthSettings) -> list[str]:
-        """Names of the fields that differ."""
+        """Names of the fields in which settings differ.
+
+        Args:
+            other: the settings to compare with.
+
+        Returns:
+            In the order of the fields; empty for equal settings.
+        """
         return [
             field.name
             for field in dataclasses.fields(self)
@@ -108,7 +115,7 @@ class SynthSettings:
 
 
 class SynthFiles(NamedTuple):
-    """Where the files of a data set are.
+    """Files of a data set, their paths.
 
     Attributes:
         labels: the HDF5 file.
@@ -121,12 +128,28 @@ class SynthFiles(NamedTuple):
     waves: Path
 
     def wave(self, index: int) -> Path:
-        """The file of one sound."""
+        """Wave file of one sound.
+
+        Args:
+            index: of the sound, at least 0.
+
+        Returns:
+            ``{waves}/{name}_00000.wav`` and so on, whether it exists or not.
+        """
         return self.waves / f"{self.waves.name}_{index:05d}.wav"
 
 
 def synth_files(name: str, *, directory: str | Path, waves: str | Path) -> SynthFiles:
-    """The files of a data set, whether they exist or not."""
+    """Files of a data set, whether they exist or not.
+
+    Args:
+        name: of the data set.
+        directory: folder of the labels and the description.
+        waves: folder of folders of wave files.
+
+    Returns:
+        Their paths.
+    """
     directory = Path(directory)
     return SynthFiles(
         directory / f"{name}_data.hdf5", directory / f"{name}_params.json", Path(waves) / name
@@ -171,6 +194,10 @@ class SynthCorpus(NamedTuple):
 def check_wave(path: Path, settings: SynthSettings) -> None:
     """Refuses a sound whose header is not what the settings say.
 
+    Args:
+        path: of the wave file.
+        settings: of its data set.
+
     Raises:
         AudioError, CorpusError: naming the file.
     """
@@ -191,6 +218,9 @@ def open_synth_corpus(name: str, *, directory: str | Path, waves: str | Path) ->
         directory: folder of the labels.
         waves: folder of folders of wave files.
 
+    Returns:
+        Settings, levels and files.
+
     Raises:
         CorpusError: if the labels are missing, damaged or of other parameters.
     """
@@ -200,7 +230,13 @@ def open_synth_corpus(name: str, *, directory: str | Path, waves: str | Path) ->
 
 
 def read_labels(path: Path) -> tuple[SynthSettings, UInt8[np.ndarray, "examples parameters"]]:
-    """What an HDF5 file of labels says.
+    """Settings and levels of an HDF5 file of labels.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The settings, and uint8 levels [examples, 23], 0 to 15.
 
     Raises:
         CorpusError: if it is missing, damaged, no such file or of other parameters.
@@ -239,6 +275,11 @@ def write_labels(
 ) -> None:
     """Writes the HDF5 file, whole or not at all.
 
+    Args:
+        files: of the data set; its folder exists.
+        settings: how it was made.
+        levels: 0 to 15.
+
     Raises:
         FileError: if it cannot be written; what was there is as it was.
         ImportError: if h5py is not installed.
@@ -262,19 +303,40 @@ def write_labels(
 def values_of(
     levels: UInt8[np.ndarray, "examples parameters"],
 ) -> Float[np.ndarray, "examples parameters"]:
-    """The values of levels, float32, without a device."""
+    """Values of levels, without a device.
+
+    Args:
+        levels: integers [examples, 23], 0 to 15.
+
+    Returns:
+        float32 [examples, 23], in the units of the parameters.
+    """
     table = np.stack([parameter.levels for parameter in PARAMETERS])
     return table[np.arange(NUM_PARAMETERS), levels].astype(np.float32)
 
 
 def write_description(files: SynthFiles, settings: SynthSettings, levels: np.ndarray) -> None:
-    """Writes the JSON file, whole or not at all; raises FileError if it cannot be written."""
+    """Writes the JSON file, whole or not at all.
+
+    Args:
+        files: of the data set; its folder exists.
+        settings: how it was made.
+        levels: uint8 [examples, 23]; their CRC-32 goes into it.
+
+    Raises:
+        FileError: if it cannot be written.
+    """
     content = {**_description(settings, levels), "parameters": specification()}
     write_text(files.description, json.dumps(content, indent=1) + "\n")
 
 
 def check_description(files: SynthFiles, settings: SynthSettings, levels: np.ndarray) -> None:
     """Refuses a JSON file that does not describe these labels.
+
+    Args:
+        files: of the data set.
+        settings: how it was made.
+        levels: uint8 [examples, 23].
 
     Raises:
         CorpusError: if it is damaged or says something else.

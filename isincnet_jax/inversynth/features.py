@@ -1,4 +1,4 @@
-"""The log spectrogram that InverSynth's networks see: 64 frames of 257 bins a second."""
+"""Log spectrogram that InverSynth's networks see: 64 frames of 257 bins a second."""
 
 from __future__ import annotations
 
@@ -57,8 +57,10 @@ def log_stft(
         )
     waveform = checks.as_waveform(waveform)
     length = waveform.shape[-1]
+    # Frame t reaches from t hop - beyond to (t + 1) hop + beyond.
     beyond = (n_fft - hop_length) // 2
     widths = [(0, 0)] * (waveform.ndim - 1) + [(beyond, beyond + -length % hop_length)]
+    # A window of sum 2: a sine has half of its amplitude in either of two bins, +f and -f.
     gain = 2.0 / float(fourier.stft_window("hann", n_fft, n_fft).sum())
     return scaled_log(
         fourier.stft_power(
@@ -71,5 +73,12 @@ def log_stft(
 
 
 def scaled_log(power: Float[Array, "..."]) -> Float[jax.Array, "..."]:
-    """``(log(power + 1e-10) / 2 + 7.5) / 2.9``, the scale of :func:`log_stft`."""
+    """Scaled logarithm of powers, ``(log(power + 1e-10) / 2 + 7.5) / 2.9``, as of :func:`log_stft`.
+
+    Args:
+        power: not negative, of any shape; 1 for a sine of amplitude 1.
+
+    Returns:
+        Of the same shape and dtype; -1.38 for silence.
+    """
     return (0.5 * jnp.log(jnp.asarray(power) + _FLOOR) - _MEAN) / _SCALE

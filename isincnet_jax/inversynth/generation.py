@@ -1,4 +1,4 @@
-"""Writes data sets of synthesizer sounds, only what of them is missing."""
+"""Generation of data sets of synthesizer sounds, only what of them is missing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OF_SOUNDS = ("length", "sample_rate", "normalise")
 
 
 class Generated(NamedTuple):
-    """What was done.
+    """Result of :func:`generate`.
 
     Attributes:
         files: where the data set is.
@@ -73,6 +73,9 @@ def generate(
         regenerate_audio: render all sounds anew, also with another length, rate or normalisation
             than before.
         progress: called with the numbers of sounds written and to be written.
+
+    Returns:
+        Where the data set is, and what was made of it now.
 
     Raises:
         CorpusError: if there is a data set of other settings, or a damaged one, and it was not

@@ -1,4 +1,4 @@
-"""From an estimate of the parameters to a better one: search and descent through the renderer."""
+"""Matching of sounds: from an estimate of the parameters to a better one, through the renderer."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _SEARCHED = _places(
 
 
 class Refined(NamedTuple):
-    """What :func:`refine` found.
+    """Result of :func:`refine`.
 
     Attributes:
         values: [..., 23], the best ever seen.
@@ -71,7 +71,7 @@ class Refined(NamedTuple):
 
 
 def spectral_distance(*, prediction: Waveform, target: Waveform) -> PerClip:
-    """How far a sound is from another in the magnitudes of its STFTs; 0 if they are equal.
+    """Distance of a sound from another in the magnitudes of its STFTs; 0 if they are equal.
 
     The mean over three STFTs (Hann, frames of 256, 1024 and 2048 samples) of the sum of
 
@@ -119,12 +119,14 @@ def _spectra(waveform: Waveform) -> tuple[jax.Array, ...]:
 def _distance(prediction: Waveform, wanted: tuple[jax.Array, ...]) -> PerClip:
     total = jnp.zeros((), prediction.dtype)
     for found, target in zip(_spectra(prediction), wanted, strict=True):
+        # [..., 1, 1]: the floor follows the clip, and is never that of a silent one.
         loudest = jnp.max(target, axis=(-2, -1), keepdims=True)
         floor = FLOOR * jnp.maximum(loudest, _SILENCE)
         logs = jnp.mean(jnp.abs(jnp.log((found + floor) / (target + floor))), axis=(-2, -1))
         # The floor under both roots: the first is 0 at equality with a gradient of 0.
         least = floor[..., 0, 0]
         squares = jnp.sum((found - target) ** 2, axis=(-2, -1))
+        # sqrt(s + f^2) - f = s / (sqrt(s + f^2) + f), without cancellation.
         error = squares / (jnp.sqrt(squares + least**2) + least)
         total += logs + error / jnp.sqrt(jnp.sum(target**2, axis=(-2, -1)) + least**2)
     return total / len(RESOLUTIONS)
@@ -251,6 +253,7 @@ def _refine_one(values: jax.Array, distance: _Distance, schedule: _Schedule) -> 
         steps = schedule.num_steps * (number + 1) // num_descents - done
         return _descend(best, distance, steps, schedule.learning_rate)
 
+    # Descent, sweep, descent, ..., descent; the steps are shared out evenly, none is lost.
     found, least = lax.fori_loop(0, num_descents, descend_again, (values, before))
     return Refined(found, least, before)
 
@@ -261,6 +264,7 @@ def _sweep(best: _Best, distance: _Distance) -> _Best:
     def search(best: _Best, place: jax.Array) -> tuple[_Best, None]:
         values, _ = best
         own = jnp.arange(NUM_PARAMETERS) == place
+        # [16, 23]: the values at hand with every level of this parameter.
         candidates = jnp.where(own, levels[place][:, None], values)
         distances = distance(candidates)
         chosen = jnp.argmin(distances)
@@ -270,6 +274,7 @@ def _sweep(best: _Best, distance: _Distance) -> _Best:
 
 
 def _descend(best: _Best, distance: _Distance, steps: jax.Array, learning_rate: jax.Array) -> _Best:
+    # Only these are descended: the distance has a useful slope over them, scaled to 0..1.
     held = best[0]
     low, span = (jnp.asarray(table[_DESCENDED], held.dtype) for table in (_LOW, _HIGH - _LOW))
 
@@ -279,11 +284,14 @@ def _descend(best: _Best, distance: _Distance, steps: jax.Array, learning_rate: 
     def step(number: jax.Array, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         scaled, mean, square, *best = carry
         found, gradient = jax.value_and_grad(lambda some: distance(values_of(some)))(scaled)
+        # m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2
         mean = _MEMORY * mean + (1.0 - _MEMORY) * gradient
         square = _LONG_MEMORY * square + (1.0 - _LONG_MEMORY) * gradient**2
+        # Adam, algorithm 1: m / (1 - 0.9^(n + 1)) over sqrt(v / (1 - 0.99^(n + 1))).
         place = number.astype(held.dtype)
         seen, long_seen = (1.0 - decay ** (place + 1.0) for decay in (_MEMORY, _LONG_MEMORY))
         direction = (mean / seen) / (jnp.sqrt(square / long_seen) + _TINY)
+        # Along half a cosine from 0.55 + 0.45 = 1 of the rate to 0.55 - 0.45 = 0.1 of it.
         turn = np.pi * place / jnp.maximum(steps, 1).astype(held.dtype)
         rate = learning_rate * (0.55 + 0.45 * jnp.cos(turn))
         best = _better((best[0], best[1]), (values_of(scaled), found))

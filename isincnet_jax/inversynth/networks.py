@@ -26,10 +26,9 @@ from jaxtyping import Float
 from isincnet_jax.bank.analysis import Analysis
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.dsp import checks
-from isincnet_jax.dsp.equality import equal_by_value
 from isincnet_jax.inversynth import features as inversynth_features
 from isincnet_jax.inversynth.features import NUM_SAMPLES
-from isincnet_jax.linen import SettledModule
+from isincnet_jax.linen import SettledModule, TrainedModel
 from isincnet_jax.nets.mixer import Mixer
 from isincnet_jax.nets.pooling import squared_modulus
 from isincnet_jax.nets.strided_convolution import StridedConv
@@ -59,7 +58,7 @@ class WaveformLayer(NamedTuple):
 
 
 class Network(NamedTuple):
-    """What a network is made of.
+    """Network's layers.
 
     Attributes:
         layers: 2-D convolutions of the body; none: the body is a :class:`.mixer.Mixer`.
@@ -126,7 +125,13 @@ NETWORKS: dict[str, Network] = {
 
 
 def network_named(name: str) -> Network:
-    """The network of a name.
+    """Network of a name.
+
+    Args:
+        name: a key of :data:`NETWORKS`.
+
+    Returns:
+        Its layers.
 
     Raises:
         ValueError: listing the known ones.
@@ -223,6 +228,7 @@ class InverSynth(SettledModule):
                 f"waveform.shape={tuple(waveform.shape)}: the network takes {NUM_SAMPLES} samples; "
                 "resample to 16384 Hz, then pad or crop to 1 s"
             )
+        # Any leading axes are one batch inside.
         leading = waveform.shape[:-1]
         picture = self._front_end(jnp.reshape(jnp.asarray(waveform), (-1, NUM_SAMPLES)))
         scores = self._body(picture)
@@ -239,11 +245,13 @@ class InverSynth(SettledModule):
                 name="analysis",
             )
             found = bank(waveform)
+            # [batch, frames, bins]: cos^2 + sin^2 of a complex bank.
             power = squared_modulus(found) if self.spec.component == "complex" else found**2
             return inversynth_features.scaled_log(power)
         layers = network_named(self.network).waveform_layers
         if not layers:
             return inversynth_features.log_stft(waveform)
+        # 1-D convolutions as 2-D ones over [batch, time, 1, features].
         sequence = waveform[:, :, None, None]
         for number, layer in enumerate(layers):
             conv = self._conv(layer.features, (layer.taps, 1), (layer.stride, 1), f"wave_{number}")
@@ -258,11 +266,13 @@ class InverSynth(SettledModule):
             return Mixer(num_scores, dtype=self.dtype, precision=self.precision, name="mixer")(
                 picture
             )
+        # [batch, frames, bins, 1]: frames and bins are the image's sides.
         image = picture[..., None]
         for number, layer in enumerate(layers):
             taps = (layer.frame_taps, layer.bin_taps)
             strides = (layer.frame_stride, layer.bin_stride)
             image = nn.relu(self._conv(layer.features, taps, strides, f"conv_{number}")(image))
+        # [batch, frames bins features], without pooling.
         values = lax.collapse(image, 1)
         values = nn.relu(self._dense(_HIDDEN, "hidden")(values))
         return self._dense(num_scores, "scores")(values)
@@ -279,22 +289,9 @@ class InverSynth(SettledModule):
         return nn.Dense(features, dtype=self.dtype, precision=precision, name=name)
 
 
-@flax.struct.dataclass
-class TrainedInverSynth:
-    """A network with its variables, a frozen pytree.
-
-    Attributes:
-        model: the module, static.
-        variables: its variables, float32.
-        name: of the entry, path or address it came from.
-    """
-
-    model: InverSynth = flax.struct.field(pytree_node=False)
-    variables: Any = None
-    name: str = flax.struct.field(pytree_node=False, default="custom")
-
-    __eq__ = equal_by_value
-    __hash__ = None  # type: ignore[assignment]
+@flax.struct.dataclass(eq=False)
+class TrainedInverSynth(TrainedModel[InverSynth]):
+    """InverSynth with its variables, float32: a frozen pytree, see :class:`.linen.TrainedModel`."""
 
     @property
     def sample_rate(self) -> int:
@@ -307,7 +304,17 @@ class TrainedInverSynth:
         return NUM_SAMPLES
 
     def scores(self, waveform: Waveform) -> Float[jax.Array, "... parameters levels"]:
-        """Scores [..., 23, 16] of waveforms [..., 16384], see :class:`InverSynth`."""
+        """Scores of the levels of every parameter, see :class:`InverSynth`.
+
+        Args:
+            waveform: [..., 16384], floating: one second at 16,384 Hz.
+
+        Returns:
+            [..., 23, 16], before softmax or sigmoid.
+
+        Raises:
+            ValueError: for another length.
+        """
         return _scores(self.model, self.variables, jnp.asarray(waveform, self.model.dtype))
 
 

@@ -1,4 +1,4 @@
-"""What the paper of InverSynth reports, to stand beside what is measured here.
+"""Published results of InverSynth, to stand beside what is measured here.
 
 References:
     O. Barkan, D. Tsiris, N. Koenigstein and O. Katz, "InverSynth: deep estimation of synthesizer
@@ -58,7 +58,13 @@ are at chance."""
 
 
 def parameter_mpr(name: str) -> float | None:
-    """That of a parameter; None for those at chance.
+    """Mean percentile rank of a parameter by C6XL.
+
+    Args:
+        name: of the parameter.
+
+    Returns:
+        Percent; None for those at chance.
 
     Example:
         >>> parameter_mpr("carrier_saw"), parameter_mpr("cutoff"), parameter_mpr("decay")

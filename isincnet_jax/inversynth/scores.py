@@ -1,4 +1,4 @@
-"""How well settings of a synthesizer were estimated: ranks of the true levels, and of sounds.
+"""Scores of estimated settings of a synthesizer: ranks of the true levels, and of sounds.
 
 Scores and waveforms come in as arrays: nothing is rendered here, and no network is known. All
 computation is float64 NumPy.
@@ -29,7 +29,7 @@ _FAINTEST = 1e-8
 
 
 class Ranks(NamedTuple):
-    """Where the true levels stand among the scores, and what was chosen.
+    """Ranks of the true levels among the scores, and distances of the chosen ones.
 
     Attributes:
         rank: float64 [clips, parameters]: how many levels score higher than the true one, and half
@@ -54,6 +54,9 @@ def rank_levels(
         scores: [clips, parameters, levels], logits or probabilities: only their order counts.
         levels: the true ones.
 
+    Returns:
+        Ranks, ties and distances, each [clips, parameters].
+
     Raises:
         ValueError: for other shapes, no clips, levels out of range, or scores that are NaN.
     """
@@ -68,7 +71,9 @@ def rank_levels(
         raise ValueError(f"levels must be integers, 0 to {num_levels - 1}")
     if np.isnan(values).any():
         raise ValueError("scores: some are NaN; nothing can be ranked")
+    # [clips, parameters, 1]: the score of the true level.
     own = np.take_along_axis(values, truth[..., None].astype(np.int64), axis=-1)
+    # rank = how many score higher + half of those that score the same, the true one left out.
     above = np.sum(values > own, axis=-1)
     level_with = np.sum(values == own, axis=-1) - 1
     distance = np.abs(np.argmax(values, axis=-1) - truth.astype(np.int64))
@@ -77,7 +82,7 @@ def rank_levels(
 
 @dataclasses.dataclass(frozen=True)
 class ParameterScore:
-    """How well one parameter was estimated, or all of them on average.
+    """Score of one parameter's estimates, or of all on average.
 
     Attributes:
         name: of the parameter; "all" for the average.
@@ -94,7 +99,11 @@ class ParameterScore:
     class_mae: float
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain values: "name", "top1" to "top5", "mpr", "class_mae"."""
+        """Plain values, for JSON and tables.
+
+        Returns:
+            "name", "top1" to "top5", "mpr", "class_mae".
+        """
         tops = {f"top{k}": value for k, value in zip(TOP, self.top, strict=True)}
         return {"name": self.name, **tops, "mpr": self.mpr, "class_mae": self.class_mae}
 
@@ -105,6 +114,9 @@ def score_parameters(ranks: Ranks, names: Sequence[str]) -> list[ParameterScore]
     Args:
         ranks: see :func:`rank_levels`.
         names: of the parameters.
+
+    Returns:
+        One score for each name, and the average.
 
     Raises:
         ValueError: for another number of names.
@@ -123,6 +135,7 @@ def _part_of(ranks: Ranks, part: slice) -> Ranks:
 
 def _score(name: str, ranks: Ranks) -> ParameterScore:
     above = ranks.rank - 0.5 * ranks.ties
+    # Among t + 1 equal scores from place `above` on, the true one is in the first k by chance.
     shares = [np.clip((k - above) / (ranks.ties + 1), 0.0, 1.0) for k in TOP]
     return ParameterScore(
         name,
@@ -133,7 +146,13 @@ def _score(name: str, ranks: Ranks) -> ParameterScore:
 
 
 def chance_mpr(num_levels: int) -> float:
-    """The mean percentile rank of random scores: the rank is uniform from 0.
+    """Mean percentile rank of random scores: the rank is uniform from 0.
+
+    Args:
+        num_levels: of a parameter, at least 1.
+
+    Returns:
+        Percent.
 
     Example:
         >>> chance_mpr(16)
@@ -168,7 +187,18 @@ def stft_correlations(
 
 
 def ft_correlations(prediction: Waveform, target: Waveform) -> Float[np.ndarray, " clips"]:
-    """As :func:`stft_correlations`, of linear magnitudes of Fourier transforms of whole clips."""
+    """Correlation of linear magnitudes of Fourier transforms of whole clips, pair by pair.
+
+    Args:
+        prediction: [clips, time], floating.
+        target: of the same shape.
+
+    Returns:
+        float64 [clips], see :func:`stft_correlations`.
+
+    Raises:
+        ValueError: for other shapes, or samples that are not finite.
+    """
     return _correlations(prediction, target, lambda clips: np.abs(np.fft.rfft(clips)))
 
 
@@ -180,8 +210,10 @@ def _stft_magnitudes(clips: np.ndarray) -> np.ndarray:
     window = fourier.stft_window("hann", N_FFT, N_FFT)
     beyond = (N_FFT - HOP_LENGTH) // 2
     # Frames reach behind the last sample.
+    # Up to whole hops, one at least.
     missing = max(HOP_LENGTH, -(-clips.shape[1] // HOP_LENGTH) * HOP_LENGTH) - clips.shape[1]
     padded = np.pad(clips, ((0, 0), (beyond, beyond + missing)))
+    # [clips, frames, 512]: frame t around the middle of hop t.
     frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT, axis=1)[:, ::HOP_LENGTH]
     return np.abs(np.fft.rfft(frames * window))
 
@@ -195,6 +227,7 @@ def _correlations(prediction: Any, target: Any, magnitudes: Any) -> np.ndarray:
         )
     if not (np.isfinite(first).all() and np.isfinite(second).all()):
         raise ValueError("prediction or target: some samples are not finite; nothing correlates")
+    # Some clips at a time: the spectrograms of a set would not fit into memory.
     found = [
         _pearson(*(magnitudes(part.astype(np.float64)) for part in (one, other)))
         for one, other in (
@@ -210,7 +243,9 @@ def _pearson(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     rows = [values.reshape((len(values), -1)) for values in (first, second)]
     rows = [values - values.mean(axis=1, keepdims=True) for values in rows]
     energies = [np.sum(values**2, axis=1) for values in rows]
+    # r = sum x y / sqrt(sum x^2 sum y^2) of values less their means.
     product = np.sum(rows[0] * rows[1], axis=1)
+    # Variance of 1e-24: rounding errors, no variation.
     flat = [energy <= 1e-24 * rows[0].shape[1] for energy in energies]
     scale = np.sqrt(np.where(flat[0] | flat[1], 1.0, energies[0] * energies[1]))
     return np.where(flat[0] & flat[1], 1.0, np.where(flat[0] | flat[1], 0.0, product / scale))
@@ -218,7 +253,7 @@ def _pearson(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class SoundScore:
-    """How much rendered estimates sound like what they are estimates of.
+    """Score of rendered estimates: how much they sound like what they are estimates of.
 
     Attributes:
         num_clips: compared.
@@ -236,15 +271,26 @@ class SoundScore:
     ft_median: float
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain values."""
+        """Plain values, for JSON and tables.
+
+        Returns:
+            The fields by their names.
+        """
         return dataclasses.asdict(self)
 
 
 def score_sounds(prediction: Waveform, target: Waveform) -> SoundScore:
-    """The correlations of pairs of clips, both [clips, time].
+    """Correlations of pairs of clips, their means and medians.
+
+    Args:
+        prediction: [clips, time], floating.
+        target: of the same shape.
+
+    Returns:
+        Percent.
 
     Raises:
-        ValueError: for other shapes.
+        ValueError: for other shapes, or samples that are not finite.
     """
     stft = 100.0 * stft_correlations(prediction, target)
     linear = 100.0 * stft_correlations(prediction, target, logarithmic=False)
@@ -254,11 +300,14 @@ def score_sounds(prediction: Waveform, target: Waveform) -> SoundScore:
 
 
 def score_random_pairs(clips: Waveform, *, seed: int = 0) -> SoundScore:
-    """The baseline: every clip against another one of the same set, which is a random patch.
+    """Baseline: every clip against another one of the same set, which is a random patch.
 
     Args:
         clips: [clips, time] of independent random settings, 2 or more.
         seed: of the pairs: a random cycle, so that no clip meets itself.
+
+    Returns:
+        Percent.
 
     Raises:
         ValueError: for fewer than 2 clips.
@@ -267,6 +316,7 @@ def score_random_pairs(clips: Waveform, *, seed: int = 0) -> SoundScore:
     if values.ndim != 2 or len(values) < 2:
         raise ValueError(f"clips {list(values.shape)}: pairs need [clips, time] of 2 clips or more")
     order = np.random.default_rng(seed).permutation(len(values))
+    # One cycle through a random order: each clip's partner is the one before it.
     partner = np.empty(len(values), np.int64)
     partner[order] = np.roll(order, 1)
     return score_sounds(values[partner], values)

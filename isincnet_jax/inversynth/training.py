@@ -35,7 +35,7 @@ Sounds: TypeAlias = tuple[jax.Array, jax.Array]
 
 
 class Estimate(Protocol):
-    """What a network is to the trainer: variables and waveform to scores."""
+    """Network as the trainer sees it: variables and waveform to scores."""
 
     def __call__(self, variables: Any, waveform: jax.Array) -> jax.Array:
         """Scores [batch, parameters, levels] of [batch, time]."""
@@ -68,8 +68,10 @@ def neighbour_targets(
         raise ValueError(
             f"smoothing={smoothing}, num_levels={num_levels}: use 0 to below 1, and 2 or more"
         )
+    # [..., parameters, levels]: how far each level is from the true one.
     distance = jnp.abs(jnp.arange(num_levels) - jnp.asarray(levels)[..., None])
     beside = (distance == 1).astype(jnp.float32)
+    # One or two neighbours, that share the smoothing.
     beside = beside / jnp.sum(beside, axis=-1, keepdims=True)
     return (1.0 - smoothing) * (distance == 0).astype(jnp.float32) + smoothing * beside
 
@@ -77,7 +79,7 @@ def neighbour_targets(
 def estimation_loss(
     scores: Scores, levels: Levels, *, kind: LossKind = "softmax", smoothing: float = 0.0
 ) -> Float[jax.Array, ""]:
-    """How far scores are from the true levels, averaged over clips and parameters.
+    """Cross-entropy of scores and true levels, averaged over clips and parameters.
 
     Args:
         scores: [..., parameters, levels].
@@ -104,12 +106,20 @@ def estimation_loss(
 
 
 def batch_metrics(scores: Scores, levels: Levels) -> Metrics:
-    """Scalars of a batch: "accuracy", "mpr" (mean percentile rank), "class_mae".
+    """Metrics of a batch: "accuracy", "mpr" (mean percentile rank), "class_mae".
 
     They are those of :mod:`.scores` over all parameters, but that
     the first of equal scores is the choice. NaN if some scores are.
+
+    Args:
+        scores: [..., parameters, levels].
+        levels: the true ones, integers [..., parameters].
+
+    Returns:
+        Scalars by name: a share of 1, percent, levels.
     """
     scores, levels = jnp.asarray(scores), jnp.asarray(levels)
+    # As scores.rank_levels, on the device.
     own = jnp.take_along_axis(scores, levels[..., None], axis=-1)
     above = jnp.sum((scores > own).astype(scores.dtype), axis=-1)
     level_with = jnp.sum((scores == own).astype(scores.dtype), axis=-1) - 1.0
@@ -126,9 +136,16 @@ def batch_metrics(scores: Scores, levels: Levels) -> Metrics:
 
 
 def stream_key(seed: int | jax.Array, split: Split) -> jax.Array:
-    """The key of a split's stream: the batches of different splits have different keys.
+    """Key of a split's stream: the batches of different splits have different keys.
 
     Batch ``n`` of a stream is made from ``jax.random.fold_in(stream_key(seed, split), n)``.
+
+    Args:
+        seed: of all streams.
+        split: "train", "validation" or "test".
+
+    Returns:
+        A PRNG key.
 
     Raises:
         ValueError: for an unknown split.
@@ -168,6 +185,7 @@ def stream_drawer(
     def draw(data: Any, step: jax.Array) -> Sounds:
         del data
         levels = sample_levels(jax.random.fold_in(stream_key(seed, "train"), step), batch_size)
+        # The whole batch is drawn everywhere, the same; each device renders its own part.
         first = lax.axis_index(axis_name) * clips_per_device
         own = lax.dynamic_slice_in_dim(levels, first, clips_per_device)
         return render(own), own

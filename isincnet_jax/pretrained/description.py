@@ -1,4 +1,4 @@
-"""What there is to say about a codec, line by line."""
+"""Description of a codec, line by line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from isincnet_jax.streaming import stream as streaming
 
 
 def describe(codec: Codec) -> list[tuple[str, str]]:
-    """Geometry, frame bounds, exactness, delay and rates of a codec.
+    """Description of a codec: geometry, frame bounds, exactness, delay and rates.
+
+    Args:
+        codec: solved or trained; exactness is claimed of solved decoders only.
 
     Returns:
         Pairs of a label and a text, in the order in which they are printed.

@@ -3,29 +3,36 @@
 A file is known by its SHA-256, never by its address alone. It is written to
 ``<cache>/downloads/<sha256>.part`` under a lock, resumed there after an interruption, and renamed
 to ``<sha256>.zip`` when its digest is right.
+
+Pooch, which does the same for less, gives up what ``tests/pretrained/test_download.py`` proves: a
+break is resumed without a byte sent twice (it asks for no ranges), no redirect leaves https, a
+file has a largest size, and processes that want the same file share one transfer.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import http.client
 import logging
 import os
+import re
 import ssl
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import IO, Any
 
 from isincnet_jax.files import first_line, locked
-from isincnet_jax.pretrained.addresses import Address, check_url, parse_address
 
 _logger = logging.getLogger(__name__)
 
 _CHUNK = 1 << 16
 _LARGEST = 1 << 32
 _REPORT_EVERY_S = 5.0
+_LOCAL = ("localhost", "127.0.0.1")
 _BUSY = (408, 429, 500, 502, 503, 504)  # statuses that pass
 
 
@@ -39,6 +46,82 @@ class _TransientError(Exception):
 
 class _NothingLeftError(Exception):
     """The server has no bytes beyond those that are here (status 416)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Address:
+    """Address of a file, and the SHA-256 of what lies there.
+
+    Attributes:
+        url: https, or http to this machine; without a fragment.
+        sha256: 64 lower-case hexadecimal digits.
+    """
+
+    url: str
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.url}#sha256={self.sha256}"
+
+
+def is_address(name: str) -> bool:
+    """Whether a name is an address, good or bad.
+
+    Args:
+        name: any text.
+
+    Returns:
+        True for what starts with ``http://`` or ``https://``, in any case.
+    """
+    return name.lower().startswith(("http://", "https://"))
+
+
+def parse_address(url: str, *, sha256: str | None = None) -> Address:
+    """An address with its digest, which is given or stands behind it as ``#sha256=...``.
+
+    Args:
+        url: https, or http to this machine.
+        sha256: of the file, in any case; None if the address states it.
+
+    Returns:
+        The two apart.
+
+    Raises:
+        ValueError: for anything but https (http to this machine is allowed), or without one
+            valid digest.
+    """
+    plain, _, fragment = url.partition("#")
+    check_url(plain)
+    if fragment and not fragment.startswith("sha256="):
+        raise ValueError(f"{url}: #{fragment} is not understood; use #sha256=... or nothing")
+    stated = fragment.removeprefix("sha256=").lower()
+    given = (sha256 or "").lower()
+    if stated and given and stated != given:
+        raise ValueError(f"{url}: sha256={sha256!r} contradicts the address; give one of the two")
+    digest = given or stated
+    if not digest:
+        raise ValueError(f"{url}: a download needs its sha256; give sha256=... or #sha256=...")
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise ValueError(f"{url}: sha256={digest!r} must be 64 hexadecimal digits")
+    return Address(plain, digest)
+
+
+def check_url(url: str, *, allow_local: bool = True) -> None:
+    """Refuses an address that is not safe to fetch.
+
+    Args:
+        url: without a fragment.
+        allow_local: whether http to this machine (localhost, 127.0.0.1) is as good as https.
+
+    Raises:
+        ValueError: for another scheme, no host, spaces or what is not ASCII.
+    """
+    parts = urllib.parse.urlsplit(url)
+    local = allow_local and parts.scheme == "http" and parts.hostname in _LOCAL
+    if not parts.hostname or not (parts.scheme == "https" or local):
+        raise ValueError(f"{url}: only https is fetched; use an https:// address")
+    if not url.isascii() or any(character.isspace() for character in url):
+        raise ValueError(f"{url!r}: an address has no spaces and only ASCII; quote it")
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
@@ -56,7 +139,14 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, 64 hexadecimal digits."""
+    """SHA-256 of a file's bytes.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        64 lower-case hexadecimal digits.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -78,6 +78,9 @@ def export_program(
         part: as above.
         platforms: of "cpu", "cuda", "rocm" and "tpu", those that the program is to run on.
 
+    Returns:
+        The program and its description.
+
     Raises:
         ValueError: for an unknown part or platform, or a decoder that computes in another dtype.
         ImportError: without flatbuffers, which jax.export writes programs by.
@@ -97,6 +100,7 @@ def export_program(
     else:
         function = operators.encode if part == "encode" else operators.round_trip
         time, constraints = _time_axis(spec, operators.edges if part != "encode" else None)
+    # "batch, time" or "batch, frames, 256": the symbols of jax.export's shapes.
     names = ["batch", time] + ([str(spec.num_channels)] if part == "decode" else [])
     shape = jax.export.symbolic_shape(", ".join(names), constraints=["batch >= 1", *constraints])
     exported = jax.export.export(jax.jit(function), platforms=tuple(platforms))(
@@ -125,6 +129,13 @@ def export_program(
 
 def write_program(path: str | Path, program: Program) -> Path:
     """Writes a program and, as ``<path>.json``, its description, whose path is returned.
+
+    Args:
+        path: of the program; the folder exists.
+        program: what :func:`export_program` made.
+
+    Returns:
+        The path of the description.
 
     Raises:
         OSError: if they cannot be written.
@@ -202,6 +213,7 @@ class _Operators:
         """
         bank, taps = self.spec.bank, self.analysis.shape[1]
         length, hop = waveform.shape[-1], self.spec.hop_length
+        # x[-n] = x[n] and x[T - 1 + n] = x[T - 1 - n]; the end samples are not repeated.
         before = lax.rev(lax.slice_in_dim(waveform, 1, bank.lead + 1, axis=-1), [1])
         ahead = _reflected_ahead(self.spec)
         after = lax.rev(lax.slice_in_dim(waveform, length - 1 - ahead, length - 1, axis=-1), [1])
@@ -209,6 +221,7 @@ class _Operators:
         needed = (num_frames - 1) * hop + bank.lead + bank.trail + 1
         whole = lax.slice_in_dim(whole, 0, needed, axis=-1)
         zero = jnp.zeros((), waveform.dtype)
+        # Zeros where taps are zero: kernels reach taps // 2 back, their bank only lead.
         around = (taps // 2 - bank.lead, taps - 1 - taps // 2 - bank.trail, 0)
         return lax.pad(whole, zero, [(0, 0, 0), around])
 

@@ -1,9 +1,10 @@
-"""Models in folders or .zip files: ``model.json`` and ``variables.npz``, nothing executable.
+"""Stored models: ``config.json``, ``model.safetensors``, ``README.md``, nothing executable.
 
-``model.json`` holds the format version, the kind and fields of the model, its dtype, the table
-and SHA-256 of the variables, the version that wrote it, a free-form card, and a SHA-256 of all
-that except the card, which may be edited by hand. ``variables.npz`` holds the variables by their
-paths, such as ``params/synthesis/kernels``.
+They stand in a folder or a single .zip, laid out as on the Hugging Face Hub. ``config.json`` holds
+the format version, the kind and fields of the model, its dtype, the SHA-256 of the weights' file,
+the version that wrote it, a free-form card, and a SHA-256 of all that except the card, which may
+be edited by hand. ``model.safetensors`` holds the variables by their paths, such as
+``params/synthesis/kernels``. ``README.md`` says the same to people, see :mod:`.model_card`.
 """
 
 from __future__ import annotations
@@ -11,18 +12,16 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import flax.core
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 import isincnet_jax
-from isincnet_jax.bank.codec import Codec
-from isincnet_jax.pretrained import arrays, members, model_kinds, stored
+from isincnet_jax.pretrained import members, model_card, model_kinds, stored, tensors
 
 
 class Exportable(Protocol):
@@ -34,7 +33,7 @@ class Exportable(Protocol):
 
     @property
     def variables(self) -> Any:
-        """What its ``init`` returns, trained or not."""
+        """Variables as its ``init`` returns them, trained or not."""
 
 
 def export_pretrained(
@@ -52,7 +51,8 @@ def export_pretrained(
         codec: a :class:`Codec`, or what else :data:`model_kinds.KINDS` knows.
         folder: the folder to make, or a single file if it ends in ``.zip``.
         overwrite: replace a stored model; anything else is never replaced.
-        card: what else there is to say, such as metrics, training config and commit: JSON values.
+        card: what else there is to say, such as metrics, training config, commit and license:
+            JSON values.
 
     Returns:
         The path.
@@ -74,42 +74,25 @@ def export_pretrained(
         raise TypeError(f"{codec.model} is not the {kind.name} that its stored fields make")
     values = _flatten(codec.variables)
     stored.check_template(values, kind.template(rebuilt))
-    data, table = arrays.pack_arrays(values)
+    data, said = tensors.pack(values), _checked_card(card)
     content = {
         "format": stored.FORMAT,
         "kind": kind.name,
         "dtype": dtype.name,
         "model": fields,
-        "variables": {"sha256": hashlib.sha256(data).hexdigest(), "arrays": table},
+        "weights_sha256": hashlib.sha256(data).hexdigest(),
         "library": f"isincnet_jax {isincnet_jax.__version__}",
     }
-    content = {**content, "sha256": stored.digest_of(content), "card": _checked_card(card)}
+    content = {**content, "sha256": stored.digest_of(content), "card": said}
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    contents = {members.MODEL: text.encode(), members.VARIABLES: data}
+    readme = model_card.render(kind.name, fields=fields, values=values, card=said)
+    contents = {
+        members.CONFIG: text.encode(),
+        members.WEIGHTS: data,
+        members.CARD: readme.encode("utf-8", "backslashreplace"),
+    }
     members.write_members(path, contents, overwrite=overwrite)
     return path
-
-
-class _Stored(NamedTuple):
-    model: Any
-    variables: Any
-
-
-def export_half(
-    model: Any,
-    variables: Any,
-    path: str | Path,
-    *,
-    overwrite: bool = False,
-    card: dict[str, Any] | None = None,
-) -> Path:
-    """:func:`export_pretrained` of a model whose kind has its matrices as float16 on disk.
-
-    Raises:
-        ValueError: also for weights beyond the range of float16.
-    """
-    half = _Stored(model, model_kinds.half_precision(variables))
-    return export_pretrained(half, path, overwrite=overwrite, card=card)
 
 
 def _checked_card(card: dict[str, Any] | None) -> dict[str, Any]:
@@ -138,29 +121,3 @@ def _flatten(variables: Any) -> dict[str, np.ndarray]:
     if len(named) != len(flat):
         raise ValueError("variables with '/' in their names that cannot be told apart")
     return named
-
-
-def load_folder(
-    folder: str | Path,
-    *,
-    dtype: Any = None,
-    precision: lax.PrecisionLike = lax.Precision.HIGHEST,
-) -> Codec:
-    """Loads what :func:`export_pretrained` stored.
-
-    Args:
-        folder: the folder or .zip.
-        dtype: of the model; floating variables are cast to it, so that float64 has no more
-            digits than were stored. The stored dtype if None.
-        precision: of products on accelerators.
-
-    Returns:
-        The codec, named by its path (models of other kinds are what their kind makes of them).
-
-    Raises:
-        isincnet_jax.pretrained.members.ModelFileError: if the files are not intact, or not of
-            this version.
-        FileNotFoundError: if there are none.
-        ValueError: for float64 without ``jax_enable_x64``.
-    """
-    return stored.read_model(folder).restore(dtype=dtype, precision=precision)

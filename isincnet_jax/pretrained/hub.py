@@ -22,8 +22,8 @@ from isincnet_jax.bank.decoder_spec import DecoderSpec
 from isincnet_jax.bank.sincnet import SincNet
 from isincnet_jax.bank.solved import DualWindow, SolvedDecoder
 from isincnet_jax.bank.spec import FilterbankSpec
-from isincnet_jax.pretrained import addresses, download, stored
-from isincnet_jax.pretrained.registry import PRESETS, REGISTRY, Preset, Stored, Weights
+from isincnet_jax.pretrained import download, stored
+from isincnet_jax.pretrained.registry import REGISTRY, Preset, Stored
 
 _logger = logging.getLogger(__name__)
 _FORMAT = 2
@@ -42,7 +42,7 @@ def from_pretrained(
     What ``name`` means is decided in this order:
 
     1. a name of the registry: a key of :data:`PRESETS` is solved here, without a network; a
-       trained model of the package is read from it; published weights are downloaded once;
+       trained model of the package is read from it;
     2. what starts with ``https://`` (or ``http://``, for this machine only) is the address of a
        .zip that :func:`isincnet_jax.pretrained.folder.export_pretrained` wrote, downloaded once
        and verified;
@@ -74,16 +74,14 @@ def from_pretrained(
     cache = cache_directory(cache_dir)
     entry = REGISTRY.get(name) if isinstance(name, str) else None
     name = os.fspath(name)
-    if sha256 is not None and (entry is not None or not addresses.is_address(name)):
+    if sha256 is not None and (entry is not None or not download.is_address(name)):
         raise ValueError(f"sha256={sha256!r} belongs to an address; {name!r} is none: leave it out")
     if isinstance(entry, Preset):
         return _solve(entry, jnp.float32 if dtype is None else dtype, precision, cache, name)
-    if isinstance(entry, Weights):
-        path = download.fetch(entry.url, sha256=entry.sha256, cache_dir=cache)
-    elif isinstance(entry, Stored):
+    if isinstance(entry, Stored):
         path = shipped_file(name, entry)
-    elif addresses.is_address(name):
-        address = addresses.parse_address(name, sha256=sha256)
+    elif download.is_address(name):
+        address = download.parse_address(name, sha256=sha256)
         path = download.fetch(address.url, sha256=address.sha256, cache_dir=cache)
         name = str(address)
     elif _is_stored(name):
@@ -102,6 +100,13 @@ def from_pretrained(
 
 def shipped_file(name: str, entry: Stored) -> Path:
     """The file of a model that comes with the package.
+
+    Args:
+        name: of the entry, for the message.
+        entry: of the registry.
+
+    Returns:
+        The path of its .zip.
 
     Raises:
         FileNotFoundError: if this installation lacks it.
@@ -130,17 +135,6 @@ def _solve(
     return build_codec(model, name=name)
 
 
-def find_preset(name: str) -> Preset:
-    """The preset of a name.
-
-    Raises:
-        ValueError: for an unknown name, with the nearest known one.
-    """
-    if name in PRESETS:
-        return PRESETS[name]
-    raise _unknown(name)
-
-
 def _is_stored(name: str) -> bool:
     """Whether it is a folder or a .zip; an empty name is not the working folder."""
     return name != "" and (
@@ -158,7 +152,15 @@ def _unknown(name: str) -> ValueError:
 
 
 def cache_directory(cache_dir: str | Path | None = None) -> Path:
-    """The folder of cached solutions; not created here."""
+    """Folder of cached solutions and downloads; not created here.
+
+    Args:
+        cache_dir: the folder itself; None for the environment's.
+
+    Returns:
+        ``cache_dir``, else ``$ISINCNET_CACHE_DIR``, else ``isincnet_jax`` in ``$XDG_CACHE_HOME``
+        or ``~/.cache``.
+    """
     if cache_dir is not None:
         return Path(cache_dir)
     if "ISINCNET_CACHE_DIR" in os.environ:

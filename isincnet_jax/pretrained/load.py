@@ -12,11 +12,14 @@ DEFAULT_MODEL = "16khz-linear"
 
 
 def load_model(model: str | Path | Codec) -> Codec:
-    """The codec of a preset, an exported model, an address or a checkpoint file.
+    """Codec of a preset, an exported model, an address or a checkpoint file.
 
     Args:
         model: its name, see :func:`.from_pretrained`; a file that is no ``.zip`` is read by
             :func:`.load_reference`; a codec is returned as it is.
+
+    Returns:
+        The codec, in its own dtype.
 
     Raises:
         ValueError: if there is none, or the model is no filterbank with its inverse.
@@ -39,5 +42,12 @@ def load_model(model: str | Path | Codec) -> Codec:
 
 
 def name_of(model: str | Path | Codec) -> str:
-    """The name under which files remember a model."""
+    """Name under which files remember a model.
+
+    Args:
+        model: as for :func:`load_model`.
+
+    Returns:
+        The name or path as it was given; a codec's own.
+    """
     return str(model) if isinstance(model, (str, Path)) else model.name

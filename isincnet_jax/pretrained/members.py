@@ -1,20 +1,22 @@
-"""The two files of a stored model, in a folder or in a .zip, whole or not at all."""
+"""Stored model's files, in a folder or in a .zip, whole or not at all."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import math
+import os
 import zipfile
 from pathlib import Path
+from typing import IO
 
 from isincnet_jax import files
+from isincnet_jax.pretrained import tensors
 
-MODEL = "model.json"
-VARIABLES = "variables.npz"
-_LARGEST = {MODEL: 1 << 22, VARIABLES: 1 << 32}
-_WIDEST_BYTES = 16  # of a number, complex128
-_OVERHEAD_BYTES = 1 << 12  # of an array in an .npz
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+CARD = "README.md"
+FORMAT_1 = ("model.json", "variables.npz")
+"""What earlier versions wrote; refused with what to do, and may be replaced."""
+
+_LARGEST = {CONFIG: 1 << 22, WEIGHTS: 1 << 29}  # bytes
 _SMALL, _HIGHEST_RATIO = 1 << 26, 100  # of compression
 
 
@@ -23,10 +25,20 @@ class ModelFileError(ValueError):
 
 
 def read_members(path: str | Path) -> dict[str, bytes]:
-    """The content of both files; a .zip is read in memory, never unpacked.
+    """The bytes of :data:`CONFIG` and :data:`WEIGHTS`; a .zip is never unpacked to disk.
+
+    Sizes are checked before anything of that size is read: 4 MiB and 512 MiB at most, and the
+    weights' must be what their own header says. The model card is not read.
+
+    Args:
+        path: the folder or .zip.
+
+    Returns:
+        Bytes by the names of the files.
 
     Raises:
-        ModelFileError: if one is missing, torn or too large, or a .zip holds anything else.
+        ModelFileError: if one is missing, torn or too large, a .zip holds anything else, or an
+            earlier version wrote it.
         FileNotFoundError: if there is no such folder or file.
     """
     path = Path(path)
@@ -41,66 +53,68 @@ def read_members(path: str | Path) -> dict[str, bytes]:
 
 
 def _read_folder(path: Path) -> dict[str, bytes]:
-    members: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
+    if not (path / CONFIG).exists() and (path / FORMAT_1[0]).exists():
+        raise _earlier(path)
     for name in _LARGEST:
-        file = path / name
-        if not file.is_file():
+        if not (path / name).is_file():
             raise ModelFileError(f"{path}: has no {name}; not a folder of export_pretrained")
-        _check_size(file, name, file.stat().st_size, members)
-        members[name] = file.read_bytes()
-    return members
+        with (path / name).open("rb") as file:
+            contents[name] = _read(path, name, file, os.fstat(file.fileno()).st_size)
+    return contents
 
 
-def _check_size(path: Path, name: str, size: int, members: dict[str, bytes]) -> None:
-    """Refuses what is larger than any model, or than the table of this one, before it is read."""
+def _earlier(path: Path) -> ModelFileError:
+    return ModelFileError(
+        f"{path}: holds {' and '.join(FORMAT_1)}, format 1 of an earlier version; this one reads "
+        f"{CONFIG} and {WEIGHTS}: export the model again from its run, or load it with the "
+        "version that wrote it"
+    )
+
+
+def _read(path: Path, name: str, file: IO[bytes], size: int) -> bytes:
+    """A member of a stated size; what is larger than any model, or than it says, is not read."""
     if size > _LARGEST[name]:
         raise ModelFileError(
             f"{path}: {name} is over {_LARGEST[name]} bytes, larger than any model"
         )
-    if name != VARIABLES:
-        return
-    most = _LARGEST[name]
-    with contextlib.suppress(Exception):  # what is wrong with it is said by its reader
-        table = json.loads(members[MODEL])["variables"]["arrays"]
-        counts = [math.prod(map(int, entry["shape"])) for entry in table.values()]
-        most = _WIDEST_BYTES * sum(counts) + _OVERHEAD_BYTES * (1 + len(counts))
-    if size > most:
-        raise ModelFileError(
-            f"{path}: {name} is of {size} bytes, its table allows {most}: too large"
-        )
+    if name != WEIGHTS:
+        return file.read(size)
+    try:
+        header = tensors.read_header(file, size)
+    except Exception as error:  # JSON of another's making can be wrong in any way
+        raise ModelFileError(f"{path}: {name}: {str(error) or type(error).__name__}") from error
+    return header + file.read(size - len(header))
 
 
 def _read_zip(path: Path) -> dict[str, bytes]:
     if not path.is_file():
         raise ModelFileError(f"{path}: neither a folder nor a file")
-    members: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
-        if sorted(names) != sorted(_LARGEST):
+        if sorted(names) == sorted(FORMAT_1):
+            raise _earlier(path)
+        if sorted({CARD, *names}) != sorted([CARD, *_LARGEST]) or len(names) > len(set(names)):
             held = ", ".join(map(repr, names[:4])) or "nothing"
             raise ModelFileError(
-                f"{path}: holds {held}; expected {MODEL} and {VARIABLES}, once each"
+                f"{path}: holds {held}; expected {CONFIG} and {WEIGHTS}, once each, and perhaps "
+                f"{CARD}"
             )
         for name in _LARGEST:
             entry = archive.getinfo(name)
-            _check_size(path, name, entry.file_size, members)
             if entry.file_size > max(_SMALL, _HIGHEST_RATIO * entry.compress_size):
                 raise ModelFileError(
                     f"{path}: {name}: {entry.compress_size} bytes that claim to be "
                     f"{entry.file_size}, which no weights become"
                 )
             with archive.open(name) as member:  # reads at most the size that it states
-                members[name] = member.read()
-    return members
+                contents[name] = _read(path, name, member, entry.file_size)
+    return contents
 
 
-def check_writable(path: Path, *, overwrite: bool) -> None:
-    """Whether a model may be written at ``path``.
-
-    Raises:
-        FileExistsError: if something is there, unless it is a stored model and ``overwrite``.
-        FileNotFoundError: if there is no folder to write it into.
-    """
+def _check_writable(path: Path, *, overwrite: bool) -> None:
+    """Refuses to write over anything but a stored model, and over one unless ``overwrite``."""
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: there is no folder {path.parent}; create it first")
     if not path.exists():
@@ -111,7 +125,8 @@ def check_writable(path: Path, *, overwrite: bool) -> None:
         kind = "folder" if path.is_dir() else "file"
         raise FileExistsError(f"{path}: is a {kind}; a .zip is a file, anything else a folder")
     if path.is_dir():
-        others = sorted({entry.name for entry in path.iterdir()} - set(_LARGEST))
+        ours = {*_LARGEST, CARD, *FORMAT_1}
+        others = sorted({entry.name for entry in path.iterdir()} - ours)
         if others:
             raise FileExistsError(
                 f"{path}: holds {others[0]!r}; overwrite=True replaces stored models only"
@@ -124,12 +139,18 @@ def write_members(path: str | Path, members: dict[str, bytes], *, overwrite: boo
     A folder that is overwritten is away for the moment between two renames; whoever reads sees
     the old model, none or the new one, never a mixture.
 
+    Args:
+        path: the folder or .zip to make; its parent exists.
+        members: bytes by the names of the files.
+        overwrite: replace a stored model, of an earlier version too.
+
     Raises:
-        FileExistsError, FileNotFoundError: see :func:`check_writable`.
+        FileExistsError: if something is there, unless it is a stored model and ``overwrite``.
+        FileNotFoundError: if there is no folder to write it into.
         FileError: if it cannot be written, a full disk included; what was there is still there.
     """
     path = Path(path)
-    check_writable(path, overwrite=overwrite)
+    _check_writable(path, overwrite=overwrite)
     if path.suffix.lower() == ".zip":
         _write_zip(path, members)
     else:

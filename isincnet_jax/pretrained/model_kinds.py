@@ -1,4 +1,4 @@
-"""The kinds of models that can be stored: one entry each.
+"""Kinds of models that can be stored: one entry each.
 
 A kind says how a Linen module becomes plain fields and comes back, what its ``init`` is called
 with, and what a user gets. To make another module class storable, add a :class:`ModelKind` to
@@ -17,8 +17,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
-import flax.struct
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
@@ -31,8 +29,8 @@ from isincnet_jax.bank.decoder_spec import DecoderSpec
 from isincnet_jax.bank.sincnet import SincNet
 from isincnet_jax.bank.solve import design_decoder
 from isincnet_jax.bank.spec import FilterbankSpec
-from isincnet_jax.dsp.equality import equal_by_value
 from isincnet_jax.inversynth.networks import NUM_SAMPLES, InverSynth, TrainedInverSynth
+from isincnet_jax.linen import TrainedModel
 from isincnet_jax.tokens.refined_decoder import RefinedDecoder
 from isincnet_jax.tokens.token_codec import TokenCodec
 from isincnet_jax.vocoders.features import VocoderFeatures
@@ -42,25 +40,7 @@ _SPECS = {"spec": FilterbankSpec, "working_spec": FilterbankSpec, "decoder": Dec
 _NOT_STORED = ("parent", "name", "dtype", "precision")
 
 
-@flax.struct.dataclass
-class LoadedModel:
-    """A module with its variables, a frozen pytree: ``model.apply(variables, ...)``.
-
-    Attributes:
-        model: the Linen module, static.
-        variables: its variables.
-        name: of the entry, path or address it came from.
-    """
-
-    model: nn.Module = flax.struct.field(pytree_node=False)
-    variables: Any = None
-    name: str = flax.struct.field(pytree_node=False, default="custom")
-
-    __eq__ = equal_by_value
-    __hash__ = None  # type: ignore[assignment]
-
-
-def attributes_of(module: Any) -> dict[str, Any]:
+def _attributes_of(module: Any) -> dict[str, Any]:
     """A module's attributes as JSON can hold them, ``dtype`` and ``precision`` left out."""
     fields = {}
     for attribute in dataclasses.fields(module):
@@ -75,14 +55,10 @@ def attributes_of(module: Any) -> dict[str, Any]:
     return fields
 
 
-def module_of(
+def _module_of(
     module_class: Any, fields: dict[str, Any], *, dtype: Any, precision: lax.PrecisionLike
 ) -> Any:
-    """The inverse of :func:`attributes_of`: missing attributes have their defaults.
-
-    Raises:
-        ValueError, TypeError: for attributes that there are not, or that cannot be.
-    """
+    """The inverse of :func:`_attributes_of`: missing attributes have their defaults."""
     attributes: dict[str, Any] = {}
     for name, value in _with_tuples(fields).items():
         if name in _SPECS and value is not None:
@@ -109,17 +85,17 @@ def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
 
 
-def one_hop(module: Any) -> tuple[jax.ShapeDtypeStruct]:
-    """A waveform of one hop."""
+def _one_hop(module: Any) -> tuple[jax.ShapeDtypeStruct]:
+    """A waveform of one hop, [1, hop_length], as shape and dtype."""
     return (jax.ShapeDtypeStruct((1, module.spec.hop_length), module.dtype),)
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelKind:
-    """How modules of one class are stored.
+    """Kind of models: how modules of one class are stored.
 
     Attributes:
-        name: in ``model.json``.
+        name: in ``config.json``.
         module: the class; subclasses are other kinds. Its modules have ``dtype`` and
             ``precision``, which loading may choose.
         to_fields: module to what JSON can hold. Whatever a module derives from its attributes
@@ -132,13 +108,19 @@ class ModelKind:
 
     name: str
     module: Any
-    to_fields: Callable[[Any], dict[str, Any]] = attributes_of
-    from_fields: Callable[..., Any] = module_of
-    inputs: Callable[[Any], tuple[Any, ...]] = one_hop
-    wrap: Callable[[Any, Any, str], Any] = LoadedModel
+    to_fields: Callable[[Any], dict[str, Any]] = _attributes_of
+    from_fields: Callable[..., Any] = _module_of
+    inputs: Callable[[Any], tuple[Any, ...]] = _one_hop
+    wrap: Callable[[Any, Any, str], Any] = TrainedModel
 
     def plain_fields(self, module: Any) -> dict[str, Any]:
-        """The fields as they come back from JSON: lists instead of tuples.
+        """Fields of a module as they come back from JSON: lists instead of tuples.
+
+        Args:
+            module: of this kind.
+
+        Returns:
+            JSON values by name.
 
         Raises:
             TypeError: if JSON cannot hold them.
@@ -152,11 +134,27 @@ class ModelKind:
     def build(
         self, fields: dict[str, Any], *, dtype: Any, precision: lax.PrecisionLike = None
     ) -> Any:
-        """The module of some fields."""
+        """Module of some fields, without its variables.
+
+        Args:
+            fields: as :meth:`plain_fields` returns them.
+            dtype: of the module.
+            precision: of products on accelerators.
+
+        Returns:
+            The module.
+        """
         return self.from_fields(self.module, fields, dtype=dtype, precision=precision)
 
     def template(self, module: Any) -> dict[str, jax.ShapeDtypeStruct]:
-        """Shapes and dtypes of the variables, by their paths."""
+        """Shapes and dtypes of the variables, by their paths; nothing is computed.
+
+        Args:
+            module: of this kind.
+
+        Returns:
+            "params/synthesis/kernels" and so on to shape and dtype.
+        """
         wide = jnp.dtype(module.dtype) == jnp.float64
         with jax_names.enable_x64(True) if wide else contextlib.nullcontext():
             shapes = jax.eval_shape(module.init, jax.random.key(0), *self.inputs(module))
@@ -167,12 +165,12 @@ class ModelKind:
 def _sincnet_fields(model: SincNet) -> dict[str, Any]:
     solved = design_decoder(model.spec, model.decoder)
     # Where the kernels stand is not stored with them but follows from the solution.
-    return {**attributes_of(model), "synthesis": {"lead": solved.lead, "taps": solved.taps}}
+    return {**_attributes_of(model), "synthesis": {"lead": solved.lead, "taps": solved.taps}}
 
 
 def _sincnet_of(module_class: Any, fields: dict[str, Any], **options: Any) -> SincNet:
     attributes = {name: value for name, value in fields.items() if name != "synthesis"}
-    return module_of(module_class, attributes, **options)
+    return _module_of(module_class, attributes, **options)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,7 +178,14 @@ class HalfModelKind(ModelKind):
     """A kind whose arrays of two or more axes are float16 on disk, see :func:`half_precision`."""
 
     def template(self, module: Any) -> dict[str, jax.ShapeDtypeStruct]:
-        """Shapes and dtypes of the variables as they are stored, by their paths."""
+        """Shapes and dtypes of the variables as they are stored, by their paths.
+
+        Args:
+            module: of this kind.
+
+        Returns:
+            As :meth:`ModelKind.template`, float16 for arrays of two or more axes.
+        """
         return jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, _stored_dtype(leaf)),
             super().template(module),
@@ -189,6 +194,12 @@ class HalfModelKind(ModelKind):
 
 def half_precision(variables: Any) -> Any:
     """Variables as a :class:`HalfModelKind` stores them: matrices float16, vectors float32.
+
+    Args:
+        variables: a pytree of arrays; integers are left as they are.
+
+    Returns:
+        The same tree of NumPy arrays.
 
     Raises:
         ValueError: for values beyond the range of float16, 65504.
@@ -204,7 +215,7 @@ def half_precision(variables: Any) -> Any:
     return jax.tree.map(stored, variables)
 
 
-def full_precision(variables: Any) -> Any:
+def _full_precision(variables: Any) -> Any:
     """Floating variables as float32."""
     return jax.tree.map(
         lambda leaf: leaf.astype(jnp.float32) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf,
@@ -225,7 +236,7 @@ def _vocoder_fields(model: Vocoder) -> dict[str, Any]:
         known = ", ".join(one.__name__ for one in NETWORKS.values())
         raise TypeError(f"network={type(network).__name__} cannot be stored; this stores {known}")
     return {
-        "network": {"kind": names[0], **attributes_of(network)},
+        "network": {"kind": names[0], **_attributes_of(network)},
         "features": model.features.facts(),
         "input_scale": model.input_scale,
     }
@@ -249,7 +260,7 @@ def _few_hops(module: Any) -> tuple[jax.ShapeDtypeStruct]:
 
 
 def _trained_vocoder(module: Any, variables: Any, name: str) -> TrainedVocoder:
-    return TrainedVocoder(module, full_precision(variables), name)
+    return TrainedVocoder(module, _full_precision(variables), name)
 
 
 def _one_second(module: Any) -> tuple[jax.ShapeDtypeStruct]:
@@ -257,7 +268,7 @@ def _one_second(module: Any) -> tuple[jax.ShapeDtypeStruct]:
 
 
 def _trained_inversynth(module: Any, variables: Any, name: str) -> TrainedInverSynth:
-    return TrainedInverSynth(module, full_precision(variables), name)
+    return TrainedInverSynth(module, _full_precision(variables), name)
 
 
 KINDS: tuple[ModelKind, ...] = (
@@ -273,7 +284,13 @@ KINDS: tuple[ModelKind, ...] = (
 
 
 def kind_named(name: object) -> ModelKind:
-    """The kind of that name.
+    """Kind of a name.
+
+    Args:
+        name: in ``config.json``.
+
+    Returns:
+        The entry of :data:`KINDS`.
 
     Raises:
         ValueError: if there is none.
@@ -286,7 +303,13 @@ def kind_named(name: object) -> ModelKind:
 
 
 def kind_of(module: object) -> ModelKind:
-    """The kind of a module.
+    """Kind of a module.
+
+    Args:
+        module: of a class of :data:`KINDS`, no subclass of one.
+
+    Returns:
+        The entry of :data:`KINDS`.
 
     Raises:
         TypeError: if modules of its class cannot be stored.

@@ -68,6 +68,7 @@ def load_reference(path: str | Path, *, sample_rate: int | None = None) -> Codec
         for way, name in (("forward", "morpher"), ("backward", "inverser")):
             matrix = state[f"morphers.mel.{name}.weight"].astype(np.float32)
             variables[COLLECTION][f"mel_htk_{way}"] = jnp.asarray(matrix.T)
+    # The trained decoder sees as many frames as its kernels span hops, around its own.
     num_frames = taps.shape[1] // spec.hop_length
     decoder = DecoderSpec("free", num_frames=num_frames, first_frame=-(num_frames // 2))
     model = SincNet(spec, decoder, learnable_decoder=True, projections=projections)
@@ -99,8 +100,10 @@ def _channel_filters(filters: np.ndarray, spec: FilterbankSpec, path: Path) -> n
     if filters.shape != expected:
         raise CheckpointError(f"{path}: filters of shape {filters.shape}, expected {expected}")
     filters = filters[:, 0, :].astype(np.complex64)
+    # [bins, 1, taps] to channels [bins or 2 bins, taps], cosine before sine.
     parts = [np.real(filters)] if spec.component == "real" else [np.real(filters), np.imag(filters)]
     channels = np.concatenate(parts, axis=0)
+    # The reference does not train its filters: others than these are of another geometry.
     difference = float(np.max(np.abs(channels - spec.bank.kernels)))
     if not difference < 1e-5:
         raise CheckpointError(f"{path}: filters differ from the geometry's by {difference:.2g}")

@@ -1,9 +1,8 @@
-"""The names of :func:`isincnet_jax.from_pretrained`, read from ``registry.json``.
+"""Registry of the names of :func:`isincnet_jax.from_pretrained`: ``registry.json``.
 
 The file is ``{"format": 1, "models": {name: entry}}``; an entry is one of::
 
     {"kind": "solved", "summary": ..., "spec": {...}, "decoder": {...}, "projections": [...]}
-    {"kind": "weights", "summary": ..., "url": "https://...zip", "sha256": "64 hex digits"}
     {"kind": "stored", "summary": ..., "file": "models/....zip"}
 
 ``spec`` and ``decoder`` hold fields of :class:`FilterbankSpec` and :class:`DecoderSpec`; those left
@@ -24,7 +23,6 @@ from typing import Any, TypeAlias
 from isincnet_jax.bank import projection
 from isincnet_jax.bank.decoder_spec import DecoderSpec
 from isincnet_jax.bank.spec import FilterbankSpec
-from isincnet_jax.pretrained import addresses
 
 _FORMAT = 1
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -36,7 +34,14 @@ class RegistryError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """A named codec: its bank, its decoder and one line on what it is for."""
+    """Named codec that is solved where it is used.
+
+    Attributes:
+        spec: of its bank.
+        decoder: of its decoder in float32.
+        projections: names of the scales that it can be projected to.
+        summary: one line on what it is for.
+    """
 
     spec: FilterbankSpec
     decoder: DecoderSpec
@@ -45,27 +50,29 @@ class Preset:
 
 
 @dataclasses.dataclass(frozen=True)
-class Weights:
-    """A named model that is downloaded: where from, its digest and one line on what it is for."""
-
-    url: str
-    sha256: str
-    summary: str
-
-
-@dataclasses.dataclass(frozen=True)
 class Stored:
-    """A named model that comes with the package: its .zip and one line on what it is for."""
+    """Named model that comes with the package.
+
+    Attributes:
+        path: of its .zip, see :func:`.folder.export_pretrained`.
+        summary: one line on what it is for.
+    """
 
     path: Path
     summary: str
 
 
-Entry: TypeAlias = Preset | Weights | Stored
+Entry: TypeAlias = Preset | Stored
 
 
 def read_registry(path: str | Path) -> dict[str, Entry]:
     """Reads a registry.
+
+    Args:
+        path: of the JSON file; the files of its entries lie below its folder.
+
+    Returns:
+        The entries by name, in the file's order; ``file`` of a stored one need not exist.
 
     Raises:
         RegistryError: for anything that the schema does not know, with the place.
@@ -122,16 +129,12 @@ def _entry(name: str, values: Any, *, folder: Path) -> Entry:
             optional = {"decoder": dict, "projections": list}
             _check_fields(values, "entry", required={**common, "spec": dict}, optional=optional)
             return _preset(values)
-        if kind == "weights":
-            _check_fields(values, "entry", required={**common, "url": str, "sha256": str})
-            address = addresses.parse_address(values["url"], sha256=values["sha256"])
-            return Weights(address.url, address.sha256, values["summary"])
         if kind == "stored":
             _check_fields(values, "entry", required={**common, "file": str})
             return Stored(folder / _member(values["file"]), values["summary"])
     except (ValueError, TypeError) as error:
         raise ValueError(f"{place}: {error}") from error
-    raise ValueError(f"{place}: kind={kind!r} is unknown; use 'solved', 'weights' or 'stored'")
+    raise ValueError(f"{place}: kind={kind!r} is unknown; use 'solved' or 'stored'")
 
 
 def _member(file: str) -> str:

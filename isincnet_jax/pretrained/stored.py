@@ -1,4 +1,4 @@
-"""From the two files of a stored model to the model: verified first, built afterwards."""
+"""Stored model: its files verified first, the model built afterwards."""
 
 from __future__ import annotations
 
@@ -16,18 +16,26 @@ import numpy as np
 from jax import lax
 
 from isincnet_jax.dsp import meanings
-from isincnet_jax.pretrained import arrays, members, model_kinds
+from isincnet_jax.pretrained import members, model_kinds, tensors
 from isincnet_jax.pretrained.members import ModelFileError
 from isincnet_jax.pretrained.model_kinds import ModelKind
 
-FORMAT = 1
-"""Of ``model.json``."""
+FORMAT = 2
+"""Of ``config.json``."""
 
 
 def check_template(
     values: dict[str, np.ndarray], template: dict[str, jax.ShapeDtypeStruct]
 ) -> None:
-    """Raises ValueError unless the variables are those that the model's ``init`` makes."""
+    """Refuses variables other than those that the model's ``init`` makes.
+
+    Args:
+        values: the variables by their paths.
+        template: their shapes and dtypes, see :meth:`.model_kinds.ModelKind.template`.
+
+    Raises:
+        ValueError: if one is missing, one too many, or of another shape or dtype.
+    """
     missing, surplus = sorted(set(template) - set(values)), sorted(set(values) - set(template))
     if missing:
         raise ValueError(f"variable {missing[0]!r} is missing")
@@ -43,7 +51,14 @@ def check_template(
 
 
 def digest_of(content: dict[str, Any]) -> str:
-    """The SHA-256 of what ``model.json`` says, itself and the card left out."""
+    """SHA-256 of what ``config.json`` says, itself and the card left out.
+
+    Args:
+        content: of the file, JSON values.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     covered = {k: v for k, v in content.items() if k not in ("sha256", "card")}
     return hashlib.sha256(
         json.dumps(covered, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
@@ -73,7 +88,14 @@ class StoredModel:
     def build_module(
         self, *, dtype: Any = None, precision: lax.PrecisionLike = lax.Precision.HIGHEST
     ) -> Any:
-        """The Linen module, in its own dtype if none is given.
+        """The Linen module, without its variables.
+
+        Args:
+            dtype: of the module; the stored one if None.
+            precision: of products on accelerators.
+
+        Returns:
+            A module of the kind's class.
 
         Raises:
             ModelFileError: if the fields make no module.
@@ -87,7 +109,12 @@ class StoredModel:
             raise self._error(f"fields of no {self.kind.name}: {error!r}") from error
 
     def describe(self) -> list[tuple[str, str]]:
-        """What there is to say about it without building it: pairs of a label and a text."""
+        """Description of the model, without building it.
+
+        Returns:
+            Pairs of a label and a text, in the order in which they are printed: kind, size,
+            fields, and the numbers and texts of the card.
+        """
         learned = [array for name, array in self.values.items() if name.startswith("params/")]
         plain = {name: one for name, one in self.card.items() if isinstance(one, str | int | float)}
         lines = [
@@ -112,6 +139,9 @@ class StoredModel:
             precision: of products on accelerators.
             name: of the result; the path if None.
             prepare: is given the module first, to provide what it would have to solve.
+
+        Returns:
+            What the kind is used by, such as a :class:`.codec.Codec`.
 
         Raises:
             ModelFileError: if the variables are not those of the model in this version.
@@ -158,7 +188,7 @@ class StoredModel:
         return values
 
     def _error(self, reason: str) -> ModelFileError:
-        return ModelFileError(f"{self.path}: {members.MODEL}: {reason}")
+        return ModelFileError(f"{self.path}: {members.CONFIG}: {reason}")
 
 
 def _in_words(value: Any) -> str:
@@ -175,7 +205,13 @@ def _is_covered(old: Any, new: Any) -> bool:
 
 
 def read_model(path: str | Path) -> StoredModel:
-    """Reads and verifies the files of a stored model; ``.card`` is what its maker says about it.
+    """Reads and verifies the files of a stored model, and builds nothing.
+
+    Args:
+        path: the folder or .zip.
+
+    Returns:
+        Fields and variables, both as their digests say they were written.
 
     Raises:
         ModelFileError: if they are not intact, of another format version or an unknown kind.
@@ -183,24 +219,24 @@ def read_model(path: str | Path) -> StoredModel:
     """
     path = Path(path)
     contents = members.read_members(path)
-    data = contents[members.VARIABLES]
+    data = contents[members.WEIGHTS]
     try:
-        content = _parse(contents[members.MODEL])
+        content = _parse(contents[members.CONFIG])
         kind = model_kinds.kind_named(content["kind"])
         fields, dtype, card = content["model"], jnp.dtype(content["dtype"]), content["card"]
-        table, digest = content["variables"]["arrays"], content["variables"]["sha256"]
+        digest = content["weights_sha256"]
     except Exception as error:  # JSON of another's making can be wrong in any way
-        raise ModelFileError(f"{path}: {members.MODEL}: {_reason(error)}") from error
+        raise ModelFileError(f"{path}: {members.CONFIG}: {_reason(error)}") from error
     try:
         found = hashlib.sha256(data).hexdigest()
         if found != digest:
             raise ValueError(
                 f"truncated or altered: sha256 is {found} of {len(data)} bytes, "
-                f"{members.MODEL} says {digest}"
+                f"{members.CONFIG} says {digest}"
             )
-        values = arrays.unpack_arrays(data, table)
-    except Exception as error:  # zip and npy each raise their own
-        raise ModelFileError(f"{path}: {members.VARIABLES}: {_reason(error)}") from error
+        values = tensors.unpack(data)
+    except Exception as error:  # safetensors raises its own
+        raise ModelFileError(f"{path}: {members.WEIGHTS}: {_reason(error)}") from error
     return StoredModel(path, kind, fields, dtype, values, card)
 
 

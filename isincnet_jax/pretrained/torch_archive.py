@@ -1,4 +1,4 @@
-"""Reads the tensors of a PyTorch checkpoint without PyTorch, and without running its code.
+"""PyTorch checkpoints: their tensors without PyTorch, and without running their code.
 
 A ``.ckpt`` or ``.pt`` file is a zip of uncompressed members: ``<root>/data.pkl``, a pickle that
 names storages, and ``<root>/data/<key>``, their bytes. Unpickling runs whatever callables the
@@ -56,6 +56,7 @@ def _rebuild_tensor(
     numbers = (offset, *size, *stride)
     if len(size) != len(stride) or any(type(n) is not int or n < 0 for n in numbers):
         raise pickle.UnpicklingError("a tensor with an impossible layout")
+    # Index of the last element that the view touches.
     reach = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     count = int(np.prod(size, dtype=object))
     if count and (reach >= storage.values.size or count > storage.values.size):

@@ -148,9 +148,9 @@ def weights_digest(codec: Codec) -> str:
     import jax
     import numpy as np
 
-    from isincnet_jax.pretrained import hub
+    from isincnet_jax.pretrained import registry
 
-    if codec.name in hub.PRESETS:
+    if codec.name in registry.PRESETS:
         return ""
     digest = hashlib.sha256()
     # Paths and bytes, in the order of the pytree: the same arrays elsewhere are another model.

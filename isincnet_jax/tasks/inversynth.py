@@ -30,7 +30,6 @@ from isincnet_jax.inversynth.features import NUM_SAMPLES, SAMPLE_RATE
 from isincnet_jax.inversynth.networks import InverSynth, TrainedInverSynth
 from isincnet_jax.inversynth.training import make_estimation_step
 from isincnet_jax.pretrained import model_kinds
-from isincnet_jax.pretrained.inversynth import export_inversynth
 from isincnet_jax.tasks.command import run_command
 from isincnet_jax.tasks.compose import build_optimizer
 from isincnet_jax.tasks.config import Config
@@ -129,7 +128,6 @@ class ParameterEstimation(Task):
             step=self._step,
             about=about,
             trained=lambda best: TrainedInverSynth(self.module, model_variables(best)),
-            export=export_inversynth,
         )
         outcome = Evaluator(stored.model).outcome(stored.variables, self._held_out("test"))
         scores = {"test_clips": outcome.num_clips, "test": outcome.as_dict()}

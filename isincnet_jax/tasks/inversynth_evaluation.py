@@ -36,7 +36,7 @@ from isincnet_jax.inversynth.synth.render import render
 from isincnet_jax.inversynth.synth.sampling import sample_levels
 from isincnet_jax.inversynth.training import stream_key
 from isincnet_jax.pages.inversynth import Sound, Version, write_matching_page
-from isincnet_jax.pretrained.inversynth import load_inversynth
+from isincnet_jax.pretrained.trained import load_inversynth
 from isincnet_jax.tasks.inversynth_scores import Evaluator
 
 _BATCH = 50

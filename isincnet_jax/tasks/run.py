@@ -18,7 +18,9 @@ from typing import Any, NamedTuple
 import jax
 
 from isincnet_jax import files, provenance
-from isincnet_jax.pretrained import hub
+from isincnet_jax.linen import TrainedModel
+from isincnet_jax.pretrained import hub, members
+from isincnet_jax.pretrained.trained import export_trained
 from isincnet_jax.tasks.config import Config
 from isincnet_jax.tasks.process import Stop, alone
 from isincnet_jax.training import initial_weights, trees
@@ -246,7 +248,7 @@ def with_weights_of(folder: str | None, state: TrainState) -> TrainState:
     """
     if not folder:
         return state
-    if (Path(folder) / "model.json").is_file():
+    if any((Path(folder) / name).is_file() for name in (members.WEIGHTS, *members.FORMAT_1)):
         stored = trees.flatten(hub.from_pretrained(Path(folder)).variables.get("params", {}))
         params = initial_weights.fitting_parameters(folder, state.params, stored)
     else:
@@ -280,8 +282,7 @@ def export_best(
     *,
     step: CompiledStep,
     about: dict[str, Any],
-    trained: Callable[[TrainState], Any],
-    export: Callable[..., Path],
+    trained: Callable[[TrainState], TrainedModel],
 ) -> tuple[Any, dict[str, Any]]:
     """Exports the model of the best checkpoint into ``export/``, and reads it as its users will.
 
@@ -291,8 +292,7 @@ def export_best(
         state: of the last step, on the host; exported if no checkpoint has been evaluated.
         step: the training step, whose program's memory is stated.
         about: config and commit of the run, for the model's card.
-        trained: a state to the model that ``export`` takes.
-        export: writes it: (trained, folder, overwrite, card) to the folder.
+        trained: a state to the model with its variables.
 
     Returns:
         The stored model, and what ``result.json`` says of it: "memory" (bytes of the step's
@@ -300,7 +300,7 @@ def export_best(
     """
     best = _best_state(checkpoints, state)
     memory = None if step.memory is None else step.memory._asdict()
-    folder = export(
+    folder = export_trained(
         trained(best),
         Path(config.workdir) / "export",
         overwrite=True,

@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from isincnet_jax.pretrained.vocoders import export_vocoder
 from isincnet_jax.tasks import vocoder_parts
 from isincnet_jax.tasks.command import run_command
 from isincnet_jax.tasks.compose import build_data, crop_samples
@@ -129,7 +128,6 @@ class Vocoding(Task):
             step=self._step,
             about=about,
             trained=lambda best: TrainedVocoder(self.built.module, generator_variables(best)),
-            export=export_vocoder,
         )
         evaluator = Evaluator(vocoder.model)
         splits, lines = {}, []

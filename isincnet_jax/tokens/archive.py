@@ -25,15 +25,14 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from isincnet_jax.bank.quantizer import Code, Quantizer
-from isincnet_jax.bank.spec import FilterbankSpec
-from isincnet_jax.dsp import companding, meanings, settling
+from isincnet_jax.dsp import companding, meanings
 from isincnet_jax.files import first_line
+from isincnet_jax.tokens.recording_header import RecordingHeader
 
 _FORMAT = 1
 _COPY_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 28
 _LARGEST_HEADER, _NPY_HEADER = 1 << 20, 1 << 12  # bytes
-_MOST_BINS, _LARGEST_BANK = 1 << 18, 1 << 26  # taps of all bins: half a gigabyte in float64
 MOST_AUDIO_CHANNELS = 1024
 """Of a recording, as libsndfile has it."""
 
@@ -43,15 +42,10 @@ class ArchiveError(ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Header:
-    """What an archive says about its recording.
+class Header(RecordingHeader):
+    """Header of an archive.
 
     Attributes:
-        spec: the bank that made the coefficients.
-        model: name of the codec.
-        length: samples per audio channel at ``spec.sample_rate``.
-        original_length: samples of the recording at its own rate.
-        original_rate: Hz, of the recording.
         q_bits: bits per code; 0 for coefficients.
         mu: companding of the codes.
         code: "symmetric" or "reference".
@@ -60,23 +54,12 @@ class Header:
         ValueError, TypeError: at construction, for values that no recording has.
     """
 
-    spec: FilterbankSpec
-    model: str
-    length: int
-    original_length: int
-    original_rate: int
     q_bits: int = 0
     mu: float = 0.0
     code: str = "symmetric"
 
     def __post_init__(self) -> None:
-        settling.settle_fields(self)
-        for name in ("length", "original_length", "original_rate"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name}={value!r} must be a positive integer")
-        if not isinstance(self.model, str):
-            raise TypeError(f"model={self.model!r} must be a name")
+        super().__post_init__()
         if self.q_bits == 0:
             return
         companding.check_q_bits(self.q_bits)
@@ -84,35 +67,32 @@ class Header:
             raise ValueError(f"code={self.code!r} with mu={self.mu!r} is no code")
 
     def to_json(self) -> str:
-        """The header as text."""
-        values = {**dataclasses.asdict(self), "spec": self.spec.to_dict()}
-        return json.dumps({"format": _FORMAT, **values}, sort_keys=True)
+        """The header as text.
+
+        Returns:
+            JSON with sorted names, the format version among them.
+        """
+        return json.dumps({"format": _FORMAT, **self._values()}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Header:
         """The inverse of :meth:`to_json`.
 
+        Args:
+            text: of a file; anything is refused without anything large being made.
+
+        Returns:
+            The header.
+
         Raises:
-            ValueError, KeyError, TypeError: if the text is no header of this version.
+            ValueError, KeyError, TypeError, AttributeError: if the text is no header of this
+                version.
         """
         values = json.loads(text)
         version = values.pop("format")
         if version != _FORMAT:
             raise ValueError(f"format {version}, this version reads {_FORMAT}")
-        check_bank_size(values["spec"])
-        return cls(**{**values, "spec": FilterbankSpec.from_dict(values["spec"])})
-
-
-def check_bank_size(spec: dict[str, Any]) -> None:
-    """Refuses the bank of a header before anything of its size is made.
-
-    Raises:
-        ValueError: if it has more taps than any bank.
-        KeyError: if it does not say how many.
-    """
-    num_bins, taps = spec["num_bins"], spec["kernel_size"]
-    if not (1 <= num_bins <= _MOST_BINS and 1 <= taps <= _LARGEST_BANK // num_bins):
-        raise ValueError(f"a bank of {num_bins} x {taps} taps is out of bounds")
+        return cls._of_values(values)
 
 
 def write_archive(
@@ -146,8 +126,10 @@ def write_archive(
             frames, shape, dtype = frames + len(chunk), chunk.shape[1:], chunk.dtype
         if not frames:
             raise ValueError("a recording without frames cannot be stored")
+        # The header comes first in the file, but is known last.
         spool.seek(0)
         header = make_header()
+        # Codes deflate; mantissas of coefficients do not.
         method = zipfile.ZIP_DEFLATED if header.q_bits else zipfile.ZIP_STORED
         with zipfile.ZipFile(path, "w", method, compresslevel=6 if header.q_bits else None) as out:
             _write_array(out, "header", np.asarray(header.to_json()))
@@ -228,14 +210,24 @@ class ArchiveReader:
         return scales
 
     def quantizer(self) -> Quantizer | None:
-        """The quantizer of the codes; None if the archive holds coefficients."""
+        """Quantizer of the codes.
+
+        Returns:
+            The quantizer with its scales; None if the archive holds coefficients.
+        """
         header = self.header
         if not header.q_bits or self.scales is None:
             return None
         return Quantizer(self.scales, header.q_bits, header.mu, header.code)  # type: ignore[arg-type]
 
     def rows(self, frames_per_chunk: int = 2048) -> Iterator[np.ndarray]:
-        """Yields the codes or coefficients, [frames, audio channels, channels].
+        """Rows of codes or coefficients in chunks, so that memory does not grow with the recording.
+
+        Args:
+            frames_per_chunk: at most, at least 1; fewer where a chunk would exceed 256 MiB.
+
+        Yields:
+            [frames, audio channels, channels]: uint8 or uint16 codes, or float32 coefficients.
 
         Raises:
             ArchiveError: if they do not fit the header, or are damaged.
@@ -245,6 +237,7 @@ class ArchiveReader:
             with self._zip.open(f"{name}.npy") as member:
                 shape, dtype = _read_npy_header(member)
                 self._check_rows(shape, dtype)
+                # Bytes of one frame, all audio channels.
                 row_bytes = math.prod(shape[1:]) * dtype.itemsize
                 frames_per_chunk = max(1, min(frames_per_chunk, _CHUNK_BYTES // row_bytes))
                 for start in range(0, shape[0], frames_per_chunk):

@@ -1,4 +1,4 @@
-"""CodeModel: what the next frame of codes is likely to be, in integer arithmetic.
+"""Adaptive model of codes: how likely the next frame's are, in integer arithmetic.
 
 An entropy coder is as good as its probabilities, and its decoder must compute the very same ones
 on any machine. Everything here that decides a probability is int64 arithmetic (sums, products,
@@ -61,7 +61,7 @@ _PLAIN_WEIGHTS = (70, 40, 24, 0, 0, 0, 0, 60)
 
 
 class Context(NamedTuple):
-    """What a frame of codes is coded against; all int64 [parts, audio channels, bins].
+    """Context of a frame of codes; all int64 [parts, audio channels, bins].
 
     Attributes:
         histogram: its index, ``4 * scale + quarter``.
@@ -78,7 +78,11 @@ class Context(NamedTuple):
 
 @functools.cache
 def cosine_table() -> tuple[np.ndarray, np.ndarray]:
-    """round(4096 cos) and round(4096 sin) of i / 1024 turns, int64 [1024] each."""
+    """Cosine and sine of a 1024th of a turn, times 4096, rounded.
+
+    Returns:
+        round(4096 cos) and round(4096 sin) of i / 1024 turns, int64 [1024] each.
+    """
     angle = 2.0 * np.pi * np.arange(1024) / 1024
     cosine, sine = np.rint(4096 * np.cos(angle)), np.rint(4096 * np.sin(angle))
     return cosine.astype(np.int64), sine.astype(np.int64)
@@ -86,42 +90,55 @@ def cosine_table() -> tuple[np.ndarray, np.ndarray]:
 
 @functools.cache
 def scale_thresholds() -> np.ndarray:
-    """Smallest v with 2 log2(1 + v) >= k - 1 / 2, for k = 1, 2, ...: int64 [_SCALES - 1]."""
+    """Thresholds between the half octaves of a scale.
+
+    Returns:
+        Smallest v with 2 log2(1 + v) >= k - 1 / 2, for k = 1, 2, ...: int64 [63].
+    """
     # (1 + v)^4 >= 2^(2 k - 1), in integers.
     roots = [math.isqrt(math.isqrt((1 << (2 * k - 1)) - 1)) for k in range(1, _SCALES)]
     return np.asarray(roots, np.int64)
 
 
 @functools.cache
-def scale_shifts() -> np.ndarray:
+def _scale_shifts() -> np.ndarray:
     """Low bits coded flat at each scale: what leaves a mean magnitude of 3 to 4."""
     return np.maximum((np.arange(_SCALES) + 1) // 2 - 7, 0).astype(np.int64)
 
 
 @functools.cache
 def prior_counts() -> np.ndarray:
-    """Laplace histograms, int64 [4 * _SCALES, ALPHABET], in Python's integers.
+    """Laplace histograms from which the adaptive ones begin, in Python's integers.
 
     A cell is cut into eighths, in which the density falls by ``m / (m + 1)`` where m is eight
     times the mean magnitude; the mode lies at -3/8, -1/8, 1/8 or 3/8 by the quarter.
+
+    Returns:
+        Counts, int64 [4 * 64, 42]: a row for each scale and quarter, the escape last.
     """
     rows = []
     for scale in range(_SCALES):
-        # Mean magnitude 2^(scale / 2 - 5 - shift), times 8, times 2^16.
-        exponent = scale - 4 - 2 * int(scale_shifts()[scale])
+        # Mean magnitude 2^(scale / 2 - 5 - shift), eight times that is m: m^2 = 2^exponent.
+        # Here times 2^16, and an eighth more.
+        exponent = scale - 4 - 2 * int(_scale_shifts()[scale])
         mean = math.isqrt(1 << (32 + exponent)) + (1 << 13)
+        # density[k + 1] = density[k] m / (m + 1), with m = mean / 2^16.
         density = [1 << 60]
         for _ in range(8 * (HALF_ALPHABET + 2)):
             density.append(density[-1] * mean // (mean + (1 << 16)))
         for quarter in range(4):
             row = []
             for symbol in range(-HALF_ALPHABET, HALF_ALPHABET + 1):
+                # The eighths of this symbol's cell, counted from the mode: |2 (first + i) + 1| / 2
+                # is the distance of an eighth's middle from it.
                 first = 8 * symbol - 4 - (2 * quarter - 3)
                 eighths = (density[min(abs(2 * (first + i) + 1) // 2, len(density) - 1)]
                            for i in range(8))  # fmt: skip
                 row.append(sum(eighths))
+            # The escape is as likely as the two outermost symbols.
             row.append(row[0] + row[-1])
             total = sum(row)
+            # No count is 0: every symbol can be coded.
             rows.append([1 + _PRIOR * value // total for value in row])
     return np.asarray(rows, np.int64)
 
@@ -167,31 +184,37 @@ class CodeModel:
         self._weights = _PLAIN_WEIGHTS
         if turns is not None:
             cosine, sine = cosine_table()
+            # 10 of the 16 bits of a turn: 1024 steps.
             angle = (np.asarray(turns, np.int64) >> 6) & 1023
             self._cosine, self._sine = cosine[angle], sine[angle]
             self._turned = np.zeros((2, 2, *shape), np.int64)  # [re / im, frame, ...]
             self._statistics = np.zeros((8, *shape), np.int64)
             self._weights = _PREDICTED_WEIGHTS
-            is_complex = num_parts == 2
             pull = [int(_REGULARISATION * weight) for weight in _WHITE_NOISE]
             is_complex = num_parts == 2
             self._pull = np.array([pull[0], 0, pull[1], 0]).reshape(4, 1, 1) * is_complex
 
     def context(self) -> Context:
-        """What the next frame is coded against."""
+        """Context that the next frame is coded against, from the frames so far.
+
+        Returns:
+            The context; :meth:`update` of the frame counts in its histograms.
+        """
         if self._is_predicting:
             self._turn()
             self._predict()
+        # scale = round(2 log2(1 + size)), in integers.
         scale = np.searchsorted(scale_thresholds(), self._expected_size(), side="right")
         part = self._predicted[: self.shape[0]]
         magnitude = np.abs(part)
         center = (magnitude + _UNIT // 2) >> _FRACTION_BITS
+        # The prediction's distance from center lies in [-1/2, 1/2): which quarter of that, 0 to 3.
         quarter = (magnitude - (center << _FRACTION_BITS) + _UNIT // 2) >> 2
         self._context = Context(
             histogram=4 * scale + quarter,
             sign=np.where(part < 0, -1, 1),
             center=center,
-            shift=np.broadcast_to(scale_shifts()[scale], self.shape),
+            shift=np.broadcast_to(_scale_shifts()[scale], self.shape),
         )
         return self._context
 
@@ -199,6 +222,9 @@ class CodeModel:
         """The last frame, and the one before it, turned to where they should be now."""
         real = np.array([self._last[0] << _FRACTION_BITS, self._turned[0, 0]])
         imaginary = np.array([self._last[1] << _FRACTION_BITS, self._turned[1, 0]])
+        # z exp(-i theta), theta the bin's turn per frame: with the sine channel of a tone as minus
+        # sine, z = re + i im turns backwards. The table's 12 bits are shifted out again.
+        # Frame 0 is the last one; frame 1, turned once before, is turned a second time.
         self._turned = np.array(
             [
                 (real * self._cosine + imaginary * self._sine) >> 12,
@@ -209,14 +235,21 @@ class CodeModel:
     def _predict(self) -> None:
         """Two complex weights per bin from the normal equations, and what they predict."""
         statistics = self._statistics
+        # Minimises sum |z - a u - b v|^2 + r (|a - 1|^2 + |b + 0.55|^2) over the past, u and v the
+        # last two frames where they should be, z what came:
+        # (uu + r) a + c b = p + r,  c* a + (vv + r) b = q - 0.55 r,
+        # uu = sum |u|^2, vv = sum |v|^2, c = sum u* v, p = sum u* z, q = sum v* z.
+        # Real banks are pulled to a = b = 0.
         energy = statistics[0] + statistics[1] + 2 * _REGULARISATION
         # float64 rounds, but everywhere alike; a bit more or less does no harm.
         shift = np.maximum(np.frexp(energy.astype(np.float64))[1].astype(np.int64) - 24, 0)
+        # To 24 bits each, so that the products below, times 2^10, stay within 63.
         first = ((statistics[0] + _REGULARISATION) >> shift) + 1
         second = ((statistics[1] + _REGULARISATION) >> shift) + 1
         cross_re, cross_im = statistics[2] >> shift, statistics[3] >> shift
         limit = 1 << 25
         target = np.minimum(np.maximum((statistics[4:] + self._pull) >> shift, -limit), limit)
+        # Cramer's rule: a = (vv p - c q) / det, b = (uu q - c* p) / det, det = uu vv - |c|^2.
         a_re, a_im, b_re, b_im = target
         determinant = np.maximum(first * second - cross_re**2 - cross_im**2, 1)
         weights = np.array(
@@ -227,9 +260,11 @@ class CodeModel:
                 first * b_im - cross_re * a_im + cross_im * a_re,
             ]
         )
+        # Weights with 10 bits of fraction, at most 4 either way: no prediction explodes.
         bound = 4 << _WEIGHT_BITS
         weights = np.minimum(np.maximum((weights << _WEIGHT_BITS) // determinant, -bound), bound)
         real, imaginary = self._turned
+        # a u + b v
         predicted = np.array(
             [
                 weights[0] * real[0] - weights[1] * imaginary[0]
@@ -244,6 +279,8 @@ class CodeModel:
     def _expected_size(self) -> np.ndarray:
         """Expected magnitude of the errors of a bin, both parts, in 1 / 16."""
         weights = self._weights
+        # Weights sum products of magnitudes of both parts in 1 / 256; a single part counts twice.
+        # Averages decay by 1 / 32 and 1 / 8 a frame and are 32 and 8 times what they average.
         near, far = self._errors
         total = weights[0] * near + weights[1] * far + weights[2] * _neighbours(near)
         total += weights[6] * (self._slow_error >> 5) + weights[7] * (self._slow_size >> 3)
@@ -262,6 +299,7 @@ class CodeModel:
         """
         assert self._context is not None
         np.add.at(self.counts.reshape(-1), self._context.histogram * ALPHABET + symbols, _INCREMENT)
+        # Counts that have grown large are halved: they forget, and stay exact in float32.
         self._fresh += symbols.size
         if self._fresh >= _FORGET_EVERY:
             self._fresh = 0
@@ -270,6 +308,7 @@ class CodeModel:
         values = frame << _FRACTION_BITS
         if self.shape[0] == 1:
             values = np.concatenate([values, np.zeros_like(values)])
+        # [audio channels, bins], both parts together: the phase within a bin is no matter here.
         error = np.abs(values - self._predicted).sum(axis=0)
         self._errors = [error, self._errors[0]]
         self._size = np.abs(values).sum(axis=0)
@@ -283,6 +322,7 @@ class CodeModel:
         """Adds a frame to the sums of products behind the prediction."""
         (first_re, second_re), (first_im, second_im) = self._turned
         real, imaginary = values
+        # |u|^2, |v|^2, u* v, u* z and v* z (real, imaginary), decaying by 1 / 16 a frame.
         new = np.array(
             [
                 first_re**2 + first_im**2,

@@ -31,25 +31,42 @@ def order0_bits(codes: np.ndarray) -> float:
 
     Args:
         codes: integers of any shape.
+
+    Returns:
+        ``sum over values of -count log2(count / total)``.
     """
     _, counts = np.unique(codes, return_counts=True)
     return float(-np.sum(counts * np.log2(counts / counts.sum())))
 
 
 def order0_bits_by_channel(codes: np.ndarray) -> float:
-    """As :func:`order0_bits`, with a histogram for every index of the last axis."""
+    """Order-0 entropy of integers in bits, with a histogram for every channel.
+
+    Args:
+        codes: integers [..., channels].
+
+    Returns:
+        The sum of :func:`order0_bits` over the channels.
+    """
     return sum(order0_bits(codes[..., channel]) for channel in range(codes.shape[-1]))
 
 
 def model_bits(
     codes: np.ndarray, spec: FilterbankSpec, *, turns: np.ndarray | None = None
 ) -> float:
-    """What the adaptive model would need with an ideal coder, in bits.
+    """Entropy of codes by the adaptive model, in bits: what an ideal coder would need with it.
 
     Args:
-        codes: signed codes, [frames, audio channels, channels].
+        codes: signed codes, integers [frames, audio channels, channels], up to 2^20 either way.
         spec: the bank they come from.
         turns: of :func:`frame_turns`, by default that of the bank.
+
+    Returns:
+        Bits of all codes together.
+
+    Raises:
+        ValueError: for codes beyond plus and minus 2^20.
+        ImportError: without constriction.
     """
     coder = RowEncoder(
         num_audio=codes.shape[1],
@@ -62,13 +79,20 @@ def model_bits(
 
 
 def frame_turns(spec: FilterbankSpec) -> np.ndarray:
-    """Turns of a tone at each centre from frame to frame, modulo 1, in 2^-16: int64 [bins]."""
+    """Turns of a tone at each bin's centre from frame to frame, modulo 1.
+
+    Args:
+        spec: the bank.
+
+    Returns:
+        round(2^16 center_hz hop_length / sample_rate) modulo 2^16, int64 [bins].
+    """
     center_hz, _ = spec.centers_and_bandwidths()
     turns = np.asarray(center_hz, np.float64) * spec.hop_length / spec.sample_rate
     return np.rint(np.mod(turns, 1.0) * 65536).astype(np.int64) & 65535
 
 
-def load_constriction() -> Any:
+def _load_constriction() -> Any:
     """The module ``constriction``.
 
     Raises:
@@ -90,7 +114,7 @@ class _RowCoder:
     """What encoder and decoder share: the model, and the order of the symbols."""
 
     def __init__(self, *, num_audio: int, num_parts: int, turns: np.ndarray) -> None:
-        stream = load_constriction().stream
+        stream = _load_constriction().stream
         self._queue = stream.queue
         self._histogram = stream.model.Categorical(perfect=False)
         self._uniform = stream.model.Uniform()
@@ -128,7 +152,13 @@ class RowEncoder(_RowCoder):
         self._coder = self._queue.RangeEncoder()
 
     def encode(self, rows: np.ndarray) -> bytes:
-        """A block of bytes for rows of signed codes, [frames, audio channels, channels].
+        """A block of bytes for rows of signed codes; the model goes on from the block before.
+
+        Args:
+            rows: integers [frames, audio channels, channels], up to 2^20 either way.
+
+        Returns:
+            The words of the range coder, little-endian, 4 bytes each.
 
         Raises:
             ValueError: for codes beyond plus and minus 2^20.
@@ -139,7 +169,10 @@ class RowEncoder(_RowCoder):
         return self._coder.get_compressed().astype("<u4").tobytes()
 
     def add(self, row: np.ndarray) -> None:
-        """Codes a row [audio channels, channels] into the block that is being made.
+        """Codes a row into the block that is being made.
+
+        Args:
+            row: integers [audio channels, channels], up to 2^20 either way.
 
         Raises:
             ValueError: for codes beyond plus and minus 2^20.
@@ -147,14 +180,18 @@ class RowEncoder(_RowCoder):
         _check_levels(row)
         context = self._model.context()
         frame = self._to_parts(row)
+        # The sign folds histograms: one serves predictions of either sign.
         residual = context.sign * frame - context.center
         rounded = residual + ((1 << context.shift) >> 1)
+        # residual = (coarse << shift) + low - half: the nearest step and a rest of shift bits.
         coarse = rounded >> context.shift
         beyond = np.abs(coarse) > HALF_ALPHABET
         symbols = np.where(beyond, ESCAPE, coarse + HALF_ALPHABET)
+        # One row of counts for every code of the frame, [codes, ALPHABET].
         table = self._model.counts[context.histogram.reshape(-1)].astype(np.float32)
         flat = symbols.reshape(-1)
         self._coder.encode(flat.astype(np.int32), self._histogram, table)
+        # -log2(count of the symbol / all counts of its histogram)
         chosen = np.take_along_axis(table, flat[:, None], axis=1)[:, 0]
         self.model_bits += float(np.sum(np.log2(table.sum(axis=1) / chosen)))
         if context.shift.any():
@@ -197,7 +234,14 @@ class RowDecoder(_RowCoder):
     """
 
     def decode(self, data: bytes, num_rows: int) -> np.ndarray:
-        """Rows of a block, int32 [num_rows, audio channels, channels].
+        """Rows of a block.
+
+        Args:
+            data: the bytes of :meth:`RowEncoder.encode`, the blocks in their order.
+            num_rows: frames in the block.
+
+        Returns:
+            Signed codes, int32 [num_rows, audio channels, channels].
 
         Raises:
             ValueError: for bytes that no encoder writes. Not every such block is found: check
@@ -242,6 +286,7 @@ class RowDecoder(_RowCoder):
             if int(length.max()) > 2 * _CHUNK_BITS:
                 raise ValueError("a code of too many bits")
             value = self._read_flat(coder, length) + (1 << length)
+            # The inverse of _add_far: odd values are negative.
             distance = ((value + 1) >> 1) + HALF_ALPHABET
             coarse[beyond] = np.where(value & 1, -distance, distance)
         return (coarse << context.shift) + low - ((1 << context.shift) >> 1)

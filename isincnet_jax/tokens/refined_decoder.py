@@ -1,4 +1,4 @@
-"""RefinedDecoder: learned decoding of spectrograms that do not determine the waveform."""
+"""Refined decoding of spectrograms that do not determine the waveform, learned."""
 
 from __future__ import annotations
 
@@ -33,7 +33,14 @@ _SILENT = 1e-12
 
 
 def magnitudes(spectrogram: Spectrogram) -> Float[jax.Array, "... frames bins"]:
-    """``sqrt(cosine^2 + sine^2)`` of a complex bank; gradient 0 where both are 0."""
+    """Magnitudes of a complex bank, ``sqrt(cosine^2 + sine^2)``; gradient 0 where both are 0.
+
+    Args:
+        spectrogram: [..., frames, 2 bins], cosine channels before sine channels.
+
+    Returns:
+        [..., frames, bins], in the dtype of the input.
+    """
     cosine, sine = jnp.split(spectrogram, 2, axis=-1)
     square = cosine * cosine + sine * sine
     some = square > 0
@@ -43,12 +50,18 @@ def magnitudes(spectrogram: Spectrogram) -> Float[jax.Array, "... frames bins"]:
 def center_rotation(
     spec: FilterbankSpec, num_frames: int, *, first_frame: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cosine and sine of the phase that a tone at each bin's centre has at each frame.
+    """Rotation of a tone at each bin's centre from frame to frame: cosine and sine of its phase.
+
+    Args:
+        spec: the bank.
+        num_frames: frames, at least 0.
+        first_frame: index t of the first one; frame t stands at sample ``t * hop_length``.
 
     Returns:
-        Two float64 arrays [frames, bins] of ``2 pi f_b t M / sample_rate``.
+        Two float64 arrays [frames, bins], of the phase ``2 pi f_b t hop_length / sample_rate``.
     """
     center_hz, _ = spec.centers_and_bandwidths()
+    # f_b t hop / rate, in float64: thousands of cycles, of which the fraction counts.
     cycles = np.outer(
         first_frame + np.arange(num_frames), center_hz * spec.hop_length / spec.sample_rate
     )
@@ -60,8 +73,10 @@ def _relative(values: jax.Array) -> tuple[jax.Array, jax.Array]:
 
     The unit is the clip's largest value, or 1 in silence.
     """
+    # A unit for each clip, constant to gradients.
     loudest = lax.stop_gradient(jnp.max(values, axis=(-2, -1), keepdims=True))
     unit = jnp.where(loudest > _SILENT, loudest, 1.0)
+    # log(1e-3) = -6.9 in silence, 0 at the loudest: from -1 to 1.
     return 1.0 + jnp.log(values / unit + _FLOOR) / 3.45, unit
 
 
@@ -144,7 +159,14 @@ class RefinedDecoder(SettledModule):
         )
 
     def encode(self, waveform: Waveform) -> Spectrogram:
-        """What is observed: [..., frames, channels], or magnitudes [..., frames, bins]."""
+        """Observation of a waveform.
+
+        Args:
+            waveform: [time] or [..., time], in ``dtype``.
+
+        Returns:
+            Coefficients [..., frames, channels], or magnitudes [..., frames, bins].
+        """
         spectrogram = self.analysis(waveform)
         return spectrogram if self.observation == "coefficients" else magnitudes(spectrogram)
 
@@ -176,6 +198,7 @@ class RefinedDecoder(SettledModule):
         observed = jnp.asarray(observed, self.dtype)
         if self.observation == "magnitudes":
             return self._decode_magnitudes(observed, operators, length)
+        # x0 = B s, x1 = x0 + correction(x0), then least squares of |s - A x|^2 from x1.
         linear = self.synthesis(observed, length)
         corrected = jnp.asarray(linear) + self._correction(linear)
         return weighted_decoding.weighted_least_squares(
@@ -192,6 +215,7 @@ class RefinedDecoder(SettledModule):
 
     def _correction(self, linear: Waveform) -> Waveform:
         """Waveform that the refiner adds, through the working bank; 0 before training."""
+        # The refiner sees s / (|s| + floor), the phase, and log |s|; what it gives scales |s|.
         spectrogram = self.working_analysis(linear)
         level = magnitudes(spectrogram)
         log_level, unit = _relative(level)
@@ -208,17 +232,20 @@ class RefinedDecoder(SettledModule):
         """Phases from the refiner, then from alternating projections."""
         grid = self.spec.bank.frame_grid(length)
         log_level, unit = _relative(observed)
+        # Everything from here on in units of the clip's loudest magnitude.
         observed = observed / unit
         real, imaginary = jnp.split(self.refiner(log_level), 2, axis=-1)
         cosine, sine = (
             match_rank(jnp.asarray(part, self.dtype), observed)
             for part in center_rotation(self.spec, grid.num_frames, first_frame=grid.first)
         )
+        # (1 + refined) exp(i phase of the centre): an untrained refiner gives tones.
         real = 1.0 + real
         turned = jnp.concatenate(
             [real * cosine - imaginary * sine, real * sine + imaginary * cosine], axis=-1
         )
         waveform = operators.synthesis(_with_magnitudes(turned, observed))
+        # Griffin and Lim: s <- |given| A B s / |A B s|.
         for _ in range(self.iterations):
             consistent = operators.analysis(waveform)
             waveform = operators.synthesis(_with_magnitudes(consistent, observed))
@@ -228,7 +255,9 @@ class RefinedDecoder(SettledModule):
 def _with_magnitudes(spectrogram: jax.Array, wanted: jax.Array) -> jax.Array:
     """Coefficients with a spectrogram's phases and given magnitudes of at most 1; smooth at 0."""
     cosine, sine = jnp.split(spectrogram, 2, axis=-1)
+    # 1e-12: a coefficient of 0 has no phase; its gradient stays finite.
     square = cosine * cosine + sine * sine + 1e-12
+    # s |wanted| / |s|
     gain = wanted * lax.rsqrt(square)
     return jnp.concatenate([gain * cosine, gain * sine], axis=-1)
 

@@ -1,4 +1,4 @@
-"""TokenCodec: waveform to integer codes and back, with a decoder that knows what codes are."""
+"""Token codec: waveform to integer codes and back, with a decoder that knows what codes are."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Tokens(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """What a decoder believes about coefficients; units of the clip's largest scale.
+    """Estimate of coefficients, in units of the clip's largest scale.
 
     Attributes:
         target: their values, inside their cells, [..., frames, channels].
@@ -111,7 +111,11 @@ class TokenCodec(SettledModule):
     precision: lax.PrecisionLike = lax.Precision.HIGHEST
 
     def setup(self) -> None:
-        """Creates the variables."""
+        """Creates the variables.
+
+        Raises:
+            ValueError: for impossible bits, mu or iterations.
+        """
         companding.check_q_bits(self.q_bits)
         if not self.mu > 0:
             raise ValueError(f"mu={self.mu} must be positive")
@@ -149,6 +153,7 @@ class TokenCodec(SettledModule):
         Returns:
             Codes [..., frames, channels] and scales [..., 1, channels].
         """
+        # Scales are peaks: fit() takes the largest magnitude of each channel of each clip.
         spectrogram = lax.stop_gradient(self.analysis(waveform))
         one = np.ones((1,), np.float32)
         quantizer = Quantizer(one, self.q_bits, self.mu).fit(spectrogram)
@@ -192,10 +197,19 @@ class TokenCodec(SettledModule):
     def estimate(
         self, codes: Codes, scales: Float[jax.Array, "..."], *, length: int | None = None
     ) -> Estimate:
-        """What the refiner makes of codes, before the last least squares; as :meth:`decode`.
+        """Estimate that the refiner makes of codes, before the last least squares.
+
+        Args:
+            codes: as for :meth:`decode`.
+            scales: as for :meth:`decode`.
+            length: as for :meth:`decode`.
+
+        Returns:
+            Targets and precisions, each [..., frames, channels].
 
         Raises:
-            ValueError: for a codec without a refiner.
+            ValueError: for a codec without a refiner; else as :meth:`decode`.
+            TypeError: if the codes are not integers.
         """
         if self.num_blocks is None:
             raise ValueError("num_blocks=None: this codec has no refiner; give it num_blocks")
@@ -239,7 +253,9 @@ class TokenCodec(SettledModule):
     ) -> tuple[jax.Array, jax.Array]:
         """Least squares by widths alone, and the precisions that they use."""
         levels = 2 ** (self.q_bits - 1) - 1
+        # Half-width of the cell of 0 where the scale is 1: the inverse mu law of half a level.
         smallest = float(np.expm1(0.5 / levels * np.log1p(self.mu)) / self.mu)
+        # Variance of a uniform distribution over a cell of half-width h: h^2 / 3.
         variance = cells.half_width**2 / 3.0 + (_FINEST * smallest) ** 2
         precision = 1.0 / variance
         waveform = weighted_decoding.weighted_least_squares(
@@ -263,7 +279,9 @@ class TokenCodec(SettledModule):
         levels = 2 ** (self.q_bits - 1) - 1
         level = codes.astype(jnp.int32) - levels
         companded = level.astype(self.dtype) / levels
+        # Of silent channels, whose cells have no width: its square is still a float32.
         width = jnp.maximum(cells.half_width, np.finfo(np.float32).tiny ** 0.5)
+        # Where in its cell, or how far beyond it, the first waveform has the coefficient.
         position = jnp.tanh((fit - cells.center) / width)
         loudness = 1.0 + 0.25 * jnp.log(scales + 1e-5)
         features = [
@@ -274,11 +292,14 @@ class TokenCodec(SettledModule):
         ]
         refined = self.refiner(jnp.concatenate(features, axis=-1))
         shift, sureness, steering = jnp.split(refined, 3, axis=-1)
+        # What holds for a level holds for its mirror image: tables by |level|, shifts outwards.
         distance = jnp.abs(level)
         outward = jnp.sign(level).astype(self.dtype) * self.level_shift[distance]
+        # Never outside the cell, which is all that the code says.
         target = cells.center + cells.half_width * jnp.tanh(outward + shift)
         log_precision = self.level_log_precision[distance]
         sureness = jnp.clip(sureness, -_MOST_NATS, _MOST_NATS)
         steering = jnp.clip(steering, -_MOST_NATS, _MOST_NATS)
+        # Factors of the precision that the width alone gives; all exponents 0 before training.
         precision = precision * jnp.exp(log_precision + sureness)
         return Estimate(target, precision, precision * jnp.exp(steering))

@@ -17,7 +17,6 @@ All numbers are little-endian::
 A file ends with its last block. Every byte is under a checksum that is verified before
 anything is decoded, every size is bounded before anything is allocated, and blocks make the
 memory used independent of the length of the recording.
-from isincnet_jax.dsp import meanings
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ class TokenFileError(ArchiveError):
 
 
 class Written(NamedTuple):
-    """What was written.
+    """Size of a file that was written.
 
     Attributes:
         num_frames: frames.
@@ -67,7 +66,7 @@ class Written(NamedTuple):
     model_bits: float
 
 
-def block_frames(num_symbols: int) -> int:
+def _block_frames(num_symbols: int) -> int:
     """Frames per block, at most, when a frame has so many codes."""
     return max(1, min(_BLOCK_FRAMES, _BLOCK_SYMBOLS // max(num_symbols, 1)))
 
@@ -91,6 +90,9 @@ def write_token_file(
         scales: of the quantizer, float32, broadcasting against
             [audio channels, frames, channels]; the weights of a uniform quantizer.
 
+    Returns:
+        Frames, bytes and the entropy of the codes by the model.
+
     Raises:
         ValueError: if there are no codes, or they do not fit the header.
         ImportError: without constriction.
@@ -101,10 +103,11 @@ def write_token_file(
         num_audio=header.audio_channels, num_parts=header.num_parts, turns=turns
     )
     tables = _pack_tables(turns, header.shaped_scales(scales))
-    most = block_frames(header.audio_channels * header.spec.num_channels)
+    most = _block_frames(header.audio_channels * header.spec.num_channels)
     frames = index = 0
     with tempfile.TemporaryFile(dir=path.parent) as spool:
         for rows in _recut(chunks, most):
+            # One block: its frames, its size, its checksum, then the words of the range coder.
             payload = coder.encode(header.signed(rows))
             spool.write(_block_head(index, len(rows), payload) + payload)
             frames, index = frames + len(rows), index + 1
@@ -138,6 +141,7 @@ def _recut(chunks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
 
 
 def _block_head(index: int, num_frames: int, payload: bytes) -> bytes:
+    # The index is under the checksum, not in the file: blocks that change places are found.
     head = _BLOCK.pack(num_frames, len(payload))
     return head + _CRC.pack(zlib.crc32(payload, zlib.crc32(_CRC.pack(index) + head)))
 
@@ -149,6 +153,7 @@ def _pack_header(header: TokenHeader, tables: bytes) -> bytes:
 
 
 def _pack_tables(turns: np.ndarray, scales: np.ndarray | None) -> bytes:
+    # Turns of evenly spaced centres have second differences of 0, which deflate to nothing.
     second = np.diff(turns, n=2, prepend=np.zeros(2, np.int64)) & 65535
     content = second.astype("<u2").tobytes()
     if scales is not None:
@@ -231,6 +236,7 @@ class TokenReader:
             raise ValueError("tables of the wrong size")
         num_bins = header.spec.num_bins
         second = np.frombuffer(content, "<u2", num_bins).astype(np.int64)
+        # The inverse of second differences modulo 2^16, which are nearly 0 for even spacing.
         turns = np.cumsum(np.cumsum(second) & 65535) & 65535
         if header.scales_shape is None:
             return header, turns, None
@@ -238,13 +244,18 @@ class TokenReader:
         return header, turns, header.shaped_scales(scales.reshape(header.scales_shape))
 
     def quantizer(self) -> TokenQuantizer:
-        """The quantizer of the codes."""
+        """Quantizer of the codes.
+
+        Returns:
+            The quantizer with its scales or weights.
+        """
         return self.header.quantizer(self.scales)
 
     def rows(self) -> Iterator[np.ndarray]:
-        """Yields the codes as the quantizer made them, [frames, audio channels, channels].
+        """Codes block by block, as the quantizer made them; can be called once.
 
-        Can be called once.
+        Yields:
+            [frames, audio channels, channels]: uint8 or uint16, int32 for the uniform code.
 
         Raises:
             TokenFileError: if they are damaged or do not fit the header.
@@ -252,7 +263,7 @@ class TokenReader:
         """
         header = self.header
         total = header.spec.bank.frame_grid(header.length).num_frames
-        most = block_frames(header.audio_channels * header.spec.num_channels)
+        most = _block_frames(header.audio_channels * header.spec.num_channels)
         decoder = entropy.RowDecoder(
             num_audio=header.audio_channels, num_parts=header.num_parts, turns=self.turns
         )
@@ -276,6 +287,7 @@ class TokenReader:
         payload = self._take(size)
         if zlib.crc32(payload, zlib.crc32(_CRC.pack(index) + head)) != checksum:
             raise ValueError(f"the checksum of block {index} is wrong")
+        # Checked after the checksum, before anything of that size is made.
         if not 1 <= count <= most:
             raise ValueError(f"block {index} has {count} frames")
         return count, payload

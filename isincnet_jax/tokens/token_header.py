@@ -1,4 +1,4 @@
-"""TokenHeader: what a token file says about its recording and its quantiser."""
+"""Header of a token file: its recording and its quantiser."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from isincnet_jax.bank.quantizer import Quantizer
-from isincnet_jax.bank.spec import FilterbankSpec
-from isincnet_jax.dsp import companding, settling
-from isincnet_jax.tokens.archive import check_bank_size
+from isincnet_jax.dsp import companding
 from isincnet_jax.tokens.code_model import MOST_SYMBOLS
+from isincnet_jax.tokens.recording_header import RecordingHeader
 from isincnet_jax.tokens.uniform_quantizer import (
     LARGEST_LEVEL,
     UniformQuantizer,
@@ -24,15 +23,10 @@ TokenQuantizer: TypeAlias = Quantizer | UniformQuantizer
 
 
 @dataclasses.dataclass(frozen=True)
-class TokenHeader:
-    """What a token file says about its recording.
+class TokenHeader(RecordingHeader):
+    """Header of a token file.
 
     Attributes:
-        spec: the bank that made the coefficients.
-        model: name of the codec.
-        length: samples per audio channel at ``spec.sample_rate``.
-        original_length: samples of the recording at its own rate.
-        original_rate: Hz, of the recording.
         audio_channels: of the recording.
         code: "uniform", "symmetric" or "reference".
         step: of the uniform code, a float32; 0 for the others.
@@ -45,11 +39,6 @@ class TokenHeader:
         ValueError, TypeError: at construction, for values that no recording has.
     """
 
-    spec: FilterbankSpec
-    model: str
-    length: int
-    original_length: int
-    original_rate: int
     audio_channels: int
     code: str = "uniform"
     step: float = 0.0
@@ -58,13 +47,8 @@ class TokenHeader:
     scales_shape: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
-        settling.settle_fields(self)
-        for name in ("length", "original_length", "original_rate", "audio_channels"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name}={value!r} must be a positive integer")
-        if not isinstance(self.model, str):
-            raise TypeError(f"model={self.model!r} must be a name")
+        super().__post_init__()
+        self._check_counts("audio_channels")
         symbols = self.audio_channels * self.spec.num_channels
         if symbols > MOST_SYMBOLS:
             raise ValueError(f"{symbols} codes per frame: at most {MOST_SYMBOLS} can be stored")
@@ -93,8 +77,19 @@ class TokenHeader:
 
     @classmethod
     def describe_quantizer(cls, quantizer: TokenQuantizer) -> dict[str, Any]:
-        """The fields that depend on the quantizer, ``scales_shape`` included."""
+        """Fields of a header that depend on the quantizer.
+
+        Args:
+            quantizer: of the codes; a scale or weight has at most three axes.
+
+        Returns:
+            Keyword arguments of a header, ``scales_shape`` included.
+
+        Raises:
+            ValueError: for scales of more axes.
+        """
         if isinstance(quantizer, UniformQuantizer):
+            # A single weight of 1 is no table.
             weight = np.asarray(quantizer.weight, np.float32)
             shape = None if weight.size == 1 and weight.item() == 1.0 else _shape3(weight)
             return {"code": "uniform", "step": quantizer.step, "scales_shape": shape}
@@ -118,7 +113,13 @@ class TokenHeader:
         return 2 * self.spec.num_bins + scales
 
     def shaped_scales(self, scales: Any) -> np.ndarray | None:
-        """Scales as float32 of ``scales_shape``; None if there are none.
+        """Scales as float32 of ``scales_shape``.
+
+        Args:
+            scales: positive numbers, as many as ``scales_shape`` has; unused where that is None.
+
+        Returns:
+            [audio channels or 1, 1, channels or 1]; None if there are none.
 
         Raises:
             ValueError: if they do not fit or are not positive numbers.
@@ -131,7 +132,14 @@ class TokenHeader:
         return shaped
 
     def quantizer(self, scales: np.ndarray | None) -> TokenQuantizer:
-        """The quantizer, with scales as :meth:`shaped_scales` returns them."""
+        """Quantizer that the header describes.
+
+        Args:
+            scales: as :meth:`shaped_scales` returns them.
+
+        Returns:
+            A uniform one of the header's step, or a companding one of its bits and mu.
+        """
         if self.code == "uniform":
             return make_uniform_quantizer(self.step, weight=scales)
         scale = np.ones((1,), np.float32) if scales is None else scales
@@ -143,7 +151,13 @@ class TokenHeader:
         return 2 ** (self.q_bits - 1) - 1 if self.q_bits else 0
 
     def signed(self, codes: np.ndarray) -> np.ndarray:
-        """Codes around 0, int64, as the entropy coder wants them.
+        """Codes around 0, as the entropy coder wants them.
+
+        Args:
+            codes: as the quantizer makes them, integers [frames, audio channels, channels].
+
+        Returns:
+            int64, :attr:`zero` less.
 
         Raises:
             TypeError, ValueError: for codes that this header does not describe.
@@ -159,11 +173,18 @@ class TokenHeader:
         return codes.astype(np.int64) - self.zero
 
     def unsigned(self, codes: np.ndarray) -> np.ndarray:
-        """The inverse of :meth:`signed`: int32, or uint8 or uint16 for the companded codes.
+        """Codes as the quantizer makes them, the inverse of :meth:`signed`.
+
+        Args:
+            codes: around 0, integers [frames, audio channels, channels].
+
+        Returns:
+            int32, or uint8 or uint16 for the companded codes.
 
         Raises:
             ValueError: for codes that no quantizer of this header makes.
         """
+        # q bits: 0 .. 2^q - 1 around 2^(q - 1) - 1; the uniform code is around 0 already.
         codes = codes + self.zero
         self._check_range(codes)
         if not self.q_bits:
@@ -181,27 +202,33 @@ class TokenHeader:
             )
 
     def to_json(self) -> str:
-        """The header as text, with the digest of the spec."""
-        spec = {"spec": self.spec.to_dict(), "digest": self.spec.digest()}
-        values = {**dataclasses.asdict(self), **spec}
+        """The header as text, with the digest of the spec.
+
+        Returns:
+            JSON with sorted names and no spaces.
+        """
+        values = {**self._values(), "digest": self.spec.digest()}
         return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> TokenHeader:
         """The inverse of :meth:`to_json`.
 
+        Args:
+            text: of a file; anything is refused without anything large being made.
+
+        Returns:
+            The header.
+
         Raises:
             ValueError, KeyError, TypeError, AttributeError: if the text is no header.
         """
         values = json.loads(text)
-        digest, spec = values.pop("digest"), values.pop("spec")
-        # Before anything of that size is made.
-        check_bank_size(spec)
-        spec = FilterbankSpec.from_dict(spec)
-        if spec.digest() != digest:
-            raise ValueError(f"its spec has the digest {spec.digest()}, not {digest}")
-        shape = values.pop("scales_shape")
-        return cls(spec=spec, scales_shape=None if shape is None else tuple(shape), **values)
+        digest, shape = values.pop("digest"), values.pop("scales_shape")
+        header = cls._of_values({**values, "scales_shape": shape and tuple(shape)})
+        if header.spec.digest() != digest:
+            raise ValueError(f"its spec has the digest {header.spec.digest()}, not {digest}")
+        return header
 
 
 def _shape3(scales: np.ndarray) -> tuple[int, int, int]:

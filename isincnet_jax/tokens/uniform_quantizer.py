@@ -1,4 +1,4 @@
-"""UniformQuantizer: one step for all coefficients, for codes that are entropy-coded."""
+"""Uniform quantiser: one step for all coefficients, for codes that are entropy-coded."""
 
 from __future__ import annotations
 
@@ -44,9 +44,15 @@ class UniformQuantizer:
         object.__setattr__(self, "step", settling.settled_number("step", self.step))
 
     def encode(self, spectrogram: Spectrogram) -> Codes:
-        """Signed codes, int32 in [-2^20, 2^20], in the shape of the input.
+        """Signed codes of coefficients.
 
-        What would be larger becomes 2^20 + 1 with its sign, which nothing decodes.
+        What would be larger than 2^20 becomes 2^20 + 1 with its sign, which nothing decodes.
+
+        Args:
+            spectrogram: floating, broadcasting against the weight, [..., frames, channels] say.
+
+        Returns:
+            int32 in [-2^20, 2^20], in the shape of the input.
 
         Raises:
             ValueError: for NaN, of which codes cannot tell; traced, it becomes any code.
@@ -57,7 +63,14 @@ class UniformQuantizer:
         return levels.astype(jnp.int32)
 
     def decode(self, codes: Codes, *, dtype: Any = jnp.float32) -> Spectrogram:
-        """Coefficients of codes, in the shape of the input.
+        """Coefficients of codes, ``step * weight * code``.
+
+        Args:
+            codes: integers in [-2^20, 2^20], in the shape of the coefficients.
+            dtype: of the result.
+
+        Returns:
+            Coefficients in the shape of the input.
 
         Raises:
             TypeError: if the codes are not integers.
@@ -69,9 +82,17 @@ class UniformQuantizer:
         return checks.codes_in_range(values, codes, -LARGEST_LEVEL, LARGEST_LEVEL)
 
     def straight_through(self, spectrogram: Spectrogram) -> Spectrogram:
-        """Coefficients of the codes of coefficients; gradients pass as if nothing had happened."""
+        """Coefficients of the codes of coefficients; gradients pass as if nothing had happened.
+
+        Args:
+            spectrogram: as for :meth:`encode`.
+
+        Returns:
+            What :meth:`decode` makes of the codes, in the dtype of the input.
+        """
         spectrogram = checks.as_floating(spectrogram, "spectrogram")
         steps = match_rank(self._steps(spectrogram.dtype), spectrogram)
+        # x + (Q(x) - x) with the bracket constant: the value of Q, the gradient of the identity.
         coded = self._levels(spectrogram) * steps
         return spectrogram + jax.lax.stop_gradient(coded - spectrogram)
 
@@ -83,6 +104,7 @@ class UniformQuantizer:
     def _levels(self, spectrogram: jax.Array) -> jax.Array:
         steps = match_rank(self._steps(spectrogram.dtype), spectrogram)
         most = LARGEST_LEVEL + 1
+        # Clipped one beyond the largest code, so that decoding finds it out of range.
         return jnp.clip(jnp.round(spectrogram / steps), -most, most)
 
     def _steps(self, dtype: Any) -> jax.Array:
@@ -97,6 +119,9 @@ def make_uniform_quantizer(
     Args:
         step: positive, finite; what a float32 can hold.
         weight: per channel, or None for the same step everywhere.
+
+    Returns:
+        The quantizer, its step what a float32 holds, its weight float32.
 
     Raises:
         ValueError: for a step or a weight that is not a positive finite number.

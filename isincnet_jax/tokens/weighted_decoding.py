@@ -59,7 +59,7 @@ class Operators(NamedTuple):
     synthesis_adjoint: Linear
 
 
-def linear_operators(
+def _linear_operators(
     analysis: Linear, synthesis: Linear, *, shape: tuple[int, ...], dtype: Any
 ) -> Operators:
     """Adds the transposes of a linear analysis and synthesis.
@@ -100,7 +100,11 @@ def bank_operators(
         decoder: how its inverse was found.
         shape: of the waveforms, [..., length].
         precision: of the products on accelerators.
+
+    Returns:
+        Analysis, synthesis and their transposes, jittable and differentiable.
     """
+    # B is the decoder as it is used, solved edges of reflected clips included.
     solved = design_decoder(spec, decoder)
     noise = solved.assumed_noise(decoder)
     edges = edge_plan(spec.bank, solved, shape[-1], noise_variance=noise)
@@ -120,7 +124,7 @@ def bank_operators(
         )
         return jnp.asarray(waveform)
 
-    return linear_operators(analysis, synthesis, shape=shape, dtype=filters.dtype)
+    return _linear_operators(analysis, synthesis, shape=shape, dtype=filters.dtype)
 
 
 def _ratio(above: jax.Array, below: jax.Array) -> jax.Array:
@@ -157,14 +161,19 @@ def weighted_least_squares(
     Returns:
         [..., length].
     """
+    # Normal equations A^T P A x = A^T P s by conjugate gradients, preconditioned by B Q^-1 B^T.
     analysis, analysis_adjoint, synthesis, synthesis_adjoint = operators
     first = synthesis(target) if start is None else start
     if num_iterations < 1:
         return first
+    # r0 = A^T P (s - A x0); spread is the diagonal of Q^-1.
     residual = analysis_adjoint(precision * (target - analysis(first)))
     spread = 1.0 / (precision if preconditioner is None else preconditioner)
 
     def iterate(state: tuple[jax.Array, ...], _: None) -> tuple[tuple[jax.Array, ...], None]:
+        # r = A^T P (s - A x), z = B Q^-1 B^T r, d <- z + (r.z / r'.z') d,
+        # x <- x + a d, r <- r - a A^T P A d with a = r.z / (d . A^T P A d): Shewchuk, appendix B3.
+        # The first direction is 0, so that the first step goes along z.
         waveform, residual, direction, power = state
         descent = synthesis(spread * synthesis_adjoint(residual))
         new_power = jnp.sum(residual * descent, axis=-1, keepdims=True)
@@ -179,7 +188,7 @@ def weighted_least_squares(
 
 
 class Cells(NamedTuple):
-    """Where the coefficients behind some codes can lie.
+    """Quantisation cells: where the coefficients behind codes can lie.
 
     Attributes:
         center: middle of the cell, [..., frames, channels].
@@ -198,12 +207,17 @@ def code_cells(codes: Codes, scales: Float[jax.Array, "..."], *, q_bits: int, mu
         scales: largest magnitude of each channel; broadcasts against the codes.
         q_bits: bits per code.
         mu: of the companding.
+
+    Returns:
+        Cells in the units of the scales; at the ends they are half as wide.
     """
     half = 2 ** (q_bits - 1) - 1
+    # Level l of the code; its cell is [l - 1/2, l + 1/2] / half of the companded value.
     level = (codes - half).astype(scales.dtype)
 
     def bound(shift: float) -> jax.Array:
         companded = jnp.clip((level + shift) / half, -1.0, 1.0)
+        # Half a level to either side of the code, expanded.
         return jnp.asarray(companding.mu_law_inverse(companded, mu=mu)) * scales
 
     lower, upper = bound(-0.5), bound(0.5)

@@ -30,7 +30,7 @@ Features: TypeAlias = Sequence[Sequence[jax.Array]]
 def discriminator_loss(
     *, real: Logits, fake: Logits, kind: AdversarialKind = "least_squares"
 ) -> jax.Array:
-    """What discriminators minimise: real clips towards 1, generated ones towards 0 (or -1).
+    """Loss of discriminators: real clips towards 1, generated ones towards 0 (or -1).
 
     "least_squares" is ``(1 - real)^2 + fake^2``, "hinge" is ``relu(1 - real) + relu(1 + fake)``.
 
@@ -58,7 +58,7 @@ def discriminator_loss(
 
 
 def generator_loss(*, fake: Logits, kind: AdversarialKind = "least_squares") -> jax.Array:
-    """What the generator minimises: ``(1 - fake)^2``, or ``-fake`` with the hinge.
+    """Adversarial loss of the generator: ``(1 - fake)^2``, or ``-fake`` with the hinge.
 
     Departure: Vocos uses ``relu(1 - fake)``; without the rectifier the gradient does not stop.
 

@@ -26,7 +26,16 @@ _xavier = nn.initializers.xavier_uniform()
 
 
 def sequence_conv(width: int, taps: int, **options: Any) -> nn.Conv:
-    """``nn.Conv`` over [batch, time, channels] with zeros beyond the ends and Xavier's start."""
+    """Convolution over [batch, time, channels] with zeros beyond the ends and Xavier's start.
+
+    Args:
+        width: output channels.
+        taps: of the kernel, odd for a result that stands over its input.
+        options: of ``nn.Conv``, over the defaults.
+
+    Returns:
+        An ``nn.Conv`` that keeps the length.
+    """
     options = {"kernel_init": _xavier, "padding": "SAME", **options}
     return nn.Conv(width, (taps,), **options)
 
@@ -53,9 +62,11 @@ def transposed_convolution(
     taps, inputs, outputs = kernel.shape
     *batch, time, _ = sequence.shape
     columns = jnp.transpose(kernel, (1, 0, 2)).reshape(inputs, taps * outputs)
+    # [..., time, taps outputs]: what each input sample adds, sample by sample, channels inside.
     frames = jnp.matmul(sequence, columns)
     # Samples of all channels in a row: an overlap-add of frames with the hop ``stride outputs``.
     summed = overlap.overlap_add(frames, hop_length=stride * outputs)
+    # PyTorch's padding is cut from the front; zeros where the last frame ends too early.
     start = (taps - stride) // 2 * outputs
     needed = stride * time * outputs
     missing = max(start + needed - summed.shape[-1], 0)
@@ -64,7 +75,7 @@ def transposed_convolution(
 
 
 class TransposedConv(SettledModule):
-    """:func:`transposed_convolution` with ``kernel`` [taps, inputs, width] and ``bias`` [width].
+    """Transposed convolution with ``kernel`` [taps, inputs, width] and ``bias`` [width].
 
     Attributes:
         width: output channels.
@@ -92,7 +103,15 @@ class TransposedConv(SettledModule):
 
 @settles
 def fit_length(waveform: Waveform, length: int | None) -> jax.Array:
-    """The first ``length`` samples, zeros where there are fewer; everything if None."""
+    """Waveform of a given length: cut, or with zeros at the end.
+
+    Args:
+        waveform: [..., time].
+        length: samples, at least 0; everything if None.
+
+    Returns:
+        [..., length].
+    """
     waveform = jnp.asarray(waveform)
     if length is None:
         return waveform
@@ -102,7 +121,15 @@ def fit_length(waveform: Waveform, length: int | None) -> jax.Array:
 
 
 def bounded_exp(values: jax.Array, largest: float) -> jax.Array:
-    """``exp(x)``, at most ``largest``; neither it nor its gradient overflows."""
+    """Exponential, ``exp(x)``, of at most ``largest``; neither it nor its gradient overflows.
+
+    Args:
+        values: floating, of any shape.
+        largest: positive; where it is reached the gradient is 0.
+
+    Returns:
+        In (0, largest], of the shape and dtype of the values.
+    """
     return jnp.exp(jnp.minimum(values, jnp.log(largest).astype(values.dtype)))
 
 
@@ -115,7 +142,11 @@ def synthesize(real: Any, imag: Any, *, length: int, **geometry: Any) -> Wavefor
         imag: of the same shape.
         length: samples.
         geometry: of :func:`.fourier.istft`.
+
+    Returns:
+        [..., length].
     """
+    # There is no complex number of bfloat16.
     wide = jnp.float64 if real.dtype == jnp.float64 else jnp.float32
     spectrum = lax.complex(real.astype(wide), imag.astype(wide))
     return fourier.istft(spectrum, length=length, **geometry)
@@ -142,8 +173,12 @@ def polished(
         win_length: samples of the window.
         window: a name of :func:`scipy.signal.get_window`.
         num_iterations: 0 leaves the waveform as it is.
+
+    Returns:
+        [batch, time], of the length of the waveform.
     """
     length = waveform.shape[-1]
+    # Centred frames of so many samples: the last one is repeated, or some are cut off.
     frames, wanted = magnitude.shape[1], 1 + length // hop_length
     padded = jnp.pad(magnitude, ((0, 0), (0, max(wanted - frames, 0)), (0, 0)), mode="edge")
     operators = retrieval.stft_operators(

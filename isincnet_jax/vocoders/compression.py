@@ -1,4 +1,4 @@
-"""CNNVocoder's spectrograms, log magnitudes, and checks of spectrograms that come from outside."""
+"""Compression of vocoders' spectrograms: CNNVocoder's decibels, logarithms, checks of input."""
 
 from __future__ import annotations
 
@@ -117,7 +117,15 @@ def spectrogram_features(
 
 
 def check_compression(compression: str, floor: float) -> None:
-    """Raises ValueError for an unknown compression or a floor that is not positive."""
+    """Refuses settings of :func:`compress` that there are not.
+
+    Args:
+        compression: "none" or "log".
+        floor: of the logarithm.
+
+    Raises:
+        ValueError: for an unknown compression or a floor that is not positive.
+    """
     if compression not in get_args(Compression):
         known = " or ".join(repr(name) for name in get_args(Compression))
         raise ValueError(f"compression={compression!r} is unknown; use {known}")
@@ -128,7 +136,16 @@ def check_compression(compression: str, floor: float) -> None:
 def compress(
     features: Float[Array, "..."], *, compression: str, floor: float = 1e-5
 ) -> Float[jax.Array, "..."]:
-    """Features for a network: "log" is ``log(max(x, floor))``, "none" leaves them as they are."""
+    """Compression of features for a network.
+
+    Args:
+        features: not negative, of any shape, for "log".
+        compression: "log" for ``log(max(x, floor))``, "none" for what they are.
+        floor: positive; magnitudes below count as this.
+
+    Returns:
+        Of the same shape and dtype.
+    """
     if compression == "none":
         return jnp.asarray(features)
     return jnp.log(jnp.maximum(features, floor))
@@ -138,7 +155,7 @@ def compress(
 def check_spectrogram(
     spectrogram: Any, *, num_bins: int, scale: SpectrogramScale = "linear"
 ) -> None:
-    """Raises an error that says what is wrong with a spectrogram from outside.
+    """Refuses a spectrogram from outside that a model would misread, and says what is wrong.
 
     It looks at values, hence on the host: call it before jitted code, which cannot raise for
     values. (The modules check shapes themselves, jitted or not.)
@@ -176,7 +193,15 @@ def check_spectrogram(
 
 
 def check_shape(shape: tuple[int, ...], *, num_bins: int) -> None:
-    """Raises ValueError unless a shape is [..., frames, num_bins] with at least one frame."""
+    """Refuses a shape that is not [..., frames, num_bins] with at least one frame.
+
+    Args:
+        shape: of a spectrogram; other axes may be empty.
+        num_bins: that the model expects.
+
+    Raises:
+        ValueError: otherwise, with a hint where the axes look transposed.
+    """
     if len(shape) < 2 or shape[-1] != num_bins:
         hint = f"its bins must be {num_bins}, those the model was made for"
         if len(shape) >= 2 and shape[-2] == num_bins:

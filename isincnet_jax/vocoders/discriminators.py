@@ -25,7 +25,7 @@ _leaky = functools.partial(nn.leaky_relu, negative_slope=_SLOPE)
 
 
 class Judgement(NamedTuple):
-    """What discriminators say about clips.
+    """Judgement of clips by discriminators.
 
     Attributes:
         logits: [batch, n] of every discriminator, large for what sounds recorded.
@@ -41,14 +41,23 @@ def fold(
 ) -> Float[jax.Array, "batch rows period 1"]:
     """Rows of ``period`` samples, the clip padded by reflection to whole rows.
 
+    Args:
+        waveform: [batch, time], at least one sample.
+        period: samples per row, at least 1.
+
+    Returns:
+        [batch, ceil(time / period), period, 1].
+
     Example:
         >>> fold(jnp.arange(5.0)[None], 3)[0, ..., 0]
         Array([[0., 1., 2.],
                [3., 4., 3.]], dtype=float32)
     """
     batch, time = waveform.shape
+    # Reflection needs as many samples as it makes; shorter clips repeat the last one.
     missing = -time % period
     mode = "reflect" if missing < time else "edge"
+    # Row r, column c is sample r period + c: a kernel of one column sees every period-th sample.
     padded = jnp.pad(waveform, [(0, 0), (0, missing)], mode=mode)
     return padded.reshape(batch, padded.shape[1] // period, period, 1)
 
@@ -98,6 +107,7 @@ class _ImageCritic(SettledModule):
             if not last:
                 image = _leaky(image)
             maps.append(image)
+        # Logits [batch, height width].
         return lax.collapse(image, 1), maps
 
 
@@ -138,6 +148,7 @@ class MultiPeriodDiscriminator(SettledModule):
         """Judges clips [batch, time]."""
         checks.check_floating_waveform(waveform)
         layers = len(self.widths)
+        # Along rows only, as the kernels: columns stay apart.
         strides = [(3, 1)] * (layers - 1) + [(1, 1)]
         kernels = [(self.taps, 1)] * layers + [(3, 1)]
         said = []

@@ -1,4 +1,4 @@
-"""What the spectrograms of vocoders are, and how long ones are taken apart."""
+"""Features of vocoders: what their spectrograms are, and how long ones are taken apart."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SILENT_POWER = 1e-20
 
 @dataclasses.dataclass(frozen=True)
 class VocoderFeatures:
-    """What a spectrogram is: linear magnitudes of an STFT, mel filters on them, or a sinc bank's.
+    """Spectrogram's kind: linear magnitudes of an STFT, mel filters on them, or a sinc bank's.
 
     The STFT has a Hann window and centred frames, ``1 + time // hop_length`` of them. A bank has
     ``1 + (time - 1) // hop_length`` frames.
@@ -119,21 +119,32 @@ class VocoderFeatures:
         return self.n_mels if self.is_mel else self.n_fft // 2 + 1
 
     def num_frames(self, num_samples: int) -> int:
-        """Frames of so many samples, at least 1."""
+        """Frames of a waveform.
+
+        Args:
+            num_samples: at least 1.
+
+        Returns:
+            ``1 + n // hop_length`` with an STFT, ``1 + (n - 1) // hop_length`` with a bank.
+        """
         if self.bank is not None:
             return 1 + (num_samples - 1) // self.hop_length
         return 1 + num_samples // self.hop_length
 
     @property
     def reach_frames(self) -> int:
-        """How many frames around it the samples of a frame reach."""
+        """Frames on either side that the samples of a frame reach."""
         taps = self.n_fft
         if self.bank is not None:
             taps = self.bank.bank.taps
         return -(-taps // self.hop_length) + 1
 
     def facts(self) -> dict[str, Any]:
-        """The fields that have an effect, as JSON can hold them."""
+        """Fields that have an effect, as JSON can hold them.
+
+        Returns:
+            Values by the names of the fields; the bank as :meth:`.FilterbankSpec.to_dict`.
+        """
         facts = {name: getattr(self, name) for name in self._effective()}
         if self.bank is not None:
             facts["bank"] = self.bank.to_dict()
@@ -142,6 +153,12 @@ class VocoderFeatures:
     @classmethod
     def from_facts(cls, facts: dict[str, Any]) -> VocoderFeatures:
         """The inverse of :meth:`facts`.
+
+        Args:
+            facts: values by the names of the fields; those left out have their defaults.
+
+        Returns:
+            The features.
 
         Raises:
             ValueError, TypeError: for fields that there are not, or that do not go together.
@@ -193,6 +210,7 @@ class VocoderFeatures:
 
     def _of_bank(self, waveform: jax.Array, precision: Any) -> jax.Array:
         assert self.bank is not None
+        # sqrt(cos^2 + sin^2 + 1e-20): the gradient on silence is finite.
         bank = self.bank.bank
         filters = jnp.asarray(bank.filters, waveform.dtype)
         found = bank.analyse(waveform, filters, precision=precision)
@@ -228,11 +246,15 @@ def frame_windows(
         context: frames around them; None takes the sequence as a whole.
         align: all parts begin at a multiple of it.
 
+    Yields:
+        Windows whose frames to use follow one another.
+
     Example:
         >>> list(frame_windows(5, chunk=3, context=1))
         [Window(begin=0, end=4, start=0, stop=3), Window(begin=2, end=5, start=3, stop=5)]
     """
     if context is None:
+        # One window over everything.
         chunk, context = num_frames, 0
     for start in range(0, num_frames, chunk):
         stop = min(start + chunk, num_frames)
@@ -259,6 +281,7 @@ def spectrogram_blocks(
     """
     hop, total = features.hop_length, features.num_frames(len(waveform))
     for window in frame_windows(total, chunk=chunk_frames, context=features.reach_frames):
+        # The context on either side is cut off again: the frames are those of the whole waveform.
         end = len(waveform) if window.end == total else window.end * hop
         found = _features(features, waveform[window.begin * hop : end])
         yield np.asarray(found)[window.start - window.begin : window.stop - window.begin]

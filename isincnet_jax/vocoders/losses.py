@@ -60,6 +60,7 @@ def reference_loss(
     """
     predicted = spectral_distances.magnitude(prediction, resolution)
     wanted = spectral_distances.magnitude(target, resolution)
+    # Of all frames and bins, [..., frames, bins].
     logs = jnp.abs(_log(predicted) - _log(wanted))
     plain = jnp.abs(predicted - wanted)[..., :low_bins]
     axes = (-2, -1)
@@ -104,10 +105,17 @@ def magnitude_distance(
     prediction: Float[jax.Array, "... frames bins"],
     target: Float[jax.Array, "... frames bins"],
 ) -> PerClip:
-    """Spectral convergence plus mean absolute log distance of given magnitudes, one per clip.
+    """Distance of given magnitudes: spectral convergence plus mean absolute log distance.
 
     A resolution of :func:`.spectral_distances.multi_stft` without its STFT: for networks that
     predict magnitudes. Values below 1e-5 count as 1e-5 in the logarithm.
+
+    Args:
+        prediction: magnitudes [..., frames, bins], not negative.
+        target: of the same shape.
+
+    Returns:
+        One value per clip, [...], 0 for equal magnitudes.
     """
     checks.check_pair(prediction, target, ndim=2)
     logs = jnp.mean(jnp.abs(_log(prediction) - _log(target)), axis=(-2, -1))
@@ -119,7 +127,14 @@ def _log(magnitude: jax.Array) -> jax.Array:
 
 
 def vocoder_losses(sample_rate: float) -> dict[str, Callable[..., PerClip]]:
-    """All losses by name: those of :data:`.losses.LOSSES`, "log_mel" and "reference"."""
+    """Losses by name: those of :data:`.losses.LOSSES`, "log_mel" and "reference".
+
+    Args:
+        sample_rate: Hz, of "log_mel".
+
+    Returns:
+        Functions of ``prediction`` and ``target`` [..., time] that give one value per clip.
+    """
     return {
         **losses.LOSSES,
         "log_mel": functools.partial(log_mel, sample_rate=sample_rate),
@@ -146,7 +161,7 @@ def vocoder_loss(weights: Mapping[str, float], *, sample_rate: float) -> Weighte
 
 
 class ClipScores(NamedTuple):
-    """How close clips are to their targets, one value per clip.
+    """Distances of clips from their targets, one value per clip.
 
     Attributes:
         multi_stft: spectral convergence plus log-magnitude distance, mean of three resolutions.
@@ -178,6 +193,7 @@ def score_clips(
         One value per clip.
     """
     checks.check_pair(prediction, target, ndim=2)
+    # [clips, time] and, below, [clips, frames, 1]: what of the padded array belongs to a clip.
     inside = jnp.arange(target.shape[-1])[None] < lengths[:, None]
     prediction, target = (jnp.where(inside, clip, 0.0) for clip in (prediction, target))
     multi = jnp.zeros(target.shape[:-1], target.dtype)
@@ -185,6 +201,7 @@ def score_clips(
         predicted, wanted, counted = _counted(prediction, target, lengths, resolution)
         logs = jnp.where(counted, jnp.abs(_log(predicted) - _log(wanted)), 0.0)
         frames = jnp.sum(counted, axis=(-2, -1)) * predicted.shape[-1]
+        # Spectral convergence plus the mean of |log |X| - log |Y|| over frames that count.
         multi += _convergence(predicted, wanted)
         multi += jnp.sum(logs, axis=(-2, -1)) / frames.astype(logs.dtype)
     predicted, wanted, _ = _counted(prediction, target, lengths, REFERENCE_RESOLUTION)
@@ -205,5 +222,6 @@ def _counted(
 
 
 def _convergence(predicted: jax.Array, wanted: jax.Array) -> jax.Array:
+    # Frobenius norms: || |X| - |Y| || / || |Y| ||, and no division by 0 for silent targets.
     error = jnp.sqrt(jnp.sum((predicted - wanted) ** 2, axis=(-2, -1)))
     return error / jnp.maximum(jnp.sqrt(jnp.sum(wanted**2, axis=(-2, -1))), 1e-8)

@@ -1,4 +1,4 @@
-"""Fast Griffin-Lim behind a vocoder, part by part, towards the magnitudes that it was given."""
+"""Polish by fast Griffin-Lim behind a vocoder, part by part, towards the given magnitudes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ from isincnet_jax.vocoders.features import VocoderFeatures, frame_windows
 
 
 def check_polish(features: VocoderFeatures, num_iterations: int) -> None:
-    """Raises ValueError unless waveforms can be polished towards such features."""
+    """Refuses polishing towards features that are no magnitudes of an STFT.
+
+    Args:
+        features: of the vocoder.
+        num_iterations: 0 or more; 0 is allowed with any features.
+
+    Raises:
+        ValueError: for fewer than 0, or more with features of another kind than "linear".
+    """
     if num_iterations < 0:
         raise ValueError(f"polish={num_iterations} must be 0 or more iterations, say 5")
     if num_iterations and features.kind != "linear":
@@ -29,7 +37,7 @@ def check_polish(features: VocoderFeatures, num_iterations: int) -> None:
         )
 
 
-def polish_context(features: VocoderFeatures, num_iterations: int) -> int:
+def _polish_context(features: VocoderFeatures, num_iterations: int) -> int:
     """How many frames around a sample the iterations look at.
 
     Each is an analysis and a synthesis: half a window, and half a window more. Where there are
@@ -59,13 +67,13 @@ def polished_blocks(
             sliced like one.
         features: of the spectrogram, see :func:`check_polish`.
         length: samples.
-        num_iterations: 1 or more, see :func:`.long_signals.polished`.
+        num_iterations: 1 or more, see :func:`.blocks.polished`.
         chunk_frames: frames of a part, without its context.
 
     Yields:
         Consecutive samples.
     """
-    hop, context = features.hop_length, polish_context(features, num_iterations)
+    hop, context = features.hop_length, _polish_context(features, num_iterations)
     ahead = iter(blocks)
     held, first = next(ahead), 0
     for window in frame_windows(spectrogram.shape[1], chunk=chunk_frames, context=context):
@@ -73,6 +81,7 @@ def polished_blocks(
         if start >= stop:
             return
         end = min(window.end * hop, length)
+        # What is needed again of the last part, and as many new blocks as reach the window's end.
         parts = [held[:, window.begin * hop - first :]]
         first = window.begin * hop
         while first + sum(part.shape[1] for part in parts) < end:

@@ -1,4 +1,4 @@
-"""Spectrograms for vocoders in .npz files, read and written part by part.
+"""Spectrogram files for vocoders, .npz, read and written part by part.
 
 The archive holds ``spectrogram``, float32 [frames, bins], and one small array for every fact:
 ``format``, ``scale`` ("linear"), ``length`` (samples of the recording) and the fields of a
@@ -33,7 +33,7 @@ class SpectrogramFileError(ValueError):
 
 
 class StoredSpectrogram(NamedTuple):
-    """What a file holds.
+    """Spectrogram of a file, and what it is of.
 
     Attributes:
         spectrogram: linear magnitudes, float32 [frames, bins], mapped from the file where it can
@@ -93,6 +93,12 @@ def write_spectrogram(
 
 def read_spectrogram(path: str | Path) -> StoredSpectrogram:
     """Opens a spectrogram.
+
+    Args:
+        path: the .npz; facts of more than 1 MiB are refused before they are read.
+
+    Returns:
+        The array, mapped where it can be, and what it is.
 
     Raises:
         SpectrogramFileError: for what is no such file, is damaged, or misses a fact.
@@ -158,6 +164,7 @@ def _mapped(path: Path) -> np.ndarray:
         + _LOCAL_HEADER
         + sum(int.from_bytes(local[place : place + 2], "little") for place in (26, 28))
     )
+    # The array's values begin behind the npy header, at a fixed place of the archive.
     order: Any = "F" if fortran_order else "C"
     return np.memmap(path, dtype, "r", begin + header, shape, order)
 

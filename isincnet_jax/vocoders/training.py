@@ -32,7 +32,7 @@ ADVERSARY = "adversary"
 
 
 class Generate(Protocol):
-    """What a vocoder is to the trainer: variables, waveform and key to waveform and statistics."""
+    """Vocoder as the trainer sees it: variables, waveform and key to waveform and statistics."""
 
     def __call__(self, variables: Any, waveform: jax.Array, key: jax.Array) -> tuple[Any, Any]:
         """[batch, time] from the features of [batch, time], and all collections but "params"."""
@@ -75,12 +75,26 @@ class Adversary:
         adversarial_losses.generator_loss(fake=[jnp.zeros(1)], kind=self.kind)
 
     def first_state(self, params: Any) -> dict[str, Any]:
-        """What ``TrainState.fixed`` needs before the first step, of initial parameters."""
+        """State of the discriminators before the first step, for ``TrainState.fixed``.
+
+        Args:
+            params: their initial parameters.
+
+        Returns:
+            Parameters and optimiser state under :data:`ADVERSARY`.
+        """
         return {ADVERSARY: {"params": params, "opt_state": self.optimizer.init(params)}}
 
 
 def generator_variables(state: TrainState) -> dict[str, Any]:
-    """The variables of the vocoder alone, without discriminators."""
+    """Variables of the vocoder alone, without discriminators.
+
+    Args:
+        state: of a training run.
+
+    Returns:
+        ``params`` and the other collections, for ``model.apply``.
+    """
     fixed = {name: tree for name, tree in state.fixed.items() if name != ADVERSARY}
     return {"params": state.params, **fixed}
 
@@ -122,6 +136,7 @@ def make_vocoder_step(
     """
 
     def prepared(state: TrainState, data: Any) -> tuple[jax.Array, jax.Array]:
+        # Keys of this step; clips are augmented by their place in the whole batch, not by device.
         key = jax.random.fold_in(jax.random.wrap_key_data(state.key_data), state.step)
         augment_key, model_key = jax.random.split(key)
         clips = data if draw is None else draw(data, state.step)
@@ -140,6 +155,7 @@ def make_vocoder_step(
         def forward(params: Any) -> tuple[jax.Array, Any]:
             return generate({"params": params, **own}, clips, key)
 
+        # One forward pass: the discriminators learn from its result, its gradient comes later.
         prediction, pull_back, own = jax.vjp(forward, state.params, has_aux=True)
         critics, judged = None, None
         if adversary is not None:
@@ -147,6 +163,7 @@ def make_vocoder_step(
         total, slope, metrics = _slope_of(
             prediction, clips, loss=loss, adversary=adversary, critics=judged, number=state.step
         )
+        # d loss / d params = (d prediction / d params)^T d loss / d prediction
         (gradients,) = pull_back(slope)
         found = (gradients, {"loss": total, **metrics}, own)
         gradients, metrics, own = lax.pmean(found, axis_name)
@@ -220,6 +237,7 @@ def _slope_of(
     def spectral(prediction: jax.Array) -> Any:
         return loss(prediction=prediction, target=clips)
 
+    # By the prediction, not by the parameters: the network's own derivative comes once, at the end.
     (total, terms), slope = jax.value_and_grad(spectral, has_aux=True)(prediction)
     if adversary is None:
         return total, slope, terms
@@ -232,6 +250,7 @@ def _slope_of(
         both = adversary.weight * adversarial + adversary.feature_weight * matching
         return both, {"adversarial": adversarial, "feature_matching": matching}
 
+    # Before the start the discriminators are not asked: zeros of the same structure.
     zero = jnp.zeros((), prediction.dtype)
     nothing = {"adversarial": zero, "feature_matching": zero}
     (extra, more), extra_slope = lax.cond(
@@ -240,4 +259,5 @@ def _slope_of(
         lambda prediction: ((zero, nothing), jnp.zeros_like(prediction)),
         prediction,
     )
+    # d(total + extra) / d prediction, for the vocoder to pull back.
     return total + extra, slope + extra_slope, {**terms, **more}

@@ -1,4 +1,4 @@
-"""A vocoder whole: what its spectrograms are, the network that inverts them, how it is used.
+"""Vocoder: what its spectrograms are, the network that inverts them, how it is used.
 
 Spectrograms that go in and out are always linear magnitudes, [..., frames, bins]; what else a
 network wants to see of them (normalised decibels, logarithms) is made inside.
@@ -18,9 +18,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp.equality import equal_by_value
 from isincnet_jax.dsp.settling import settles
-from isincnet_jax.linen import SettledModule
+from isincnet_jax.linen import SettledModule, TrainedModel
 from isincnet_jax.typing import Array, Waveform
 from isincnet_jax.vocoders import compression as vocoder_features
 from isincnet_jax.vocoders import polish as vocoder_polish
@@ -118,7 +117,14 @@ class Vocoder(SettledModule):
             raise ValueError(f"features of {listed}: make both for the same STFT")
 
     def analyse(self, waveform: Waveform) -> Float[jax.Array, "... frames bins"]:
-        """The spectrogram of a waveform [..., time]; needs no variables."""
+        """Spectrogram of a waveform; needs no variables.
+
+        Args:
+            waveform: [..., time], floating, full scale 1, at ``features.sample_rate``.
+
+        Returns:
+            Linear magnitudes [..., frames, num_bins].
+        """
         return self.features.of(jnp.asarray(waveform, self.dtype), precision=self.precision)
 
     @settles
@@ -150,26 +156,13 @@ class Vocoder(SettledModule):
         return self.synthesize(spectrogram, length=waveform.shape[-1], train=train)
 
 
-@flax.struct.dataclass
-class TrainedVocoder:
-    """A vocoder with its variables, a frozen pytree.
-
-    Attributes:
-        model: the module, static.
-        variables: its variables, float32.
-        name: of the entry, path or address it came from.
-    """
-
-    model: Vocoder = flax.struct.field(pytree_node=False)
-    variables: Any = None
-    name: str = flax.struct.field(pytree_node=False, default="custom")
-
-    __eq__ = equal_by_value
-    __hash__ = None  # type: ignore[assignment]
+@flax.struct.dataclass(eq=False)
+class TrainedVocoder(TrainedModel[Vocoder]):
+    """Vocoder with its variables, float32: a frozen pytree, see :class:`.linen.TrainedModel`."""
 
     @property
     def features(self) -> VocoderFeatures:
-        """What its spectrograms are."""
+        """Features that it takes."""
         return self.model.features
 
     @property
@@ -178,7 +171,14 @@ class TrainedVocoder:
         return self.features.sample_rate
 
     def spectrogram(self, waveform: Waveform) -> Float[jax.Array, "... frames bins"]:
-        """Linear magnitudes [..., frames, bins] of a waveform [..., time]."""
+        """Spectrogram of a waveform, as :meth:`synthesize` wants it.
+
+        Args:
+            waveform: [..., time], floating, full scale 1, at ``sample_rate``.
+
+        Returns:
+            Linear magnitudes [..., frames, num_bins], in the model's dtype.
+        """
         return _analyse(self.model, jnp.asarray(waveform, self.model.dtype))
 
     @settles
@@ -275,6 +275,7 @@ class TrainedVocoder:
         # Networks that count phases from their first frame find all bins at whole turns there.
         align = features.n_fft // math.gcd(features.n_fft, hop)
         for window in frame_windows(num_frames, chunk=chunk_frames, context=context, align=align):
+            # Frame t makes samples t hop to (t + 1) hop - 1 of the result.
             start, stop = window.start * hop, min(window.stop * hop, length)
             if start >= stop:
                 return

@@ -17,7 +17,8 @@ from isincnet_jax.bank.dsp import frame_theory, shapes
 from isincnet_jax.classifiers.networks import SincNetClassifier
 from isincnet_jax.frontends import measured_bands
 from isincnet_jax.frontends.sinc_conv import SincConv
-from isincnet_jax.pretrained.folder import export_pretrained, load_folder
+from isincnet_jax.pretrained import stored
+from isincnet_jax.pretrained.folder import export_pretrained
 
 KEY = jax.random.key(0)
 SMALL = {"num_filters": 6, "kernel_size": 31}
@@ -139,7 +140,7 @@ def test_a_solved_codec_of_learned_taps_can_be_stored(tmp_path):
     model = SincNet(LINEAR, learnable_filters="free")
     variables = _perturbed(_start(model), 0.03)
     codec = Codec(*learned_inverse.with_exact_decoder(model, variables))
-    loaded = load_folder(export_pretrained(codec, tmp_path / "model"))
+    loaded = stored.read_model(export_pretrained(codec, tmp_path / "model")).restore()
     assert loaded.model == codec.model
     again = loaded.decode(loaded.encode(_noise()), length=700)
     assert _snr_db(_noise(), again) > 120

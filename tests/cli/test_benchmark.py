@@ -183,7 +183,7 @@ def vocoder(tmp_path):
     import jax
     import jax.numpy as jnp
 
-    from isincnet_jax.pretrained.vocoders import export_vocoder
+    from isincnet_jax.pretrained.trained import export_trained
     from isincnet_jax.vocoders.features import VocoderFeatures
     from isincnet_jax.vocoders.networks.istftnet import ISTFTNet
     from isincnet_jax.vocoders.networks.phase_gradient import PhaseGradientVocoder
@@ -203,7 +203,7 @@ def vocoder(tmp_path):
         variables = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 128)))
         count = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        return export_vocoder(TrainedVocoder(module, variables), tmp_path / name), count
+        return export_trained(TrainedVocoder(module, variables), tmp_path / name), count
 
     return store
 

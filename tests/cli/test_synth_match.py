@@ -15,7 +15,7 @@ from isincnet_jax.inversynth.networks import InverSynth, TrainedInverSynth
 from isincnet_jax.inversynth.synth.parameters import NAMES, validate, values_from_levels
 from isincnet_jax.inversynth.synth.render import render
 from isincnet_jax.pretrained import registry
-from isincnet_jax.pretrained.inversynth import export_inversynth
+from isincnet_jax.pretrained.trained import export_trained
 
 RATE = 16_384
 _render = jax.jit(render)
@@ -31,7 +31,7 @@ def model(tmp_path_factory):
     bias[:, 7] = 1.0
     variables["params"]["scores"]["bias"] = bias.ravel()
     folder = tmp_path_factory.mktemp("model") / "export"
-    return export_inversynth(TrainedInverSynth(module, variables), folder)
+    return export_trained(TrainedInverSynth(module, variables), folder)
 
 
 @pytest.fixture(scope="module")

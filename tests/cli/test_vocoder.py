@@ -19,7 +19,7 @@ import soundfile
 
 import isincnet_jax
 from isincnet_jax.data import corpora, recording_index
-from isincnet_jax.pretrained.vocoders import export_vocoder, load_vocoder
+from isincnet_jax.pretrained.trained import export_trained, load_vocoder
 from isincnet_jax.vocoders.features import VocoderFeatures
 from isincnet_jax.vocoders.networks.convnext import ConvNeXtVocoder
 from isincnet_jax.vocoders.vocoder import TrainedVocoder, Vocoder
@@ -60,7 +60,7 @@ def stored(tmp_path_factory):
     )
     module = Vocoder(network, FEATURES)
     variables = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 64)))
-    return export_vocoder(TrainedVocoder(module, variables), tmp_path_factory.mktemp("v") / "model")
+    return export_trained(TrainedVocoder(module, variables), tmp_path_factory.mktemp("v") / "model")
 
 
 @pytest.fixture

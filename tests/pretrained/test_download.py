@@ -20,7 +20,7 @@ import pytest
 
 import isincnet_jax as isn
 from isincnet_jax import files
-from isincnet_jax.pretrained import addresses, download, folder, hub, registry
+from isincnet_jax.pretrained import download, folder
 
 CONTENT = np.random.default_rng(7).bytes(200_000)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -269,7 +269,7 @@ def test_redirect_away_from_https_is_refused(server, fetch, target):
 
 def test_https_may_not_redirect_to_this_machine():
     with pytest.raises(ValueError, match="only https"):
-        addresses.check_url("http://127.0.0.1/x.zip", allow_local=False)
+        download.check_url("http://127.0.0.1/x.zip", allow_local=False)
 
 
 def test_threads_share_one_download(server, fetch):
@@ -365,10 +365,10 @@ def test_bad_addresses_are_refused(url, sha256, message, tmp_path):
 
 def test_digest_may_stand_in_either_place():
     url = "https://x.org/m.zip"
-    expected = addresses.Address(url, DIGEST)
-    assert addresses.parse_address(f"{url}#sha256={DIGEST}") == expected
-    assert addresses.parse_address(url, sha256=DIGEST.upper()) == expected
-    assert addresses.parse_address(str(expected), sha256=DIGEST) == expected
+    expected = download.Address(url, DIGEST)
+    assert download.parse_address(f"{url}#sha256={DIGEST}") == expected
+    assert download.parse_address(url, sha256=DIGEST.upper()) == expected
+    assert download.parse_address(str(expected), sha256=DIGEST) == expected
 
 
 @pytest.fixture
@@ -394,17 +394,6 @@ def test_codec_comes_from_an_address(server, published, tmp_path):
     assert loaded.name == f"{server.url}#sha256={digest}"
     assert_same(codec, isn.from_pretrained(loaded.name, cache_dir=tmp_path))
     assert server.asked == [None]
-
-
-def test_codec_comes_from_a_name_of_published_weights(server, published, tmp_path, monkeypatch):
-    codec, digest = published
-    entry = registry.Weights(server.url, digest, "a test")
-    monkeypatch.setitem(hub.REGISTRY, "trained", entry)
-    loaded = isn.from_pretrained("trained", cache_dir=tmp_path)
-    assert_same(codec, loaded)
-    assert loaded.name == "trained"
-    with pytest.raises(ValueError, match="did you mean 'trained'"):
-        isn.from_pretrained("trainde", cache_dir=tmp_path)
 
 
 def test_file_that_is_no_model_is_named(server, tmp_path):

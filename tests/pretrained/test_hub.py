@@ -245,16 +245,6 @@ def solved(**changes):
     return {name: value for name, value in {**entry, **changes}.items() if value is not None}
 
 
-def weights(**changes):
-    entry = {
-        "kind": "weights",
-        "summary": "a test",
-        "url": "https://example.org/m.zip",
-        "sha256": "a" * 64,
-    }
-    return {name: value for name, value in {**entry, **changes}.items() if value is not None}
-
-
 def shipped(**changes):
     entry = {"kind": "stored", "summary": "a test", "file": "models/m.zip"}
     return {name: value for name, value in {**entry, **changes}.items() if value is not None}
@@ -280,10 +270,6 @@ def test_registry_reads_every_kind(tmp_path):
             "a test",
         )
     }
-    path = registry_file(tmp_path, weights())
-    assert registry.read_registry(path) == {
-        "name": registry.Weights("https://example.org/m.zip", "a" * 64, "a test")
-    }
     path = registry_file(tmp_path, shipped())
     assert registry.read_registry(path) == {
         "name": registry.Stored(tmp_path / "models" / "m.zip", "a test")
@@ -291,7 +277,7 @@ def test_registry_reads_every_kind(tmp_path):
 
 
 ENTRIES = {
-    "unknown kind": ({"kind": "magic"}, "kind='magic' is unknown; use 'solved', 'weights' or"),
+    "unknown kind": ({"kind": "magic"}, "kind='magic' is unknown; use 'solved' or 'stored'"),
     "no object": (7, "kind=None is unknown"),
     "unknown field": (solved(more=1), "unknown field 'more'; fields are kind, summary, spec"),
     "missing field": (solved(summary=None), "field 'summary' is missing"),
@@ -304,9 +290,6 @@ ENTRIES = {
     "decoder kind": (solved(decoder={"kind": "best"}), "decoder kind='best' is unknown"),
     "scale": (solved(projections=["loud"]), "loud"),
     "scale type": (solved(projections=[1]), "must be names of scales"),
-    "no digest": (weights(sha256=None), "field 'sha256' is missing"),
-    "short digest": (weights(sha256="abc"), "must be 64 hexadecimal digits"),
-    "plain http": (weights(url="http://example.org/m.zip"), "only https is fetched"),
     "no file": (shipped(file=None), "field 'file' is missing"),
     "other file": (shipped(file="m.ckpt"), "file='m.ckpt' must be a .zip below the registry's"),
     "file above": (shipped(file="../m.zip"), "must be a .zip below"),

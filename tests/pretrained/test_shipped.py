@@ -13,7 +13,7 @@ import soundfile
 import isincnet_jax as isn
 from isincnet_jax.pretrained import hub, registry, stored
 from isincnet_jax.pretrained.members import ModelFileError
-from isincnet_jax.pretrained.vocoders import export_vocoder, load_vocoder
+from isincnet_jax.pretrained.trained import export_trained, load_vocoder
 from isincnet_jax.vocoders import losses as vocoder_losses
 from isincnet_jax.vocoders.features import VocoderFeatures
 from isincnet_jax.vocoders.networks.phase_gradient import PhaseGradientVocoder
@@ -31,7 +31,7 @@ def shipped(tmp_path, monkeypatch):
     variables = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 64)))
     (tmp_path / "models").mkdir()
     trained = TrainedVocoder(module, variables)
-    export_vocoder(trained, tmp_path / "models" / "small.zip", card={"note": "made by hand"})
+    export_trained(trained, tmp_path / "models" / "small.zip", card={"note": "made by hand"})
     models = {
         name: {"kind": "stored", "summary": "a test", "file": f"models/{name}.zip"}
         for name in ("small", "gone")

@@ -336,7 +336,7 @@ def test_sigterm_saves_and_the_run_goes_on(base, run, tmp_path):
     (step,) = resilience.complete_steps(folder)
     done = run(folder, f"--config.train.num_steps={step + 3}", kind="convnext_phase")
     assert f"resumed from step {step} " in done.stderr
-    assert (folder / "export" / "model.json").is_file()
+    assert (folder / "export" / "config.json").is_file()
 
 
 def _arrays(folder):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import zipfile
 
 import jax
@@ -11,13 +10,14 @@ import jax.numpy as jnp
 import librosa
 import numpy as np
 import pytest
+import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import isincnet_jax as isn
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.pretrained.members import ModelFileError
-from isincnet_jax.pretrained.vocoders import export_vocoder, load_vocoder
+from isincnet_jax.pretrained.trained import export_trained, load_vocoder
 from isincnet_jax.vocoders import spectrogram_file
 from isincnet_jax.vocoders.features import VocoderFeatures, frame_windows, spectrogram_blocks
 from isincnet_jax.vocoders.networks.cnn import CNNVocoder
@@ -250,9 +250,9 @@ def test_impossible_lengths():
 @pytest.mark.parametrize("name", ["cnn", "mel", "bank"])
 def test_stored_as_float16_and_read_as_float32(name, tmp_path):
     vocoder, clip = _vocoder(name), _noise(3200)
-    folder = export_vocoder(vocoder, tmp_path / "model", card={"note": 1})
-    table = json.loads((folder / "model.json").read_text())["variables"]["arrays"]
-    kinds = {len(entry["shape"]) > 1: entry["dtype"] for entry in table.values()}
+    folder = export_trained(vocoder, tmp_path / "model", card={"note": 1})
+    stored = safetensors.numpy.load_file(folder / "model.safetensors")
+    kinds = {array.ndim > 1: array.dtype for array in stored.values()}
     assert kinds == {True: "float16", False: "float32"}
     loaded = isn.from_pretrained(folder)
     assert loaded.model.clone(precision=None) == vocoder.model.clone(precision=None)
@@ -260,7 +260,7 @@ def test_stored_as_float16_and_read_as_float32(name, tmp_path):
     spectrogram = vocoder.spectrogram(clip)
     found, wanted = (one.synthesize(spectrogram) for one in (loaded, vocoder))
     assert np.max(np.abs(found - wanted)) < 0.01 * np.max(np.abs(wanted))
-    again = load_vocoder(export_vocoder(loaded, tmp_path / "again.zip"))
+    again = load_vocoder(export_trained(loaded, tmp_path / "again.zip"))
     np.testing.assert_array_equal(again.synthesize(spectrogram), found)
 
 
@@ -268,13 +268,13 @@ def test_weights_beyond_float16_and_other_models_are_refused(tmp_path):
     vocoder = _vocoder("mel")
     large = jax.tree.map(lambda leaf: leaf + np.float32(1e6), vocoder.variables)
     with pytest.raises(ValueError, match="beyond the range of float16"):
-        export_vocoder(vocoder.replace(variables=large), tmp_path / "large")
+        export_trained(vocoder.replace(variables=large), tmp_path / "large")
     assert not (tmp_path / "large").exists()
     with pytest.raises(ValueError, match="no vocoder"):
         load_vocoder("16khz-linear")
-    export_vocoder(vocoder, tmp_path / "model")
-    text = (tmp_path / "model" / "model.json").read_text()
-    (tmp_path / "model" / "model.json").write_text(text.replace("istftnet", "wavenet"))
+    export_trained(vocoder, tmp_path / "model")
+    text = (tmp_path / "model" / "config.json").read_text()
+    (tmp_path / "model" / "config.json").write_text(text.replace("istftnet", "wavenet"))
     with pytest.raises(ModelFileError):
         load_vocoder(tmp_path / "model")
 

@@ -43,13 +43,28 @@ class Clock(NamedTuple):
         return self.rows_s[:, None] + self.columns_s
 
     def flat(self, grid: jax.Array) -> jax.Array:
-        """[..., rows, 128] as [..., num_samples]."""
+        """Samples of a clip from rows and columns.
+
+        Args:
+            grid: [..., rows, 128].
+
+        Returns:
+            [..., num_samples]; what passes the end is cut.
+        """
         joined = grid.reshape(*grid.shape[:-2], grid.shape[-2] * grid.shape[-1])
         return joined[..., : self.num_samples]
 
 
 def make_clock(num_samples: int, sample_rate: float) -> Clock:
-    """The times of a clip; its arguments are checked by :mod:`.render`."""
+    """Times of the samples of a clip; its arguments are checked by :mod:`.render`.
+
+    Args:
+        num_samples: at least 1.
+        sample_rate: Hz, positive.
+
+    Returns:
+        Rows and columns in seconds.
+    """
     rows = -(-num_samples // COLUMNS)
     return Clock(
         num_samples,
@@ -59,12 +74,26 @@ def make_clock(num_samples: int, sample_rate: float) -> Clock:
 
 
 def wrapped(phase: jax.Array) -> jax.Array:
-    """A phase in cycles less the nearest whole number: within [-0.5, 0.5]."""
+    """Phase less the nearest whole number of cycles.
+
+    Args:
+        phase: cycles, of any shape.
+
+    Returns:
+        Within [-0.5, 0.5]; its derivative is 1.
+    """
     return phase - lax.stop_gradient(jnp.round(phase))
 
 
 def fraction(phase: jax.Array) -> jax.Array:
-    """A phase in cycles less the whole cycles below: within [0, 1]."""
+    """Phase less the whole cycles below.
+
+    Args:
+        phase: cycles, of any shape.
+
+    Returns:
+        Within [0, 1]; its derivative is 1.
+    """
     return phase - lax.stop_gradient(jnp.floor(phase))
 
 
@@ -125,10 +154,12 @@ def modulated_phase(
     Returns:
         Cycles [..., rows, 128], less whole cycles of the rows; see :meth:`Clock.flat`.
     """
+    # D = B / (2 pi v), in cycles; a and b are the angles 2 pi v t of rows and columns.
     depth = jnp.asarray(deviation / (2.0 * np.pi * modulator))[..., None]
     row = (2.0 * np.pi) * turns(modulator, clock.rows_s)
     column = (2.0 * np.pi) * turns(modulator, clock.columns_s)
     # The phase itself is exact; its derivatives are those of the plain formula, less its value.
+    # D (1 - cos a) = 2 D sin^2(a / 2)
     swing = 2.0 * depth * jnp.sin(row / 2.0) ** 2
     fixed = precise.swing(
         lax.stop_gradient(jnp.asarray(deviation)),
@@ -137,6 +168,7 @@ def modulated_phase(
     )
     start = turns(carrier, clock.rows_s) + fixed + (swing - lax.stop_gradient(swing))
     step = turns(carrier, clock.columns_s)
+    # phi = [f t + D (1 - cos a)] + [f t] + D cos a (1 - cos b) + D sin a sin b
     return _outer(
         [start, None, depth * jnp.cos(row), depth * jnp.sin(row)],
         [None, step, 2.0 * jnp.sin(column / 2.0) ** 2, jnp.sin(column)],

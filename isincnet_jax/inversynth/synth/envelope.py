@@ -1,4 +1,4 @@
-"""The envelope: attack, decay, sustain, release in straight lines."""
+"""Envelope: attack, decay, sustain, release in straight lines."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def adsr(
     Returns:
         [..., *shape of the times], 0 to 1.
     """
+    # [...] to [..., 1, 1], to broadcast against the times.
     attack, decay, sustain, release = (
         jnp.reshape(value, (*jnp.shape(value), *(1,) * times_s.ndim))
         for value in (attack, decay, sustain, release)
@@ -45,6 +46,7 @@ def adsr(
     zero, one = jnp.zeros((), attack.dtype), jnp.ones((), attack.dtype)
     down = jnp.asarray(np.minimum(times_s, note_off), attack.dtype)
     since = jnp.asarray(np.maximum(times_s - note_off, 0.0), attack.dtype)
+    # min(t / A, 1) - (1 - S) clip((t - A) / D, 0, 1), t no later than the note's end.
     held = jnp.minimum(down / attack, one) - (one - sustain) * jnp.clip(
         (down - attack) / decay, zero, one
     )

@@ -1,4 +1,4 @@
-"""The gate: switches the sound on and off."""
+"""Gate: switches the sound on and off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The low-pass filter: a resonant biquad, applied through its frequency response."""
+"""Low-pass filter: a resonant biquad, applied through its frequency response."""
 
 from __future__ import annotations
 
@@ -52,10 +52,13 @@ def lowpass_response(
     """
     cutoff = jnp.asarray(cutoff)
     half_sine2, half_cosine2, sine = (jnp.asarray(table, cutoff.dtype) for table in _circle(n_fft))
+    # w0 / 2 and pi / 2 - w0 / 2
     half_angle = (np.pi / sample_rate) * cutoff
     to_right_angle = (np.pi / sample_rate) * (0.5 * sample_rate - cutoff)
+    # cos(w0 / 2) as a sine of what is left to a right angle: exact near half the rate.
     sin_half, cos_half = jnp.sin(half_angle), jnp.sin(to_right_angle)
     power = (sin_half**2)[..., None]
+    # sin(w0) sin(w) / (4 q), as sin(w0) = 2 sin(w0 / 2) cos(w0 / 2)
     damping = (sin_half * cos_half / (2.0 * resonance))[..., None] * sine
     # The same difference twice: small numbers at either end of the spectrum.
     real = jnp.where(
@@ -64,6 +67,7 @@ def lowpass_response(
     # At half the rate the numerator is 0; the denominator too where the cut-off is there.
     open_ = half_cosine2 > 0
     norm = jnp.where(open_, real**2 + damping**2, jnp.ones((), cutoff.dtype))
+    # S cos^2(w/2) / (real + j damping) = (real - j damping) S cos^2(w/2) / (real^2 + damping^2)
     over = power * half_cosine2 / norm
     return lax.complex(real * over, -damping * over)
 
@@ -79,7 +83,16 @@ def _circle(n_fft: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def lowpass_fft_length(num_samples: int, sample_rate: float, *, multiple_of: int = 1) -> int:
-    """Samples of the transform: the clip and at least a second in which the response dies out."""
+    """Length of the transform: the clip and at least a second in which the response dies out.
+
+    Args:
+        num_samples: of the clip.
+        sample_rate: Hz.
+        multiple_of: the length is a multiple of it.
+
+    Returns:
+        Samples, ``multiple_of`` times a number whose factors are small.
+    """
     needed = num_samples + math.ceil(TAIL_S * sample_rate)
     blocks = -(-needed // multiple_of)
     return multiple_of * (scipy.fft.next_fast_len(blocks, real=True) or blocks)
@@ -110,6 +123,7 @@ def lowpass(
         [..., time].
     """
     length = waveform.shape[-1]
+    # Zeros behind the clip, in which the response dies out before it comes round.
     more = lowpass_fft_length(length, sample_rate) - length
     padded = jnp.pad(jnp.asarray(waveform), [(0, 0)] * (waveform.ndim - 1) + [(0, more)])
     return lowpass_circular(padded, cutoff, resonance, sample_rate=sample_rate)[..., :length]
@@ -122,7 +136,17 @@ def lowpass_circular(
     *,
     sample_rate: float,
 ) -> Float[jax.Array, "... time"]:
-    """:func:`lowpass` of a clip that is padded already; the end goes on at the beginning."""
+    """Low-pass of a clip that is padded already; the end goes on at the beginning.
+
+    Args:
+        padded: [..., time], of the length of the transform.
+        cutoff: Hz, [...], above 0, at most half the sample rate.
+        resonance: q, [...], positive.
+        sample_rate: Hz.
+
+    Returns:
+        [..., time].
+    """
     n_fft = padded.shape[-1]
     spectrum = jnp.fft.rfft(jnp.asarray(padded), axis=-1)
     response = lowpass_response(cutoff, resonance, n_fft=n_fft, sample_rate=sample_rate)

@@ -1,4 +1,4 @@
-"""The four waveforms as functions of phase, all with period 1 cycle and peak 1."""
+"""Oscillators: the four waveforms as functions of phase, all with period 1 cycle and peak 1."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from isincnet_jax.typing import Array
 
 
 def sine(phase: Float[Array, "..."]) -> Float[jax.Array, "..."]:
-    """``sin(2 pi phase)``, phase in cycles."""
+    """Sine, ``sin(2 pi phase)``.
+
+    Args:
+        phase: cycles, of any shape.
+
+    Returns:
+        Within [-1, 1].
+    """
     return jnp.sin((2.0 * np.pi) * wrapped(jnp.asarray(phase)))
 
 
@@ -22,6 +29,12 @@ def saw(phase: Float[Array, "..."]) -> Float[jax.Array, "..."]:
     The definition is the paper's, the plain waveform: not band-limited, so its partials above half
     the sample rate are mirrored below it. The derivative is 2 wherever there is one; the jump has
     none, so derivatives with respect to frequencies lack its part.
+
+    Args:
+        phase: cycles, of any shape.
+
+    Returns:
+        Within [-1, 1].
     """
     return 2.0 * fraction(jnp.asarray(phase)) - 1.0
 
@@ -30,6 +43,12 @@ def triangle(phase: Float[Array, "..."]) -> Float[jax.Array, "..."]:
     """A triangle: -1 at phase 0, 1 at phase 1/2, straight between.
 
     Not band-limited, as :func:`saw`; continuous, with corners.
+
+    Args:
+        phase: cycles, of any shape.
+
+    Returns:
+        Within [-1, 1].
     """
     return 1.0 - jnp.abs(4.0 * fraction(jnp.asarray(phase)) - 2.0)
 
@@ -38,6 +57,12 @@ def square(phase: Float[Array, "..."]) -> Float[jax.Array, "..."]:
     """A square: 1 from phase 0, -1 from phase 1/2.
 
     Not band-limited, as :func:`saw`. Piecewise constant: its derivative is 0.
+
+    Args:
+        phase: cycles, of any shape.
+
+    Returns:
+        1 or -1.
     """
     phase = jnp.asarray(phase)
     half = jnp.asarray(0.5, phase.dtype)

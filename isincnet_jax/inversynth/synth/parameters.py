@@ -1,4 +1,4 @@
-"""The 23 parameters of the synthesizer: ranges, 16 levels each, names, JSON in and out."""
+"""Parameters of the synthesizer, 23: ranges, 16 levels each, names, JSON in and out."""
 
 from __future__ import annotations
 
@@ -133,6 +133,7 @@ def nearest_levels(values: ParameterValues) -> Int[jax.Array, "... parameters"]:
     """
     _check_axis(values, "values")
     values = jnp.asarray(values)
+    # Distances in octaves for carriers, in the unit of the value for all others: [..., 23, 16].
     places = np.where(_LOGARITHMIC[:, None], np.log2(np.maximum(_LEVELS, 1.0)), _LEVELS)
     positive = jnp.maximum(values, jnp.finfo(values.dtype).tiny)
     place = jnp.where(jnp.asarray(_LOGARITHMIC), jnp.log2(positive), values)
@@ -158,6 +159,7 @@ def validate(values: Any) -> Float[np.ndarray, "... parameters"]:
     if given.dtype.kind not in "fiu":
         raise ValueError(f"values: dtype {given.dtype}; parameters are real numbers")
     exact = given.astype(np.float64)
+    # NaN is in no range, and so is bad.
     slack = _ROUNDING * (_HIGH - _LOW)
     bad = np.argwhere(~((exact >= _LOW - slack) & (exact <= _HIGH + slack)))
     if len(bad):
@@ -201,7 +203,11 @@ def parameters_to_json(values: Any) -> dict[str, float]:
 
 
 def specification() -> list[dict[str, Any]]:
-    """What :data:`PARAMETERS` says, for JSON: name, low, high, unit and levels of each."""
+    """Specification of :data:`PARAMETERS`, for JSON.
+
+    Returns:
+        Name, low, high, unit and levels of each.
+    """
     return [
         {
             "name": parameter.name,

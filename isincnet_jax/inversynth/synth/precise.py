@@ -20,7 +20,7 @@ _BITS = 12
 _GRID = 512
 
 
-def split(number: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _split(number: jax.Array) -> tuple[jax.Array, jax.Array]:
     """A coarse part of 12 significant bits and the rest, whose sum is the number."""
     coarse = lax.reduce_precision(
         number, exponent_bits=jnp.finfo(number.dtype).nexp, mantissa_bits=_BITS - 1
@@ -29,9 +29,18 @@ def split(number: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def pieces(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Float64 constants, not negative, as two pieces of 12 bits and a rest; they sum to them."""
+    """Pieces of float64 constants: two of 12 bits and a rest.
+
+    Args:
+        numbers: not negative, of any shape.
+
+    Returns:
+        High, middle and rest, of the same shape; they sum to the numbers.
+    """
+    # Multiples of scale / 2^12, then of scale / 2^24: 12 bits each, then what is below.
     scale = 2.0 ** np.ceil(np.log2(max(float(numbers.max(initial=0.0)), 1e-9)))
     step = scale / 2**_BITS
+    # Floors, so that no rest is negative.
     high = np.floor(numbers / step) * step
     rest, step = numbers - high, step / 2**_BITS
     middle = np.floor(rest / step) * step
@@ -45,14 +54,26 @@ class Cycles(NamedTuple):
     small: jax.Array
 
     def wrapped(self) -> jax.Array:
-        """The sum less whole cycles, within [-0.5, 0.5]."""
+        """Sum less whole cycles.
+
+        Returns:
+            Within [-0.5, 0.5].
+        """
         total = sum((_off_grid(part, 1) for part in self.large), self.small)
         return _off_grid(total, 1)
 
 
 def cycles(number: jax.Array, constants: np.ndarray) -> Cycles:
-    """``number * constants``, [..., constants]."""
-    coarse, fine = split(number[..., None])
+    """Product ``number * constants`` in cycles, its large parts exact.
+
+    Args:
+        number: floating [...], Hz say.
+        constants: float64 [constants], not negative, seconds say.
+
+    Returns:
+        Summands [..., constants].
+    """
+    coarse, fine = _split(number[..., None])
     high, middle, low = (jnp.asarray(piece, number.dtype) for piece in pieces(constants))
     return _sum_of_products(coarse, fine, high, middle, low)
 
@@ -60,6 +81,7 @@ def cycles(number: jax.Array, constants: np.ndarray) -> Cycles:
 def _sum_of_products(
     coarse: jax.Array, fine: jax.Array, high: jax.Array, middle: jax.Array, low: jax.Array
 ) -> Cycles:
+    # (coarse + fine) (high + middle + low): 12 by 12 bits are exact in the 24 of float32.
     small = fine * middle + (coarse + fine) * low
     return Cycles((coarse * high, coarse * middle, fine * high), small)
 
@@ -89,6 +111,7 @@ def swing(
         [..., times], within [-0.5, 0.5].
     """
     angle = cycles(modulator, seconds)
+    # v t = j / 512 + d: d from what the summands have beyond the grid, j from what they have on it.
     parts = [_off_grid(part, _GRID) for part in angle.large]
     beyond = 2.0 * np.pi * sum(parts, angle.small)
     # Exact multiples of 1 / 512, of which whole cycles are of no account.
@@ -97,9 +120,11 @@ def swing(
     high, middle, low, cosine, sine = (
         jnp.asarray(table, modulator.dtype)[index] for table in _circle()
     )
+    # D (1 - cos 2 pi v t) = D (1 - c) + D (c (1 - cos 2 pi d) + s sin 2 pi d), D = depth + more.
     depth, more = _depth(deviation, modulator)
     depth, more = depth[..., None], more[..., None]
-    whole = _sum_of_products(*split(depth), high, middle, low)
+    whole = _sum_of_products(*_split(depth), high, middle, low)
+    # 1 - cos x = 2 sin^2(x / 2)
     turn = cosine * (2.0 * jnp.sin(beyond / 2.0) ** 2) + sine * jnp.sin(beyond)
     return Cycles(whole.large, whole.small + more * (high + middle) + depth * turn).wrapped()
 
@@ -120,6 +145,8 @@ def _depth(deviation: jax.Array, modulator: jax.Array) -> tuple[jax.Array, jax.A
     """
     dtype = modulator.dtype
     quotient = deviation / modulator
+    # B = q v + r exactly, and 1 / (2 pi) = factor + lost:
+    # B / (2 pi v) = q factor + [q lost + (r / v) factor]
     remainder = _less_product(deviation, quotient, modulator)
     factor = jnp.asarray(0.5 / np.pi, dtype)
     lost = jnp.asarray(0.5 / np.pi - float(np.asarray(0.5 / np.pi, dtype)), dtype)
@@ -130,5 +157,5 @@ def _depth(deviation: jax.Array, modulator: jax.Array) -> tuple[jax.Array, jax.A
 
 def _less_product(number: jax.Array, one: jax.Array, other: jax.Array) -> jax.Array:
     """``number - one * other`` where they almost cancel, without rounding the product."""
-    (a, b), (c, d) = split(one), split(other)
+    (a, b), (c, d) = _split(one), _split(other)
     return ((number - a * c) - a * d - b * c) - b * d

@@ -1,4 +1,4 @@
-"""The synthesizer of InverSynth: 23 parameters in, a waveform out."""
+"""Synthesizer of InverSynth: 23 parameters in, a waveform out."""
 
 from __future__ import annotations
 
@@ -117,6 +117,7 @@ def _render_batch(
 
 def _in_groups(function: Callable[[jax.Array], jax.Array], rows: jax.Array) -> jax.Array:
     count = rows.shape[0]
+    # Whole groups of 8 one after the other, and what is left of them at the end.
     whole = count - count % _GROUP
     groups = jnp.reshape(rows[:whole], (-1, _GROUP, NUM_PARAMETERS))
     sounds = lax.map(function, groups).reshape(whole, -1)
@@ -126,13 +127,16 @@ def _in_groups(function: Callable[[jax.Array], jax.Array], rows: jax.Array) -> j
 
 
 def _render(values: jax.Array, *, clock: Clock, sample_rate: float, note_off: float) -> jax.Array:
+    # [..., 4] each, sine, saw, triangle, square; the other seven are [...].
     carriers, modulators, amplitudes, deviations = (
         values[..., first : first + 4] for first in (0, 4, 8, 12)
     )
     attack, decay, sustain, release, cutoff, resonance, gate_frequency = (
         values[..., index] for index in range(16, NUM_PARAMETERS)
     )
+    # The phases phi_w(t) are [..., 4, rows, 128].
     phases = modulated_phase(carriers, modulators, deviations, clock)
+    # sum_w A_w x_w(phi_w), [..., rows, 128]
     mixed = sum(
         amplitudes[..., index, None, None] * shape(phases[..., index, :, :])
         for index, shape in enumerate(_SHAPES)
@@ -149,6 +153,7 @@ def _lowpass_rows(
 ) -> jax.Array:
     """The low-pass of clips as [..., rows, 128]."""
     *batch, rows, width = grid.shape
+    # Whole rows of zeros behind the clip, so that no row is cut.
     n_fft = lowpass_fft_length(rows * width, sample_rate, multiple_of=width)
     more = n_fft // width - rows
     padded = jnp.pad(grid, [(0, 0)] * len(batch) + [(0, more), (0, 0)])

@@ -1,4 +1,4 @@
-"""Random sounds and their parameters, made on the device from PRNG keys."""
+"""Sampling of random sounds and their parameters, on the device from PRNG keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from isincnet_jax.inversynth.synth.render import NUM_SAMPLES, SAMPLE_RATE, rende
 
 
 def sample_levels(key: jax.Array, batch: int) -> Int[jax.Array, "batch parameters"]:
-    """Levels drawn evenly and independently, int32 [batch, 23], 0 to 15."""
+    """Levels drawn evenly and independently.
+
+    Args:
+        key: PRNG key.
+        batch: sounds.
+
+    Returns:
+        int32 [batch, 23], 0 to 15.
+    """
     return jax.random.randint(key, (batch, NUM_PARAMETERS), 0, NUM_LEVELS, jnp.int32)
 
 

@@ -1,4 +1,4 @@
-"""The simplest synthesizer: one sine."""
+"""Sine synthesizer, the simplest one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of lengths, rates and the end of a note."""
+"""Timing of a note: checks of lengths, rates and its end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ import math
 
 
 def check_timing(*, num_samples: int, sample_rate: float) -> None:
-    """Raises ValueError unless there is at least one sample, at a positive rate."""
+    """Refuses lengths and rates that no clip has.
+
+    Args:
+        num_samples: a whole number, at least 1.
+        sample_rate: Hz, positive.
+
+    Raises:
+        ValueError: otherwise.
+    """
     if num_samples != int(num_samples) or num_samples < 1:
         raise ValueError(f"num_samples={num_samples} must be a whole number, at least 1")
     if not 0 < sample_rate < math.inf:
@@ -14,7 +22,19 @@ def check_timing(*, num_samples: int, sample_rate: float) -> None:
 
 
 def resolve_note_off(note_off: float | None, *, num_samples: int, sample_rate: float) -> float:
-    """The end of the note in seconds, half the clip if None; raises ValueError before 0."""
+    """End of the note in seconds.
+
+    Args:
+        note_off: seconds, at least 0; half the clip if None.
+        num_samples: of the clip.
+        sample_rate: Hz.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        ValueError: for an end before 0, or none that is finite.
+    """
     if note_off is None:
         return 0.5 * num_samples / sample_rate
     if not 0 <= note_off < math.inf:

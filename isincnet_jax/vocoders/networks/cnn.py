@@ -57,7 +57,10 @@ class _Stage(SettledModule):
 
 
 def image_runs(widths: tuple[int, ...]) -> list[tuple[int, bool, int]]:
-    """The residual blocks after the first convolution, grouped by width.
+    """Runs of residual blocks after the first convolution, grouped by width.
+
+    Args:
+        widths: channels of the first convolution, then of every block.
 
     Returns:
         The width, whether the first block changes the width, and how many keep it.
@@ -87,6 +90,7 @@ class _Head(SettledModule):
     @nn.compact
     def __call__(self, features: jax.Array, *, train: bool) -> tuple[jax.Array, jax.Array]:
         common = {"dtype": self.dtype, "axis_name": self.axis_name}
+        # An image of one channel: [batch, 1, frames, bins].
         image = features[:, None]
         image = _ImageStem(self.image_widths[0], **common, name="image_stem")(image, train=train)
         for index, (width, changes, count) in enumerate(image_runs(self.image_widths)):
@@ -97,10 +101,12 @@ class _Head(SettledModule):
                 run = ResidualRun(count, as_image=True, **common, name=f"image_run_{index}")
                 image = run(image, train=train)
         batch, channels, frames, bins = image.shape
+        # [batch, channels, frames, bins] to [batch, frames, channels bins]: bins become channels.
         sequence = jnp.moveaxis(image, 1, 2).reshape(batch, frames, channels * bins)
         for index, width in enumerate(self.widths):
             stage = _Stage(width, self.stage_blocks, **common, name=f"stage_{index}")
             sequence = stage(sequence, train=train)
+        # Both go through the same last layer; the coarse one is not refined.
         coarse = sequence
         if self.post_blocks:
             run = ResidualRun(self.post_blocks, 5, **common, name="post")
@@ -183,9 +189,16 @@ class CNNVocoder(VocoderNetwork):
     def outputs(
         self, features: Float[Array, "batch frames bins"], *, train: bool = False
     ) -> tuple[jax.Array, jax.Array]:
-        """Waveforms before and after the refinement, both [batch, frames * hop].
+        """Waveforms before and after the refinement.
 
         The published network computes both and trains the second.
+
+        Args:
+            features: [batch, frames, num_bins], in [0, 1].
+            train: whether BatchNorm uses and collects the statistics of the batch.
+
+        Returns:
+            Two arrays [batch, frames * hop], within (-1, 1) with one head.
         """
         features = self._input(features)
         head = functools.partial(
@@ -207,6 +220,7 @@ class CNNVocoder(VocoderNetwork):
         bend = self.param("bend", nn.initializers.ones, (), jnp.float32).astype(self.dtype)
 
         def scaled(waveforms: tuple[jax.Array, ...]) -> jax.Array:
+            # a x / (1 + |b x|) of x = sum_h w_h x_h: MCNN's scaled softsign.
             total = jnp.einsum("h,hbt->bt", weights.astype(self.dtype), jnp.stack(waveforms))
             return gain * total / (1.0 + jnp.abs(bend * total))
 

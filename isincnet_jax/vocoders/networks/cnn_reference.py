@@ -1,4 +1,4 @@
-"""CNNVocoder's own weights, from PyTorch's names and layouts."""
+"""Weights of the published CNNVocoder, from PyTorch's names and layouts."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class _Reader:
         self._left = left
 
     def variables(self, model: CNNVocoder) -> Tree:
-        """Everything, in the places of the module's variables."""
+        """Variables of the module, all of them."""
         parts = {"image_stem": self._conv_and_norm("head.pre_conv.0")}
         index = 1
         for run, (_, changes, count) in enumerate(image_runs(model.image_widths)):
@@ -136,6 +136,7 @@ def _model_of(arrays: Mapping[str, np.ndarray]) -> CNNVocoder:
         }
         return tuple(numbered[index] for index in sorted(numbered))
 
+    # Outputs of each block's last convolution, in the blocks' order.
     image = widths(r"head\.pre_conv\.(\d+)\.(?:conv|conv2\.0)\.weight")
     stages = widths(r"head\.upsampling\.(\d+)\.conv\.weight")
     if not image or not stages:

@@ -1,4 +1,4 @@
-"""A vocoder of ConvNeXt blocks at the frame rate with an inverse STFT at its end, as Vocos."""
+"""Vocoder of ConvNeXt blocks at the frame rate with an inverse STFT at its end, as Vocos."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class ConvNeXtVocoder(TrunkNetwork):
 
     @property
     def stft(self) -> dict[str, Any] | None:
-        """What the features have to be, if their magnitudes are kept."""
+        """STFT that the features have to be of, if their magnitudes are kept."""
         return self._magnitudes if self.predict == "phase" else None
 
     @nn.compact
@@ -129,7 +129,18 @@ class ConvNeXtVocoder(TrunkNetwork):
         *,
         initial: Complex[Array, "batch frames bins"] | None = None,
     ) -> tuple[jax.Array, jax.Array]:
-        """Real and imaginary parts of the STFT that is inverted, [batch, frames, spectrum_bins]."""
+        """Spectrum that is inverted, as of :func:`.fourier.stft`.
+
+        Args:
+            features: [batch, frames, num_bins].
+            initial: spectrum to start from, of the shape of the features; if ``with_initial``.
+
+        Returns:
+            Real and imaginary parts, [batch, frames, n_fft // 2 + 1].
+
+        Raises:
+            ValueError: for other bins, no frames, or an initial spectrum that does not fit.
+        """
         shown = self._input(features, compression=self.compression, floor=self.floor)
         self._check_initial(features, initial)
         start: tuple[Any, Any] = (1.0, 0.0)
@@ -138,12 +149,15 @@ class ConvNeXtVocoder(TrunkNetwork):
             start = _unit(
                 jnp.real(initial).astype(self.dtype), jnp.imag(initial).astype(self.dtype)
             )
+            # u conj(tone): the phase of the start as seen from the bin's centre.
             relative = _turned(start, (tones[0], -tones[1]))
             shown = jnp.concatenate([shown, *relative], axis=-1)
         first, second = jnp.split(self._network(shown), 2, axis=-1)
         if self.predict == "spectrum":
+            # X = min(exp(m), 100) (cos p + j sin p), as Vocos.
             magnitude = blocks.bounded_exp(first, _LARGEST)
             return magnitude * jnp.cos(second), magnitude * jnp.sin(second)
+        # c = u (1 + a + j b), X = features c / |c|.
         real, imag = _unit(*_turned(tones if initial is None else start, (1.0 + first, second)))
         magnitude = jnp.asarray(features).astype(self.dtype)
         return magnitude * real, magnitude * imag
@@ -189,6 +203,7 @@ class ConvNeXtVocoder(TrunkNetwork):
 
     def _tones(self, num_frames: int) -> tuple[jax.Array, jax.Array]:
         """Unit phases of tones at the bins' centres that have phase 0 at sample 0."""
+        # Frame t, bin k: 2 pi k (t hop - n_fft / 2) / n_fft.
         samples = np.arange(num_frames)[:, None] * self.hop_length
         # Whole turns are taken out in integers. Frames start half an n_fft before their middles.
         cycles = (samples - self.n_fft // 2) * np.arange(self.spectrum_bins) % self.n_fft

@@ -133,6 +133,7 @@ class ISTFTNet(VocoderNetwork):
         enter = blocks.sequence_conv(width, 7, dtype=self.dtype, name="enter")
         sequence = enter(sequence)
         for stage, stride in enumerate(self.strides):
+            # [batch, time, width] to [batch, stride time, width / 2].
             width //= 2
             upsample = blocks.TransposedConv(
                 width, 2 * stride, stride, _small, self.dtype, name=f"upsample_{stage}"
@@ -144,12 +145,14 @@ class ISTFTNet(VocoderNetwork):
                 )(sequence)
                 for taps in self.block_taps
             ]
+            # Mean of the kernel sizes' units, HiFi-GAN's multi-receptive field fusion.
             sequence = sum(units[1:], units[0]) / len(units)
         sequence = nn.leaky_relu(sequence, 0.01)
         # One frame more than there are hops, so that the last samples lie between two frames.
         mirrored = sequence[:, 1:2] if sequence.shape[1] > 1 else sequence
         sequence = jnp.concatenate([mirrored, sequence], axis=1)
         leave = _conv(self.n_fft + 2, 7, dtype=self.dtype, name="leave")
+        # X = exp(level) exp(j pi sin(turn)): n_fft / 2 + 1 of each.
         level, turn = jnp.split(leave(sequence), 2, axis=-1)
         magnitude = blocks.bounded_exp(level, _LARGEST)
         phase = np.pi * jnp.sin(turn)

@@ -1,4 +1,4 @@
-"""A vocoder that learns what features have lost of the magnitudes, and computes the phases."""
+"""Vocoder that learns what features have lost of the magnitudes, and computes the phases."""
 
 from __future__ import annotations
 
@@ -84,7 +84,14 @@ class MagnitudeVocoder(TrunkNetwork, PhaseIntegration):
     def magnitude(
         self, features: Float[Array, "batch frames bins"]
     ) -> Float[jax.Array, "batch frames stft_bins"]:
-        """Magnitudes of the STFT, [batch, frames, n_fft // 2 + 1], at most ``win_length``."""
+        """Magnitudes of the STFT, ``exp(W log max(x, floor) + learned)``, at most ``win_length``.
+
+        Args:
+            features: [batch, frames, num_bins], not negative.
+
+        Returns:
+            [batch, frames, n_fft // 2 + 1].
+        """
         shown = self._input(features, compression="log", floor=self.floor)
         hidden = self._trunk(shown)
         outputs = self.spectrum_bins
@@ -101,7 +108,14 @@ class MagnitudeVocoder(TrunkNetwork, PhaseIntegration):
     def spectrum(
         self, magnitude: Float[Array, "batch frames stft_bins"]
     ) -> Complex[jax.Array, "batch frames stft_bins"]:
-        """Magnitudes with propagated phases, as of :func:`.fourier.stft`; two frames or more."""
+        """Spectrum of magnitudes with propagated phases, as of :func:`.fourier.stft`.
+
+        Args:
+            magnitude: [batch, frames, n_fft // 2 + 1], of two frames or more.
+
+        Returns:
+            complex64 or complex128, of the shape of the magnitudes.
+        """
         directions = propagation.propagated_phase(
             magnitude,
             n_fft=self.n_fft,

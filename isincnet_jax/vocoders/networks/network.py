@@ -1,4 +1,4 @@
-"""Vocoder networks' base: the call, samples per frame, context, geometry of the STFT, input checks.
+"""Base of vocoder networks: call, samples per frame, context, geometry of the STFT, input checks.
 
 Fields are each network's own: stored models know their names and order.
 """
@@ -35,11 +35,23 @@ class VocoderNetwork(SettledModule):
 
     @property
     def hop(self) -> int:
-        """Samples per frame of the features."""
+        """Samples per frame of the features.
+
+        Raises:
+            NotImplementedError: here; every network has its own.
+        """
         raise NotImplementedError
 
     def frame_times(self, num_frames: int, *, sample_rate: float) -> Float[np.ndarray, " frames"]:
-        """Times in seconds of the middles of the frames of features."""
+        """Times of the middles of the frames of features.
+
+        Args:
+            num_frames: frames, at least 0.
+            sample_rate: Hz.
+
+        Returns:
+            Seconds, float64 [frames].
+        """
         return np.arange(num_frames) * self.hop / sample_rate
 
     @settles
@@ -190,13 +202,30 @@ class PhaseIntegration(STFTNetwork):
     def magnitude(
         self, features: Float[Array, "batch frames bins"]
     ) -> Float[jax.Array, "batch frames stft_bins"]:
-        """Magnitudes of the STFT, [batch, frames, n_fft // 2 + 1]."""
+        """Magnitudes of the STFT whose phases are integrated.
+
+        Args:
+            features: [batch, frames, num_bins].
+
+        Returns:
+            [batch, frames, n_fft // 2 + 1]; here the features themselves.
+        """
         return self._input(features)
 
     def spectrum(
         self, magnitude: Float[Array, "batch frames stft_bins"], /
     ) -> Complex[jax.Array, "batch frames phases"]:
-        """Magnitudes with phases, as of :func:`.fourier.stft`; two frames or more."""
+        """Spectrum of magnitudes with integrated phases, as of :func:`.fourier.stft`.
+
+        Args:
+            magnitude: [batch, frames, n_fft // 2 + 1], of two frames or more.
+
+        Returns:
+            [batch, frames, phase_samples // 2 + 1].
+
+        Raises:
+            NotImplementedError: here; every network has its own.
+        """
         raise NotImplementedError
 
     def _waveform(self, features: Any, *, length: int, train: bool) -> Waveform:
@@ -205,6 +234,7 @@ class PhaseIntegration(STFTNetwork):
         frames = magnitude.shape[1]
         if frames == 1:  # nothing to integrate; the parameters are made all the same
             magnitude = jnp.concatenate([magnitude, magnitude], axis=1)
+        # [batch, frames, phase_samples // 2 + 1]; polished in the geometry of the features.
         found = self.spectrum(magnitude)[:, :frames]
         return blocks.polished(
             self._synthesize(jnp.real(found), jnp.imag(found), length=length),

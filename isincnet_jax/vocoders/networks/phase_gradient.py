@@ -1,4 +1,4 @@
-"""A vocoder that predicts differences of phase, and how sure they are, and integrates them.
+"""Vocoder that predicts differences of phase, and how sure they are, and integrates them.
 
 What a waveform's phase is no spectrogram tells: shift it by a fraction of a period and all is the
 same. Differences of phase between neighbouring coefficients are what magnitudes determine, so that
@@ -134,7 +134,7 @@ class PhaseGradientVocoder(PhaseIntegration):
 
     @property
     def stft(self) -> dict[str, Any]:
-        """What the features have to be."""
+        """STFT that the features have to be of."""
         return self._magnitudes
 
     @property
@@ -144,7 +144,14 @@ class PhaseGradientVocoder(PhaseIntegration):
 
     @nn.compact
     def beliefs(self, features: Float[Array, "batch frames bins"]) -> PhaseBeliefs:
-        """What the phase differences are believed to be; two frames or more."""
+        """Beliefs in the phase differences of neighbouring coefficients.
+
+        Args:
+            features: [batch, frames, n_fft // 2 + 1], of two frames or more.
+
+        Returns:
+            Von Mises distributions, complex [batch, frames, phase_samples // 2 + 1].
+        """
         features = self._input(features)
         level = propagation.relative_level(features)
         analytic = propagation.gaussian_steps(
@@ -154,6 +161,7 @@ class PhaseGradientVocoder(PhaseIntegration):
             gamma=heap_integration.window_gamma(self.window, self.window_samples),
             every=self.every,
         )
+        # [batch, frames, patches, values]: the same weights for all patches, but for one bias each.
         hidden = self._patches(level)
         position = self.param(
             "position", nn.initializers.zeros, (hidden.shape[-2], self.width), jnp.float32
@@ -173,6 +181,8 @@ class PhaseGradientVocoder(PhaseIntegration):
         found = leave(hidden).reshape(*level.shape[:2], hidden.shape[-2] * self.patch_bins, 4)[
             :, :, : self.phase_samples // 2 + 1
         ]
+        # eta = (a + j b) exp(i d), d the analytic difference: the network turns and stretches it.
+        # Steps along frames (t) and along bins (k).
         real_t, imag_t, real_k, imag_k = jnp.moveaxis(found, -1, 0)
         return PhaseBeliefs(
             lax.complex(real_t, imag_t) * propagation.directions(analytic.per_frame),
@@ -183,9 +193,18 @@ class PhaseGradientVocoder(PhaseIntegration):
         self,
         features: Float[Array, "batch frames bins"],
     ) -> Complex[jax.Array, "batch frames phases"]:
-        """Every ``every``-th bin of the features with its phase, as of :func:`.fourier.stft`."""
+        """Spectrum of every ``every``-th bin with its phase, as of :func:`.fourier.stft`.
+
+        Args:
+            features: [batch, frames, n_fft // 2 + 1], of two frames or more.
+
+        Returns:
+            complex64 or complex128 [batch, frames, phase_samples // 2 + 1].
+        """
         features = self._input(features)
         beliefs = self.beliefs(features)
+        # Every every-th bin of an STFT of n_fft samples is the STFT of n_fft / every, if the window
+        # fits into that: so many phases determine the waveform.
         level = propagation.relative_level(features)[..., :: self.every]
         directions = propagation.propagate(
             level,
@@ -202,9 +221,11 @@ class PhaseGradientVocoder(PhaseIntegration):
         """What the network sees, [batch, frames, patches, values]: levels below the loudest."""
         _, frames, bins = level.shape
         before, behind = self.past_frames, self.future_frames
+        # A patch: patch_bins phases of every bins each, and halos on both sides.
         step, halo = self.patch_bins * self.every, self.halo_bins * self.every
         patches = -(-(self.phase_samples // 2 + 1) // self.patch_bins)
         beyond = patches * step - bins + halo
+        # Beyond the ends the level stays as it is: [batch, frames, past + 1 + future, bins] below.
         padded = jnp.pad(level, ((0, 0), (before, behind), (halo, max(beyond, 0))), mode="edge")
         seen = jnp.stack(
             [padded[:, place : place + frames] for place in range(before + 1 + behind)], axis=2
@@ -213,6 +234,7 @@ class PhaseGradientVocoder(PhaseIntegration):
         width = step + 2 * halo
         parts = [seen[..., patch * step : patch * step + width] for patch in range(patches)]
         values = jnp.stack(parts, axis=2)
+        # Logarithms below the patch's loudest, cut at -9, on a line from -2 (silence) to 1.
         values = values - jnp.max(values, axis=(-2, -1), keepdims=True)
         values = 1.0 - jnp.maximum(values, _QUIET) / (_QUIET / 3.0)
         return lax.collapse(values, 3)

@@ -25,7 +25,16 @@ _stacked_xavier = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform", ba
 
 
 def elu(values: jax.Array) -> jax.Array:
-    """``x`` above 0, ``exp(x) - 1`` below: the exponential costs half of ``expm1`` on CPUs."""
+    """Exponential linear unit: ``x`` above 0, ``exp(x) - 1`` below.
+
+    The exponential costs half of ``expm1`` on CPUs.
+
+    Args:
+        values: floating, of any shape.
+
+    Returns:
+        At least -1, of the same shape and dtype.
+    """
     return jnp.where(values > 0, values, jnp.exp(jnp.minimum(values, 0.0)) - 1.0)
 
 
@@ -42,6 +51,9 @@ def convolve_image(
     Args:
         image: [batch, inputs, height, width].
         kernel: [rows, columns, inputs, outputs], odd sizes, in the dtype of the image.
+
+    Returns:
+        [batch, outputs, height, width].
     """
     rows, columns, inputs, outputs = kernel.shape
     if inputs * outputs > _MOST_SHIFTS:
@@ -55,6 +67,7 @@ def convolve_image(
     height, width = image.shape[2:]
     edges = [(0, 0), (0, 0), (rows // 2, rows // 2), (columns // 2, columns // 2)]
     padded = jnp.pad(image, edges)
+    # y[r, c] = sum_ij K[i, j] x[r + i - rows // 2, c + j - columns // 2], shift by shift.
     parts = [
         # All outputs at once, by broadcasting: stacking them would be a branch in every product.
         kernel[row, column, channel][None, :, None, None]
@@ -67,7 +80,7 @@ def convolve_image(
 
 
 class ImageConv(SettledModule):
-    """:func:`convolve_image` with the parameters of ``nn.Conv``.
+    """Convolution of images, :func:`convolve_image`, with the parameters of ``nn.Conv``.
 
     Attributes:
         width: output channels.
@@ -135,7 +148,7 @@ class ResidualUnit(SettledModule):
 
 
 class ResidualRun(SettledModule):
-    """Several :class:`ResidualUnit` of one width in a row, as one loop over their convolutions.
+    """Residual blocks of one width in a row, :class:`ResidualUnit`, as one loop over convolutions.
 
     Every step is a convolution, BatchNorm, every second time the way around, and ELU. Compilers
     see one step instead of dozens: on CPUs they otherwise fuse the padding of an image with
@@ -183,9 +196,11 @@ class ResidualRun(SettledModule):
             seen = (given["mean"], given["var"])
             if train:
                 seen = self._statistics(convolved)
+            # scale (x - mean) / sqrt(var + eps) + offset = factor x + shift.
             factor = given["scale"] * lax.rsqrt(seen[1] + _EPSILON)
             shift = given["offset"] - seen[0] * factor
             normed = self._each(factor) * convolved + self._each(shift)
+            # Every second step ends a block: its input comes in, and the result is the next one's.
             result = elu(normed + jnp.where(given["ends"], around, 0.0))
             return (result, jnp.where(given["ends"], result, around)), seen
 
@@ -217,6 +232,7 @@ class ResidualRun(SettledModule):
 
     def _statistics(self, values: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Mean and variance per channel in float32, over the devices as well."""
+        # var = E x^2 - (E x)^2, both means over clips and places, and over devices.
         axes = (0, 2, 3) if self.as_image else (0, 1)
         wide = values.astype(jnp.float32)
         mean, square = jnp.mean(wide, axes), jnp.mean(wide**2, axes)

@@ -12,7 +12,7 @@ import pytest
 
 from isincnet_jax.data.demo import demo_waveform
 from isincnet_jax.dsp import fourier
-from isincnet_jax.pretrained.vocoders import export_vocoder, load_vocoder
+from isincnet_jax.pretrained.trained import export_trained, load_vocoder
 from isincnet_jax.vocoders.features import VocoderFeatures
 from isincnet_jax.vocoders.losses import magnitude_distance
 from isincnet_jax.vocoders.networks.magnitude import MagnitudeVocoder
@@ -144,7 +144,7 @@ def test_stored_and_loaded_it_sounds_the_same(tmp_path):
     vocoder = TrainedVocoder(
         Vocoder(SMALL(), FEATURES), {"params": {"network": _variables()["params"]}}
     )
-    loaded = load_vocoder(export_vocoder(vocoder, tmp_path / "model"))
+    loaded = load_vocoder(export_trained(vocoder, tmp_path / "model"))
     assert loaded.model.network == SMALL()
     found = loaded.synthesize(np.asarray(_mel()), length=TIME)
     np.testing.assert_allclose(found, _run()(_variables(), _mel(), length=TIME), atol=0.05)

@@ -16,7 +16,7 @@ from isincnet_jax.data.demo import demo_waveform
 from isincnet_jax.dsp import fourier
 from isincnet_jax.phase import heap_integration, propagation
 from isincnet_jax.phase.beliefs import PhaseBeliefs, mean_direction, surprise
-from isincnet_jax.pretrained.vocoders import export_vocoder, load_vocoder
+from isincnet_jax.pretrained.trained import export_trained, load_vocoder
 from isincnet_jax.vocoders.features import VocoderFeatures
 from isincnet_jax.vocoders.networks.phase_gradient import PhaseGradientVocoder
 from isincnet_jax.vocoders.vocoder import TrainedVocoder, Vocoder
@@ -211,7 +211,7 @@ def test_stored_and_loaded_it_sounds_the_same(tmp_path):
     vocoder = TrainedVocoder(
         Vocoder(SMALL(), features), {"params": {"network": _variables()["params"]}}
     )
-    loaded = load_vocoder(export_vocoder(vocoder, tmp_path / "model"))
+    loaded = load_vocoder(export_trained(vocoder, tmp_path / "model"))
     assert loaded.model.network == SMALL()
     magnitude = np.asarray(_magnitude())
     found = loaded.synthesize(magnitude, length=TIME)

@@ -8,7 +8,7 @@ import isincnet_jax as isn
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.inversynth.networks import NUM_SAMPLES, InverSynth, TrainedInverSynth
 from isincnet_jax.pretrained import model_kinds
-from isincnet_jax.pretrained.inversynth import export_inversynth, load_inversynth
+from isincnet_jax.pretrained.trained import export_trained, load_inversynth
 
 BANK = FilterbankSpec(sample_rate=16_384, hop_length=256, num_bins=16)
 
@@ -27,7 +27,7 @@ def trained(model, seed=0):
 def stored(tmp_path_factory):
     """A network, where it is stored, and what comes back."""
     model = trained(InverSynth("C1"))
-    path = export_inversynth(model, tmp_path_factory.mktemp("stored") / "c1", card={"mpr": 70.0})
+    path = export_trained(model, tmp_path_factory.mktemp("stored") / "c1", card={"mpr": 70.0})
     return model, path, load_inversynth(path)
 
 
@@ -58,7 +58,7 @@ def test_it_takes_two_bytes_a_weight(stored):
 
 def test_networks_behind_a_bank_keep_it(tmp_path):
     model = trained(InverSynth("C1", spec=BANK, learnable_filters=True))
-    found = load_inversynth(export_inversynth(model, tmp_path / "bank.zip"))
+    found = load_inversynth(export_trained(model, tmp_path / "bank.zip"))
     assert found.model.spec == BANK
     assert found.model.learnable_filters
     assert "analysis" in found.variables["params"]
@@ -70,7 +70,7 @@ def test_plain_fields_name_the_network():
 
 
 def test_other_models_are_refused(tmp_path):
-    from isincnet_jax.pretrained.vocoders import export_vocoder
+
     from isincnet_jax.vocoders.features import VocoderFeatures
     from isincnet_jax.vocoders.networks.istftnet import ISTFTNet
     from isincnet_jax.vocoders.vocoder import TrainedVocoder, Vocoder
@@ -90,7 +90,7 @@ def test_other_models_are_refused(tmp_path):
         vocoder.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 64), np.float32)
     )
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    path = export_vocoder(TrainedVocoder(vocoder, zeros), tmp_path / "vocoder")
+    path = export_trained(TrainedVocoder(vocoder, zeros), tmp_path / "vocoder")
     with pytest.raises(ValueError, match="a Vocoder, no InverSynth; use the export folder"):
         load_inversynth(path)
 
@@ -99,5 +99,5 @@ def test_weights_beyond_half_precision_are_refused(tmp_path):
     model = trained(InverSynth("C1"))
     large = jax.tree.map(lambda leaf: leaf + 1e5, model.variables)
     with pytest.raises(ValueError, match="beyond the range of float16"):
-        export_inversynth(TrainedInverSynth(model.model, large), tmp_path / "large")
+        export_trained(TrainedInverSynth(model.model, large), tmp_path / "large")
     assert not (tmp_path / "large").exists()

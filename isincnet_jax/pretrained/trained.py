@@ -1,0 +1,89 @@
+"""Trained vocoders and estimators of synthesizer settings: float16 on disk, float32 in use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax.numpy as jnp
+
+from isincnet_jax.inversynth.networks import TrainedInverSynth
+from isincnet_jax.linen import TrainedModel
+from isincnet_jax.pretrained import folder, hub, model_kinds
+from isincnet_jax.vocoders.vocoder import TrainedVocoder, Vocoder
+
+Trained = TypeVar("Trained", bound=TrainedModel)
+
+
+def export_trained(
+    trained: TrainedModel,
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    card: dict[str, Any] | None = None,
+) -> Path:
+    """Stores a trained model for :func:`isincnet_jax.from_pretrained`, matrices as float16.
+
+    Args:
+        trained: of a kind that is a :class:`.model_kinds.HalfModelKind`.
+        path: the folder to make, or a single file if it ends in ``.zip``.
+        overwrite: replace a stored model; anything else is never replaced.
+        card: what else there is to say, JSON values.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError, TypeError, FileExistsError, OSError: see :func:`.folder.export_pretrained`;
+            ValueError also for weights beyond the range of float16.
+    """
+    model: Any = trained.model
+    if isinstance(model, Vocoder):
+        network = model.network.clone(dtype=jnp.float32)
+        if getattr(network, "axis_name", None) is not None:  # of devices that only training has
+            network = network.clone(axis_name=None)
+        model = model.clone(network=network)
+    model = model.clone(dtype=jnp.float32)
+    half = TrainedModel(model, model_kinds.half_precision(trained.variables))
+    return folder.export_pretrained(half, path, overwrite=overwrite, card=card)
+
+
+def load_vocoder(name: str | Path, *, dtype: Any = None) -> TrainedVocoder:
+    """A vocoder by name, path or address, see :func:`isincnet_jax.from_pretrained`.
+
+    Args:
+        name: "22khz-speech-vocoder", say, or the folder or .zip of an export.
+        dtype: float32 or float64, in which it computes; the stored one if None.
+
+    Returns:
+        The vocoder with its variables.
+
+    Raises:
+        ValueError: if there is none, or the model is no vocoder.
+    """
+    return _load(name, dtype, TrainedVocoder, "vocoder; use the export folder of a vocoder's run")
+
+
+def load_inversynth(name: str | Path, *, dtype: Any = None) -> TrainedInverSynth:
+    """An InverSynth network by name, path or address, see :func:`isincnet_jax.from_pretrained`.
+
+    Args:
+        name: "16khz-inversynth", say, or the folder or .zip of an export.
+        dtype: float32 or float64, in which it computes; the stored one if None.
+
+    Returns:
+        The network with its variables.
+
+    Raises:
+        ValueError: if there is none, or the model is no such network.
+    """
+    wanted = "InverSynth; use the export folder of train_inversynth.py"
+    return _load(name, dtype, TrainedInverSynth, wanted)
+
+
+def _load(name: str | Path, dtype: Any, trained: type[Trained], wanted: str) -> Trained:
+    found: Any = hub.from_pretrained(name, dtype=dtype)
+    if not isinstance(found, trained):
+        kind = type(getattr(found, "model", found)).__name__
+        raise ValueError(f"{name}: a {kind}, no {wanted}")
+    return found
