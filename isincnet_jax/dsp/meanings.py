@@ -9,10 +9,12 @@ for, compared and hashed with a digest of that function's values; whoever keeps 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from typing import Any, ClassVar
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+
+_Settled = TypeVar("_Settled", bound="SettledName")
 
 _DECIMALS = 8
 """Of the values in a digest: functions closer than 1e-8 (-160 dB) count as the same, and what
@@ -27,7 +29,8 @@ class SettledName(str):
     """A name and what it stood for when it was settled.
 
     It is the text of the name, for JSON, messages and comparisons with texts; two settled names
-    are equal only if their functions are, too. Subclasses say where names are registered.
+    are equal only if their functions are, too. Subclasses say where names are registered, and what
+    of their functions is digested.
 
     Attributes:
         meaning: what it stands for, held: not looked up again.
@@ -35,6 +38,7 @@ class SettledName(str):
     """
 
     kind: ClassVar[str] = "name"
+    built_in: ClassVar[Mapping[str, Any]] = {}
 
     meaning: Any
     digest: str
@@ -46,20 +50,55 @@ class SettledName(str):
         return settled
 
     @classmethod
-    def settle(cls, name: str) -> SettledName:
-        """What a name stands for now; a settled name keeps its own meaning.
+    def _look_up(cls, name: str) -> tuple[str, Any]:
+        """The canonical name, and what is registered under it; ValueError if nothing is."""
+        raise NotImplementedError
+
+    @classmethod
+    def _sampled(cls, meaning: Any) -> tuple[str, Iterable[Any]]:
+        """What tells one meaning from another, as :func:`digest_values` takes it."""
+        raise NotImplementedError
+
+    @classmethod
+    def _digest(cls, name: str, meaning: Any) -> str:
+        if meaning is cls.built_in.get(name):
+            return ""
+        with np.errstate(all="ignore"):
+            return digest_values(*cls._sampled(meaning))
+
+    @classmethod
+    def settle(cls: type[_Settled], name: str) -> _Settled:
+        """What a name stands for now; a settled name is returned as it is, with its own meaning.
 
         Raises:
             ValueError: for an unknown name.
         """
-        raise NotImplementedError
+        if isinstance(name, cls):
+            return name
+        name, meaning = cls._look_up(name)
+        return cls(name, meaning, cls._digest(name, meaning))  # type: ignore[return-value]
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether it stands for a function of this package, not for a user's of that name."""
+        return not self.digest
 
     def check(self) -> None:
-        """Raises MeaningError if the function itself has changed: it reads a variable, say."""
-        raise NotImplementedError
+        """Samples the function again: it may read a variable, say.
+
+        Raises:
+            MeaningError: if it has other values than when it was settled.
+        """
+        if self._digest(self, self.meaning) != self.digest:
+            raise MeaningError(
+                f"the function of {self.kind}={str(self)!r} has changed since it was first used: "
+                "it reads a variable that has another value now; settle such values in the "
+                "function (as default arguments, say), register it again and build the spec or "
+                "layer anew"
+            )
 
     @classmethod
-    def restore(cls, name: str, digest: str) -> SettledName:
+    def restore(cls: type[_Settled], name: str, digest: str) -> _Settled:
         """The settled name of another process or a file.
 
         Raises:
@@ -73,14 +112,6 @@ class SettledName(str):
                 f"{digest or 'of the built-in one'} there); register that one under this name"
             )
         return found
-
-    def changed(self) -> MeaningError:
-        """The error of :meth:`check`."""
-        return MeaningError(
-            f"the function of {self.kind}={str(self)!r} has changed since it was first used: it "
-            "reads a variable that has another value now; settle such values in the function "
-            "(as default arguments, say), register it again and build the spec or layer anew"
-        )
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, SettledName) and self.digest != other.digest:

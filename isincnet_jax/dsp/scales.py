@@ -15,7 +15,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -83,7 +83,6 @@ SCALES: dict[str, FrequencyScale] = {
 """The scales by name; plain "mel" stands for "mel_slaney" (see :func:`canonical_scale`)."""
 
 
-_BUILT_IN: Mapping[str, FrequencyScale] = MappingProxyType(dict(SCALES))
 _SAMPLED_HZ = np.concatenate([[0.0], np.geomspace(1.13, 95_773.0, 800)])
 
 
@@ -91,31 +90,16 @@ class ScaleName(meanings.SettledName):
     """The name of a scale, with the :class:`FrequencyScale` that it stood for."""
 
     kind = "scale"
+    built_in = MappingProxyType(dict(SCALES))
 
     @classmethod
-    def settle(cls, name: str) -> ScaleName:
-        """What a name in :data:`SCALES` stands for now; a settled one is returned as it is.
-
-        Raises:
-            ValueError: for an unknown name.
-        """
-        if isinstance(name, ScaleName):
-            return name
+    def _look_up(cls, name: str) -> tuple[str, FrequencyScale]:
         name = canonical_scale(name)
-        return cls(name, SCALES[name], _digest(name, SCALES[name]))  # type: ignore[return-value]
+        return name, SCALES[name]
 
-    def check(self) -> None:
-        """Raises MeaningError if the scale's functions have changed."""
-        if _digest(self, self.meaning) != self.digest:
-            raise self.changed()
-
-
-def _digest(name: str, scale: FrequencyScale) -> str:
-    if scale is _BUILT_IN.get(name):
-        return ""
-    with np.errstate(all="ignore"):
-        facts = f"needs_positive_hz={bool(scale.needs_positive_hz)}"
-        return meanings.digest_values(facts, _samples(scale))
+    @classmethod
+    def _sampled(cls, meaning: FrequencyScale) -> tuple[str, Iterator[np.ndarray]]:
+        return f"needs_positive_hz={bool(meaning.needs_positive_hz)}", _samples(meaning)
 
 
 def _samples(scale: FrequencyScale) -> Iterator[np.ndarray]:

@@ -132,8 +132,6 @@ SHAPES: dict[str, Shape] = {
 """Shapes by name. "gabor" is LEAF's name of "gauss"; "gammatone2" has the order 2 of MPGTF."""
 
 
-_BUILT_IN: Mapping[str, Shape] = MappingProxyType(dict(SHAPES))
-
 # Where shapes are sampled: a shape is a function of time times bandwidth, whatever their units, so
 # both span what banks have in seconds and hertz and in samples and fractions of the Nyquist
 # frequency. Odd numbers, lest exact ties be rounded here and there differently.
@@ -146,42 +144,18 @@ class ShapeName(meanings.SettledName):
     """The name of a shape, with the :class:`Shape` that it stood for."""
 
     kind = "shape"
+    built_in = MappingProxyType(dict(SHAPES))
 
     @classmethod
-    def settle(cls, name: str) -> ShapeName:
-        """What a name in :data:`SHAPES` stands for now; a settled one is returned as it is.
+    def _look_up(cls, name: str) -> tuple[str, Shape]:
+        if name not in SHAPES:
+            raise ValueError(f"shape={name!r} is unknown; use one of {', '.join(SHAPES)}")
+        return name, SHAPES[name]
 
-        Raises:
-            ValueError: for an unknown name.
-        """
-        if isinstance(name, ShapeName):
-            return name
-        found = _look_up(name)
-        return cls(name, found, _digest(name, found))  # type: ignore[return-value]
-
-    @property
-    def is_built_in(self) -> bool:
-        """Whether it is a shape of this package, not a user's of that name."""
-        return not self.digest
-
-    def check(self) -> None:
-        """Raises MeaningError if the shape's function has changed."""
-        if _digest(self, self.meaning) != self.digest:
-            raise self.changed()
-
-
-def _look_up(name: str) -> Shape:
-    if name not in SHAPES:
-        raise ValueError(f"shape={name!r} is unknown; use one of {', '.join(SHAPES)}")
-    return SHAPES[name]
-
-
-def _digest(name: str, shape: Shape) -> str:
-    if shape is _BUILT_IN.get(name):
-        return ""
-    with np.errstate(all="ignore"):
-        flags = f"symmetric={bool(shape.symmetric)}, even={bool(shape.even)}"
-        return meanings.digest_values(flags, _samples(shape))
+    @classmethod
+    def _sampled(cls, meaning: Shape) -> tuple[str, Iterator[Any]]:
+        flags = f"symmetric={bool(meaning.symmetric)}, even={bool(meaning.even)}"
+        return flags, _samples(meaning)
 
 
 def _samples(shape: Shape) -> Iterator[Any]:
@@ -200,7 +174,7 @@ def check_shape(shape: str) -> Shape:
     Raises:
         ValueError: for an unknown name.
     """
-    return shape.meaning if isinstance(shape, ShapeName) else _look_up(shape)
+    return shape.meaning if isinstance(shape, ShapeName) else ShapeName._look_up(shape)[1]
 
 
 def initial_parameters(shape: str, bins: int) -> dict[str, np.ndarray]:
