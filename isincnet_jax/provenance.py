@@ -29,7 +29,7 @@ _PACKAGES = (
 _CODE = ("isincnet_jax", "experiments", "benchmarks/*.py", "pyproject.toml")
 
 
-def package_version() -> str:
+def _package_version() -> str:
     """Name and version of this package: "isincnet-jax 0.1.0"."""
     return f"{_DISTRIBUTION} {_ROOT.__version__}"
 
@@ -68,7 +68,7 @@ def has_changes() -> bool:
 def code_version() -> str:
     """The commit, with "+" if there are changes; outside a checkout the package's version."""
     found = commit()
-    return package_version() if found is None else found + "+" * has_changes()
+    return _package_version() if found is None else found + "+" * has_changes()
 
 
 def _git(root: Path, *arguments: str) -> str | None:
@@ -89,7 +89,7 @@ def _git(root: Path, *arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def versions(more: Sequence[str] = ()) -> dict[str, str]:
+def _versions(more: Sequence[str] = ()) -> dict[str, str]:
     """Versions of Python, of this package, of what it is built on, and of more distributions."""
     found = {"python": platform.python_version(), _DISTRIBUTION: _ROOT.__version__}
     for name in (*_PACKAGES, *more):
@@ -127,10 +127,10 @@ def record(more: Sequence[str] = ()) -> dict[str, Any]:
     """
     return {
         "date": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
-        "package": package_version(),
+        "package": _package_version(),
         "commit": commit(),
         "uncommitted_changes": has_changes(),
-        "versions": versions(more),
+        "versions": _versions(more),
         "device": device_name(),
     }
 

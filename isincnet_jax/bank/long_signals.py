@@ -74,7 +74,7 @@ def overlapped_segments(
         yield Segment(buffer, start, skip, len(buffer) - skip, is_last=True)
 
 
-def margin_frames(codec: Codec) -> int:
+def _margin_frames(codec: Codec) -> int:
     """Context in frames that makes joins exact: twice the reach of both banks, and some."""
     taps = codec.model.solved.taps + codec.spec.bank.taps
     return 2 * -(-taps // codec.spec.hop_length) + 8
@@ -102,7 +102,7 @@ class _Sizes(NamedTuple):
 
 
 def _sizes(codec: Codec, block_frames: int, refinements: int = 0) -> _Sizes:
-    margin = (1 + check_refinements(refinements)) * margin_frames(codec)
+    margin = (1 + check_refinements(refinements)) * _margin_frames(codec)
     size = max(block_frames, margin)
     return _Sizes(margin, size, size + 4 * margin)
 

@@ -69,7 +69,10 @@ class ErrorSums:
 
     @property
     def si_sdr_db(self) -> float:
-        """SNR after the best gain on the target (means are kept): scale-invariant SDR."""
+        """Scale-invariant SDR: the SNR after the best gain on the target.
+
+        Means are kept, as by Le Roux et al. (2019, equation 4); some toolboxes subtract them.
+        """
         if self.target_energy == 0.0:
             return _ratio_db(0.0, self.prediction_energy)
         if self.prediction_energy == 0.0:
@@ -123,11 +126,3 @@ def snr_db(*, prediction: Waveform, target: Waveform) -> float:
         20.0
     """
     return error_sums(prediction=prediction, target=target).snr_db
-
-
-def si_sdr_db(*, prediction: Waveform, target: Waveform) -> float:
-    """Scale-invariant signal-to-distortion ratio in dB; means are kept.
-
-    Departure: Le Roux et al. subtract no mean either, some toolboxes do.
-    """
-    return error_sums(prediction=prediction, target=target).si_sdr_db

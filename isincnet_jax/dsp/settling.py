@@ -78,7 +78,7 @@ def settled_flag(name: str, value: Any) -> bool:
     raise SettingError(f"{name}={value!r} must be True or False")
 
 
-def settled_length(length: Any, *, name: str = "length") -> Any:
+def _settled_length(length: Any, *, name: str = "length") -> Any:
     """The length of a clip, given at a call: ``int``, None, or a symbolic dimension of an export.
 
     Raises:
@@ -135,7 +135,7 @@ def _settled_argument(rule: Callable[[str, Any], Any] | None, name: str, value: 
     if rule is None or value is None:
         return value
     if rule is settled_integer:
-        return settled_length(value, name=name)
+        return _settled_length(value, name=name)
     if rule is settled_number and _is_array(value):
         return value
     return rule(name, value)
