@@ -85,9 +85,15 @@ def test_traced_values_are_refused():
         _traced(3)
 
 
+_WITH_LAYERS = (
+    *("bank", "nets", "spectrograms", "constant_q", "tokens", "vocoders", "inversynth"),
+    *("frontends", "classifiers"),
+)
+
+
 def _modules():
     for found in pkgutil.walk_packages(isn.__path__, "isincnet_jax."):
-        if found.name.split(".")[1] in ("layers", "models"):
+        if found.name.split(".")[1] in _WITH_LAYERS:
             importlib.import_module(found.name)
 
     def below(kind):
