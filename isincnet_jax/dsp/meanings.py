@@ -17,8 +17,8 @@ import numpy as np
 _Settled = TypeVar("_Settled", bound="SettledName")
 
 _DECIMALS = 8
-"""Of the values in a digest: functions closer than 1e-8 (-160 dB) count as the same, and what
-machines round differently does not make another function of it."""
+"""Decimals of the values in a digest: functions closer than 1e-8 (-160 dB) count as the same, and
+what machines round differently does not make another function of it."""
 
 
 class MeaningError(ValueError):
@@ -35,6 +35,8 @@ class SettledName(str):
     Attributes:
         meaning: what it stands for, held: not looked up again.
         digest: of the values of the function, 16 hexadecimal digits; empty for what is built in.
+        kind: what messages call the name, "shape" or "scale".
+        built_in: what this package registers, by name; read-only.
     """
 
     kind: ClassVar[str] = "name"
@@ -70,6 +72,12 @@ class SettledName(str):
     def settle(cls: type[_Settled], name: str) -> _Settled:
         """What a name stands for now; a settled name is returned as it is, with its own meaning.
 
+        Args:
+            name: as it is registered, or its alias; or a settled name.
+
+        Returns:
+            The name with what is registered under it now, and its digest.
+
         Raises:
             ValueError: for an unknown name.
         """
@@ -101,8 +109,16 @@ class SettledName(str):
     def restore(cls: type[_Settled], name: str, digest: str) -> _Settled:
         """The settled name of another process or a file.
 
+        Args:
+            name: the text of the settled name.
+            digest: of what it stood for there; empty for what is built in.
+
+        Returns:
+            The name as it is settled here, which has that digest.
+
         Raises:
             MeaningError: unless the function registered under the name here has that digest.
+            ValueError: for an unknown name.
         """
         found = cls.settle(name)
         if found.digest != digest:
@@ -140,6 +156,9 @@ def digest_values(facts: str, values: Iterable[Any]) -> str:
     Args:
         facts: what else belongs to the function.
         values: arrays or numbers.
+
+    Returns:
+        16 hexadecimal digits, the first of a SHA-256 over facts, shapes and rounded values.
     """
     found = hashlib.sha256(facts.encode())
     for value in values:
