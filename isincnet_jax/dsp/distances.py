@@ -92,10 +92,18 @@ def _ratio_db(signal: float, error: float) -> float:
 
 
 def error_sums(*, prediction: Waveform, target: Waveform) -> ErrorSums:
-    """Accumulates the sums of two waveforms of the same shape in float64.
+    """Error sums of two waveforms of the same shape, accumulated in float64.
+
+    Args:
+        prediction: [..., time], any axes; they are all summed over.
+        target: in the shape of the prediction.
+
+    Returns:
+        The sums, from which SNR, SI-SDR and mean errors follow.
 
     Raises:
         ValueError: if the shapes differ.
+        TypeError: for what is not floating.
     """
     checks.check_pair(prediction, target)
     if prediction.shape != target.shape:
@@ -120,6 +128,16 @@ def error_sums(*, prediction: Waveform, target: Waveform) -> ErrorSums:
 
 def snr_db(*, prediction: Waveform, target: Waveform) -> float:
     """Signal-to-noise ratio in dB over all samples of all axes.
+
+    Args:
+        prediction: [..., time].
+        target: in the shape of the prediction.
+
+    Returns:
+        dB; infinite without an error, minus infinity for a silent target.
+
+    Raises:
+        ValueError: if the shapes differ.
 
     Example:
         >>> round(snr_db(prediction=np.ones(4) * 0.9, target=np.ones(4)), 6)
