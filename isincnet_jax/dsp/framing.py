@@ -307,8 +307,7 @@ def block_steps(taps: int, *, lead: int, hop_length: int) -> range:
         hop_length: samples per block.
 
     Returns:
-        Hops from a frame to a block that it reaches, ``-lead / hop`` to ``(taps - lead) / hop -
-        1``.
+        Hops from a frame to the blocks that it reaches: ``taps / hop`` from ``-lead / hop`` on.
 
     Raises:
         ValueError: unless the kernels and their lead are whole numbers of hops long.

@@ -169,7 +169,13 @@ def _samples(shape: Shape) -> Iterator[Any]:
 
 
 def check_shape(shape: str) -> Shape:
-    """The shape of a name: of a :class:`ShapeName` its own, of a text what is registered now.
+    """Spectral shape of a name: of a settled one its own, of a text what is registered now.
+
+    Args:
+        shape: a name in :data:`SHAPES`, or a :class:`ShapeName`.
+
+    Returns:
+        The shape.
 
     Raises:
         ValueError: for an unknown name.
@@ -178,7 +184,18 @@ def check_shape(shape: str) -> Shape:
 
 
 def initial_parameters(shape: str, bins: int) -> dict[str, np.ndarray]:
-    """Initial values of a shape's own parameters, float64 [bins, ...]; most have none."""
+    """Initial values of a shape's own parameters; most shapes have none.
+
+    Args:
+        shape: a name in :data:`SHAPES`.
+        bins: filters.
+
+    Returns:
+        By name, float64 [bins, ...].
+
+    Raises:
+        ValueError: for an unknown name.
+    """
     return check_shape(shape).parameters(bins)
 
 
@@ -190,7 +207,7 @@ def envelope(
     parameters: Mapping[str, Any] | None = None,
     xp: ModuleType = np,
 ) -> tuple[Any, Any]:
-    """Evaluates the impulse-response envelope of a spectral shape.
+    """Envelope of the impulse response of a spectral shape.
 
     Args:
         time_s: time in seconds, broadcast against ``bandwidth_hz``.
