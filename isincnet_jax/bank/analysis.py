@@ -1,4 +1,4 @@
-"""Analysis: a waveform goes in, the real signed coefficients of a filterbank come out."""
+"""Analysis filterbank: a waveform goes in, its real signed coefficients come out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,16 @@ Learnable: TypeAlias = bool | Literal["free"]
 
 
 def check_learnable(learnable: Any, *, spec: FilterbankSpec, window_terms: int = 0) -> None:
-    """Raises ValueError for what cannot be learned of a bank, see :class:`Analysis`."""
+    """Learnable parts of a bank, see :class:`Analysis`.
+
+    Args:
+        learnable: anything; False, True or "free" can be learned.
+        spec: of the bank.
+        window_terms: of a learnable window, 0 for none.
+
+    Raises:
+        ValueError: for what cannot be learned of such a bank.
+    """
     if not isinstance(learnable, bool) and learnable != "free":
         raise ValueError(
             f"learnable={learnable!r} is unknown; use False, True (centres and bandwidths) or "
@@ -45,7 +54,7 @@ def check_learnable(learnable: Any, *, spec: FilterbankSpec, window_terms: int =
 
 
 class Analysis(SettledModule):
-    """A filterbank as a Linen module.
+    """Analysis filterbank as a Linen module.
 
     Fixed filters are designed in float64, cast once and kept in the collection "filterbank".
     With ``learnable=True`` filters have two parameters per bin, ``center`` and ``bandwidth``, as
@@ -116,7 +125,11 @@ class Analysis(SettledModule):
             self.window = self.param("window", lambda key: jnp.zeros(self.window_terms, self.dtype))
 
     def filters(self) -> Float[jax.Array, "..."]:
-        """The filters in use: kernels [channels, taps], or a fixed uniform bank's window [taps]."""
+        """Filters in use, learned ones included.
+
+        Returns:
+            Kernels [channels, taps], or a fixed uniform bank's window [taps], in ``dtype``.
+        """
         if not self.learnable:
             return self.fixed.value
         if self.learnable == "free":
@@ -135,13 +148,17 @@ class Analysis(SettledModule):
         )
 
     def __call__(self, waveform: Waveform) -> Spectrogram:
-        """Encodes a waveform.
+        """Coefficients of a waveform.
 
         Args:
             waveform: [time], [batch, time] or any leading axes before time; ``dtype``.
 
         Returns:
             [..., frames, channels]; a complex bank's cosine channels before its sine channels.
+
+        Raises:
+            TypeError: for another dtype than ``dtype``.
+            ValueError: for an empty waveform.
         """
         checks.check_floating_waveform(waveform, dtype=self.dtype)
         return self.bank.analyse(waveform, self.filters(), precision=self.precision)
