@@ -51,7 +51,7 @@ class Segment(NamedTuple):
 def overlapped_segments(
     blocks: Iterable[np.ndarray], *, size: int, margin: int
 ) -> Iterator[Segment]:
-    """Recuts a sequence of arrays into stretches of ``size`` rows with ``margin`` rows around.
+    """Overlapped segments of a sequence: ``size`` rows with ``margin`` rows of context around.
 
     Args:
         blocks: arrays that follow each other along axis 0, of any sizes.
@@ -66,8 +66,10 @@ def overlapped_segments(
     start = skip = 0
     for block in blocks:
         buffer = block if buffer is None else np.concatenate([buffer, block])
+        # A margin more than a block needs stays back, so that the last block is never a short one.
         while len(buffer) > skip + size + 2 * margin:
             yield Segment(buffer[: skip + size + margin], start, skip, size, is_last=False)
+            # Rows before the next block's context are done with.
             drop = max(skip + size - margin, 0)
             buffer, start, skip = buffer[drop:], start + drop, skip + size - drop
     if buffer is not None:
@@ -118,6 +120,7 @@ def _filled_samples(codec: Codec, segment: Segment, sizes: _Sizes) -> np.ndarray
     """The samples of a segment, reflected as the bank reflects them and filled up with zeros."""
     spec, samples = codec.spec, segment.rows
     if spec.padding == "reflect" and segment.is_last:
+        # A frame reaches at most taps behind the end, and one more hop with the frame for the end.
         beyond = spec.bank.taps + spec.hop_length
         mode = "reflect" if len(samples) > 1 else "edge"
         samples = np.pad(samples, ((0, beyond), (0, 0)), mode=mode)
@@ -129,7 +132,7 @@ def _filled_samples(codec: Codec, segment: Segment, sizes: _Sizes) -> np.ndarray
 def encode_blocks(
     codec: Codec, blocks: Iterable[np.ndarray], *, block_frames: int = _BLOCK_FRAMES
 ) -> Iterator[np.ndarray]:
-    """Encodes a long signal.
+    """Spectrogram of a long signal, block by block.
 
     Args:
         codec: any codec.
@@ -160,7 +163,7 @@ def decode_blocks(
     refinements: int = 0,
     block_frames: int = _BLOCK_FRAMES,
 ) -> Iterator[np.ndarray]:
-    """Decodes a long spectrogram.
+    """Waveform of a long spectrogram, block by block.
 
     Args:
         codec: any codec.
@@ -223,7 +226,7 @@ def reconstruct_blocks(
     refinements: int = 0,
     block_frames: int = _BLOCK_FRAMES,
 ) -> Iterator[Reconstruction]:
-    """Encodes and decodes a long signal, through tokens if a quantizer is given.
+    """Reconstruction of a long signal, block by block, through tokens if a quantizer is given.
 
     Args:
         codec: any codec.
@@ -268,10 +271,16 @@ def fit_quantizer(
     quantizer: Quantizer,
     block_frames: int = _BLOCK_FRAMES,
 ) -> Quantizer:
-    """Scales a quantizer to the peaks of a long signal, per audio channel and channel.
+    """Quantizer scaled to the peaks of a long signal, per audio channel and channel.
+
+    Args:
+        codec: any codec.
+        blocks: float32 [time, audio channels], of any sizes.
+        quantizer: whose bits and code are kept.
+        block_frames: frames per block.
 
     Returns:
-        A quantizer with scales [audio channels, 1, channels].
+        A quantizer with scales [audio channels, 1, channels]; the given one if there is no frame.
     """
     largest: np.ndarray | None = None
     found = encode_blocks(codec, blocks, block_frames=block_frames)
@@ -294,22 +303,45 @@ def _pieces(rows: Iterable[np.ndarray]) -> Iterator[tuple[jax.Array, int]]:
 
 
 def quantize_rows(rows: Iterable[np.ndarray], quantizer: Quantizer) -> Iterator[np.ndarray]:
-    """Codes of rows [frames, audio channels, channels], in the smallest unsigned type."""
+    """Codes of frames, in the smallest unsigned type.
+
+    Args:
+        rows: float32 [frames, audio channels, channels], of any sizes.
+        quantizer: its scales broadcast against [audio channels, frames, channels].
+
+    Yields:
+        uint8 or uint16, [up to 1024 frames, audio channels, channels].
+    """
     for piece, count in _pieces(rows):
         codes = np.asarray(quantizer.encode(piece))[:, :count]
         yield codes.transpose(1, 0, 2).astype(quantizer.storage_dtype)
 
 
 def dequantize_rows(rows: Iterable[np.ndarray], quantizer: Quantizer) -> Iterator[np.ndarray]:
-    """The inverse of :func:`quantize_rows`, float32."""
+    """Coefficients of codes: the inverse of :func:`quantize_rows`.
+
+    Args:
+        rows: integers [frames, audio channels, channels], of any sizes.
+        quantizer: its scales broadcast against [audio channels, frames, channels].
+
+    Yields:
+        float32 [up to 1024 frames, audio channels, channels].
+    """
     for piece, count in _pieces(chunk.astype(np.int32) for chunk in rows):
         yield np.asarray(quantizer.decode(piece))[:, :count].transpose(1, 0, 2)
 
 
 def exactly(blocks: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
-    """Cuts a sequence of blocks to ``length`` rows, or fills it up with zeros.
+    """Blocks of ``length`` rows in all, cut or filled up with zeros.
 
     A resampler may return a sample more or less than the original had.
+
+    Args:
+        blocks: arrays that follow each other along axis 0.
+        length: rows, 0 or more.
+
+    Yields:
+        The blocks, and one of zeros where rows are missing; nothing for no blocks at all.
     """
     left = length
     like: np.ndarray | None = None

@@ -1,4 +1,4 @@
-"""SincNet: analysis and synthesis of one filterbank as an autoencoder."""
+"""Autoencoder of waveforms (SincNet): analysis and synthesis of one filterbank."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ from isincnet_jax.typing import Spectrogram, Waveform
 
 
 def check_refinements(refinements: Any) -> int:
-    """A number of refinements as an int, see :meth:`SincNet.decode`.
+    """Number of refinements, see :meth:`SincNet.decode`.
+
+    Args:
+        refinements: anything.
+
+    Returns:
+        The number as ``int``.
 
     Raises:
         ValueError: unless it is an integer of at least 0.
@@ -38,7 +44,7 @@ def check_refinements(refinements: Any) -> int:
 
 
 class SincNet(SettledModule):
-    """Waveform to sinc spectrogram and back, exact from the first call.
+    """Autoencoder: waveform to sinc spectrogram and back, exact from the first call.
 
     Filters that are learned leave the decoder behind; :func:`.learned_inverse.with_exact_decoder`
     solves it anew.
@@ -142,7 +148,7 @@ class SincNet(SettledModule):
         return jnp.matmul(spectrogram, matrix, precision=self.precision)
 
     def encode(self, waveform: Waveform, *, scale: str | None = None) -> Spectrogram:
-        """Analyses a waveform.
+        """Spectrogram of a waveform.
 
         Args:
             waveform: [time] or [..., time], in ``dtype``.
@@ -151,6 +157,10 @@ class SincNet(SettledModule):
 
         Returns:
             [..., frames, channels].
+
+        Raises:
+            TypeError: for another dtype than ``dtype``.
+            ValueError: for an empty waveform or a scale that the model does not offer.
         """
         return self._project(self.analysis(waveform), scale, "forward")
 
@@ -163,7 +173,7 @@ class SincNet(SettledModule):
         scale: str | None = None,
         refinements: int = 0,
     ) -> Waveform:
-        """Synthesises a waveform.
+        """Waveform of a spectrogram.
 
         A refinement decodes what the coefficients of the result still lack, ``y += D (s - A y)``,
         and takes one more encoding and decoding. With an exact decoder it takes back part of the
@@ -193,9 +203,20 @@ class SincNet(SettledModule):
         return waveform
 
     def filters(self) -> Float[jax.Array, "..."]:
-        """The analysis filters in use, see :meth:`.analysis.Analysis.filters`."""
+        """The analysis filters in use, see :meth:`.analysis.Analysis.filters`.
+
+        Returns:
+            Kernels [channels, taps], or a fixed uniform bank's window [taps].
+        """
         return self.analysis.filters()
 
     def __call__(self, waveform: Waveform) -> Waveform:
-        """Encodes and decodes: the reconstruction, in the shape of the waveform."""
+        """Reconstruction of a waveform, in its shape.
+
+        Args:
+            waveform: [..., time], in ``dtype``.
+
+        Returns:
+            [..., time].
+        """
         return self.decode(self.encode(waveform), length=waveform.shape[-1])

@@ -1,4 +1,4 @@
-"""From a spec to its solved decoder, in float64."""
+"""Decoders of a spec's bank, solved in float64."""
 
 from __future__ import annotations
 
@@ -32,12 +32,15 @@ class UnseenSamplesWarning(UserWarning):
 def design_decoder(
     spec: FilterbankSpec, decoder: DecoderSpec | None = None, *, known: SolvedDecoder | None = None
 ) -> SolvedDecoder:
-    """Solves a decoder of a spec's bank, once: the bank keeps it.
+    """Decoder of a spec's bank, solved once: the bank keeps it.
 
     Args:
         spec: of the bank.
         decoder: how; exact by default.
         known: its solution, from a disk say, for a bank that does not have it yet.
+
+    Returns:
+        Synthesis kernels or a dual window, float64 and read-only, with residual and expected SNR.
 
     Raises:
         ValueError: for "least_squares" or "dual" on a bank that cannot be inverted.
@@ -166,7 +169,7 @@ def solve_kernels(
     decoder: DecoderSpec,
     symmetric: bool = False,
 ) -> SolvedDecoder:
-    """Solves the decoder of given kernels, whether they can be inverted or not.
+    """Decoder of given kernels, whether they can be inverted or not.
 
     Args:
         kernels: float64 real channels, centred at ``taps // 2``; those of learned filters, say.

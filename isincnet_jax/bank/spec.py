@@ -1,4 +1,4 @@
-"""FilterbankSpec: the one place where rate, hop, taps and filters of a bank are stated."""
+"""Filterbank specification: the one place where rate, hop, taps and filters are stated."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NAMES: dict[str, Any] = {"scale": scales.ScaleName, "shape": shapes.ShapeName}
 
 @dataclasses.dataclass(frozen=True)
 class FilterbankSpec:
-    """The geometry of a filterbank: frozen, hashable, validated, serialisable.
+    """Filterbank specification: frozen, hashable, validated, serialisable.
 
     Attributes:
         sample_rate: Hz.
@@ -147,7 +147,11 @@ class FilterbankSpec:
     def centers_and_bandwidths(
         self,
     ) -> tuple[Float[np.ndarray, " bins"], Float[np.ndarray, " bins"]]:
-        """Centre frequencies and bandwidths in Hz, float64 [bins]."""
+        """Centre frequencies and bandwidths.
+
+        Returns:
+            ``center_hz`` and ``bandwidth_hz``, Hz, float64 [bins].
+        """
         if self.dialect == "0.1.0":
             return scales.reference_0_1_0_centers(
                 self.num_bins, scale=self.scale, max_hz=self.high_hz
@@ -167,11 +171,19 @@ class FilterbankSpec:
         return self.centers_and_bandwidths()[1]
 
     def window_taps(self) -> Float[np.ndarray, " taps"]:
-        """The window, causal if the bank is, float64 [taps]."""
+        """Window of the filters.
+
+        Returns:
+            float64 [taps]; zeros behind the centre if the bank is causal.
+        """
         return kernels.make_window(self.window, self.taps, causal=self.causal)
 
     def design_kernels(self) -> ComplexKernels:
-        """The filters before ``tight``, complex128 [bins, taps]."""
+        """Complex kernels before ``tight``.
+
+        Returns:
+            complex128 [bins, taps], centred at ``taps // 2``.
+        """
         center_hz, bandwidth_hz = self.centers_and_bandwidths()
         native = self.dialect == "native"
         design = kernels.design_kernels if native else kernels.design_reference_kernels
@@ -198,10 +210,19 @@ class FilterbankSpec:
         return {name: value for name, value in vars(self).items() if name != "bank"}
 
     def replace(self, **changes: Any) -> FilterbankSpec:
-        """A copy with other values.
+        """Spec with other values.
 
         ``max_hz`` follows the sample rate, and ``min_hz`` the scale, if they are what None stands
         for; ``kernel_size`` is kept unless it is given.
+
+        Args:
+            **changes: fields by name.
+
+        Returns:
+            A spec, validated.
+
+        Raises:
+            ValueError, TypeError: as at construction.
         """
         defaults = default_band(self.sample_rate, self.scale, self.dialect)
         for name, default in zip(("min_hz", "max_hz"), defaults, strict=True):
@@ -214,6 +235,9 @@ class FilterbankSpec:
 
         A shape or scale that is not built in is a name and, as ``shape_digest`` or
         ``scale_digest``, a hash of its function's values.
+
+        Returns:
+            Numbers, texts and truth values, for JSON.
         """
         values = dataclasses.asdict(self)
         for name in _NAMES:
@@ -224,11 +248,14 @@ class FilterbankSpec:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], *, partial: bool = False) -> FilterbankSpec:
-        """The inverse of :meth:`to_dict`.
+        """Spec of a dictionary: the inverse of :meth:`to_dict`.
 
         Args:
             values: as :meth:`to_dict` makes them.
             partial: whether fields may be missing; they have their defaults then.
+
+        Returns:
+            A spec, equal to the one that was written.
 
         Raises:
             ValueError: unless all fields of this version are there, and no others (a TypeError for
@@ -248,7 +275,11 @@ class FilterbankSpec:
         return cls(**values)
 
     def digest(self) -> str:
-        """A hash of all fields: 16 hexadecimal digits, stable across machines and versions."""
+        """Digest of all fields, stable across machines and versions.
+
+        Returns:
+            16 hexadecimal digits.
+        """
         text = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -262,7 +293,7 @@ class FilterbankSpec:
         component: Component = "complex",
         version: str = "0.5",
     ) -> FilterbankSpec:
-        """The bank of an iSincNet release, bit by bit: time grid, centres, bins, padding.
+        """Reference bank of an iSincNet release, bit by bit: time grid, centres, bins, padding.
 
         Args:
             sample_rate: Hz.
@@ -271,6 +302,9 @@ class FilterbankSpec:
             component: "real" is causal and "complex" is not, as in 0.5.
             version: "0.5" (no envelope, bins the next power of two at or above the hop) or
                 "0.1.0" (sinc envelope, 128 bins).
+
+        Returns:
+            A spec whose ``dialect`` is the release.
 
         Raises:
             ValueError: for an unknown version or scale.
