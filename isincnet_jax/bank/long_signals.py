@@ -203,10 +203,9 @@ def decode_blocks(
 
 def _decoded(codec: Codec, spectrogram: Any, *, size: int, end: int, refinements: int) -> jax.Array:
     """``size`` samples, the first ``end`` of them a clip whose frames are not filled up."""
-    if size > end:
-        found = decode_filled(codec, spectrogram, length=size, end=end, refinements=refinements)
-    else:
-        found = codec.decode(spectrogram, length=size, refinements=refinements)
+    if size <= end:
+        return jnp.asarray(codec.decode(spectrogram, length=size, refinements=refinements))
+    found = decode_filled(codec, spectrogram, length=size, end=end, refinements=refinements)
     return jnp.asarray(found)
 
 
@@ -283,8 +282,7 @@ def fit_quantizer(
         A quantizer with scales [audio channels, 1, channels]; the given one if there is no frame.
     """
     largest: np.ndarray | None = None
-    found = encode_blocks(codec, blocks, block_frames=block_frames)
-    for frames in filter(len, found):
+    for frames in filter(len, encode_blocks(codec, blocks, block_frames=block_frames)):
         peak = np.max(np.abs(frames), axis=0)[:, None, :]
         largest = peak if largest is None else np.maximum(largest, peak)
     if largest is None:
@@ -298,8 +296,7 @@ def _pieces(rows: Iterable[np.ndarray]) -> Iterator[tuple[jax.Array, int]]:
     for chunk in rows:
         for start in range(0, len(chunk), _PIECE_FRAMES):
             piece = chunk[start : start + _PIECE_FRAMES]
-            filled = _fill_up(piece, _PIECE_FRAMES)
-            yield jnp.asarray(filled.transpose(1, 0, 2)), len(piece)
+            yield jnp.asarray(_fill_up(piece, _PIECE_FRAMES).transpose(1, 0, 2)), len(piece)
 
 
 def quantize_rows(rows: Iterable[np.ndarray], quantizer: Quantizer) -> Iterator[np.ndarray]:

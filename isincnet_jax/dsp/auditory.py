@@ -1,7 +1,7 @@
 """Auditory weights of Fourier bins, designed in float64 NumPy, and what is done with them.
 
-Mel triangles, gammatone responses, the cosine transform and the lifter of cepstra; then the product
-of a spectrogram with such weights, and decibels with a floor.
+Mel triangles and gammatone responses; then the product of a spectrogram with such weights, and
+decibels with a floor.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any, Literal, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.fft
 from jax import lax
 from jaxtyping import Float
 
@@ -27,7 +26,6 @@ Weights = Float[np.ndarray, "filters bins"]
 _EAR_Q, _MIN_ERB_HZ = 9.26449, 24.7
 _BLOCK_FILTERS = 32
 _DENSE_SHARE = 0.7
-_DCT_TYPES = (1, 2, 3, 4)
 # Settled, so that the filters kept here do not depend on what a user registers under these names.
 _MEL_HTK = scales.ScaleName.settle("mel_htk")
 _MEL_SLANEY = scales.ScaleName.settle("mel_slaney")
@@ -245,57 +243,6 @@ def _normalised(weights: np.ndarray, *, norm: Any, widths: np.ndarray) -> np.nda
 def _frozen(values: np.ndarray) -> np.ndarray:
     values.setflags(write=False)
     return values
-
-
-@settles
-@functools.lru_cache(maxsize=32)
-def dct_matrix(
-    n_outputs: int, *, n_inputs: int, dct_type: int = 2, norm: Literal["ortho"] | None = "ortho"
-) -> Float[np.ndarray, "outputs inputs"]:
-    """The first rows of a discrete cosine transform as :func:`scipy.fft.dct` defines it.
-
-    Args:
-        n_outputs: rows.
-        n_inputs: columns, at least as many.
-        dct_type: 1 to 4; 2 is the cepstra's, 3 that of HTK.
-        norm: "ortho" or None.
-
-    Returns:
-        Float64 [n_outputs, n_inputs], read only.
-
-    Raises:
-        ValueError: for more outputs than inputs, and unknown types and norms.
-    """
-    if not 1 <= n_outputs <= n_inputs:
-        raise ValueError(f"{n_outputs} coefficients of {n_inputs} values: use 1 to {n_inputs}")
-    if dct_type not in _DCT_TYPES or (dct_type == 1 and n_inputs < 2):
-        raise ValueError(f"dct_type={dct_type} of {n_inputs} values: use 2, 3, 4, or 1 of 2 values")
-    if norm not in ("ortho", None):
-        raise ValueError(f"norm={norm!r} is unknown; use 'ortho' or None")
-    # The transform of the unit vectors is its matrix.
-    whole = np.asarray(scipy.fft.dct(np.eye(n_inputs), type=dct_type, norm=norm, axis=0))
-    return _frozen(whole[:n_outputs].copy())
-
-
-@settles
-def cepstral_lifter(n_mfcc: int, *, lifter: float) -> Float[np.ndarray, " coefficients"]:
-    """Gains ``1 + lifter / 2 sin(pi (k + 1) / lifter)`` of coefficient k; all 1 for ``lifter=0``.
-
-    Args:
-        n_mfcc: coefficients.
-        lifter: the period of the sine is ``2 lifter`` coefficients; 0 for none, often 22.
-
-    Returns:
-        float64 [n_mfcc].
-
-    Raises:
-        ValueError: for a negative lifter.
-    """
-    if lifter < 0:
-        raise ValueError(f"lifter={lifter} must not be negative; use 0 for none, often 22")
-    if lifter == 0:
-        return np.ones(n_mfcc)
-    return 1.0 + lifter / 2 * np.sin(np.pi * np.arange(1, 1 + n_mfcc) / lifter)
 
 
 def weigh_bins(

@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
+from isincnet_jax.dsp.padding import continued
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Waveform
 
@@ -102,17 +103,7 @@ def pad_frames(
     if pad_mode == "constant" or (left == 0 and right <= 0):
         zero = jnp.zeros((), waveform.dtype)
         return lax.pad(waveform, zero, [(0, 0, 0)] * (waveform.ndim - 1) + [(left, right, 0)])
-    mode = "edge" if length == 1 else pad_mode
-    # Indices are padded on the host, so that only the ends are gathered; the middle is a slice.
-    source = np.pad(np.arange(length), (left, max(right, 0)), mode=mode)  # type: ignore[call-overload]
-    return jnp.concatenate(
-        [
-            waveform[..., source[:left]],
-            waveform[..., : length + min(right, 0)],
-            waveform[..., source[left + length :]],
-        ],
-        axis=-1,
-    )
+    return continued(waveform, left, right, mode=pad_mode)
 
 
 @settles

@@ -1,11 +1,10 @@
 """Frames of a clip: padding, strided correlation and overlap-add, and every length formula.
 
-One geometry serves the whole package. A frame ``t`` of a bank with hop M sits at sample
-``t M``; its kernel reaches ``lead`` samples before and ``trail`` samples after it. With
-"zeros" padding the frames are all those that touch the signal (``first`` is negative or 0),
-so nothing is lost at the edges and the stationary decoder is exact there too. With "reflect"
-padding the frames are ``0 .. (length - 1) // M``, as in iSincNet, and one more where those would
-end before the last sample does.
+A frame ``t`` of a bank with hop M sits at sample ``t M``; its kernel reaches ``lead`` samples before
+and ``trail`` samples after it. With "zeros" padding the frames are all those that touch the signal
+(``first`` is negative or 0), so nothing is lost at the edges and the stationary decoder is exact
+there too. With "reflect" padding the frames are ``0 .. (length - 1) // M``, as in iSincNet, and one
+more where those would end before the last sample does.
 
 Analysis is the strided correlation ``S[t, c] = sum_n k_c[n] x[tM + n]``; synthesis with
 kernels ``g`` is the adjoint of such a one, ``y[m] = sum_t sum_c S[t, c] g_c[m - tM]``.
@@ -17,10 +16,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Float
 
+from isincnet_jax.dsp.padding import continued
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Padding
 
@@ -128,8 +127,7 @@ def longest_length(
     """
     if padding == "reflect":
         beyond = samples_beyond(hop_length=hop_length, trail=trail) if sees_all else 0
-        # Solved for the length where (length - 1 + beyond) // hop + 1 = frames; below, with lead
-        # and trail.
+        # The longest with (length - 1 + beyond) // hop + 1 = frames; of zeros, likewise.
         length = num_frames * hop_length - beyond
     else:
         length = (num_frames - trail // hop_length) * hop_length - lead
@@ -163,8 +161,7 @@ def pad_for_frames(
 
     Returns:
         [..., (num_frames - 1) hop + lead + trail + 1]; samples beyond the last frame's reach
-        are cut off. Reflection excludes the edge sample and repeats for short clips; a clip of
-        one sample is repeated.
+        are cut off. Reflection is that of :func:`.padding.continued`.
     """
     length = waveform.shape[-1]
     left = lead - grid.first * hop_length
@@ -178,17 +175,7 @@ def pad_for_frames(
         )
         kept = waveform[..., max(-left, 0) : length + min(right, 0)]
         return jnp.concatenate([before, kept, after], axis=-1)
-    right = total - left - length
-    index = np.arange(length)
-    source = np.pad(index, (left, max(right, 0)), mode="reflect" if length > 1 else "edge")
-    return jnp.concatenate(
-        [
-            waveform[..., source[:left]],
-            waveform[..., : length + min(right, 0)],
-            waveform[..., source[left + length :]],
-        ],
-        axis=-1,
-    )
+    return continued(waveform, left, total - left - length, mode="reflect")
 
 
 @settles
@@ -262,7 +249,6 @@ def correlate_blocks(
     zero = jnp.zeros((), padded.dtype)
     whole = lax.pad(padded, zero, [*keep, (0, rows * hop_length - padded.shape[-1], 0)])
     long = jnp.pad(kernels, ((0, 0), (0, num_blocks * hop_length - taps)))
-    # [channels, blocks, hop] to [blocks, hop, channels], the convolution's kernel
     by_block = jnp.transpose(jnp.reshape(long, (channels, num_blocks, hop_length)), (1, 2, 0))
     blocks = jnp.reshape(whole, (-1, rows, hop_length))
     frames = _convolve(blocks, by_block, stride=1, precision=precision)
@@ -356,8 +342,7 @@ def synthesize_frames(
     rows = rows_for_blocks(
         spectrogram, steps=steps, first_frame=first_frame, num_blocks=-(-length // hop_length)
     )
-    # y[u hop + i] = sum_s sum_c S[u - s, c] g_c[lead + s hop + i]: a convolution over frames, its
-    # kernel flipped since the convolution of XLA is a correlation. [steps, channels, hop]
+    # y[u hop + i] = sum_s sum_c S[u - s, c] g_c[lead + s hop + i]; XLA's convolution flips nothing.
     by_step = jnp.transpose(kernels.reshape(channels, len(steps), hop_length), (1, 0, 2))
     flat = jnp.reshape(rows, (-1, *rows.shape[-2:]))
     blocks = _convolve(flat, jnp.flip(by_step, axis=0), stride=1, precision=precision)

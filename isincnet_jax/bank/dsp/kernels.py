@@ -312,18 +312,16 @@ def kernels_from_parameters(
         xp=jnp,
     )
     cosine, sine = jnp.cos(phase), jnp.sin(phase)
-    # Real envelopes scale cosine and sine; complex ones turn them: (c + i s)(re + i im).
+    # Complex envelopes turn cosine and sine: (c + i s)(re + i im).
     if imag is None:
         magnitude = real * window[None, :]
         cosine, sine, modulus = cosine * magnitude, sine * magnitude, jnp.abs(magnitude)
-        # |sum_n e[n] w[n]|, the gain at the centre, where the modulation is undone
         gain = jnp.abs(jnp.sum(magnitude, axis=1, keepdims=True))
     else:
         real, imag = real * window[None, :], imag * window[None, :]
         cosine, sine = cosine * real - sine * imag, sine * real + cosine * imag
         modulus = jnp.sqrt(real**2 + imag**2 + _TINY)
         gain = jnp.hypot(*(jnp.sum(part, axis=1, keepdims=True) for part in (real, imag)))
-    # the modulus of what a bank puts out: complex coefficients, or the cosine channel alone
     used = modulus if component == "complex" else jnp.abs(cosine)
     scale = _normalizing_factor(used, modulus, gain, method=normalization)
     parts = [cosine] if component == "real" else [cosine, sine]
@@ -339,7 +337,7 @@ def _normalizing_factor(
         used: moduli of the component in use, [bins, taps].
         modulus: of the complex filters, [bins, taps].
         gain: at the centre frequencies, [bins, 1].
-        method: the normalisation.
+        method: see :func:`normalize_kernels`.
     """
     if method == "none":
         return jnp.ones_like(gain)
