@@ -1,10 +1,10 @@
 """Frames of a clip: padding, strided correlation and overlap-add, and every length formula.
 
-A frame ``t`` of a bank with hop M sits at sample ``t M``; its kernel reaches ``lead`` samples before
-and ``trail`` samples after it. With "zeros" padding the frames are all those that touch the signal
-(``first`` is negative or 0), so nothing is lost at the edges and the stationary decoder is exact
-there too. With "reflect" padding the frames are ``0 .. (length - 1) // M``, as in iSincNet, and one
-more where those would end before the last sample does.
+A frame ``t`` of a bank with hop M sits at sample ``t M``; its kernel reaches ``lead`` samples
+before and ``trail`` samples after it. With "zeros" padding the frames are all those that touch the
+signal (``first`` is negative or 0), so nothing is lost at the edges and the stationary decoder is
+exact there too. With "reflect" padding the frames are ``0 .. (length - 1) // M``, as in iSincNet,
+and one more where those would end before the last sample does.
 
 Analysis is the strided correlation ``S[t, c] = sum_n k_c[n] x[tM + n]``; synthesis with
 kernels ``g`` is the adjoint of such a one, ``y[m] = sum_t sum_c S[t, c] g_c[m - tM]``.

@@ -20,6 +20,7 @@ from jaxtyping import Float
 
 from isincnet_jax.dsp import checks
 from isincnet_jax.dsp.settling import settles
+from isincnet_jax.phase import iterations
 from isincnet_jax.phase import retrieval as phases
 from isincnet_jax.typing import Array, Waveform
 
@@ -62,7 +63,7 @@ def mel_to_magnitude(
     """
     mel = checks.as_floating(mel, "mel")
     design = _checked(mel, filters)
-    phases.check_iterations(num_iterations)
+    iterations.check_iterations(num_iterations)
     if power <= 0:
         raise ValueError(f"power={power} must be positive; 1 for magnitudes, 2 for energies")
     solution = _non_negative_least_squares(
@@ -167,7 +168,7 @@ def mel_admm(
     """
     mel = checks.as_floating(mel, "mel")
     design = _checked(mel, filters)
-    phases.check_iterations(num_iterations, rho)
+    iterations.check_iterations(num_iterations, rho)
     if slack <= 0:
         raise ValueError(f"slack={slack} must be positive; use a small one, say 1e-3")
     ridge = slack * np.linalg.norm(design, 2) ** 2 * np.eye(len(design))
@@ -178,7 +179,7 @@ def mel_admm(
         jnp.asarray(design, mel.dtype),
         jnp.asarray(correction, mel.dtype),
         phases.initial_coefficients(magnitude, phase=phase, key=key),
-        phases.Operators(phases.as_partial(analyse), phases.as_partial(synthesise)),
+        iterations.Operators(iterations.as_partial(analyse), iterations.as_partial(synthesise)),
         num_iterations=num_iterations,
         rho=rho,
     )
@@ -190,7 +191,7 @@ def _mel_admm(
     filters: Any,
     correction: Any,
     start: Any,
-    operators: phases.Operators,
+    operators: iterations.Operators,
     *,
     num_iterations: int,
     rho: Any,
@@ -204,6 +205,6 @@ def _mel_admm(
             moved = magnitude + jnp.matmul(missing, correction, precision=_HIGHEST)
             return phases.with_magnitude(coefficients, jnp.maximum(moved, 0.0))
 
-        return phases.splitting(fit, start, **options)
+        return iterations.splitting(fit, start, **options)
 
-    return phases.each_clip(run, start, mel)
+    return iterations.each_clip(run, start, mel)
