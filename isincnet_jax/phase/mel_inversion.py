@@ -1,4 +1,4 @@
-"""From a mel spectrogram to magnitudes or to a waveform.
+"""Mel inversion: from a mel spectrogram to magnitudes or to a waveform.
 
 A mel spectrogram is ``E m``, with fewer filters E [mels, bins] than bins: many magnitudes fit. Two
 ways back: the non-negative magnitudes that fit best, then any phase retrieval
@@ -34,7 +34,7 @@ Filters = Float[np.ndarray, "mels bins"]
 def mel_to_magnitude(
     mel: Mel, filters: Filters, *, num_iterations: int = 200, power: float = 1.0
 ) -> Float[jax.Array, "... frames bins"]:
-    """Non-negative least squares, ``argmin |E m^power - mel|^2`` over ``m >= 0``, frame by frame.
+    """Non-negative least squares per frame: ``argmin |E m^power - mel|^2`` over ``m >= 0``.
 
     Accelerated projected gradient from the clipped pseudo-inverse, with steps of ``1 / |E|^2``;
     each frame drops its momentum when it points uphill. With fewer filters than bins there are
@@ -101,16 +101,21 @@ def _checked(mel: Any, filters: Any) -> np.ndarray:
 def _non_negative_least_squares(
     mel: Any, filters: Any, inverse: Any, step: Any, *, num_iterations: int
 ) -> jax.Array:
+    # x_0 = max(0, E^+ mel), with the pseudo-inverse E^+
     start = jnp.maximum(jnp.matmul(mel, inverse.T, precision=_HIGHEST), 0.0)
 
     def advance(_: Any, carry: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
         current, ahead, age = carry
+        # x_{i+1} = max(0, y_i - E^T (E y_i - mel) / |E|^2)
         error = jnp.matmul(ahead, filters.T, precision=_HIGHEST) - mel
         gradient = jnp.matmul(error, filters, precision=_HIGHEST)
         following = jnp.maximum(ahead - step * gradient, 0.0)
         move = following - current
+        # <y_i - x_{i+1}, x_{i+1} - x_i> > 0: the momentum works against the gradient, and restarts
         uphill = jnp.sum((ahead - following) * move, axis=-1, keepdims=True) > 0
         age = jnp.where(uphill, 1.0, age)
+        # a_{i+1} = (1 + sqrt(1 + 4 a_i^2)) / 2
+        # y_{i+1} = x_{i+1} + (a_i - 1) / a_{i+1} (x_{i+1} - x_i)
         older = (1.0 + jnp.sqrt(1.0 + 4.0 * age**2)) / 2.0
         return following, following + (age - 1.0) / older * move, older
 
@@ -131,7 +136,7 @@ def mel_admm(
     phase: Float[Array, "... frames bins"] | None = None,
     key: jax.Array | None = None,
 ) -> Waveform:
-    """A waveform from mel magnitudes, magnitude and phase together, by ADMM.
+    """Waveform from mel magnitudes, magnitude and phase together, by ADMM.
 
     As :func:`.retrieval.admm`, but where that replaces magnitudes by the given ones, this moves
     them to the nearest that fit the mel spectrogram::
@@ -171,6 +176,7 @@ def mel_admm(
     iterations.check_iterations(num_iterations, rho)
     if slack <= 0:
         raise ValueError(f"slack={slack} must be positive; use a small one, say 1e-3")
+    # K = (E E^T + slack |E|^2)^-1 E, [mels, bins]: E^T (...)^-1 r is r K for rows r
     ridge = slack * np.linalg.norm(design, 2) ** 2 * np.eye(len(design))
     correction = np.linalg.solve(design @ design.T + ridge, design)
     magnitude = mel_to_magnitude(mel, filters)

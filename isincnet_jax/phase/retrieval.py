@@ -48,7 +48,7 @@ def stft_operators(
     center: bool = True,
     pad_mode: str = "reflect",
 ) -> Operators:
-    """:func:`.fourier.stft` and :func:`.fourier.istft` of clips of ``length`` samples.
+    """STFT operators, :func:`.fourier.stft` and :func:`.fourier.istft`, of clips of one length.
 
     The same arguments give the same objects, so that nothing is compiled twice.
 
@@ -60,6 +60,9 @@ def stft_operators(
         window: a name of :func:`scipy.signal.get_window`.
         center: whether the frames are centred, see :func:`.fourier.stft`.
         pad_mode: what lies beyond the ends of centred frames.
+
+    Returns:
+        The operators, cached.
     """
     return _stft_operators(
         n_fft=n_fft,
@@ -81,9 +84,16 @@ def _stft_operators(*, length: int, pad_mode: str, **common: Any) -> Operators:
 
 
 def with_magnitude(coefficients: Coefficients, magnitude: Magnitude) -> Complex[jax.Array, "..."]:
-    """Keeps the phase of coefficients and replaces their magnitude, ``m c / |c|``.
+    """Coefficients with their own phase and another magnitude, ``m c / |c|``.
 
     Coefficients below 1e-19 (float32) have no phase: they become 0, and so do their gradients.
+
+    Args:
+        coefficients: c, complex.
+        magnitude: m, in the shape of the coefficients.
+
+    Returns:
+        Complex, in their shape.
     """
     real, imag = jnp.real(coefficients), jnp.imag(coefficients)
     size = lax.stop_gradient(jnp.maximum(jnp.abs(real), jnp.abs(imag)))
@@ -99,15 +109,19 @@ def with_magnitude(coefficients: Coefficients, magnitude: Magnitude) -> Complex[
 def initial_coefficients(
     magnitude: Magnitude, *, phase: Magnitude | None = None, key: jax.Array | None = None
 ) -> Complex[jax.Array, "..."]:
-    """Coefficients with a given phase, a random one, or phase 0.
+    """Initial coefficients with a given phase, a random one, or phase 0.
 
     Args:
         magnitude: [..., frames, bins], not negative.
         phase: radians, the shape of the magnitude.
         key: PRNG key of a phase that is uniform over the circle, if there is no ``phase``.
 
+    Returns:
+        Complex, in the shape of the magnitude.
+
     Raises:
         ValueError: with both a phase and a key, or a phase of another shape.
+        TypeError: for what is not floating.
     """
     magnitude = checks.as_floating(magnitude, "magnitude", ndim=2)
     if phase is not None and key is not None:
@@ -190,7 +204,7 @@ def polish(
     num_iterations: int = 5,
     momentum: float = 0.99,
 ) -> Waveform:
-    """A few iterations of :func:`griffin_lim` that start from a waveform, such as a vocoder's.
+    """Phase retrieval that starts from a waveform, such as a vocoder's: a few :func:`griffin_lim`.
 
     Each is an analysis, the given magnitudes with the phases found, and a synthesis.
 
@@ -231,6 +245,7 @@ def _griffin_lim(
             projected = operators.analyse(operators.synthesise(estimate))
             if momentum == 0:
                 return with_magnitude(projected, magnitude), previous
+            # (r_i + a (r_i - r_{i-1})) / (1 + a), a = momentum: the factor has no part in the phase
             direction = projected - momentum / (1.0 + momentum) * previous
             return with_magnitude(direction, magnitude), projected
 
