@@ -52,7 +52,14 @@ OPTIONAL = {
 
 
 def is_installed(module: str) -> bool:
-    """Whether a module can be found; it is not imported."""
+    """Installed module: whether it can be found; it is not imported.
+
+    Args:
+        module: its name.
+
+    Returns:
+        Whether it is there.
+    """
     try:
         return importlib.util.find_spec(module) is not None
     except ValueError:  # one that somebody made by hand and put into sys.modules
@@ -80,6 +87,9 @@ def importing(*modules: str) -> Iterator[None]:
     Args:
         modules: of :data:`OPTIONAL`, that are imported.
 
+    Yields:
+        Nothing.
+
     Raises:
         ImportError: as :func:`require`, or with the reason why an installed package cannot be
             imported.
@@ -92,7 +102,15 @@ def importing(*modules: str) -> Iterator[None]:
 
 
 def explanation(module: str, why: str = "") -> str:
-    """What needs a module, and the extra that brings it, in one line."""
+    """Missing package, in one line: what needs it, and the extra that brings it.
+
+    Args:
+        module: of :data:`OPTIONAL`.
+        why: said after the package's name.
+
+    Returns:
+        The line.
+    """
     package = OPTIONAL[module]
     what = f"'isincnet-jax[{package.extra}]'" if package.extra else package.name
     install = f"pip install {what}"
@@ -101,7 +119,10 @@ def explanation(module: str, why: str = "") -> str:
 
 
 def require_or_exit(*modules: str) -> None:
-    """:func:`require` for scripts, before the imports that need the packages.
+    """Optional packages of a script, before the imports that need them, see :func:`require`.
+
+    Args:
+        *modules: of :data:`OPTIONAL`.
 
     Raises:
         SystemExit: with one line on standard error and status 1.

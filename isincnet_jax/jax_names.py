@@ -1,4 +1,4 @@
-"""Names that JAX moved within the range of versions in ``pyproject.toml``: found here, once.
+"""JAX names that moved within the range of versions in ``pyproject.toml``: found here, once.
 
 What differs between versions is asked of JAX itself; no other module compares version numbers.
 """

@@ -1,4 +1,4 @@
-"""The base of all Linen modules of the package: settings that are Python's own numbers."""
+"""Linen module that all layers of the package derive from: settings are Python's own numbers."""
 
 from __future__ import annotations
 
