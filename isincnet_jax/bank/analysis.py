@@ -108,6 +108,7 @@ class Analysis(SettledModule):
         if self.learnable == "free":
             self.taps = self.param("taps", lambda key: jnp.asarray(spec.bank.kernels, self.dtype))
             return
+        # f_b and B_b over the Nyquist frequency, [bins]: one step of Adam suits all bins.
         nyquist_hz = spec.sample_rate / 2
         center_hz, bandwidth_hz = spec.centers_and_bandwidths()
 
@@ -134,6 +135,8 @@ class Analysis(SettledModule):
             return self.fixed.value
         if self.learnable == "free":
             return self.taps * jnp.asarray(self.bank.tap_support, self.dtype)[None]
+        # k_b[n] = exp(i pi f_b n) e_b(n) w[n] (1 + sum_j a_j cos(2 pi j n / (taps - 1))),
+        # normalised
         window = jnp.asarray(self.spec.window_taps(), self.dtype)
         if self.window_terms:
             window = window * kernels.cosine_series(self.window, taps=self.spec.taps)

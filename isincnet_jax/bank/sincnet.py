@@ -118,6 +118,7 @@ class SincNet(SettledModule):
             compute_dtype=self.compute_dtype,
             **common,
         )
+        # P and Q of every scale offered, as variables: inputs of jitted functions, not constants.
         matrices = {}
         for scale in self.projections:
             name = resolve_scale(self.spec, scale)

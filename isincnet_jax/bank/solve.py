@@ -194,6 +194,9 @@ def solve_kernels(
             num_frames=decoder.num_frames or _LONGEST_DUAL_FRAMES,
         )
         return _solved(dual, kernels, hop_length, "canonical dual")
+    # Even and odd kernels may be exact with 4 frames. Fewer than half a kernel's support in hops
+    # are
+    # not tried, and if that is longer than all of these, more frames are.
     tried = (4, 6, 8, 12, 16, 24, 32) if symmetric else (8, 16, 24, 32)
     span = reach // (2 * hop_length)
     counts = [decoder.num_frames] if decoder.num_frames else [n for n in tried if n > span]
@@ -212,6 +215,8 @@ def solve_kernels(
             break
     assert best is not None
     solved = _solved(best, kernels, hop_length, "least squares")
+    # Exact before rounding, but in float32 the noise gain leaves less than 115 dB: more frames
+    # help.
     if decoder.num_frames is None and solved.is_exact_in_float64 and not solved.is_exact:
         return _with_more_frames(solved, kernels, hop_length, decoder.regularization)
     return solved
@@ -250,6 +255,7 @@ def _wiener(
     solved = decoders.wiener_decoder(
         kernels,
         hop_length=hop_length,
+        # the frames whose kernels touch the block, and three or four more
         num_frames=decoder.num_frames or 2 * -(-reach // (2 * hop_length)) + 4,
         lead=decoder.settled_lead(hop_length),
         autocovariance=np.asarray(decoder.autocovariance) if decoder.autocovariance else None,

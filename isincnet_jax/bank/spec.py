@@ -318,6 +318,7 @@ class FilterbankSpec:
             wanted in ("linear", "mel_htk" if old else "mel_slaney"),
             f"scale={scale!r} does not exist in iSincNet {version}; use 'linear' or 'mel'",
         )
+        # Bins of 0.5: the least power of two that is not below the hop.
         hop_length = sample_rate // frame_rate
         return cls(
             sample_rate=sample_rate,

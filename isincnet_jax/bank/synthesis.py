@@ -59,6 +59,8 @@ def apply_synthesis(
     )
     if edges is None or (edges.left is None and edges.right is None):
         return clip
+    # [left edge, interior, right edge] along time: the edges take the place of what the stationary
+    # decoder made of frames that are missing there.
     parts = [clip]
     if edges.left is not None:
         first = spectrogram[..., : edges.left.num_frames, :]

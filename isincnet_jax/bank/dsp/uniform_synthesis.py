@@ -94,6 +94,7 @@ def uniform_synthesis(
     """
     steps = framing.block_steps(dual.shape[0], lead=lead, hop_length=hop_length)
     blocks = _Blocks(steps, -(-length // hop_length), hop_length)
+    # Row u + steps[-1] - s is the frame s hops before block u, and window s its hop of the dual.
     rows = framing.rows_for_blocks(
         spectrogram, steps=steps, first_frame=first_frame, num_blocks=blocks.number
     )
