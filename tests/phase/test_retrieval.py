@@ -210,7 +210,7 @@ def test_large_clips_that_take_turns_are_the_same(problem, monkeypatch):
     # A number of iterations that no other test has compiled, or the limit would not be read.
     options = {**operators._asdict(), "num_iterations": 7, "momentum": 0.99}
     ones = [retrieval.griffin_lim(magnitude[n], phase=angles[n], **options) for n in range(2)]
-    monkeypatch.setattr(retrieval, "_LARGE_CLIP", 1)
+    monkeypatch.setattr(iterations, "_LARGE_CLIP", 1)
 
     def energy(values):
         waveform = retrieval.griffin_lim(values, phase=angles[:, None], **options)
