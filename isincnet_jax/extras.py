@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class Package(NamedTuple):
-    """A package that only some functions need.
+    """Optional package, that only some functions need.
 
     Attributes:
         name: as people write it.
@@ -67,7 +67,7 @@ def is_installed(module: str) -> bool:
 
 
 def require(*modules: str) -> None:
-    """Refuses to begin what would fail later for want of optional packages.
+    """Optional packages: refuses to begin what would fail later for want of them.
 
     Args:
         modules: of :data:`OPTIONAL`.
@@ -82,7 +82,7 @@ def require(*modules: str) -> None:
 
 @contextlib.contextmanager
 def importing(*modules: str) -> Iterator[None]:
-    """Around the import statements of optional packages: says what is missing, or broken.
+    """Import of optional packages, in a block: says what is missing, or broken.
 
     Args:
         modules: of :data:`OPTIONAL`, that are imported.

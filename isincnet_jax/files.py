@@ -27,7 +27,7 @@ _NAME_BYTES, _LONGEST_SUFFIX = 80, 16
 
 
 class FileError(OSError, ValueError):
-    """A file or folder that cannot be written; the message names it and the reason."""
+    """Error of a file or folder that cannot be written; the message names it and the reason."""
 
 
 def first_line(error: BaseException) -> str:
@@ -45,7 +45,7 @@ def first_line(error: BaseException) -> str:
 
 
 def shown(name: str | os.PathLike[str]) -> str:
-    """A name on one line that any UTF-8 file or screen takes: other bytes are written out.
+    """Printable name, on one line that any UTF-8 file or screen takes: other bytes are escaped.
 
     Args:
         name: of a file, as the system gives it; it may hold bytes that are no UTF-8.

@@ -41,7 +41,7 @@ _OF_METHOD: dict[uniform.Method, Name] = {
 
 
 class Algorithm(NamedTuple):
-    """How an operation is done on a CPU.
+    """Algorithm of an operation on a CPU.
 
     Attributes:
         name: of the algorithm.

@@ -97,7 +97,7 @@ class Analysis(SettledModule):
         return self.spec.bank.dense if self.learnable else self.spec.bank
 
     def setup(self) -> None:
-        """Creates the variables."""
+        """Variables of the bank: fixed filters, or parameters that start as the spec says."""
         spec = self.spec
         check_learnable(self.learnable, spec=spec, window_terms=self.window_terms)
         if not self.learnable:

@@ -120,7 +120,7 @@ class BucketedCodec:
     def encode(
         self, waveform: Float[Any, "... time"], *, scale: str | None = None
     ) -> Float[np.ndarray, "... frames channels"]:
-        """Waveform [..., time] to spectrogram [..., frames, channels], see :meth:`.Codec.encode`.
+        """Spectrogram [..., frames, channels] of a waveform [..., time], see :meth:`.Codec.encode`.
 
         Args:
             waveform: floating samples, in the memory of the host or not.
@@ -153,10 +153,10 @@ class BucketedCodec:
         length: int | None = None,
         scale: str | None = None,
     ) -> Float[np.ndarray, "... length"]:
-        """Spectrogram [..., frames, channels] to waveform [..., length], see :meth:`.Codec.decode`.
+        """Waveform [..., length] of a spectrogram, see :meth:`.Codec.decode`.
 
         Args:
-            spectrogram: as encoded, or dequantised.
+            spectrogram: [..., frames, channels], as encoded, or dequantised.
             length: samples of the clip that was encoded; the longest with so many frames if None.
             scale: what ``encode`` was given.
 

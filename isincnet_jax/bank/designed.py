@@ -26,7 +26,7 @@ _TIGHT_TAIL_ENERGY = 1e-16
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
-    """The array, contiguous and protected against writing.
+    """Read-only array, contiguous.
 
     Args:
         array: copied unless it is contiguous; the flag is set on the result.
@@ -94,7 +94,7 @@ class Bank:
 
     @property
     def tap_support(self) -> np.ndarray:
-        """1 from the first to the last tap that some filter has, 0 elsewhere, float64 [taps]."""
+        """Support of the filters: 1 from the first to the last tap that some have, 0 elsewhere."""
         offset = np.arange(self.taps) - self.taps // 2
         return ((-self.lead <= offset) & (offset <= self.trail)).astype(np.float64)
 
@@ -167,7 +167,7 @@ class Bank:
 
     @property
     def filters(self) -> np.ndarray:
-        """What :meth:`analyse` applies: the kernels [channels, taps]."""
+        """Filters that :meth:`analyse` applies: the kernels [channels, taps]."""
         return self.kernels
 
     def written_out(self, filters: Float[np.ndarray, "..."]) -> Float[np.ndarray, "channels taps"]:
@@ -183,7 +183,7 @@ class Bank:
 
     @property
     def algorithm(self) -> algorithms.Algorithm:
-        """How :meth:`analyse` works."""
+        """Algorithm of :meth:`analyse`."""
         return algorithms.Algorithm("strided convolution", self.kernels.size)
 
     def analyse(
@@ -236,7 +236,7 @@ class UniformBank(Bank):
 
     @property
     def filters(self) -> np.ndarray:
-        """What :meth:`analyse` applies: the window [taps]."""
+        """Filters that :meth:`analyse` applies: the window [taps]."""
         return self.kernels[0]
 
     def written_out(self, filters: Float[np.ndarray, "..."]) -> Float[np.ndarray, "channels taps"]:
@@ -252,7 +252,7 @@ class UniformBank(Bank):
 
     @property
     def algorithm(self) -> algorithms.Algorithm:
-        """How :meth:`analyse` works."""
+        """Algorithm of :meth:`analyse`."""
         return algorithms.folded_transform(self.num_bins, taps=self.taps, operation="analysis")
 
     def _applied(self, waveform: Any, filters: Any, precision: Any, **options: Any) -> Any:

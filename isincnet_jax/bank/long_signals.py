@@ -30,7 +30,7 @@ _PIECE_FRAMES = 1024
 
 
 class Segment(NamedTuple):
-    """A stretch of rows with context.
+    """Segment of a sequence: a stretch of rows with context.
 
     Attributes:
         rows: [size, ...], context included.
@@ -210,7 +210,7 @@ def _decoded(codec: Codec, spectrogram: Any, *, size: int, end: int, refinements
 
 
 class Reconstruction(NamedTuple):
-    """A block of input and what came back, both float32 [time, audio channels]."""
+    """Reconstruction of a block: the input and what came back, float32 [time, audio channels]."""
 
     target: np.ndarray
     prediction: np.ndarray

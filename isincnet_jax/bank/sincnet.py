@@ -96,17 +96,17 @@ class SincNet(SettledModule):
 
     @property
     def bank(self) -> Bank:
-        """See :attr:`.analysis.Analysis.bank`."""
+        """Designed bank, see :attr:`.analysis.Analysis.bank`."""
         return Analysis(self.spec, learnable=self.learnable_filters, parent=None).bank
 
     @property
     def solved(self) -> SolvedDecoder:
-        """See :attr:`.synthesis.Synthesis.solved`."""
+        """Solved decoder, see :attr:`.synthesis.Synthesis.solved`."""
         learnable = self.learnable_decoder
         return Synthesis(self.spec, self.decoder, learnable=learnable, parent=None).solved
 
     def setup(self) -> None:
-        """Creates the variables."""
+        """Parts of the autoencoder: analysis, synthesis, and the matrices of the projections."""
         common = {"dtype": self.dtype, "precision": self.precision}
         self.analysis = Analysis(
             self.spec, learnable=self.learnable_filters, window_terms=self.window_terms, **common

@@ -22,7 +22,7 @@ _LONGEST_DUAL_FRAMES = 32
 
 
 class NotInvertibleWarning(UserWarning):
-    """A bank loses part of the signal; the best linear decoder is used instead."""
+    """Bank that loses part of the signal; the best linear decoder is used instead."""
 
 
 class UnseenSamplesWarning(UserWarning):

@@ -92,7 +92,7 @@ class SolvedDecoder:
 
     @property
     def algorithm(self) -> algorithms.Algorithm:
-        """How :meth:`synthesise` works."""
+        """Algorithm of :meth:`synthesise`."""
         return algorithms.Algorithm("convolution over frames", self.values.size)
 
     def synthesise(
@@ -148,7 +148,7 @@ class DualWindow(SolvedDecoder):
 
     @property
     def algorithm(self) -> algorithms.Algorithm:
-        """How :meth:`synthesise` works."""
+        """Algorithm of :meth:`synthesise`."""
         return algorithms.folded_transform(self.num_bins, taps=self.taps, operation="synthesis")
 
     def synthesise(

@@ -231,7 +231,7 @@ class FilterbankSpec:
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields as plain values.
+        """Fields as plain values, all of them.
 
         A shape or scale that is not built in is a name and, as ``shape_digest`` or
         ``scale_digest``, a hash of its function's values.

@@ -16,7 +16,7 @@ _LOWEST_LOG_HZ = 32.703  # C1, where a log scale starts unless told otherwise.
 
 
 def require(condition: object, message: str) -> None:
-    """A rule of a spec's values.
+    """Rule of a spec's values.
 
     Args:
         condition: true where the rule is kept.

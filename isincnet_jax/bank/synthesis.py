@@ -122,7 +122,7 @@ class Synthesis(SettledModule):
         return edge_plan(self.spec.bank, solved, length, noise_variance=noise)
 
     def setup(self) -> None:
-        """Creates the variables."""
+        """Variables of the decoder: fixed weights, or parameters that start as them."""
         values = self.solved.values
         if self.learnable:
             self.kernels = self.param("kernels", lambda key: jnp.asarray(values, self.dtype))

@@ -74,7 +74,7 @@ def count_frames(length: int, *, frame_length: int, hop_length: int, center: boo
 def pad_frames(
     waveform: Waveform, *, frame_length: int, hop_length: int, center: bool, pad_mode: str
 ) -> Float[Array, "... padded"]:
-    """Pads or cuts a clip so that its frames, and nothing else, remain.
+    """Padded clip, or a cut one, of which its frames and nothing else remain.
 
     Reflection may repeat for short clips; a clip of one sample is repeated.
 

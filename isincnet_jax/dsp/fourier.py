@@ -204,10 +204,10 @@ def stft_power(
     power: float = 2.0,
     then: Callable[[Any], jax.Array] | None = None,
 ) -> Float[jax.Array, "... frames bins"]:
-    """``|X|^power`` of :func:`stft`, with finite first and second derivatives on silence.
+    """STFT power ``|X|^power``, with finite first and second derivatives on silence.
 
     Args:
-        waveform: [..., time], floating.
+        waveform: [..., time], floating; X is its :func:`stft`.
         n_fft: samples per frame.
         hop_length: samples between frames.
         win_length: samples of the window, ``n_fft`` if None.
@@ -243,7 +243,7 @@ def stft_power(
 
 
 def spectrum_power(spectrum: Complex[Array, "..."], power: float) -> Float[jax.Array, "..."]:
-    """``|X|^power``, smooth where the spectrum is 0.
+    """Spectral power ``|X|^power``, smooth where the spectrum is 0.
 
     Args:
         spectrum: complex, any shape.

@@ -27,7 +27,7 @@ _LONGEST_STRIDED = 1 << 24
 
 
 class FrameGrid(NamedTuple):
-    """Where the frames of one clip are.
+    """Frame grid of one clip: where its frames are.
 
     Attributes:
         first: index of the first frame, at sample ``first * hop_length``.

@@ -70,7 +70,7 @@ class SettledName(str):
 
     @classmethod
     def settle(cls: type[_Settled], name: str) -> _Settled:
-        """What a name stands for now; a settled name is returned as it is, with its own meaning.
+        """Settled name: what a name stands for now; one that is settled keeps its own meaning.
 
         Args:
             name: as it is registered, or its alias; or a settled name.
@@ -92,7 +92,7 @@ class SettledName(str):
         return not self.digest
 
     def check(self) -> None:
-        """Samples the function again: it may read a variable, say.
+        """Digest of the function, taken again: it may read a variable, say.
 
         Raises:
             MeaningError: if it has other values than when it was settled.
@@ -151,7 +151,7 @@ class SettledName(str):
 
 
 def digest_values(facts: str, values: Iterable[Any]) -> str:
-    """A hash of a function's values, the same on all machines.
+    """Digest of a function's values, the same on all machines.
 
     Args:
         facts: what else belongs to the function.

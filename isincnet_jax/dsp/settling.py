@@ -118,7 +118,7 @@ def _settled_length(length: Any, *, name: str = "length") -> Any:
 
 
 def settle_fields(instance: Any) -> None:
-    """Settles the fields of a dataclass (a spec, a Linen module) in place, by their annotations.
+    """Fields of a dataclass (a spec, a Linen module), settled in place by their annotations.
 
     ``int``, ``float``, ``bool`` and tuples of them follow their rules, with ``| None`` too; in all
     other fields NumPy's scalars become Python's.

@@ -39,7 +39,7 @@ class StreamDecoder:
 
     Attributes:
         spec: the bank.
-        matrix: the synthesis kernels, see :func:`.streaming.synthesis_matrix`.
+        matrix: the synthesis kernels, see :func:`.streaming.framing.synthesis_matrix`.
         lead: samples that they reach before their frame.
         precision: of products on accelerators.
     """
@@ -105,7 +105,7 @@ class StreamDecoder:
     def step(
         self, state: DecoderState, frames: Float[Any, "... frames channels"]
     ) -> tuple[DecoderState, Float[np.ndarray, "... time"]]:
-        """Takes the next frames, however few or many, and gives the samples that they settle.
+        """Samples that the next frames settle, however few or many those are.
 
         The encoder's last frames, which it gives at the end, belong to :meth:`finish`: they reach
         beyond the signal, whose end a step does not know unless ``init`` was told its length.

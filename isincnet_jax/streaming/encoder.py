@@ -111,7 +111,7 @@ class StreamEncoder:
     def step(
         self, state: EncoderState, chunk: Float[Any, "... time"]
     ) -> tuple[EncoderState, Float[np.ndarray, "... frames channels"]]:
-        """Takes the next samples, however few or many, and gives the frames that they complete.
+        """Frames that the next samples complete, however few or many those are.
 
         Args:
             state: of the last step.

@@ -46,7 +46,7 @@ class SynthesisKernels(NamedTuple):
 def analysis_matrix(
     kernels: Float[np.ndarray, "channels taps"], *, hop_length: int, num_frames: int
 ) -> Float[np.ndarray, "rows samples"]:
-    """The analysis of ``num_frames`` frames as a dense matrix, frame by frame.
+    """Analysis matrix of ``num_frames`` frames, dense, frame by frame.
 
     Args:
         kernels: [channels, taps].
@@ -70,7 +70,7 @@ def solve_left_inverse(
     regularization: float = 1e-11,
     refinements: int = 12,
 ) -> tuple[Float[np.ndarray, "outputs rows"], float]:
-    """The smallest W with W A = E, by Tikhonov's method iterated to convergence.
+    """Left inverse: the smallest W with W A = E, by Tikhonov's method iterated to convergence.
 
     One step, W = E A^T (A A^T + lambda)^-1, errs by lambda / (sigma^2 + lambda) along each
     singular vector; solving again for the residual multiplies that error by itself. So one

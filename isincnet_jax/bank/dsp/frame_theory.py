@@ -41,7 +41,7 @@ class FrameBounds(NamedTuple):
 
     @property
     def condition(self) -> float:
-        """B / A; infinite if the lower bound is 0."""
+        """Condition number B / A; infinite if the lower bound is 0."""
         return self.upper / self.lower if self.lower > 0 else float("inf")
 
 

@@ -1,4 +1,4 @@
-"""PF-Net: bands whose spectral shape is a polyline through learned points.
+"""Polyline shapes (PF-Net): bands whose spectral shape is a polyline through learned points.
 
 Between two breakpoints ``c - w / 2`` and ``c + w / 2`` with amplitudes A and B the spectrum is a
 line, and its share of the impulse response at time t is, with x = pi w t,

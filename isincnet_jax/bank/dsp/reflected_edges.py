@@ -18,7 +18,7 @@ from isincnet_jax.bank.dsp import decoders
 
 
 class EdgeDecoder(NamedTuple):
-    """Solves the samples at one edge from the frames at that edge.
+    """Edge decoder: solves the samples at one edge from the frames at that edge.
 
     Attributes:
         matrix: float64 [num_frames * channels, num_samples].
