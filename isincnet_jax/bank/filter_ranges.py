@@ -115,6 +115,7 @@ def project_parameters(model: SincNet, params: Any) -> Any:
     ranges = filter_ranges(model)
 
     def clip(path: Any, leaf: Any) -> Any:
+        # The last two keys of a parameter's path are ("analysis", "center"), say.
         names = [getattr(key, "key", None) for key in path]
         if len(names) < 2 or names[-2] != "analysis" or names[-1] not in ranges:
             return leaf

@@ -97,7 +97,7 @@ def design_projection(spec: FilterbankSpec, scale: str) -> Projection:
         scale: of the imitated bank, "mel" (Slaney) for instance.
 
     Returns:
-        Both matrices, read from a cache of 8 pairs.
+        Both matrices, kept for the next call: not to be written to.
 
     Raises:
         ValueError: for an unknown scale.

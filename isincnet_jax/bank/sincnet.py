@@ -199,6 +199,7 @@ class SincNet(SettledModule):
         spectrogram = self._project(spectrogram, scale, "backward")
         waveform = self.synthesis(spectrogram, length)
         for _ in range(refinements):
+            # y += D (s - A y)
             lacking = spectrogram - self.analysis(waveform)
             waveform = waveform + self.synthesis(lacking, waveform.shape[-1])
         return waveform

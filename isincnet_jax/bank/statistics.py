@@ -37,6 +37,7 @@ def measured_noise(
     def squared_error(clip: jax.Array) -> jax.Array:
         spectrogram = spec.bank.analyse(clip, filters)
         quantizer = Quantizer(np.ones((1,), np.float32), q_bits, mu).fit(spectrogram)
+        # e_c^2, the mean over frames of a clip, and below over clips: [channels]
         error = quantizer.decode(quantizer.encode(spectrogram)) - spectrogram
         return jnp.mean(error**2, axis=-2)
 

@@ -99,6 +99,7 @@ def pad_frames(
     )
     total = (num_frames - 1) * hop_length + frame_length
     left = frame_length // 2 if center else 0
+    # what the last frame lacks, or, negative, what no frame reads
     right = total - left - length
     if pad_mode == "constant" or (left == 0 and right <= 0):
         zero = jnp.zeros((), waveform.dtype)

@@ -309,6 +309,7 @@ def istft(
     bins = spectrum.shape[-1]
     if bins != 1 + n_fft // 2:
         raise ValueError(f"{bins} bins: n_fft={n_fft} has {1 + n_fft // 2}; give its spectrum")
+    # x_t of every frame: [..., frames, n_fft]
     frames = jnp.fft.irfft(spectrum, n=n_fft, axis=-1)
     return overlap.overlap_frames(
         frames, taper, hop_length=hop_length, center=center, length=length

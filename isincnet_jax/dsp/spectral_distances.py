@@ -191,6 +191,7 @@ def multi_stft(
     total = jnp.zeros(target.shape[:-1], target.dtype)
     for resolution in resolutions:
         predicted, wanted = magnitude(prediction, resolution), magnitude(target, resolution)
+        # log |X| - log |Y|, both of -100 dB at least; spectral convergence is | |X| - |Y| | / |Y|
         logs = jnp.log(jnp.maximum(predicted, 1e-5)) - jnp.log(jnp.maximum(wanted, 1e-5))
         total += _convergence(predicted, wanted) + jnp.mean(jnp.abs(logs), axis=(-2, -1))
     return total / len(resolutions)

@@ -207,6 +207,7 @@ def _mel_admm(
     def run(start: Any, mel: Any) -> jax.Array:
         def fit(coefficients: Any) -> jax.Array:
             magnitude = jnp.abs(coefficients)
+            # |c| + E^T (E E^T + slack |E|^2)^-1 (mel - E |c|), clipped at 0, with the phase of c
             missing = mel - jnp.matmul(magnitude, filters.T, precision=_HIGHEST)
             moved = magnitude + jnp.matmul(missing, correction, precision=_HIGHEST)
             return phases.with_magnitude(coefficients, jnp.maximum(moved, 0.0))

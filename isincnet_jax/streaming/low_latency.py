@@ -71,6 +71,7 @@ def low_latency_codec(
             f"total_latency={latency}: the sample after a frame's position waits for the next "
             f"frame; use total_latency >= hop_length - 1 = {hop - 1}"
         )
+    # A frame at 0 is complete at ``trail`` and settles the samples from -lead on: trail + lead.
     decoder = _find_decoder(spec, latency - trail, num_frames)
     return build_codec(SincNet(spec, decoder), name=name)
 

@@ -115,6 +115,7 @@ def frame_bounds_of_kernels(
     """
     grid = np.linspace(0.0, np.pi, num_frequencies)
     extremes = _extreme_eigenvalues(kernels, hop_length, grid)
+    # A = min over w of the smallest eigenvalue, B = max over w of the largest; 0 is not polished
     lower, upper = float(extremes[:, 0].min()), float(extremes[:, 1].max())
     if refine and lower > _SINGULAR * upper:
         lower = _polish(kernels, hop_length, grid, extremes[:, 0], sign=1.0)
@@ -127,6 +128,7 @@ def _polish(
 ) -> float:
     """The minimum of a sampled curve, searched for around its smallest sample."""
     best = int(np.argmin(values))
+    # The extreme lies between the neighbours of the best sample.
     low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
     column = 0 if sign > 0 else 1
 

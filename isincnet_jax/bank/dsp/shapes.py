@@ -163,6 +163,7 @@ def _samples(shape: Shape) -> Iterator[Any]:
     for name in sorted(initial):
         yield np.frombuffer(name.encode(), np.uint8)
         yield initial[name]
+    # [bins, ...] to [bins, 1, ...]: time is the second axis of the envelope.
     columns = {name: np.asarray(value)[:, None] for name, value in initial.items()}
     values = shape.envelope(_SAMPLED_S, _SAMPLED_HZ, np, **columns)
     yield from values if isinstance(values, tuple) else (values,)

@@ -267,6 +267,8 @@ def _best_stretch(offset: int, size: int, num_bins: int) -> _Stretch:
         The stretch that sticks out of 0 .. N/2 the least.
     """
     period = 2 * (num_bins - 1)
+    # x[n] at n = offset .., or its mirror image at -n, from the last offset on; each modulo N in
+    # 0 .. N - 1, or a period lower.
     candidates = [
         _Stretch(base % period - period * wrap, mirrored)
         for base, mirrored in ((offset, False), (-offset - size + 1, True))
