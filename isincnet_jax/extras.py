@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class Package(NamedTuple):
-    """A package that only some functions need.
+    """Optional package, that only some functions need.
 
     Attributes:
         name: as people write it.
@@ -52,7 +52,14 @@ OPTIONAL = {
 
 
 def is_installed(module: str) -> bool:
-    """Whether a module can be found; it is not imported."""
+    """Installed module: whether it can be found; it is not imported.
+
+    Args:
+        module: its name.
+
+    Returns:
+        Whether it is there.
+    """
     try:
         return importlib.util.find_spec(module) is not None
     except ValueError:  # one that somebody made by hand and put into sys.modules
@@ -60,7 +67,7 @@ def is_installed(module: str) -> bool:
 
 
 def require(*modules: str) -> None:
-    """Refuses to begin what would fail later for want of optional packages.
+    """Optional packages: refuses to begin what would fail later for want of them.
 
     Args:
         modules: of :data:`OPTIONAL`.
@@ -75,10 +82,13 @@ def require(*modules: str) -> None:
 
 @contextlib.contextmanager
 def importing(*modules: str) -> Iterator[None]:
-    """Around the import statements of optional packages: says what is missing, or broken.
+    """Import of optional packages, in a block: says what is missing, or broken.
 
     Args:
         modules: of :data:`OPTIONAL`, that are imported.
+
+    Yields:
+        Nothing.
 
     Raises:
         ImportError: as :func:`require`, or with the reason why an installed package cannot be
@@ -92,7 +102,15 @@ def importing(*modules: str) -> Iterator[None]:
 
 
 def explanation(module: str, why: str = "") -> str:
-    """What needs a module, and the extra that brings it, in one line."""
+    """Missing package, in one line: what needs it, and the extra that brings it.
+
+    Args:
+        module: of :data:`OPTIONAL`.
+        why: said after the package's name.
+
+    Returns:
+        The line.
+    """
     package = OPTIONAL[module]
     what = f"'isincnet-jax[{package.extra}]'" if package.extra else package.name
     install = f"pip install {what}"
@@ -101,7 +119,10 @@ def explanation(module: str, why: str = "") -> str:
 
 
 def require_or_exit(*modules: str) -> None:
-    """:func:`require` for scripts, before the imports that need the packages.
+    """Optional packages of a script, before the imports that need them, see :func:`require`.
+
+    Args:
+        *modules: of :data:`OPTIONAL`.
 
     Raises:
         SystemExit: with one line on standard error and status 1.

@@ -1,7 +1,8 @@
-"""Files that appear whole or not at all, locks, names and errors in one line. Standard library.
+"""Atomic files, which appear whole or not at all; locks; names and errors in one line.
 
-Nothing here asks for the umask, which can only be asked by setting it, a race between threads:
-new files and folders are made by the system with the rights that it gives to any.
+The standard library only. Nothing here asks for the umask, which can only be asked by setting it,
+a race between threads: new files and folders are made by the system with the rights that it gives
+to any.
 """
 
 from __future__ import annotations
@@ -26,18 +27,32 @@ _NAME_BYTES, _LONGEST_SUFFIX = 80, 16
 
 
 class FileError(OSError, ValueError):
-    """A file or folder that cannot be written; the message names it and the reason."""
+    """Error of a file or folder that cannot be written; the message names it and the reason."""
 
 
 def first_line(error: BaseException) -> str:
-    """What the system says of an error, else the first line of its text, else its type."""
+    """Error message in one line: what the system says, else the first line of the text.
+
+    Args:
+        error: any.
+
+    Returns:
+        The line; the type's name if there is no text.
+    """
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return (str(error).strip().splitlines() or [type(error).__name__])[0].strip()
 
 
 def shown(name: str | os.PathLike[str]) -> str:
-    """A name on one line that any UTF-8 file or screen takes: other bytes are written out."""
+    """Printable name, on one line that any UTF-8 file or screen takes: other bytes are escaped.
+
+    Args:
+        name: of a file, as the system gives it; it may hold bytes that are no UTF-8.
+
+    Returns:
+        The name with escapes for what is not printable.
+    """
     text = os.fspath(name)
     with contextlib.suppress(UnicodeEncodeError):  # half a surrogate pair that is no byte
         text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
@@ -50,11 +65,17 @@ def shown(name: str | os.PathLike[str]) -> str:
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place if the block ends well.
+    """Atomic replacement of a file: a temporary path that takes its place if the block ends well.
 
     What ``path`` points to is replaced if it is a symbolic link, and keeps its rights and, where
     the system allows it, its owner; another name of the same file keeps the old content. A device
     or a pipe is written to when the block has ended.
+
+    Args:
+        path: of the file, which need not exist; its folder must.
+
+    Yields:
+        The path of an empty file, beside ``path`` unless that is a device or a pipe.
 
     Raises:
         FileError: if the folder is missing, something there cannot be replaced, or the disk is
@@ -103,7 +124,11 @@ def _beside(path: Path, state: os.stat_result | None) -> Iterator[Path]:
 
 
 def put(made: Path, path: Path) -> None:
-    """Gives a complete file its place, at the end of a link, and the rights of what was there.
+    """Atomic renaming: gives a complete file its place, and the rights of what was there.
+
+    Args:
+        made: a complete file on the file system of the target.
+        path: its place; the end of the link if it is one.
 
     Raises:
         OSError: if it cannot be put there; what was there is still there.
@@ -149,7 +174,11 @@ def _take_rights(made: Path, state: os.stat_result | None) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Writes a text in UTF-8, whole or not at all; what UTF-8 lacks is escaped as JSON does it.
+    """Text file in UTF-8, whole or not at all; what UTF-8 lacks is escaped as JSON does it.
+
+    Args:
+        path: of the file, replaced if it is there.
+        text: all of it.
 
     Raises:
         FileError: see :func:`replacing`.
@@ -160,11 +189,17 @@ def write_text(path: str | Path, text: str) -> None:
 
 @contextlib.contextmanager
 def replacing_folder(path: str | Path) -> Iterator[Path]:
-    """A temporary folder beside ``path`` that takes its place if the block ends well.
+    """Atomic replacement of a folder: a temporary one that takes its place if the block ends well.
 
     A folder that was there is away for the moment between two renames, and deleted then: whoever
     reads sees the old one, none or the new one, never a mixture. Links and rights are kept as by
     :func:`replacing`.
+
+    Args:
+        path: of the folder, which need not exist; its parent must.
+
+    Yields:
+        An empty folder beside it.
 
     Raises:
         FileError: if a file is there, the place cannot be written, or the disk is full; what was
@@ -213,11 +248,17 @@ def _put_folder(made: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: str | Path) -> Iterator[None]:
-    """Holds the lock file ``path``, waiting for whoever has it; it is gone afterwards.
+    """Lock file, held in the block, waiting for whoever has it; it is gone afterwards.
 
     The operating system gives the lock back when its process ends, however it ends: a lock file
     that a crash left behind locks nobody out. filelock leaves every lock file behind, which
     ``test_lock_is_held_by_one_at_a_time`` and the downloads' tests refuse.
+
+    Args:
+        path: of the lock file.
+
+    Yields:
+        Nothing.
 
     Raises:
         OSError: if the file cannot be made, or its file system knows no locks.
@@ -255,7 +296,13 @@ def _acquire(path: Path) -> IO[bytes]:
 
 
 def try_lock(file: IO[bytes]) -> bool:
-    """Locks an open file for as long as it is open; whether no other process or thread has it.
+    """Lock of an open file, for as long as it is open.
+
+    Args:
+        file: open for writing.
+
+    Returns:
+        Whether it is ours: no other process or thread had it.
 
     Raises:
         OSError: if its file system knows no locks.

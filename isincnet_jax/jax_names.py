@@ -1,4 +1,4 @@
-"""Names that JAX moved within the range of versions in ``pyproject.toml``: found here, once.
+"""JAX names that moved within the range of versions in ``pyproject.toml``: found here, once.
 
 What differs between versions is asked of JAX itself; no other module compares version numbers.
 """
@@ -13,7 +13,7 @@ from jax import experimental
 
 
 def enable_x64(new_value: bool = True) -> contextlib.AbstractContextManager[Any]:
-    """``jax.enable_x64``, which JAX 0.7 has under ``jax.experimental`` and 0.12 no more there.
+    """Context manager ``jax.enable_x64``; JAX 0.7 has it in ``jax.experimental``, 0.12 no more.
 
     Args:
         new_value: whether arrays made inside may have 64 bits.

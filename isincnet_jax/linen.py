@@ -15,7 +15,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 class SettledModule(nn.Module):
-    """A Linen module whose sizes, numbers and flags are settled before anything looks at them.
+    """Linen module whose sizes, numbers and flags are settled before anything looks at them.
 
     That is, before the ``__post_init__`` of a subclass checks them; see
     :func:`.settling.settle_fields`, which goes by the annotations of the attributes.

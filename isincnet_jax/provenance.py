@@ -1,4 +1,4 @@
-"""Which code, on which machine: what results say of their origin.
+"""Provenance of results: which code made them, on which machine.
 
 The commit is that of the checkout in which this package itself lies, never that of the folder
 where a user works; an installed package has a version and no commit. JAX is imported by
@@ -29,16 +29,19 @@ _PACKAGES = (
 _CODE = ("isincnet_jax", "experiments", "benchmarks/*.py", "pyproject.toml")
 
 
-def package_version() -> str:
+def _package_version() -> str:
     """Name and version of this package: "isincnet-jax 0.1.0"."""
     return f"{_DISTRIBUTION} {_ROOT.__version__}"
 
 
 def checkout() -> Path | None:
-    """The root of the git work tree that this package is developed in; None if it is installed.
+    """Checkout of this package, the root of its git work tree; None if it is installed.
 
     It is ours if our pyproject lies there, and the package directly beside it: an environment
     inside a checkout, or a repository of another project around this package, is not.
+
+    Returns:
+        The folder, resolved, or None.
     """
     package = Path(str(_ROOT.__file__)).resolve().parent
     root = package.parent
@@ -54,21 +57,33 @@ def checkout() -> Path | None:
 
 
 def commit() -> str | None:
-    """The commit that is checked out, 40 hexadecimal digits; None outside our own checkout."""
+    """Commit that is checked out; None outside our own checkout.
+
+    Returns:
+        40 hexadecimal digits, or None.
+    """
     root = checkout()
     return None if root is None else _git(root, "rev-parse", "--verify", "HEAD")
 
 
 def has_changes() -> bool:
-    """Whether code in our checkout differs from its commit; False outside."""
+    """Uncommitted changes: whether code in our checkout differs from its commit.
+
+    Returns:
+        False outside a checkout.
+    """
     root = checkout()
     return root is not None and bool(_git(root, "status", "--porcelain", "--", *_CODE))
 
 
 def code_version() -> str:
-    """The commit, with "+" if there are changes; outside a checkout the package's version."""
+    """Code version: the commit, with "+" if there are changes, or the package's version.
+
+    Returns:
+        The version; that of the package outside a checkout.
+    """
     found = commit()
-    return package_version() if found is None else found + "+" * has_changes()
+    return _package_version() if found is None else found + "+" * has_changes()
 
 
 def _git(root: Path, *arguments: str) -> str | None:
@@ -89,7 +104,7 @@ def _git(root: Path, *arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def versions(more: Sequence[str] = ()) -> dict[str, str]:
+def _versions(more: Sequence[str] = ()) -> dict[str, str]:
     """Versions of Python, of this package, of what it is built on, and of more distributions."""
     found = {"python": platform.python_version(), _DISTRIBUTION: _ROOT.__version__}
     for name in (*_PACKAGES, *more):
@@ -101,7 +116,11 @@ def versions(more: Sequence[str] = ()) -> dict[str, str]:
 
 
 def device_name() -> str:
-    """The devices that JAX uses: "1 x NVIDIA H200", or the name of the CPU and its cores."""
+    """Device name: what JAX computes on.
+
+    Returns:
+        "1 x NVIDIA H200" for instance, or the name of the CPU and its cores.
+    """
     import jax  # noqa: PLC0415  (seconds; only here)
 
     device = jax.devices()[0]
@@ -116,7 +135,7 @@ def device_name() -> str:
 
 
 def record(more: Sequence[str] = ()) -> dict[str, Any]:
-    """What a results file says about its origin, plain JSON values.
+    """Provenance record of a results file, plain JSON values.
 
     Args:
         more: distributions whose versions matter.
@@ -127,16 +146,23 @@ def record(more: Sequence[str] = ()) -> dict[str, Any]:
     """
     return {
         "date": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
-        "package": package_version(),
+        "package": _package_version(),
         "commit": commit(),
         "uncommitted_changes": has_changes(),
-        "versions": versions(more),
+        "versions": _versions(more),
         "device": device_name(),
     }
 
 
 def code_text(found: Mapping[str, Any]) -> str:
-    """The code of a :func:`record`, for readers: the first digits of the commit, or the version."""
+    """Code version of a :func:`record`, for readers.
+
+    Args:
+        found: "commit", "package" and "uncommitted_changes" of a record; any may be missing.
+
+    Returns:
+        The first 12 digits of the commit, or the package's version, and whether there were changes.
+    """
     text = str(found.get("commit") or found.get("package") or "not recorded")
     text = text[:12] if re.fullmatch("[0-9a-f]{40}", text) else text
     return text + " with uncommitted changes" * bool(found.get("uncommitted_changes"))

@@ -35,14 +35,10 @@ Spectrogram: TypeAlias = Float[Array, "... frames channels"]
 Codes: TypeAlias = Int[Array, "... frames channels"]
 """Integer tokens of a quantised spectrogram."""
 
-RealKernels: TypeAlias = Float[Array, "channels taps"]
-"""Impulse responses of the real channels of a bank."""
-
 ComplexKernels: TypeAlias = Complex[np.ndarray, "bins taps"]
 """Impulse responses of the bins of a bank, complex128 NumPy, as designed."""
 
 Component: TypeAlias = Literal["real", "complex"]
-Scale: TypeAlias = Literal["linear", "mel_slaney", "mel_htk", "erb", "bark", "log"]
 Padding: TypeAlias = Literal["zeros", "reflect"]
 Normalization: TypeAlias = Literal["l1", "max_l1", "l2", "gain", "none"]
 Dialect: TypeAlias = Literal["native", "0.5", "0.1.0"]

@@ -1,4 +1,4 @@
-"""Which exact algorithm applies a bank or its decoder: a type of the bank, never the user's choice.
+"""Exact algorithms that apply a bank or its decoder: a type of the bank, never the user's choice.
 
 * **Uniform, fixed banks** (:class:`.designed.UniformBank`, and :class:`.solved.DualWindow` for
   their decoders): a folded DFT, by matrices of cosines and sines that are split once or twice, or
@@ -41,7 +41,7 @@ _OF_METHOD: dict[uniform.Method, Name] = {
 
 
 class Algorithm(NamedTuple):
-    """How an operation is done on a CPU.
+    """Algorithm of an operation on a CPU.
 
     Attributes:
         name: of the algorithm.
@@ -55,6 +55,15 @@ class Algorithm(NamedTuple):
 def folded_transform(
     num_bins: int, *, taps: int, operation: Literal["analysis", "synthesis"]
 ) -> Algorithm:
-    """The folded DFT of a bank of ``num_bins`` with a window of ``taps``, see :mod:`.uniform`."""
+    """Folded DFT of a uniform bank, see :mod:`.uniform`.
+
+    Args:
+        num_bins: bins of the bank.
+        taps: of its window, or of its dual window.
+        operation: "analysis" or "synthesis".
+
+    Returns:
+        Name and cost of the fastest method on a CPU.
+    """
     method = uniform.choose_method(num_bins, operation=operation)
     return Algorithm(_OF_METHOD[method], uniform.products_per_frame(num_bins, method) + taps)

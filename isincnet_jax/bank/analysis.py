@@ -1,4 +1,4 @@
-"""Analysis: a waveform goes in, the real signed coefficients of a filterbank come out."""
+"""Analysis filterbank: a waveform goes in, its real signed coefficients come out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,16 @@ Learnable: TypeAlias = bool | Literal["free"]
 
 
 def check_learnable(learnable: Any, *, spec: FilterbankSpec, window_terms: int = 0) -> None:
-    """Raises ValueError for what cannot be learned of a bank, see :class:`Analysis`."""
+    """Learnable parts of a bank, see :class:`Analysis`.
+
+    Args:
+        learnable: anything; False, True or "free" can be learned.
+        spec: of the bank.
+        window_terms: of a learnable window, 0 for none.
+
+    Raises:
+        ValueError: for what cannot be learned of such a bank.
+    """
     if not isinstance(learnable, bool) and learnable != "free":
         raise ValueError(
             f"learnable={learnable!r} is unknown; use False, True (centres and bandwidths) or "
@@ -45,7 +54,7 @@ def check_learnable(learnable: Any, *, spec: FilterbankSpec, window_terms: int =
 
 
 class Analysis(SettledModule):
-    """A filterbank as a Linen module.
+    """Analysis filterbank as a Linen module.
 
     Fixed filters are designed in float64, cast once and kept in the collection "filterbank".
     With ``learnable=True`` filters have two parameters per bin, ``center`` and ``bandwidth``, as
@@ -88,7 +97,7 @@ class Analysis(SettledModule):
         return self.spec.bank.dense if self.learnable else self.spec.bank
 
     def setup(self) -> None:
-        """Creates the variables."""
+        """Variables of the bank: fixed filters, or parameters that start as the spec says."""
         spec = self.spec
         check_learnable(self.learnable, spec=spec, window_terms=self.window_terms)
         if not self.learnable:
@@ -99,6 +108,7 @@ class Analysis(SettledModule):
         if self.learnable == "free":
             self.taps = self.param("taps", lambda key: jnp.asarray(spec.bank.kernels, self.dtype))
             return
+        # f_b and B_b over the Nyquist frequency, [bins]: one step of Adam suits all bins.
         nyquist_hz = spec.sample_rate / 2
         center_hz, bandwidth_hz = spec.centers_and_bandwidths()
 
@@ -116,11 +126,17 @@ class Analysis(SettledModule):
             self.window = self.param("window", lambda key: jnp.zeros(self.window_terms, self.dtype))
 
     def filters(self) -> Float[jax.Array, "..."]:
-        """The filters in use: kernels [channels, taps], or a fixed uniform bank's window [taps]."""
+        """Filters in use, learned ones included.
+
+        Returns:
+            Kernels [channels, taps], or a fixed uniform bank's window [taps], in ``dtype``.
+        """
         if not self.learnable:
             return self.fixed.value
         if self.learnable == "free":
             return self.taps * jnp.asarray(self.bank.tap_support, self.dtype)[None]
+        # k_b[n] = exp(i pi f_b n) e_b(n) w[n] (1 + sum_j a_j cos(2 pi j n / (taps - 1))),
+        # normalised
         window = jnp.asarray(self.spec.window_taps(), self.dtype)
         if self.window_terms:
             window = window * kernels.cosine_series(self.window, taps=self.spec.taps)
@@ -135,13 +151,17 @@ class Analysis(SettledModule):
         )
 
     def __call__(self, waveform: Waveform) -> Spectrogram:
-        """Encodes a waveform.
+        """Coefficients of a waveform.
 
         Args:
             waveform: [time], [batch, time] or any leading axes before time; ``dtype``.
 
         Returns:
             [..., frames, channels]; a complex bank's cosine channels before its sine channels.
+
+        Raises:
+            TypeError: for another dtype than ``dtype``.
+            ValueError: for an empty waveform.
         """
         checks.check_floating_waveform(waveform, dtype=self.dtype)
         return self.bank.analyse(waveform, self.filters(), precision=self.precision)

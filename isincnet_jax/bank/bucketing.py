@@ -1,4 +1,4 @@
-"""Clips of many lengths through few compiled programs: lengths and batches rounded up.
+"""Bucketing of clips of many lengths, for few compiled programs: lengths and batches rounded up.
 
 A jitted codec is compiled once for every length that it meets, which takes longer than encoding
 the clip. Clips that are filled up with zeros to one of a few lengths share their programs. With
@@ -27,7 +27,7 @@ _LEAST_UNITS = 16
 
 @settles
 def bucket_length(length: int, *, multiple: int, per_octave: int = 4) -> int:
-    """The length that a clip is filled up to: the smallest bucket that is not shorter.
+    """Bucket length that a clip is filled up to: the smallest bucket that is not shorter.
 
     Buckets are ``multiple * ceil(2 ** (k / per_octave))`` samples with k = 0, 1, 2, ..., but at
     least 16 multiples. So a clip grows by a factor of less than ``2 ** (1 / per_octave)``, and less
@@ -38,6 +38,9 @@ def bucket_length(length: int, *, multiple: int, per_octave: int = 4) -> int:
         multiple: what buckets are multiples of, a codec's ``hop_length``.
         per_octave: buckets from a length to its double.
 
+    Returns:
+        Samples.
+
     Raises:
         ValueError: for numbers that are not integers of at least 1.
 
@@ -47,6 +50,7 @@ def bucket_length(length: int, *, multiple: int, per_octave: int = 4) -> int:
     """
     checks.check_positive_integers(length=length, multiple=multiple, per_octave=per_octave)
     units = max(-(-length // multiple), _LEAST_UNITS)
+    # the least k with 2^(k / per_octave) >= units
     step = math.ceil(per_octave * math.log2(units))
     # The logarithm is rounded, so its neighbours are looked at too.
     near = (math.ceil(2.0 ** (k / per_octave)) for k in (step - 1, step, step + 1))
@@ -102,18 +106,32 @@ class BucketedCodec:
 
     @settles
     def bucket(self, length: int) -> int:
-        """The length that a clip of ``length`` samples is filled up to."""
+        """Bucket length of a clip.
+
+        Args:
+            length: samples of the clip, 1 or more.
+
+        Returns:
+            Samples that the clip is filled up to.
+        """
         hop = self.codec.spec.hop_length
         return bucket_length(length, multiple=hop, per_octave=self.per_octave)
 
     def encode(
         self, waveform: Float[Any, "... time"], *, scale: str | None = None
     ) -> Float[np.ndarray, "... frames channels"]:
-        """Waveform [..., time] to spectrogram [..., frames, channels], see :meth:`.Codec.encode`.
+        """Spectrogram [..., frames, channels] of a waveform [..., time], see :meth:`.Codec.encode`.
 
         Args:
             waveform: floating samples, in the memory of the host or not.
-            scale: as of the codec.
+            scale: of the coefficients, as of the codec; the bank's own if None.
+
+        Returns:
+            float32 (the codec's dtype), NumPy, in memory of its own.
+
+        Raises:
+            TypeError: for what is not floating.
+            ValueError: for an empty waveform.
         """
         checks.check_floating_waveform(waveform, dtype=getattr(waveform, "dtype", None))
         waveform = np.asarray(waveform)
@@ -135,12 +153,15 @@ class BucketedCodec:
         length: int | None = None,
         scale: str | None = None,
     ) -> Float[np.ndarray, "... length"]:
-        """Spectrogram [..., frames, channels] to waveform [..., length], see :meth:`.Codec.decode`.
+        """Waveform [..., length] of a spectrogram, see :meth:`.Codec.decode`.
 
         Args:
-            spectrogram: as encoded, or dequantised.
+            spectrogram: [..., frames, channels], as encoded, or dequantised.
             length: samples of the clip that was encoded; the longest with so many frames if None.
             scale: what ``encode`` was given.
+
+        Returns:
+            [..., length], NumPy, in memory of its own.
 
         Raises:
             ValueError: if frames or channels do not fit.
@@ -164,7 +185,7 @@ class BucketedCodec:
         max_batch: int = 16,
         scale: str | None = None,
     ) -> list[Float[np.ndarray, "frames channels"]]:
-        """Encodes clips of different lengths, those of one bucket together.
+        """Spectrograms of clips of different lengths, those of one bucket encoded together.
 
         Args:
             clips: one-dimensional arrays of samples.
@@ -187,6 +208,7 @@ class BucketedCodec:
                 f"max_batch={1 << (int(max_batch).bit_length() - 1)}"
             )
         clips = list(clips)
+        # Indices of the clips by the length of their bucket.
         by_bucket: dict[int, list[int]] = {}
         for index, clip in enumerate(clips):
             if np.ndim(clip) != 1 or not len(clip):

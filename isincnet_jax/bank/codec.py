@@ -1,4 +1,4 @@
-"""Codec: a SincNet with its variables, a frozen pytree that encodes and decodes."""
+"""Codec of waveforms: a SincNet with its variables, a frozen pytree that encodes and decodes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _decode(
 
 @flax.struct.dataclass
 class Codec:
-    """A model and its variables.
+    """Codec: a model and its variables.
 
     A pytree: pass it through ``jax.jit``, ``vmap`` or a checkpoint. Its methods compile once per
     shape; the functions inside are ``model.apply(variables, ..., method="encode")`` and
@@ -71,12 +71,19 @@ class Codec:
         return self.model.spec
 
     def encode(self, waveform: Waveform, *, scale: str | None = None) -> Spectrogram:
-        """Waveform [..., time] to spectrogram [..., frames, channels].
+        """Spectrogram [..., frames, channels] of a waveform [..., time].
 
         Args:
             waveform: floating samples at ``spec.sample_rate``; NumPy float64 is cast to the
                 model's dtype.
             scale: as in :meth:`.sincnet.SincNet.encode`.
+
+        Returns:
+            [..., frames, channels] in the model's dtype.
+
+        Raises:
+            TypeError: for integers, and for JAX arrays of another dtype.
+            ValueError: for an empty waveform or a scale that the model does not offer.
         """
         waveform = self._cast(waveform)
         checks.check_floating_waveform(waveform, dtype=self.model.dtype)
@@ -91,7 +98,7 @@ class Codec:
         scale: str | None = None,
         refinements: int = 0,
     ) -> Waveform:
-        """Spectrogram [..., frames, channels] to waveform [..., length].
+        """Waveform [..., length] of a spectrogram [..., frames, channels].
 
         Args:
             spectrogram: as encoded, or dequantised.
@@ -101,6 +108,13 @@ class Codec:
             refinements: times that what the result lacks is decoded once more, see
                 :meth:`.sincnet.SincNet.decode`; each takes one more encoding and
                 decoding.
+
+        Returns:
+            [..., length] in the model's dtype.
+
+        Raises:
+            TypeError: for integers, and for JAX arrays of another dtype.
+            ValueError: for frames or channels that do not fit, and negative ``refinements``.
         """
         spectrogram = self._cast(spectrogram)
         checks.check_floating(spectrogram, "spectrogram", dtype=self.model.dtype, ndim=2)
@@ -119,22 +133,42 @@ class Codec:
         return array
 
     def quantizer(self, *, q_bits: int = 8, **options: Any) -> quantizer.Quantizer:
-        """A quantizer for this codec's coefficients.
+        """Quantizer for this codec's coefficients.
 
         Args:
             q_bits: 2 to 16.
             **options: of :func:`.quantizer.make_quantizer`.
+
+        Returns:
+            A quantizer with scales from the spec, unless they are given.
+
+        Raises:
+            ValueError: for options that :func:`.quantizer.make_quantizer` refuses.
         """
         return quantizer.make_quantizer(self.spec, q_bits=q_bits, **options)
 
     @settles
     def num_frames(self, length: int) -> int:
-        """Frames of a clip of ``length`` samples."""
+        """Frames of a clip of ``length`` samples.
+
+        Args:
+            length: samples, 1 or more.
+
+        Returns:
+            Frames, 1 or more.
+        """
         return self.spec.bank.frame_grid(length).num_frames
 
     @settles
     def frame_times_s(self, length: int) -> np.ndarray:
-        """Positions of the frames of a clip in seconds; the first may lie before the clip."""
+        """Positions of the frames of a clip in seconds; the first may lie before the clip.
+
+        Args:
+            length: samples, 1 or more.
+
+        Returns:
+            float64 [frames], seconds.
+        """
         grid = self.spec.bank.frame_grid(length)
         index = grid.first + np.arange(grid.num_frames)
         return index * (self.spec.hop_length / self.spec.sample_rate)
@@ -148,7 +182,7 @@ def decode_filled(
     end: int,
     refinements: int = 0,
 ) -> Waveform:
-    """:meth:`Codec.decode` of a clip whose frames were filled up with zeros to a longer clip's.
+    """Waveform of a clip whose frames were filled up with zeros to a longer clip's.
 
     Args:
         codec: any codec with zero padding.
@@ -156,6 +190,9 @@ def decode_filled(
         length: samples of the longer clip.
         end: samples of the clip: refinements take those behind it for zeros, as they were encoded.
         refinements: as of the codec.
+
+    Returns:
+        [..., length] of the longer clip; samples from ``end`` on are not of the clip.
     """
     waveform = codec.decode(spectrogram, length=length)
     for _ in range(check_refinements(refinements)):
@@ -175,12 +212,15 @@ def _lacking(found: jax.Array, wanted: jax.Array) -> jax.Array:
 
 
 def build_codec(model: SincNet, *, key: jax.Array | None = None, name: str = "custom") -> Codec:
-    """Initialises a model and wraps it up.
+    """Codec of a model, initialised: fixed filters designed, learned ones at their start.
 
     Args:
         model: any SincNet.
         key: PRNG key of the initialisation; the initial values do not depend on it.
         name: shown by ``describe``.
+
+    Returns:
+        The model with its variables on the default device.
     """
     key = jax.random.key(0) if key is None else key
     shape = jax.ShapeDtypeStruct((1, model.spec.hop_length), model.dtype)

@@ -1,4 +1,4 @@
-"""DecoderSpec: how the synthesis kernels of a bank are found."""
+"""Decoder specification: how the synthesis kernels of a bank are found."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _POSITIONED = ("least_squares", "wiener")
 
 @dataclasses.dataclass(frozen=True)
 class DecoderSpec:
-    """How the synthesis kernels are found.
+    """Decoder specification: how the synthesis kernels are found.
 
     Attributes:
         kind: "auto" (exact: a dual window for uniform banks, else least squares with as many
@@ -34,6 +34,10 @@ class DecoderSpec:
             ill-conditioned bank and the exactness with it.
         autocovariance: of the signal, for "wiener"; white noise if empty.
         noise_variance: of the coefficients, for "wiener": one number, or one per channel.
+
+    Raises:
+        ValueError: at construction, for an unknown kind, ``num_frames`` below 1, both
+            ``first_frame`` and ``lead``, or one of them where frames are not placed by the user.
     """
 
     kind: DecoderKind = "auto"
@@ -70,7 +74,14 @@ class DecoderSpec:
             raise ValueError(f"{given[0]} needs num_frames, the number of frames that it places")
 
     def settled_lead(self, hop_length: int) -> int | None:
-        """``lead``, or what ``first_frame`` makes of it; None if neither is given."""
+        """Lead in samples, given or as ``first_frame`` makes it.
+
+        Args:
+            hop_length: samples between frames.
+
+        Returns:
+            ``lead``, or ``(first_frame + num_frames - 1) hop``; None if neither is given.
+        """
         if self.first_frame is None:
             return self.lead
         return (self.first_frame + (self.num_frames or 1) - 1) * hop_length

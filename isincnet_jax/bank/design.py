@@ -17,6 +17,9 @@ coefficients grows by up to sqrt(B / A): beyond 1e6 a float32 round trip falls b
 def frame_bounds(spec: FilterbankSpec) -> frame_theory.FrameBounds:
     """Frame bounds and condition number of a spec's bank.
 
+    Args:
+        spec: of the bank; the bounds are computed once and kept with it.
+
     Returns:
         ``lower``, ``upper`` and ``condition`` = upper / lower (infinite if some signals vanish).
 
@@ -29,14 +32,26 @@ def frame_bounds(spec: FilterbankSpec) -> frame_theory.FrameBounds:
 
 
 class Suggestion(NamedTuple):
-    """The smallest changes that make a bank invertible; None where none was found."""
+    """Smallest changes that make a bank invertible; None where none was found.
+
+    Attributes:
+        num_bins: the fewest bins, all else as it is.
+        hop_length: the longest hop in samples, all else as it is.
+    """
 
     num_bins: int | None
     hop_length: int | None
 
 
 def is_invertible(spec: FilterbankSpec) -> bool:
-    """Whether the condition number of a spec's bank is at most :data:`INVERTIBLE_CONDITION`."""
+    """Invertibility: a condition number of at most :data:`INVERTIBLE_CONDITION`.
+
+    Args:
+        spec: of the bank.
+
+    Returns:
+        Whether the bank counts as invertible.
+    """
     return frame_bounds(spec).condition <= INVERTIBLE_CONDITION
 
 
@@ -63,10 +78,16 @@ def _bisect(fails: int, works: int, test: Callable[[int], bool]) -> int:
 
 @functools.lru_cache(maxsize=16)
 def suggest_invertible(spec: FilterbankSpec) -> Suggestion:
-    """The smallest bin count, and the largest hop, with which a bank can be inverted.
+    """Invertible banks nearest to a spec: the fewest bins, and the largest hop.
 
     All other fields are kept, the kernel size too. Searched by bisection over the condition
     number, up to 16 times the bins and down to a hop of 1.
+
+    Args:
+        spec: of a bank, invertible or not; ``tight`` is left aside.
+
+    Returns:
+        The fewest bins and the longest hop; None for what is out of reach.
     """
     base = spec.replace(tight=False)
 
@@ -104,7 +125,14 @@ def _first_invertible(values: list[int], make_spec: Callable[[int], FilterbankSp
 
 
 def explain_not_invertible(spec: FilterbankSpec) -> str:
-    """One sentence: that a bank cannot be inverted, and the nearest specs that can."""
+    """Condition number of a bank in one sentence, with the nearest specs that can be inverted.
+
+    Args:
+        spec: of a bank that cannot be inverted.
+
+    Returns:
+        The beginning of an error or warning.
+    """
     condition = frame_bounds(spec.replace(tight=False)).condition
     return (
         f"the bank cannot be inverted (num_bins={spec.num_bins}, hop_length={spec.hop_length}, "

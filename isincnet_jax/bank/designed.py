@@ -1,4 +1,4 @@
-"""Bank: designed filters with what follows from them, made once per spec (``spec.bank``).
+"""Designed filterbanks with what follows from them, made once per spec (``spec.bank``).
 
 The type says how the filters are applied: :class:`UniformBank` by folded DFTs of a window,
 :class:`Bank` by a strided convolution, see :mod:`.algorithms`. Everything is designed in float64
@@ -26,20 +26,34 @@ _TIGHT_TAIL_ENERGY = 1e-16
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
-    """The array, contiguous and protected against writing."""
+    """Read-only array, contiguous.
+
+    Args:
+        array: copied unless it is contiguous; the flag is set on the result.
+
+    Returns:
+        The array, which raises where it is assigned to.
+    """
     array = np.ascontiguousarray(array)
     array.flags.writeable = False
     return array
 
 
 def kernels_support(channels: np.ndarray) -> tuple[int, int]:
-    """Samples that some kernel of [channels, taps] reaches before and after the centre."""
+    """Support of a bank: samples that some kernel reaches before and after the centre.
+
+    Args:
+        channels: kernels [channels, taps], centred at ``taps // 2``.
+
+    Returns:
+        ``(lead, trail)``, samples.
+    """
     return kernels.window_support(np.any(channels != 0.0, axis=0).astype(np.float64))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Bank:
-    """A designed bank of any filters.
+    """Designed bank of any filters.
 
     Attributes:
         kernels: real channels, float64 [channels, taps], centred at ``taps // 2``.
@@ -80,7 +94,7 @@ class Bank:
 
     @property
     def tap_support(self) -> np.ndarray:
-        """1 from the first to the last tap that some filter has, 0 elsewhere, float64 [taps]."""
+        """Support of the filters: 1 from the first to the last tap that some have, 0 elsewhere."""
         offset = np.arange(self.taps) - self.taps // 2
         return ((-self.lead <= offset) & (offset <= self.trail)).astype(np.float64)
 
@@ -103,12 +117,29 @@ class Bank:
 
     @settles
     def frame_grid(self, length: int) -> framing.FrameGrid:
-        """The frames of a clip of ``length`` samples."""
+        """The frames of a clip of ``length`` samples.
+
+        Args:
+            length: samples, 1 or more.
+
+        Returns:
+            Index of the first frame, and the number of frames.
+        """
         return framing.frame_grid(length, **self._framing)
 
     @settles
     def longest_length(self, num_frames: int) -> int:
-        """The largest length in samples of a clip that has ``num_frames`` frames."""
+        """The largest length in samples of a clip that has ``num_frames`` frames.
+
+        Args:
+            num_frames: frames.
+
+        Returns:
+            Samples.
+
+        Raises:
+            ValueError: for fewer frames than a clip of one sample has.
+        """
         return framing.longest_length(num_frames, **self._framing)
 
     @property
@@ -136,16 +167,23 @@ class Bank:
 
     @property
     def filters(self) -> np.ndarray:
-        """What :meth:`analyse` applies: the kernels [channels, taps]."""
+        """Filters that :meth:`analyse` applies: the kernels [channels, taps]."""
         return self.kernels
 
     def written_out(self, filters: Float[np.ndarray, "..."]) -> Float[np.ndarray, "channels taps"]:
-        """Kernels of the filters that :meth:`analyse` takes: themselves."""
+        """Kernels of the filters that :meth:`analyse` takes: themselves.
+
+        Args:
+            filters: kernels [channels, taps].
+
+        Returns:
+            The same array.
+        """
         return filters
 
     @property
     def algorithm(self) -> algorithms.Algorithm:
-        """How :meth:`analyse` works."""
+        """Algorithm of :meth:`analyse`."""
         return algorithms.Algorithm("strided convolution", self.kernels.size)
 
     def analyse(
@@ -155,7 +193,7 @@ class Bank:
         *,
         precision: lax.PrecisionLike = lax.Precision.HIGHEST,
     ) -> Spectrogram:
-        """Applies filters in the place of the bank's, by the cheapest exact way.
+        """Coefficients of a waveform for filters in the bank's place, by the cheapest exact way.
 
         Args:
             waveform: [..., time].
@@ -180,7 +218,7 @@ class Bank:
 
 
 class UniformBank(Bank):
-    """A bank whose filters are one window at equally spaced frequencies from 0 to Nyquist.
+    """Uniform bank: one window at equally spaced frequencies from 0 to Nyquist.
 
     Its cosine channel at 0 Hz is the window itself, envelope and normalisation included.
     """
@@ -198,16 +236,23 @@ class UniformBank(Bank):
 
     @property
     def filters(self) -> np.ndarray:
-        """What :meth:`analyse` applies: the window [taps]."""
+        """Filters that :meth:`analyse` applies: the window [taps]."""
         return self.kernels[0]
 
     def written_out(self, filters: Float[np.ndarray, "..."]) -> Float[np.ndarray, "channels taps"]:
-        """Kernels [channels, taps] of a window."""
+        """Kernels [channels, taps] of a window.
+
+        Args:
+            filters: a window [taps], centred at ``taps // 2``.
+
+        Returns:
+            Cosine channels, then sine channels, [2 num_bins, taps].
+        """
         return uniform.written_out(filters, num_bins=self.num_bins, lead=len(filters) // 2)
 
     @property
     def algorithm(self) -> algorithms.Algorithm:
-        """How :meth:`analyse` works."""
+        """Algorithm of :meth:`analyse`."""
         return algorithms.folded_transform(self.num_bins, taps=self.taps, operation="analysis")
 
     def _applied(self, waveform: Any, filters: Any, precision: Any, **options: Any) -> Any:
@@ -220,12 +265,22 @@ class UniformBank(Bank):
 def tight_kernels(channels: np.ndarray, hop_length: int) -> np.ndarray:
     """Canonical tight kernels, cut where the tails hold 1e-16 of their energy (-160 dB).
 
+    Args:
+        channels: float64 kernels [channels, taps], centred at ``taps // 2``.
+        hop_length: samples between frames.
+
+    Returns:
+        float64 [channels, an odd number of taps], centred.
+
     Raises:
         ValueError: for a bank that is no frame.
     """
+    # 4 kernel lengths on either side, 32 hops at least: tails decay exponentially
     longest = max(32, 4 * -(-channels.shape[1] // hop_length))
     tight = frame_theory.canonical_tight(channels, hop_length=hop_length, num_blocks=longest)
     energy = np.sum(tight**2, axis=0)
+    # Energy of the n + 1 outermost taps of both ends over the whole; as many are cut off either
+    # end.
     tails = np.cumsum(energy + energy[::-1])[: len(energy) // 2] / np.sum(energy)
     cut = int(np.searchsorted(tails, _TIGHT_TAIL_ENERGY))
     return tight[:, cut : tight.shape[1] - cut]

@@ -1,4 +1,4 @@
-"""What a bank's round trip returns of a clip: the SNR to expect in float32, edges included.
+"""Exactness of a bank's round trip: the SNR to expect of a clip in float32, edges included.
 
 A decoder's own figure, :attr:`.solved.SolvedDecoder.expected_snr_db`, holds for every sample of
 a zero-padded clip. Reflected clips have samples near their edges that are solved from the frames
@@ -27,7 +27,7 @@ _SUMMED_SAMPLES = 16
 
 
 class Exactness(NamedTuple):
-    """What to expect of a bank and its decoder.
+    """Exactness to expect of a bank and its decoder.
 
     Attributes:
         residual: relative root mean squared error before rounding on white noise, of a clip that
@@ -62,13 +62,16 @@ class Exactness(NamedTuple):
 def expect(
     spec: FilterbankSpec, decoder: DecoderSpec | None = None, *, length: int | None = None
 ) -> Exactness:
-    """The errors to expect of a round trip.
+    """Exactness to expect of a round trip, of white noise.
 
     Args:
         spec: the bank.
         decoder: how its inverse is found; the default's if None.
         length: samples of the clip; if None about a thousand, ending half a hop before the last
             sample that its last frame is counted on to see, and there where it is worst.
+
+    Returns:
+        Residual and SNRs; edges count where the padding reflects.
     """
     decoder = decoder or DecoderSpec()
     solved = design_decoder(spec, decoder)
@@ -86,6 +89,9 @@ def expect(
     ends = [(plan.left, "left"), (plan.right, "right")]
     found = [_edge_errors(spec.bank, edge, length, end) for edge, end in ends if edge is not None]
     solved_apart = sum(map(len, found))
+    # total = ((length - edge samples) var_inside + sum of the edges' variances) / length, in
+    # float32
+    # and before rounding
     inside = [10.0 ** (-solved.expected_snr_db / 10.0), solved.residual**2]
     total = (length - solved_apart) * np.asarray(inside)
     total = np.sqrt((total + sum(np.sum(each, axis=0) for each in found)) / length)
@@ -117,9 +123,11 @@ def _edge_errors(
     rows = edge.num_frames * channels
     used = analysis[:rows] if end == "left" else analysis[-rows:]
     first = 0 if end == "left" else clip - edge.num_samples
+    # W A - E, [samples, clip]: its rows' energies are the errors on white noise before rounding
     response = edge.matrix.T @ used
     response[np.arange(edge.num_samples), first + np.arange(edge.num_samples)] -= 1.0
     before = np.sum(response**2, axis=1)
+    # W^2 var_c: the rounding of the coefficients; then that of the sums sum_i S_i W_i
     variance = np.tile(rounding.coefficient_variance(kernels), edge.num_frames)
     noise = np.random.default_rng(0).standard_normal((_CLIPS, clip)) @ used.T
     # Sums of thousands of products: of some samples, and in between by interpolation.

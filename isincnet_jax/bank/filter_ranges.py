@@ -1,4 +1,4 @@
-"""The ranges in which learned centres and bandwidths make a bank that can be inverted.
+"""Parameter ranges in which learned centres and bandwidths make an invertible bank.
 
 Adam moves every parameter by about its learning rate per step, however small the gradient:
 neighbouring centres of 128 bins are 0.008 of the Nyquist frequency apart, so that at a rate of 1e-2
@@ -28,17 +28,23 @@ _WIDEST = 1.25
 
 
 class Range(NamedTuple):
-    """Smallest and largest values of a parameter, float64 [bins]."""
+    """Range of a parameter: smallest and largest values, float64 [bins]."""
 
     low: np.ndarray
     high: np.ndarray
 
 
 def filter_ranges(model: SincNet) -> dict[str, Range]:
-    """The ranges of ``center`` and ``bandwidth``, fractions of the Nyquist frequency.
+    """Parameter ranges of ``center`` and ``bandwidth``, fractions of the Nyquist frequency.
 
     A centre moves by a quarter of the distance to its nearer neighbour at the start, a bandwidth by
     a factor of 1.25.
+
+    Args:
+        model: a SincNet with ``learnable_filters=True``.
+
+    Returns:
+        The ranges by the names of the parameters.
 
     Raises:
         ValueError: for a bank whose centres and bandwidths are not learned.
@@ -51,6 +57,7 @@ def filter_ranges(model: SincNet) -> dict[str, Range]:
     nyquist_hz = model.spec.sample_rate / 2
     center, bandwidth = (each / nyquist_hz for each in model.spec.centers_and_bandwidths())
     distance = np.diff(center)
+    # min(c_b - c_{b-1}, c_{b+1} - c_b), [bins]
     nearer = np.minimum(np.append(np.inf, distance), np.append(distance, np.inf))
     reach = _LARGEST_SHARE * nearer
     return {
@@ -60,15 +67,27 @@ def filter_ranges(model: SincNet) -> dict[str, Range]:
 
 
 def largest_rate(model: SincNet) -> float:
-    """A learning rate of the filters at which Adam takes 100 steps from one centre to the next."""
+    """Learning rate of the filters at which Adam takes 100 steps from one centre to the next.
+
+    Args:
+        model: any SincNet.
+
+    Returns:
+        Fractions of the Nyquist frequency per step.
+    """
     center_hz = model.spec.center_hz
     return float(np.min(np.diff(center_hz)) / (model.spec.sample_rate / 2) / 100)
 
 
 def check_rate(model: SincNet, learning_rate: float) -> None:
-    """Raises ValueError for a rate at which neighbouring bands change places in one step of Adam.
+    """Learning rate below which neighbouring bands do not change places in one step of Adam.
 
-    Banks whose centres and bandwidths are not learned take any.
+    Args:
+        model: a SincNet; banks whose centres and bandwidths are not learned take any rate.
+        learning_rate: of the filters.
+
+    Raises:
+        ValueError: for a rate above the distance of neighbouring centres, 100 :func:`largest_rate`.
     """
     largest = largest_rate(model)
     if model.learnable_filters is True and learning_rate > 100 * largest:
@@ -80,16 +99,23 @@ def check_rate(model: SincNet, learning_rate: float) -> None:
 
 
 def project_parameters(model: SincNet, params: Any) -> Any:
-    """Parameters with centres and bandwidths clipped to their ranges.
+    """Projected parameters: centres and bandwidths clipped to their ranges.
 
     Args:
         model: a SincNet with ``learnable_filters=True``.
         params: any tree in which ``center`` and ``bandwidth`` stand under ``analysis``: those of
             the model ("params", or all its variables), or of a module that has it as a part.
+
+    Returns:
+        The tree with all other leaves as they are.
+
+    Raises:
+        ValueError: for a bank whose centres and bandwidths are not learned.
     """
     ranges = filter_ranges(model)
 
     def clip(path: Any, leaf: Any) -> Any:
+        # The last two keys of a parameter's path are ("analysis", "center"), say.
         names = [getattr(key, "key", None) for key in path]
         if len(names) < 2 or names[-2] != "analysis" or names[-1] not in ranges:
             return leaf

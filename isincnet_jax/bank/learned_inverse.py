@@ -1,4 +1,4 @@
-"""The exact decoder of filters that were learned, as a model that has it."""
+"""Exact decoders of filters that were learned, as models that have them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from isincnet_jax.bank.solved import SolvedDecoder
 def solve_decoder(
     model: SincNet, variables: Any, decoder: DecoderSpec | None = None
 ) -> SolvedDecoder:
-    """Solves the decoder of the filters in use, in float64, from their rounded values.
+    """Decoder of the filters in use, solved in float64 from their rounded values.
 
     Args:
         model: any SincNet; learned centres and bandwidths, learned taps or fixed filters.
@@ -81,7 +81,7 @@ def solve_decoder(
 def with_exact_decoder(
     model: SincNet, variables: Any, decoder: DecoderSpec | None = None
 ) -> tuple[SincNet, Any]:
-    """A model with the same filters and the decoder that is solved for them.
+    """Exact decoder of the filters in use, in a model that has both.
 
     The decoder of a :class:`SincNet` is solved from its spec, so it is exact for the filters that
     a training starts with. This is what to call after it, whichever family was learned.

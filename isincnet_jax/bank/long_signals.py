@@ -30,7 +30,7 @@ _PIECE_FRAMES = 1024
 
 
 class Segment(NamedTuple):
-    """A stretch of rows with context.
+    """Segment of a sequence: a stretch of rows with context.
 
     Attributes:
         rows: [size, ...], context included.
@@ -51,7 +51,7 @@ class Segment(NamedTuple):
 def overlapped_segments(
     blocks: Iterable[np.ndarray], *, size: int, margin: int
 ) -> Iterator[Segment]:
-    """Recuts a sequence of arrays into stretches of ``size`` rows with ``margin`` rows around.
+    """Overlapped segments of a sequence: ``size`` rows with ``margin`` rows of context around.
 
     Args:
         blocks: arrays that follow each other along axis 0, of any sizes.
@@ -66,15 +66,17 @@ def overlapped_segments(
     start = skip = 0
     for block in blocks:
         buffer = block if buffer is None else np.concatenate([buffer, block])
+        # A margin more than a block needs stays back, so that the last block is never a short one.
         while len(buffer) > skip + size + 2 * margin:
             yield Segment(buffer[: skip + size + margin], start, skip, size, is_last=False)
+            # Rows before the next block's context are done with.
             drop = max(skip + size - margin, 0)
             buffer, start, skip = buffer[drop:], start + drop, skip + size - drop
     if buffer is not None:
         yield Segment(buffer, start, skip, len(buffer) - skip, is_last=True)
 
 
-def margin_frames(codec: Codec) -> int:
+def _margin_frames(codec: Codec) -> int:
     """Context in frames that makes joins exact: twice the reach of both banks, and some."""
     taps = codec.model.solved.taps + codec.spec.bank.taps
     return 2 * -(-taps // codec.spec.hop_length) + 8
@@ -102,7 +104,7 @@ class _Sizes(NamedTuple):
 
 
 def _sizes(codec: Codec, block_frames: int, refinements: int = 0) -> _Sizes:
-    margin = (1 + check_refinements(refinements)) * margin_frames(codec)
+    margin = (1 + check_refinements(refinements)) * _margin_frames(codec)
     size = max(block_frames, margin)
     return _Sizes(margin, size, size + 4 * margin)
 
@@ -118,6 +120,7 @@ def _filled_samples(codec: Codec, segment: Segment, sizes: _Sizes) -> np.ndarray
     """The samples of a segment, reflected as the bank reflects them and filled up with zeros."""
     spec, samples = codec.spec, segment.rows
     if spec.padding == "reflect" and segment.is_last:
+        # A frame reaches at most taps behind the end, and one more hop with the frame for the end.
         beyond = spec.bank.taps + spec.hop_length
         mode = "reflect" if len(samples) > 1 else "edge"
         samples = np.pad(samples, ((0, beyond), (0, 0)), mode=mode)
@@ -129,7 +132,7 @@ def _filled_samples(codec: Codec, segment: Segment, sizes: _Sizes) -> np.ndarray
 def encode_blocks(
     codec: Codec, blocks: Iterable[np.ndarray], *, block_frames: int = _BLOCK_FRAMES
 ) -> Iterator[np.ndarray]:
-    """Encodes a long signal.
+    """Spectrogram of a long signal, block by block.
 
     Args:
         codec: any codec.
@@ -160,7 +163,7 @@ def decode_blocks(
     refinements: int = 0,
     block_frames: int = _BLOCK_FRAMES,
 ) -> Iterator[np.ndarray]:
-    """Decodes a long spectrogram.
+    """Waveform of a long spectrogram, block by block.
 
     Args:
         codec: any codec.
@@ -200,15 +203,14 @@ def decode_blocks(
 
 def _decoded(codec: Codec, spectrogram: Any, *, size: int, end: int, refinements: int) -> jax.Array:
     """``size`` samples, the first ``end`` of them a clip whose frames are not filled up."""
-    if size > end:
-        found = decode_filled(codec, spectrogram, length=size, end=end, refinements=refinements)
-    else:
-        found = codec.decode(spectrogram, length=size, refinements=refinements)
+    if size <= end:
+        return jnp.asarray(codec.decode(spectrogram, length=size, refinements=refinements))
+    found = decode_filled(codec, spectrogram, length=size, end=end, refinements=refinements)
     return jnp.asarray(found)
 
 
 class Reconstruction(NamedTuple):
-    """A block of input and what came back, both float32 [time, audio channels]."""
+    """Reconstruction of a block: the input and what came back, float32 [time, audio channels]."""
 
     target: np.ndarray
     prediction: np.ndarray
@@ -223,7 +225,7 @@ def reconstruct_blocks(
     refinements: int = 0,
     block_frames: int = _BLOCK_FRAMES,
 ) -> Iterator[Reconstruction]:
-    """Encodes and decodes a long signal, through tokens if a quantizer is given.
+    """Reconstruction of a long signal, block by block, through tokens if a quantizer is given.
 
     Args:
         codec: any codec.
@@ -268,14 +270,19 @@ def fit_quantizer(
     quantizer: Quantizer,
     block_frames: int = _BLOCK_FRAMES,
 ) -> Quantizer:
-    """Scales a quantizer to the peaks of a long signal, per audio channel and channel.
+    """Quantizer scaled to the peaks of a long signal, per audio channel and channel.
+
+    Args:
+        codec: any codec.
+        blocks: float32 [time, audio channels], of any sizes.
+        quantizer: whose bits and code are kept.
+        block_frames: frames per block.
 
     Returns:
-        A quantizer with scales [audio channels, 1, channels].
+        A quantizer with scales [audio channels, 1, channels]; the given one if there is no frame.
     """
     largest: np.ndarray | None = None
-    found = encode_blocks(codec, blocks, block_frames=block_frames)
-    for frames in filter(len, found):
+    for frames in filter(len, encode_blocks(codec, blocks, block_frames=block_frames)):
         peak = np.max(np.abs(frames), axis=0)[:, None, :]
         largest = peak if largest is None else np.maximum(largest, peak)
     if largest is None:
@@ -289,27 +296,49 @@ def _pieces(rows: Iterable[np.ndarray]) -> Iterator[tuple[jax.Array, int]]:
     for chunk in rows:
         for start in range(0, len(chunk), _PIECE_FRAMES):
             piece = chunk[start : start + _PIECE_FRAMES]
-            filled = _fill_up(piece, _PIECE_FRAMES)
-            yield jnp.asarray(filled.transpose(1, 0, 2)), len(piece)
+            yield jnp.asarray(_fill_up(piece, _PIECE_FRAMES).transpose(1, 0, 2)), len(piece)
 
 
 def quantize_rows(rows: Iterable[np.ndarray], quantizer: Quantizer) -> Iterator[np.ndarray]:
-    """Codes of rows [frames, audio channels, channels], in the smallest unsigned type."""
+    """Codes of frames, in the smallest unsigned type.
+
+    Args:
+        rows: float32 [frames, audio channels, channels], of any sizes.
+        quantizer: its scales broadcast against [audio channels, frames, channels].
+
+    Yields:
+        uint8 or uint16, [up to 1024 frames, audio channels, channels].
+    """
     for piece, count in _pieces(rows):
         codes = np.asarray(quantizer.encode(piece))[:, :count]
         yield codes.transpose(1, 0, 2).astype(quantizer.storage_dtype)
 
 
 def dequantize_rows(rows: Iterable[np.ndarray], quantizer: Quantizer) -> Iterator[np.ndarray]:
-    """The inverse of :func:`quantize_rows`, float32."""
+    """Coefficients of codes: the inverse of :func:`quantize_rows`.
+
+    Args:
+        rows: integers [frames, audio channels, channels], of any sizes.
+        quantizer: its scales broadcast against [audio channels, frames, channels].
+
+    Yields:
+        float32 [up to 1024 frames, audio channels, channels].
+    """
     for piece, count in _pieces(chunk.astype(np.int32) for chunk in rows):
         yield np.asarray(quantizer.decode(piece))[:, :count].transpose(1, 0, 2)
 
 
 def exactly(blocks: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
-    """Cuts a sequence of blocks to ``length`` rows, or fills it up with zeros.
+    """Blocks of ``length`` rows in all, cut or filled up with zeros.
 
     A resampler may return a sample more or less than the original had.
+
+    Args:
+        blocks: arrays that follow each other along axis 0.
+        length: rows, 0 or more.
+
+    Yields:
+        The blocks, and one of zeros where rows are missing; nothing for no blocks at all.
     """
     left = length
     like: np.ndarray | None = None

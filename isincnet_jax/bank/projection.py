@@ -1,4 +1,4 @@
-"""Projection between banks, frame by frame: a linear bank's coefficients seen as mel.
+"""Projections between banks, frame by frame: a linear bank's coefficients seen as mel.
 
 iSincNet 0.1.0 trained two matrices per frame: P, from the coefficients of its linear bank to
 those of a mel bank, and Q back. Both have closed forms once the signal has an autocovariance
@@ -29,7 +29,7 @@ _RIDGE = 1e-6
 
 
 class Projection(NamedTuple):
-    """Matrices that act on the channel axis from the right.
+    """Projection matrices that act on the channel axis from the right.
 
     Attributes:
         forward: P^T, float64 [channels, target channels].
@@ -41,16 +41,34 @@ class Projection(NamedTuple):
 
 
 def resolve_scale(spec: FilterbankSpec, scale: str) -> str:
-    """The registered name of a scale; plain "mel" is HTK's for 0.1.0 banks, else Slaney's."""
+    """Registered name of a scale; plain "mel" is HTK's for 0.1.0 banks, else Slaney's.
+
+    Args:
+        spec: of the bank, whose dialect says what "mel" is.
+        scale: a name in :data:`.scales.SCALES`, or its alias.
+
+    Returns:
+        A key of :data:`.scales.SCALES`.
+
+    Raises:
+        ValueError: for an unknown scale.
+    """
     if scale == "mel" and spec.dialect == "0.1.0":
         return "mel_htk"
     return scales.canonical_scale(scale)
 
 
 def target_spec(spec: FilterbankSpec, scale: str) -> FilterbankSpec:
-    """The bank whose output a projection imitates: the same but for its scale.
+    """Target bank, whose output a projection imitates: the same but for its scale.
 
     The mel bank of 0.1.0 is normalised by one factor for all filters.
+
+    Args:
+        spec: of the bank whose coefficients are projected.
+        scale: of the target, as for :func:`resolve_scale`.
+
+    Returns:
+        The spec of the target.
     """
     scale = resolve_scale(spec, scale)
     if spec.dialect == "0.1.0" and scale != "linear":
@@ -72,11 +90,14 @@ def _centered(kernels: np.ndarray, taps: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=8)
 def design_projection(spec: FilterbankSpec, scale: str) -> Projection:
-    """Solves the projection of a bank to another scale and back.
+    """Projection of a bank to another scale and back, solved.
 
     Args:
         spec: the bank whose coefficients are projected.
         scale: of the imitated bank, "mel" (Slaney) for instance.
+
+    Returns:
+        Both matrices, kept for the next call: not to be written to.
 
     Raises:
         ValueError: for an unknown scale.
@@ -87,6 +108,7 @@ def design_projection(spec: FilterbankSpec, scale: str) -> Projection:
     own, other = _centered(own, taps), _centered(other, taps)
     lags = covariance.music_autocovariance(taps, sample_rate=spec.sample_rate)
     signal = scipy.linalg.toeplitz(lags)
+    # G = A R A^T, P = B R A^T (G + lambda)^-1, Q = G P^T (P G P^T + lambda)^-1
     gram = own @ signal @ own.T
     forward = _ridge_solve(gram, other @ signal @ own.T)
     projected = forward @ gram

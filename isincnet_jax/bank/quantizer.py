@@ -1,4 +1,4 @@
-"""Quantizer: coefficients to integer tokens and back."""
+"""Quantizer of coefficients: to integer tokens and back."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LUFS: with less, the loudest moments of some clips are cut off; with more, codes
 
 @flax.struct.dataclass
 class Quantizer:
-    """An elementwise code for coefficients: a frozen pytree.
+    """Elementwise quantizer for coefficients: a frozen pytree.
 
     The symmetric code divides by a scale, per channel or per clip and channel, compands with
     mu, and rounds to ``2^q - 1`` levels, 0 among them. The reference code is iSincNet's: no
@@ -53,10 +53,17 @@ class Quantizer:
         object.__setattr__(self, "mu", settling.settled_number("mu", self.mu))
 
     def encode(self, spectrogram: Spectrogram) -> Codes:
-        """Codes of coefficients, int32 in ``[0, 2^q_bits)``, in the shape of the input.
+        """Codes of coefficients.
+
+        Args:
+            spectrogram: [..., frames, channels], floating.
+
+        Returns:
+            int32 in [0, 2^q_bits), the shape of the input; magnitudes beyond the scale are clipped.
 
         Raises:
             ValueError: for NaN, of which codes cannot tell; traced, it becomes any code.
+            TypeError: for what is not floating.
         """
         checks.check_floating(spectrogram, "spectrogram")
         if self.code == "reference":
@@ -65,7 +72,14 @@ class Quantizer:
         return companding.encode_symmetric(spectrogram / scale, q_bits=self.q_bits, mu=self.mu)
 
     def decode(self, codes: Codes, *, dtype: Any = jnp.float32) -> Spectrogram:
-        """Coefficients of codes, in the shape of the input.
+        """Coefficients of codes.
+
+        Args:
+            codes: integers [..., frames, channels].
+            dtype: of the coefficients.
+
+        Returns:
+            [..., frames, channels] in ``dtype``.
 
         Raises:
             TypeError: if the codes are not integers.
@@ -78,7 +92,13 @@ class Quantizer:
         return values * match_rank(scale, values)
 
     def straight_through(self, spectrogram: Spectrogram) -> Spectrogram:
-        """Coefficients of the codes of coefficients; gradients pass as if nothing had happened.
+        """Straight-through estimate: coefficients of the codes, with gradients as if unquantised.
+
+        Args:
+            spectrogram: [..., frames, channels], floating.
+
+        Returns:
+            Dequantised coefficients, in the shape and dtype of the input.
 
         References:
             Y. Bengio, N. Leonard and A. Courville, "Estimating or propagating gradients through
@@ -90,9 +110,19 @@ class Quantizer:
         return spectrogram + jax.lax.stop_gradient(coded - spectrogram)
 
     def fit(self, spectrogram: Spectrogram) -> Quantizer:
-        """A copy whose scales are the peaks of a signal: per clip and channel, [..., 1, channels].
+        """Quantizer with the peaks of a signal as scales: per clip and channel, [..., 1, channels].
 
         Channels that are silent get the smallest scale that keeps their codes at 0.
+
+        Args:
+            spectrogram: [..., frames, channels], floating.
+
+        Returns:
+            A copy with those scales.
+
+        Raises:
+            TypeError: for what is not floating.
+            ValueError: for NaN, or fewer than two axes.
         """
         checks.check_floating(spectrogram, "spectrogram", ndim=2)
         checks.refuse_nan(spectrogram, "spectrogram")
@@ -107,10 +137,14 @@ class Quantizer:
 
 
 def scales_from_spec(spec: FilterbankSpec, *, level_db: float = -23.0) -> np.ndarray:
-    """Per-channel scales from the statistics that a bank has on music of a given level.
+    """Channel scales from the statistics that a bank has on music of a given level.
 
     32 standard deviations of the channel for :func:`.covariance.music_autocovariance`, so that
     codes need no side information; at most the largest value that samples in [-1, 1] can cause.
+
+    Args:
+        spec: of the bank.
+        level_db: root mean square level of the music in dB relative to full scale.
 
     Returns:
         float32 [channels].
@@ -119,6 +153,7 @@ def scales_from_spec(spec: FilterbankSpec, *, level_db: float = -23.0) -> np.nda
     lags = covariance.music_autocovariance(
         spec.bank.taps, sample_rate=spec.sample_rate, level_db=level_db
     )
+    # sigma_c = sqrt(k_c R k_c^T), and max |S_c| = sum |k_c| for samples in [-1, 1]
     deviation = np.sqrt(covariance.channel_variances(kernels, lags))
     largest = np.sum(np.abs(kernels), axis=1)
     floor = np.finfo(np.float32).tiny * 2.0**24
@@ -134,7 +169,7 @@ def make_quantizer(
     scale: np.ndarray | jax.Array | float | None = None,
     mu: float = 30.0,
 ) -> Quantizer:
-    """A quantizer for the coefficients of a bank.
+    """Quantizer for the coefficients of a bank.
 
     Args:
         spec: the bank.
@@ -143,6 +178,9 @@ def make_quantizer(
         scale: explicit scales; from the spec's statistics if None. Use
             :meth:`Quantizer.fit` for scales from a signal.
         mu: companding of the symmetric code, positive.
+
+    Returns:
+        The quantizer; scales are float32, [channels] if they follow from the spec.
 
     Raises:
         ValueError: for an impossible number of bits, code, scale or mu.

@@ -1,4 +1,4 @@
-"""SincNet: analysis and synthesis of one filterbank as an autoencoder."""
+"""Autoencoder of waveforms (SincNet): analysis and synthesis of one filterbank."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ from isincnet_jax.typing import Spectrogram, Waveform
 
 
 def check_refinements(refinements: Any) -> int:
-    """A number of refinements as an int, see :meth:`SincNet.decode`.
+    """Number of refinements, see :meth:`SincNet.decode`.
+
+    Args:
+        refinements: anything.
+
+    Returns:
+        The number as ``int``.
 
     Raises:
         ValueError: unless it is an integer of at least 0.
@@ -38,7 +44,7 @@ def check_refinements(refinements: Any) -> int:
 
 
 class SincNet(SettledModule):
-    """Waveform to sinc spectrogram and back, exact from the first call.
+    """Autoencoder: waveform to sinc spectrogram and back, exact from the first call.
 
     Filters that are learned leave the decoder behind; :func:`.learned_inverse.with_exact_decoder`
     solves it anew.
@@ -90,17 +96,17 @@ class SincNet(SettledModule):
 
     @property
     def bank(self) -> Bank:
-        """See :attr:`.analysis.Analysis.bank`."""
+        """Designed bank, see :attr:`.analysis.Analysis.bank`."""
         return Analysis(self.spec, learnable=self.learnable_filters, parent=None).bank
 
     @property
     def solved(self) -> SolvedDecoder:
-        """See :attr:`.synthesis.Synthesis.solved`."""
+        """Solved decoder, see :attr:`.synthesis.Synthesis.solved`."""
         learnable = self.learnable_decoder
         return Synthesis(self.spec, self.decoder, learnable=learnable, parent=None).solved
 
     def setup(self) -> None:
-        """Creates the variables."""
+        """Parts of the autoencoder: analysis, synthesis, and the matrices of the projections."""
         common = {"dtype": self.dtype, "precision": self.precision}
         self.analysis = Analysis(
             self.spec, learnable=self.learnable_filters, window_terms=self.window_terms, **common
@@ -112,6 +118,7 @@ class SincNet(SettledModule):
             compute_dtype=self.compute_dtype,
             **common,
         )
+        # P and Q of every scale offered, as variables: inputs of jitted functions, not constants.
         matrices = {}
         for scale in self.projections:
             name = resolve_scale(self.spec, scale)
@@ -142,7 +149,7 @@ class SincNet(SettledModule):
         return jnp.matmul(spectrogram, matrix, precision=self.precision)
 
     def encode(self, waveform: Waveform, *, scale: str | None = None) -> Spectrogram:
-        """Analyses a waveform.
+        """Spectrogram of a waveform.
 
         Args:
             waveform: [time] or [..., time], in ``dtype``.
@@ -151,6 +158,10 @@ class SincNet(SettledModule):
 
         Returns:
             [..., frames, channels].
+
+        Raises:
+            TypeError: for another dtype than ``dtype``.
+            ValueError: for an empty waveform or a scale that the model does not offer.
         """
         return self._project(self.analysis(waveform), scale, "forward")
 
@@ -163,7 +174,7 @@ class SincNet(SettledModule):
         scale: str | None = None,
         refinements: int = 0,
     ) -> Waveform:
-        """Synthesises a waveform.
+        """Waveform of a spectrogram.
 
         A refinement decodes what the coefficients of the result still lack, ``y += D (s - A y)``,
         and takes one more encoding and decoding. With an exact decoder it takes back part of the
@@ -188,14 +199,26 @@ class SincNet(SettledModule):
         spectrogram = self._project(spectrogram, scale, "backward")
         waveform = self.synthesis(spectrogram, length)
         for _ in range(refinements):
+            # y += D (s - A y)
             lacking = spectrogram - self.analysis(waveform)
             waveform = waveform + self.synthesis(lacking, waveform.shape[-1])
         return waveform
 
     def filters(self) -> Float[jax.Array, "..."]:
-        """The analysis filters in use, see :meth:`.analysis.Analysis.filters`."""
+        """The analysis filters in use, see :meth:`.analysis.Analysis.filters`.
+
+        Returns:
+            Kernels [channels, taps], or a fixed uniform bank's window [taps].
+        """
         return self.analysis.filters()
 
     def __call__(self, waveform: Waveform) -> Waveform:
-        """Encodes and decodes: the reconstruction, in the shape of the waveform."""
+        """Reconstruction of a waveform, in its shape.
+
+        Args:
+            waveform: [..., time], in ``dtype``.
+
+        Returns:
+            [..., time].
+        """
         return self.decode(self.encode(waveform), length=waveform.shape[-1])

@@ -1,4 +1,4 @@
-"""From a spec to its solved decoder, in float64."""
+"""Decoders of a spec's bank, solved in float64."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LONGEST_DUAL_FRAMES = 32
 
 
 class NotInvertibleWarning(UserWarning):
-    """A bank loses part of the signal; the best linear decoder is used instead."""
+    """Bank that loses part of the signal; the best linear decoder is used instead."""
 
 
 class UnseenSamplesWarning(UserWarning):
@@ -32,12 +32,15 @@ class UnseenSamplesWarning(UserWarning):
 def design_decoder(
     spec: FilterbankSpec, decoder: DecoderSpec | None = None, *, known: SolvedDecoder | None = None
 ) -> SolvedDecoder:
-    """Solves a decoder of a spec's bank, once: the bank keeps it.
+    """Decoder of a spec's bank, solved once: the bank keeps it.
 
     Args:
         spec: of the bank.
         decoder: how; exact by default.
         known: its solution, from a disk say, for a bank that does not have it yet.
+
+    Returns:
+        Synthesis kernels or a dual window, float64 and read-only, with residual and expected SNR.
 
     Raises:
         ValueError: for "least_squares" or "dual" on a bank that cannot be inverted.
@@ -166,7 +169,7 @@ def solve_kernels(
     decoder: DecoderSpec,
     symmetric: bool = False,
 ) -> SolvedDecoder:
-    """Solves the decoder of given kernels, whether they can be inverted or not.
+    """Decoder of given kernels, whether they can be inverted or not.
 
     Args:
         kernels: float64 real channels, centred at ``taps // 2``; those of learned filters, say.
@@ -191,6 +194,9 @@ def solve_kernels(
             num_frames=decoder.num_frames or _LONGEST_DUAL_FRAMES,
         )
         return _solved(dual, kernels, hop_length, "canonical dual")
+    # Even and odd kernels may be exact with 4 frames. Fewer than half a kernel's support in hops
+    # are
+    # not tried, and if that is longer than all of these, more frames are.
     tried = (4, 6, 8, 12, 16, 24, 32) if symmetric else (8, 16, 24, 32)
     span = reach // (2 * hop_length)
     counts = [decoder.num_frames] if decoder.num_frames else [n for n in tried if n > span]
@@ -209,6 +215,8 @@ def solve_kernels(
             break
     assert best is not None
     solved = _solved(best, kernels, hop_length, "least squares")
+    # Exact before rounding, but in float32 the noise gain leaves less than 115 dB: more frames
+    # help.
     if decoder.num_frames is None and solved.is_exact_in_float64 and not solved.is_exact:
         return _with_more_frames(solved, kernels, hop_length, decoder.regularization)
     return solved
@@ -247,6 +255,7 @@ def _wiener(
     solved = decoders.wiener_decoder(
         kernels,
         hop_length=hop_length,
+        # the frames whose kernels touch the block, and three or four more
         num_frames=decoder.num_frames or 2 * -(-reach // (2 * hop_length)) + 4,
         lead=decoder.settled_lead(hop_length),
         autocovariance=np.asarray(decoder.autocovariance) if decoder.autocovariance else None,

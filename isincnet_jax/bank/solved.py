@@ -32,7 +32,7 @@ _SPARE_DB = 3.0
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SolvedDecoder:
-    """A decoder, ready to be cast and applied.
+    """Solved decoder, ready to be cast and applied.
 
     Attributes:
         values: float64: synthesis kernels [channels, taps].
@@ -75,7 +75,14 @@ class SolvedDecoder:
         return self.is_exact_in_float64 and is_enough(self.expected_snr_db)
 
     def assumed_noise(self, decoder: DecoderSpec) -> float:
-        """Variance of the coefficients' noise, mean of all channels, that it was solved for."""
+        """Noise variance of the coefficients, mean of all channels, that it was solved for.
+
+        Args:
+            decoder: the spec that it was solved for.
+
+        Returns:
+            The variance; 0 for exact decoders.
+        """
         return float(np.mean(decoder.noise_variance)) if self.is_wiener else 0.0
 
     @functools.cached_property
@@ -85,13 +92,13 @@ class SolvedDecoder:
 
     @property
     def algorithm(self) -> algorithms.Algorithm:
-        """How :meth:`synthesise` works."""
+        """Algorithm of :meth:`synthesise`."""
         return algorithms.Algorithm("convolution over frames", self.values.size)
 
     def synthesise(
         self, spectrogram: Spectrogram, weights: Float[jax.Array, "..."], **place: Any
     ) -> Waveform:
-        """Applies weights in the place of the decoder's, edges left aside.
+        """Waveform of a spectrogram for weights in the place of the decoder's, edges left aside.
 
         Args:
             spectrogram: [..., frames, channels].
@@ -106,13 +113,20 @@ class SolvedDecoder:
 
 
 def is_enough(expected_snr_db: float) -> bool:
-    """Whether an SNR that is expected lets one count on :data:`EXACT_SNR_DB`, some dB below it."""
+    """Margin of an SNR that is expected: whether one may count on :data:`EXACT_SNR_DB`.
+
+    Args:
+        expected_snr_db: in float32, on white noise.
+
+    Returns:
+        Whether it lies 3 dB or more above what counts as exact; False for NaN.
+    """
     return expected_snr_db >= EXACT_SNR_DB + _SPARE_DB
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class DualWindow(SolvedDecoder):
-    """The decoder of a uniform bank: ``values`` is one dual window [taps] for all its channels.
+    """Dual window of a uniform bank: ``values`` is one window [taps] for all its channels.
 
     Attributes:
         num_bins: filters of the bank.
@@ -134,13 +148,22 @@ class DualWindow(SolvedDecoder):
 
     @property
     def algorithm(self) -> algorithms.Algorithm:
-        """How :meth:`synthesise` works."""
+        """Algorithm of :meth:`synthesise`."""
         return algorithms.folded_transform(self.num_bins, taps=self.taps, operation="synthesis")
 
     def synthesise(
         self, spectrogram: Spectrogram, weights: Float[jax.Array, "..."], **place: Any
     ) -> Waveform:
-        """Applies a dual window in the place of the decoder's, see :class:`SolvedDecoder`."""
+        """Waveform of a spectrogram for a window in the place of the dual window.
+
+        Args:
+            spectrogram: [..., frames, channels].
+            weights: a window [taps].
+            **place: see :meth:`SolvedDecoder.synthesise`.
+
+        Returns:
+            [..., length].
+        """
         return uniform_synthesis.uniform_synthesis(
             spectrogram, weights, num_bins=self.num_bins, lead=self.lead, **place
         )

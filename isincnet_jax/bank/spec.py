@@ -1,4 +1,4 @@
-"""FilterbankSpec: the one place where rate, hop, taps and filters of a bank are stated."""
+"""Filterbank specification: the one place where rate, hop, taps and filters are stated."""
 
 from __future__ import annotations
 
@@ -6,35 +6,24 @@ import dataclasses
 import functools
 import hashlib
 import json
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from isincnet_jax.bank import designed
 from isincnet_jax.bank.dsp import kernels, shapes
+from isincnet_jax.bank.spec_checks import check_geometry, check_sizes, default_band, require
 from isincnet_jax.dsp import scales, settling
 from isincnet_jax.typing import ComplexKernels, Component, Dialect, Normalization, Padding
 
-_LOWEST_LOG_HZ = 32.703  # C1, where a log scale starts unless told otherwise.
 _LINEAR = scales.ScaleName.settle("linear")
 _NAMES: dict[str, Any] = {"scale": scales.ScaleName, "shape": shapes.ShapeName}
 
 
-def _require(condition: object, message: str) -> None:
-    if not condition:
-        raise ValueError(message)
-
-
-def _default_band(sample_rate: int, scale: str, dialect: str) -> tuple[float, float]:
-    """What ``min_hz=None`` and ``max_hz=None`` stand for, Hz."""
-    highest = sample_rate / 2 if dialect == "native" else float(sample_rate // 2)
-    return _LOWEST_LOG_HZ if scale == "log" else 0.0, highest
-
-
 @dataclasses.dataclass(frozen=True)
 class FilterbankSpec:
-    """The geometry of a filterbank: frozen, hashable, validated, serialisable.
+    """Filterbank specification: frozen, hashable, validated, serialisable.
 
     Attributes:
         sample_rate: Hz.
@@ -89,67 +78,16 @@ class FilterbankSpec:
         def settle(name: str, value: Any) -> None:
             object.__setattr__(self, name, value)
 
-        def check_size(name: str) -> None:
-            value = getattr(self, name)
-            _require(value >= 1, f"{name}={value} must be at least 1")
-
         settling.settle_fields(self)
-        for name in ("sample_rate", "hop_length", "num_bins"):
-            check_size(name)
         if self.kernel_size is None:
             settle("kernel_size", 4 * self.hop_length + 1)
-        check_size("kernel_size")
-        settle("scale", scales.ScaleName.settle(self.scale))
-        _require(
-            self.shape in shapes.SHAPES or isinstance(self.shape, shapes.ShapeName),
-            f"shape={self.shape!r} is unknown; use {', '.join(shapes.SHAPES)}",
-        )
-        settle("shape", shapes.ShapeName.settle(self.shape))
-        lowest, highest = _default_band(self.sample_rate, self.scale, self.dialect)
-        if self.min_hz is None:
-            settle("min_hz", lowest)
-        if self.max_hz is None:
-            settle("max_hz", highest)
-        settle("min_hz", float(self.min_hz))  # type: ignore[arg-type]
-        settle("max_hz", float(self.max_hz))  # type: ignore[arg-type]
-        self._validate()
-
-    def _validate(self) -> None:
-        def choose(name: str, options: tuple[str, ...]) -> None:
-            value = getattr(self, name)
-            _require(value in options, f"{name}={value!r} is unknown; use {', '.join(options)}")
-
-        choose("component", get_args(Component))
-        choose("normalization", kernels.NORMALIZATIONS)
-        choose("padding", get_args(Padding))
-        choose("dialect", get_args(Dialect))
-        _require(
-            self.hop_length <= self.taps,
-            f"hop_length={self.hop_length} exceeds kernel_size={self.taps}: samples between "
-            f"frames would be lost; use hop_length <= {self.taps}",
-        )
-        _require(
-            self.high_hz <= self.sample_rate / 2,
-            f"max_hz={self.high_hz} lies above half of sample_rate={self.sample_rate}; "
-            f"use max_hz <= {self.sample_rate / 2}",
-        )
-        self.centers_and_bandwidths()
-        window = kernels.make_window(self.window, self.taps, causal=self.causal)
-        reach = int(np.count_nonzero(window))
-        _require(
-            reach >= self.hop_length,
-            f"hop_length={self.hop_length} exceeds the {reach} non-zero taps of the window "
-            f"(causal={self.causal}): samples between frames would be lost; "
-            f"use hop_length <= {reach}",
-        )
-        _require(
-            not (self.tight and self.dialect != "native"),
-            "tight=True needs dialect='native': the reference has no tight banks",
-        )
-        _require(
-            not (self.tight and self.causal),
-            "tight=True needs causal=False: the canonical tight filters look ahead",
-        )
+        check_sizes(self)
+        for name, kind in _NAMES.items():
+            settle(name, kind.settle(getattr(self, name)))
+        lowest, highest = default_band(self.sample_rate, self.scale, self.dialect)
+        settle("min_hz", float(lowest if self.min_hz is None else self.min_hz))
+        settle("max_hz", float(highest if self.max_hz is None else self.max_hz))
+        check_geometry(self)
 
     # Settled values, typed: the optional fields are never None after construction.
 
@@ -209,7 +147,11 @@ class FilterbankSpec:
     def centers_and_bandwidths(
         self,
     ) -> tuple[Float[np.ndarray, " bins"], Float[np.ndarray, " bins"]]:
-        """Centre frequencies and bandwidths in Hz, float64 [bins]."""
+        """Centre frequencies and bandwidths.
+
+        Returns:
+            ``center_hz`` and ``bandwidth_hz``, Hz, float64 [bins].
+        """
         if self.dialect == "0.1.0":
             return scales.reference_0_1_0_centers(
                 self.num_bins, scale=self.scale, max_hz=self.high_hz
@@ -229,11 +171,19 @@ class FilterbankSpec:
         return self.centers_and_bandwidths()[1]
 
     def window_taps(self) -> Float[np.ndarray, " taps"]:
-        """The window, causal if the bank is, float64 [taps]."""
+        """Window of the filters.
+
+        Returns:
+            float64 [taps]; zeros behind the centre if the bank is causal.
+        """
         return kernels.make_window(self.window, self.taps, causal=self.causal)
 
     def design_kernels(self) -> ComplexKernels:
-        """The filters before ``tight``, complex128 [bins, taps]."""
+        """Complex kernels before ``tight``.
+
+        Returns:
+            complex128 [bins, taps], centred at ``taps // 2``.
+        """
         center_hz, bandwidth_hz = self.centers_and_bandwidths()
         native = self.dialect == "native"
         design = kernels.design_kernels if native else kernels.design_reference_kernels
@@ -260,22 +210,34 @@ class FilterbankSpec:
         return {name: value for name, value in vars(self).items() if name != "bank"}
 
     def replace(self, **changes: Any) -> FilterbankSpec:
-        """A copy with other values.
+        """Spec with other values.
 
         ``max_hz`` follows the sample rate, and ``min_hz`` the scale, if they are what None stands
         for; ``kernel_size`` is kept unless it is given.
+
+        Args:
+            **changes: fields by name.
+
+        Returns:
+            A spec, validated.
+
+        Raises:
+            ValueError, TypeError: as at construction.
         """
-        defaults = _default_band(self.sample_rate, self.scale, self.dialect)
+        defaults = default_band(self.sample_rate, self.scale, self.dialect)
         for name, default in zip(("min_hz", "max_hz"), defaults, strict=True):
             if getattr(self, name) == default:
                 changes.setdefault(name, None)
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields as plain values.
+        """Fields as plain values, all of them.
 
         A shape or scale that is not built in is a name and, as ``shape_digest`` or
         ``scale_digest``, a hash of its function's values.
+
+        Returns:
+            Numbers, texts and truth values, for JSON.
         """
         values = dataclasses.asdict(self)
         for name in _NAMES:
@@ -286,11 +248,14 @@ class FilterbankSpec:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], *, partial: bool = False) -> FilterbankSpec:
-        """The inverse of :meth:`to_dict`.
+        """Spec of a dictionary: the inverse of :meth:`to_dict`.
 
         Args:
             values: as :meth:`to_dict` makes them.
             partial: whether fields may be missing; they have their defaults then.
+
+        Returns:
+            A spec, equal to the one that was written.
 
         Raises:
             ValueError: unless all fields of this version are there, and no others (a TypeError for
@@ -302,15 +267,19 @@ class FilterbankSpec:
         digests = {name: values.pop(f"{name}_digest", None) for name in _NAMES}
         known = {field.name for field in dataclasses.fields(cls)}
         unknown, missing = sorted(set(values) - known), sorted(known - set(values))
-        _require(partial or not unknown, f"unknown fields of a filterbank: {', '.join(unknown)}")
-        _require(partial or not missing, f"missing fields of a filterbank: {', '.join(missing)}")
+        require(partial or not unknown, f"unknown fields of a filterbank: {', '.join(unknown)}")
+        require(partial or not missing, f"missing fields of a filterbank: {', '.join(missing)}")
         for name, digest in digests.items():
             if digest is not None:
                 values[name] = _NAMES[name].restore(values[name], digest)
         return cls(**values)
 
     def digest(self) -> str:
-        """A hash of all fields: 16 hexadecimal digits, stable across machines and versions."""
+        """Digest of all fields, stable across machines and versions.
+
+        Returns:
+            16 hexadecimal digits.
+        """
         text = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -324,7 +293,7 @@ class FilterbankSpec:
         component: Component = "complex",
         version: str = "0.5",
     ) -> FilterbankSpec:
-        """The bank of an iSincNet release, bit by bit: time grid, centres, bins, padding.
+        """Reference bank of an iSincNet release, bit by bit: time grid, centres, bins, padding.
 
         Args:
             sample_rate: Hz.
@@ -334,18 +303,22 @@ class FilterbankSpec:
             version: "0.5" (no envelope, bins the next power of two at or above the hop) or
                 "0.1.0" (sinc envelope, 128 bins).
 
+        Returns:
+            A spec whose ``dialect`` is the release.
+
         Raises:
             ValueError: for an unknown version or scale.
         """
-        _require(version in ("0.5", "0.1.0"), f"version={version!r}; use '0.5' or '0.1.0'")
+        require(version in ("0.5", "0.1.0"), f"version={version!r}; use '0.5' or '0.1.0'")
         old = version == "0.1.0"
         wanted = scales.canonical_scale(scale)
         if old and scale == "mel":
             wanted = "mel_htk"
-        _require(
+        require(
             wanted in ("linear", "mel_htk" if old else "mel_slaney"),
             f"scale={scale!r} does not exist in iSincNet {version}; use 'linear' or 'mel'",
         )
+        # Bins of 0.5: the least power of two that is not below the hop.
         hop_length = sample_rate // frame_rate
         return cls(
             sample_rate=sample_rate,

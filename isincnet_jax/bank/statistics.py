@@ -1,4 +1,4 @@
-"""From training clips to closed-form decoders: the statistics that a Wiener decoder needs."""
+"""Statistics of training clips, from which closed-form (Wiener) decoders follow."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _QUIETEST = 1e-12
 def measured_noise(
     clips: Float[np.ndarray, "clips time"], *, spec: FilterbankSpec, q_bits: int, mu: float = 30.0
 ) -> Float[np.ndarray, " channels"]:
-    """Mean squared error of the symmetric code per channel, with each clip's peaks as scales.
+    """Quantisation noise per channel: mean squared error of the symmetric code on clips.
 
     Args:
-        clips: [clips, time] at the spec's rate.
+        clips: [clips, time] at the spec's rate; each is coded with its own peaks as scales.
         spec: the bank.
         q_bits: 2 to 16.
         mu: of the companding.
@@ -37,6 +37,7 @@ def measured_noise(
     def squared_error(clip: jax.Array) -> jax.Array:
         spectrogram = spec.bank.analyse(clip, filters)
         quantizer = Quantizer(np.ones((1,), np.float32), q_bits, mu).fit(spectrogram)
+        # e_c^2, the mean over frames of a clip, and below over clips: [channels]
         error = quantizer.decode(quantizer.encode(spectrogram)) - spectrogram
         return jnp.mean(error**2, axis=-2)
 
@@ -54,7 +55,7 @@ def measured_wiener(
     num_frames: int | None = None,
     noise_db: float = -100.0,
 ) -> DecoderSpec:
-    """The best linear decoder for a corpus: Wiener, from its autocovariance and code noise.
+    """Wiener decoder of a corpus: the best linear one for its autocovariance and code noise.
 
     Args:
         clips: training clips [clips, time] at the spec's rate and at one level, -23 LUFS say.
@@ -70,6 +71,7 @@ def measured_wiener(
     """
     kernels = spec.bank.kernels
     frames = num_frames or 2 * -(-kernels.shape[1] // spec.hop_length) + 4
+    # Lags between the first and the last sample that these frames see.
     count = (frames - 1) * spec.hop_length + kernels.shape[1]
     lags = covariance.measured_autocovariance(clips, num_lags=count)
     variances = covariance.channel_variances(kernels, lags)
@@ -77,6 +79,7 @@ def measured_wiener(
         noise = np.full(spec.num_channels, 10 ** (noise_db / 10) * float(np.mean(variances)))
     else:
         noise = measured_noise(clips, spec=spec, q_bits=q_bits, mu=mu)
+    # -120 dB of the mean at least: silent channels have no noise, and a singular matrix.
     noise = np.maximum(noise, _QUIETEST * float(np.mean(variances)))
     return DecoderSpec(
         kind="wiener",

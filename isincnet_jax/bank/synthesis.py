@@ -1,4 +1,4 @@
-"""Synthesis: the coefficients of a filterbank go in, the waveform comes out."""
+"""Synthesis filterbank: coefficients go in, the waveform comes out."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def apply_synthesis(
     edges: EdgePlan | None = None,
     precision: lax.PrecisionLike = lax.Precision.HIGHEST,
 ) -> Waveform:
-    """Applies a decoder's weights and cuts the result to the clip.
+    """Waveform of a spectrogram, by a decoder's weights, cut to the clip.
 
     Args:
         spectrogram: [..., frames, channels].
@@ -59,6 +59,8 @@ def apply_synthesis(
     )
     if edges is None or (edges.left is None and edges.right is None):
         return clip
+    # [left edge, interior, right edge] along time: the edges take the place of what the stationary
+    # decoder made of frames that are missing there.
     parts = [clip]
     if edges.left is not None:
         first = spectrogram[..., : edges.left.num_frames, :]
@@ -76,7 +78,7 @@ def _solve_edge(spectrogram: Any, edge: Any, precision: lax.PrecisionLike) -> ja
 
 
 class Synthesis(SettledModule):
-    """The decoder of a filterbank as a Linen module.
+    """Synthesis filterbank, the decoder of an analysis, as a Linen module.
 
     The synthesis kernels are solved in float64 from the spec, cast once, and kept in the
     collection "filterbank"; with ``learnable`` they are the parameter ``kernels`` [channels,
@@ -105,7 +107,14 @@ class Synthesis(SettledModule):
         return solved.dense if self.learnable else solved
 
     def edges(self, length: int) -> EdgePlan | None:
-        """What decodes the edges of a clip; learned weights have them to learn, too."""
+        """Edge decoders of a clip; learned weights have its edges to learn, too.
+
+        Args:
+            length: samples of the clip.
+
+        Returns:
+            The decoders, or None where all samples are decoded alike.
+        """
         if self.learnable:
             return None
         solved = self.solved
@@ -113,7 +122,7 @@ class Synthesis(SettledModule):
         return edge_plan(self.spec.bank, solved, length, noise_variance=noise)
 
     def setup(self) -> None:
-        """Creates the variables."""
+        """Variables of the decoder: fixed weights, or parameters that start as them."""
         values = self.solved.values
         if self.learnable:
             self.kernels = self.param("kernels", lambda key: jnp.asarray(values, self.dtype))
@@ -124,7 +133,7 @@ class Synthesis(SettledModule):
 
     @settles
     def __call__(self, spectrogram: Spectrogram, length: int | None = None) -> Waveform:
-        """Decodes a spectrogram.
+        """Waveform of a spectrogram.
 
         Args:
             spectrogram: [..., frames, channels], in ``dtype``.
@@ -158,7 +167,16 @@ class Synthesis(SettledModule):
 def check_spectrogram(
     spectrogram: Any, spec: FilterbankSpec, length: int | None, dtype: Any
 ) -> int:
-    """Checks a spectrogram against a spec and settles the length of its clip.
+    """Spectrogram of a spec, and the length of its clip.
+
+    Args:
+        spectrogram: anything.
+        spec: of the bank.
+        length: samples of the clip; None for the longest that has so many frames.
+        dtype: the one that is taken.
+
+    Returns:
+        The length in samples.
 
     Raises:
         ValueError: for wrong channels, or frames that do not fit ``length``.

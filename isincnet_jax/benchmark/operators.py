@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.tree_util import Partial
 
-from isincnet_jax.phase.retrieval import Operators
+from isincnet_jax.phase.iterations import Operators
 
 
 class CodecLike(Protocol):

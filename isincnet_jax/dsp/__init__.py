@@ -1,4 +1,4 @@
-"""Pure functions without Flax that several concepts share; those of one concept stand with it."""
+"""Signal processing without Flax that several concepts share; that of one stands with it."""
 
 from __future__ import annotations
 

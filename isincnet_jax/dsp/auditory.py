@@ -1,7 +1,7 @@
 """Auditory weights of Fourier bins, designed in float64 NumPy, and what is done with them.
 
-Mel triangles, gammatone responses, the cosine transform and the lifter of cepstra; then the product
-of a spectrogram with such weights, and decibels with a floor.
+Mel triangles and gammatone responses; then the product of a spectrogram with such weights, and
+decibels with a floor.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any, Literal, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.fft
 from jax import lax
 from jaxtyping import Float
 
@@ -27,7 +26,6 @@ Weights = Float[np.ndarray, "filters bins"]
 _EAR_Q, _MIN_ERB_HZ = 9.26449, 24.7
 _BLOCK_FILTERS = 32
 _DENSE_SHARE = 0.7
-_DCT_TYPES = (1, 2, 3, 4)
 # Settled, so that the filters kept here do not depend on what a user registers under these names.
 _MEL_HTK = scales.ScaleName.settle("mel_htk")
 _MEL_SLANEY = scales.ScaleName.settle("mel_slaney")
@@ -35,7 +33,15 @@ _MEL_SLANEY = scales.ScaleName.settle("mel_slaney")
 
 @settles
 def bin_frequencies(sample_rate: float, *, n_fft: int) -> Float[np.ndarray, " bins"]:
-    """Frequencies of the bins of an STFT, ``k sample_rate / n_fft`` in Hz, float64 [bins]."""
+    """Frequencies of the bins of an STFT, ``k sample_rate / n_fft`` in Hz.
+
+    Args:
+        sample_rate: Hz.
+        n_fft: samples per frame.
+
+    Returns:
+        float64 [1 + n_fft // 2], Hz.
+    """
     return np.arange(1 + n_fft // 2) * (sample_rate / n_fft)
 
 
@@ -53,7 +59,20 @@ def _edges(filters: int, *, fmin: float, fmax: float, htk: bool) -> Float[np.nda
 def mel_frequencies(
     n_mels: int, *, fmin: float, fmax: float, htk: bool = False
 ) -> Float[np.ndarray, " mels"]:
-    """Frequencies in Hz where mel filters peak: equal steps in mel strictly inside the range."""
+    """Frequencies in Hz where mel filters peak: equal steps in mel strictly inside the range.
+
+    Args:
+        n_mels: filters, 1 or more.
+        fmin: lower edge of the first filter, Hz; 0 or more.
+        fmax: upper edge of the last one, Hz; above ``fmin``.
+        htk: the scale of HTK, logarithmic throughout, for Slaney's.
+
+    Returns:
+        float64 [n_mels], Hz.
+
+    Raises:
+        ValueError: for no filters or an empty range.
+    """
     return _edges(n_mels, fmin=fmin, fmax=fmax, htk=htk)[1:-1]
 
 
@@ -108,6 +127,7 @@ def mel_weights(
     edges = _edges(n_mels, fmin=fmin, fmax=fmax, htk=htk)
     widths = np.diff(edges)[:, None]
     distance = bin_frequencies(sample_rate, n_fft=n_fft) - edges[:, None]
+    # (f - e_m) / (e_{m+1} - e_m) and (e_{m+2} - f) / (e_{m+2} - e_{m+1}), [mels, bins]
     rising, falling = distance[:-2] / widths[:-1], -distance[2:] / widths[1:]
     weights = np.maximum(0.0, np.minimum(rising, falling))
     return _frozen(_normalised(weights, norm=norm, widths=(edges[2:] - edges[:-2]) / 2))
@@ -117,9 +137,20 @@ def mel_weights(
 def gammatone_frequencies(
     n_bins: int, *, fmin: float, fmax: float
 ) -> Float[np.ndarray, " filters"]:
-    """Centres in Hz at equal steps in ERBs; the first is ``fmin``, the one after the last ``fmax``.
+    """Centre frequencies at equal steps in ERBs, from ``fmin``; one more would be at ``fmax``.
 
     ``f_k + c = (fmin + c) ((fmax + c) / (fmin + c))^(k / n_bins)`` with ``c = 9.26449 * 24.7 Hz``.
+
+    Args:
+        n_bins: filters, 1 or more.
+        fmin: first centre, Hz; 0 or more.
+        fmax: centre of the filter after the last one, Hz.
+
+    Returns:
+        float64 [n_bins], Hz.
+
+    Raises:
+        ValueError: for no filters or an empty range.
     """
     if n_bins < 1 or not 0 <= fmin < fmax:
         raise ValueError(f"n_bins={n_bins}, fmin={fmin}, fmax={fmax}: use 1 or more, fmin < fmax")
@@ -175,15 +206,18 @@ def gammatone_weights(
     bandwidth_hz = 1.019 * (center_hz / _EAR_Q + _MIN_ERB_HZ)
     theta = 2 * np.pi * center_hz[:, None] / sample_rate
     radius = np.exp(-2 * np.pi * bandwidth_hz[:, None] / sample_rate)
+    # The four zeros r (cos theta +- sqrt(3 +- 2^1.5) sin theta), [filters, 1] each.
     spread = [sign * np.sqrt(3 + root * 2**1.5) for sign in (1, -1) for root in (1, -1)]
     zeros = [radius * (np.cos(theta) + one * np.sin(theta)) for one in spread]
     pole = radius * np.exp(1j * theta)
 
     def response(angle: np.ndarray) -> np.ndarray:
         point = np.exp(1j * angle)
+        # |u - p| |u - p*|, once per zero: the poles are fourfold
         resonance = np.abs((point - pole) * (point - pole.conj()))
         return np.prod([np.abs(point - zero) / resonance for zero in zeros], axis=0)
 
+    # |G(exp(i omega_k))| / |G(exp(i theta))|: 1 at the centre of each filter
     weights = response(2 * np.pi * np.arange(1 + n_fft // 2) / n_fft) / response(theta)
     if norm == "n_fft":
         return _frozen(weights / n_fft)
@@ -201,6 +235,7 @@ def _normalised(weights: np.ndarray, *, norm: Any, widths: np.ndarray) -> np.nda
     order = 1.0 if norm == "l1" else float(norm)
     if not order > 0:
         raise ValueError(f"norm={norm} must be positive; use inf, 2, 'l1' or 'slaney'")
+    # |w_m|_p over bins; a filter that meets no bin stays 0 instead of 0 / 0
     sizes = np.linalg.norm(weights, ord=order, axis=1, keepdims=True)
     return weights / np.where(sizes > 0, sizes, 1.0)
 
@@ -208,49 +243,6 @@ def _normalised(weights: np.ndarray, *, norm: Any, widths: np.ndarray) -> np.nda
 def _frozen(values: np.ndarray) -> np.ndarray:
     values.setflags(write=False)
     return values
-
-
-@settles
-@functools.lru_cache(maxsize=32)
-def dct_matrix(
-    n_outputs: int, *, n_inputs: int, dct_type: int = 2, norm: Literal["ortho"] | None = "ortho"
-) -> Float[np.ndarray, "outputs inputs"]:
-    """The first rows of a discrete cosine transform as :func:`scipy.fft.dct` defines it.
-
-    Args:
-        n_outputs: rows.
-        n_inputs: columns, at least as many.
-        dct_type: 1 to 4; 2 is the cepstra's, 3 that of HTK.
-        norm: "ortho" or None.
-
-    Returns:
-        Float64 [n_outputs, n_inputs], read only.
-
-    Raises:
-        ValueError: for more outputs than inputs, and unknown types and norms.
-    """
-    if not 1 <= n_outputs <= n_inputs:
-        raise ValueError(f"{n_outputs} coefficients of {n_inputs} values: use 1 to {n_inputs}")
-    if dct_type not in _DCT_TYPES or (dct_type == 1 and n_inputs < 2):
-        raise ValueError(f"dct_type={dct_type} of {n_inputs} values: use 2, 3, 4, or 1 of 2 values")
-    if norm not in ("ortho", None):
-        raise ValueError(f"norm={norm!r} is unknown; use 'ortho' or None")
-    whole = np.asarray(scipy.fft.dct(np.eye(n_inputs), type=dct_type, norm=norm, axis=0))
-    return _frozen(whole[:n_outputs].copy())
-
-
-@settles
-def cepstral_lifter(n_mfcc: int, *, lifter: float) -> Float[np.ndarray, " coefficients"]:
-    """Gains ``1 + lifter / 2 sin(pi (k + 1) / lifter)`` of coefficient k; all 1 for ``lifter=0``.
-
-    Raises:
-        ValueError: for a negative lifter.
-    """
-    if lifter < 0:
-        raise ValueError(f"lifter={lifter} must not be negative; use 0 for none, often 22")
-    if lifter == 0:
-        return np.ones(n_mfcc)
-    return 1.0 + lifter / 2 * np.sin(np.pi * np.arange(1, 1 + n_mfcc) / lifter)
 
 
 def weigh_bins(
@@ -291,9 +283,11 @@ def _blocks(weights: Weights) -> list[tuple[slice, slice]]:
     bounds = np.linspace(0, filters, max(filters // _BLOCK_FILTERS, 1) + 1).astype(int)
     blocks = []
     for start, stop in itertools.pairwise(bounds):
+        # The bins that some filter of the block weighs; one bin, of weight 0, if there are none.
         used = np.flatnonzero(weights[start:stop].any(axis=0))
         columns = slice(used[0], used[-1] + 1) if used.size else slice(0, 1)
         blocks.append((slice(start, stop), columns))
+    # Several small products only pay if they leave out 30 % of the whole one.
     if sum(weights[block].size for block in blocks) > _DENSE_SHARE * weights.size:
         return [(slice(0, filters), slice(0, bins))]
     return blocks

@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
+from isincnet_jax.dsp.padding import continued
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Waveform
 
@@ -21,7 +22,16 @@ PAD_MODES: tuple[str, ...] = get_args(PadMode)
 
 
 def check_framing(*, frame_length: int, hop_length: int, pad_mode: str) -> None:
-    """Raises ValueError for lengths below one sample and for unknown paddings."""
+    """Framing arguments: lengths of one sample or more, and a known padding.
+
+    Args:
+        frame_length: samples per frame.
+        hop_length: samples between frames.
+        pad_mode: a name in :data:`PAD_MODES`.
+
+    Raises:
+        ValueError: for lengths below one sample and for unknown paddings.
+    """
     for name, value in (("frame_length", frame_length), ("hop_length", hop_length)):
         if not isinstance(value, (int, np.integer)) or value < 1:
             raise ValueError(f"{name}={value!r} must be an integer of at least 1 sample")
@@ -31,7 +41,16 @@ def check_framing(*, frame_length: int, hop_length: int, pad_mode: str) -> None:
 
 @settles
 def count_frames(length: int, *, frame_length: int, hop_length: int, center: bool) -> int:
-    """Frames of a clip: ``1 + (length + padding - frame_length) // hop``.
+    """Number of frames of a clip: ``1 + (length + padding - frame_length) // hop``.
+
+    Args:
+        length: samples of the clip.
+        frame_length: samples per frame.
+        hop_length: samples between frames.
+        center: whether half a frame is padded on both sides.
+
+    Returns:
+        Frames, 1 or more.
 
     Raises:
         ValueError: for a clip shorter than one frame without centring, or an empty one.
@@ -55,7 +74,7 @@ def count_frames(length: int, *, frame_length: int, hop_length: int, center: boo
 def pad_frames(
     waveform: Waveform, *, frame_length: int, hop_length: int, center: bool, pad_mode: str
 ) -> Float[Array, "... padded"]:
-    """Pads or cuts a clip so that its frames, and nothing else, remain.
+    """Padded clip, or a cut one, of which its frames and nothing else remain.
 
     Reflection may repeat for short clips; a clip of one sample is repeated.
 
@@ -80,26 +99,29 @@ def pad_frames(
     )
     total = (num_frames - 1) * hop_length + frame_length
     left = frame_length // 2 if center else 0
+    # what the last frame lacks, or, negative, what no frame reads
     right = total - left - length
     if pad_mode == "constant" or (left == 0 and right <= 0):
         zero = jnp.zeros((), waveform.dtype)
         return lax.pad(waveform, zero, [(0, 0, 0)] * (waveform.ndim - 1) + [(left, right, 0)])
-    mode = "edge" if length == 1 else pad_mode
-    source = np.pad(np.arange(length), (left, max(right, 0)), mode=mode)  # type: ignore[call-overload]
-    return jnp.concatenate(
-        [
-            waveform[..., source[:left]],
-            waveform[..., : length + min(right, 0)],
-            waveform[..., source[left + length :]],
-        ],
-        axis=-1,
-    )
+    return continued(waveform, left, right, mode=pad_mode)
 
 
 @settles
 def frame_times(
     num_frames: int, *, frame_length: int, hop_length: int, sample_rate: float, center: bool
 ) -> Float[np.ndarray, " frames"]:
-    """Times in seconds of the middles of frames (sample ``t hop``, or half a frame later)."""
+    """Times in seconds of the middles of frames (sample ``t hop``, or half a frame later).
+
+    Args:
+        num_frames: frames.
+        frame_length: samples per frame.
+        hop_length: samples between frames.
+        sample_rate: Hz.
+        center: whether the middle of frame 0 is sample 0.
+
+    Returns:
+        float64 [frames], seconds.
+    """
     first = 0 if center else frame_length // 2
     return (np.arange(num_frames) * hop_length + first) / sample_rate

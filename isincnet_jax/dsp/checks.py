@@ -28,7 +28,15 @@ _KINDS = {
 
 
 def check_array(values: Any, name: str) -> None:
-    """Raises TypeError for what is no array in the machine's byte order, such as a list."""
+    """Array: NumPy's or JAX's, in the machine's byte order.
+
+    Args:
+        values: anything; shapes and dtypes without values too (``jax.ShapeDtypeStruct``).
+        name: what messages call it.
+
+    Raises:
+        TypeError: for what is no such array, a list for instance.
+    """
     if not isinstance(values, (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct)):
         kind = type(values).__name__
         raise TypeError(
@@ -63,22 +71,35 @@ def _check(values: Any, name: str, kind: str, *, dtype: Any, ndim: int, hint: st
 
 
 def check_floating(values: Any, name: str, *, dtype: Any = None, ndim: int = 0) -> None:
-    """Raises TypeError or ValueError for what is no array of float32 or float64.
+    """Floating array: float32 or float64, unless a layer was built for another dtype.
 
     Args:
         values: anything.
         name: what messages call it.
         dtype: the only one that is taken, whatever it is; None for the rule of this module.
         ndim: fewest axes.
+
+    Raises:
+        TypeError: for what is no array, or of another dtype.
+        ValueError: for fewer axes than ``ndim``.
     """
     hint = f"{name}.astype(np.float32); scale integers, decode codes with their quantizer first"
     _check(values, name, "floating", dtype=dtype, ndim=ndim, hint=hint)
 
 
 def check_floating_waveform(waveform: Any, name: str = "waveform", *, dtype: Any = None) -> None:
-    """Raises TypeError or ValueError for what is no floating waveform [..., time].
+    """Floating waveform [..., time] of one sample or more.
 
-    Float32 and float64 are both welcome: a spectrogram layer works in the dtype it is given.
+    A spectrogram layer takes both: it works in the dtype that it is given.
+
+    Args:
+        waveform: anything.
+        name: what messages call it.
+        dtype: the only one that is taken; None for float32 and float64.
+
+    Raises:
+        TypeError: for what is no array, or of another dtype, integers among them.
+        ValueError: for no time axis, or an empty one.
     """
     hint = "floating samples in [-1, 1]: scale integers first, e.g. pcm16 / 32768.0"
     _check(waveform, name, "floating", dtype=dtype, ndim=0, hint=hint)
@@ -89,37 +110,87 @@ def check_floating_waveform(waveform: Any, name: str = "waveform", *, dtype: Any
 
 
 def check_complex(values: Any, name: str, *, ndim: int = 0) -> None:
-    """Raises TypeError or ValueError for what is no array of complex64 or complex128."""
+    """Complex array: complex64 or complex128.
+
+    Args:
+        values: anything.
+        name: what messages call it.
+        ndim: fewest axes.
+
+    Raises:
+        TypeError: for what is no array, or not complex.
+        ValueError: for fewer axes than ``ndim``.
+    """
     hint = "complex coefficients; magnitudes need phase retrieval first, such as GriffinLim"
     _check(values, name, "complex", dtype=None, ndim=ndim, hint=hint)
 
 
 def as_waveform(waveform: Any, name: str = "waveform") -> jax.Array:
-    """A checked waveform as a JAX array, see :func:`check_floating_waveform`."""
+    """Waveform as a JAX array, checked by :func:`check_floating_waveform`.
+
+    Args:
+        waveform: [..., time], float32 or float64.
+        name: what messages call it.
+
+    Returns:
+        [..., time]; float64 becomes float32 without ``jax_enable_x64``.
+    """
     check_floating_waveform(waveform, name)
     return jnp.asarray(waveform)
 
 
 def as_floating(values: Any, name: str, *, ndim: int = 0) -> jax.Array:
-    """Checked values as a JAX array, see :func:`check_floating`."""
+    """Floating values as a JAX array, checked by :func:`check_floating`.
+
+    Args:
+        values: float32 or float64.
+        name: what messages call it.
+        ndim: fewest axes.
+
+    Returns:
+        The values, in their shape.
+    """
     check_floating(values, name, ndim=ndim)
     return jnp.asarray(values)
 
 
 def as_complex(values: Any, name: str, *, ndim: int = 0) -> jax.Array:
-    """Checked values as a JAX array, see :func:`check_complex`."""
+    """Complex values as a JAX array, checked by :func:`check_complex`.
+
+    Args:
+        values: complex64 or complex128.
+        name: what messages call it.
+        ndim: fewest axes.
+
+    Returns:
+        The values, in their shape.
+    """
     check_complex(values, name, ndim=ndim)
     return jnp.asarray(values)
 
 
 def check_pair(prediction: Any, target: Any, *, ndim: int = 0) -> None:
-    """Checks the two arguments of a loss or a metric, see :func:`check_floating`."""
+    """Prediction and target of a loss or a metric, each checked by :func:`check_floating`.
+
+    Args:
+        prediction: anything.
+        target: anything; that the shapes agree is for the caller to ask.
+        ndim: fewest axes of both.
+    """
     check_floating(prediction, "prediction", ndim=ndim)
     check_floating(target, "target", ndim=ndim)
 
 
 def refuse_nan(values: Any, name: str) -> None:
-    """Raises ValueError for NaN, of which no integer code can tell; traced values pass."""
+    """NaN is refused, of which no integer code can tell.
+
+    Args:
+        values: floating; traced ones pass, for their values are not known yet.
+        name: what messages call it.
+
+    Raises:
+        ValueError: for any NaN.
+    """
     if isinstance(values, jax.core.Tracer):
         return
     with jax.ensure_compile_time_eval():  # also of what a function that is traced closes over
@@ -129,10 +200,19 @@ def refuse_nan(values: Any, name: str) -> None:
 
 
 def check_codes(codes: Any, low: int, high: int) -> None:
-    """Raises TypeError unless codes are integers, ValueError unless they lie in [low, high].
+    """Integer codes of a quantizer, in its range.
 
     Traced ones have no values yet; decoders give NaN for those out of range
     (:func:`codes_in_range`).
+
+    Args:
+        codes: anything.
+        low: smallest code.
+        high: largest code.
+
+    Raises:
+        TypeError: for what is no array of integers.
+        ValueError: for codes out of range, unless they are traced.
     """
     check_array(codes, "codes")
     if not jnp.issubdtype(codes.dtype, jnp.integer):
@@ -149,7 +229,17 @@ def check_codes(codes: Any, low: int, high: int) -> None:
 
 
 def codes_in_range(values: jax.Array, codes: Any, low: int, high: int) -> jax.Array:
-    """Decoded values, NaN where their code is none; nothing is computed for concrete codes."""
+    """Decoded values, NaN where their code is none; nothing is computed for concrete codes.
+
+    Args:
+        values: decoded, floating.
+        codes: integers, the shape of the values.
+        low: smallest code.
+        high: largest code.
+
+    Returns:
+        The values, NaN where a traced code is out of range.
+    """
     if not isinstance(codes, jax.core.Tracer):
         return values  # refused by check_codes
     # Compared in their own dtype, which may not hold the bounds.
@@ -159,7 +249,14 @@ def codes_in_range(values: jax.Array, codes: Any, low: int, high: int) -> jax.Ar
 
 
 def check_positive_integers(**values: int | None) -> None:
-    """Raises ValueError unless every value is None or an integer of at least 1."""
+    """Integers of at least 1, or None.
+
+    Args:
+        **values: by the names that messages call them.
+
+    Raises:
+        ValueError: for truth values, other types and what is below 1.
+    """
     for name, value in values.items():
         if value is None:
             continue
@@ -168,7 +265,16 @@ def check_positive_integers(**values: int | None) -> None:
 
 
 def check_band(*, fmin: float, fmax: float, sample_rate: float) -> None:
-    """Raises ValueError unless ``0 <= fmin < fmax <= sample_rate / 2`` (Hz)."""
+    """Frequency band: ``0 <= fmin < fmax <= sample_rate / 2``.
+
+    Args:
+        fmin: lower end, Hz.
+        fmax: upper end, Hz.
+        sample_rate: Hz, positive.
+
+    Raises:
+        ValueError: otherwise.
+    """
     if sample_rate <= 0:
         raise ValueError(f"sample_rate={sample_rate} must be positive (Hz)")
     if not 0 <= fmin < fmax:

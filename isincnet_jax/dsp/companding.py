@@ -19,7 +19,13 @@ from isincnet_jax.typing import Array
 
 
 def check_q_bits(q_bits: int) -> int:
-    """Returns ``q_bits`` as ``int`` if it is an integer from 2 to 16.
+    """Bits of a code, an integer from 2 to 16.
+
+    Args:
+        q_bits: Python's or NumPy's integer.
+
+    Returns:
+        The bits as ``int``.
 
     Raises:
         ValueError: otherwise.
@@ -34,11 +40,14 @@ def check_q_bits(q_bits: int) -> int:
 
 
 def mu_law(value: Float[Array, "..."], *, mu: float) -> Float[Array, "..."]:
-    """sign(x) log(1 + mu |x|) / log(1 + mu); odd, maps [-1, 1] onto itself.
+    """Mu law: sign(x) log(1 + mu |x|) / log(1 + mu); odd, maps [-1, 1] onto itself.
 
     Args:
         value: any shape; values outside [-1, 1] map outside.
         mu: positive; the slope at 0 is mu / log(1 + mu).
+
+    Returns:
+        The companded value, in the shape and dtype of the input.
 
     Example:
         >>> float(mu_law(jnp.float32(-1.0), mu=255.0))
@@ -48,13 +57,21 @@ def mu_law(value: Float[Array, "..."], *, mu: float) -> Float[Array, "..."]:
 
 
 def mu_law_inverse(value: Float[Array, "..."], *, mu: float) -> Float[Array, "..."]:
-    """sign(y) ((1 + mu)^|y| - 1) / mu, the inverse of :func:`mu_law`."""
+    """Inverse mu law: sign(y) ((1 + mu)^|y| - 1) / mu, which undoes :func:`mu_law`.
+
+    Args:
+        value: companded, any shape.
+        mu: positive, as of the mu law.
+
+    Returns:
+        The expanded value, in the shape and dtype of the input.
+    """
     return jnp.sign(value) * jnp.expm1(jnp.abs(value) * jnp.log1p(mu)) / mu
 
 
 @settles
 def encode_reference(value: Float[Array, "..."], *, q_bits: int) -> Int[Array, "..."]:
-    """iSincNet's code: trunc(mu (y + 1) / 2) of the companded value, mu = 2^q - 1.
+    """Code of iSincNet: trunc(mu (y + 1) / 2) of the companded value, mu = 2^q - 1.
 
     Args:
         value: coefficients; those outside [-1, 1] are clipped to the code's ends.
@@ -79,7 +96,15 @@ def encode_reference(value: Float[Array, "..."], *, q_bits: int) -> Int[Array, "
 def decode_reference(
     codes: Int[Array, "..."], *, q_bits: int, dtype: jnp.dtype | type = jnp.float32
 ) -> Float[Array, "..."]:
-    """The inverse that iSincNet uses: y = 2 code / mu - 1, then the inverse mu law.
+    """Decoder of iSincNet's code: y = 2 code / mu - 1, then the inverse mu law.
+
+    Args:
+        codes: integers in [0, 2^q - 1], any shape.
+        q_bits: 2 to 16.
+        dtype: of the result.
+
+    Returns:
+        Coefficients in [-1, 1], in the shape of the codes; none is 0.
 
     Raises:
         TypeError: for codes that are no integers.
@@ -95,12 +120,12 @@ def decode_reference(
 
 @settles
 def encode_symmetric(value: Float[Array, "..."], *, q_bits: int, mu: float) -> Int[Array, "..."]:
-    """The symmetric (mid-tread) code: round(H y) + H with H = 2^(q-1) - 1.
+    """Symmetric (mid-tread) code: round(H y) + H with H = 2^(q-1) - 1.
 
     Args:
         value: coefficients in units of their scale; clipped to [-1, 1].
         q_bits: 2 to 16.
-        mu: of the companding.
+        mu: of the companding, positive.
 
     Returns:
         int32 in [0, 2 H]; H stands for 0, and the code of -x mirrors that of x.
@@ -123,7 +148,16 @@ def decode_symmetric(
     mu: float,
     dtype: jnp.dtype | type = jnp.float32,
 ) -> Float[Array, "..."]:
-    """The inverse of :func:`encode_symmetric`, to the middle of each code's cell.
+    """Decoder of :func:`encode_symmetric`, to the middle of each code's cell.
+
+    Args:
+        codes: integers in [0, 2^q - 2], any shape.
+        q_bits: 2 to 16.
+        mu: of the companding, positive.
+        dtype: of the result.
+
+    Returns:
+        Coefficients in [-1, 1], in the shape of the codes; the code H gives 0.
 
     Raises:
         TypeError: for codes that are no integers.

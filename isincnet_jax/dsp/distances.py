@@ -69,7 +69,10 @@ class ErrorSums:
 
     @property
     def si_sdr_db(self) -> float:
-        """SNR after the best gain on the target (means are kept): scale-invariant SDR."""
+        """Scale-invariant SDR: the SNR after the best gain on the target.
+
+        Means are kept, as by Le Roux et al. (2019, equation 4); some toolboxes subtract them.
+        """
         if self.target_energy == 0.0:
             return _ratio_db(0.0, self.prediction_energy)
         if self.prediction_energy == 0.0:
@@ -89,10 +92,18 @@ def _ratio_db(signal: float, error: float) -> float:
 
 
 def error_sums(*, prediction: Waveform, target: Waveform) -> ErrorSums:
-    """Accumulates the sums of two waveforms of the same shape in float64.
+    """Error sums of two waveforms of the same shape, accumulated in float64.
+
+    Args:
+        prediction: [..., time], any axes; they are all summed over.
+        target: in the shape of the prediction.
+
+    Returns:
+        The sums, from which SNR, SI-SDR and mean errors follow.
 
     Raises:
         ValueError: if the shapes differ.
+        TypeError: for what is not floating.
     """
     checks.check_pair(prediction, target)
     if prediction.shape != target.shape:
@@ -118,16 +129,18 @@ def error_sums(*, prediction: Waveform, target: Waveform) -> ErrorSums:
 def snr_db(*, prediction: Waveform, target: Waveform) -> float:
     """Signal-to-noise ratio in dB over all samples of all axes.
 
+    Args:
+        prediction: [..., time].
+        target: in the shape of the prediction.
+
+    Returns:
+        dB; infinite without an error, minus infinity for a silent target.
+
+    Raises:
+        ValueError: if the shapes differ.
+
     Example:
         >>> round(snr_db(prediction=np.ones(4) * 0.9, target=np.ones(4)), 6)
         20.0
     """
     return error_sums(prediction=prediction, target=target).snr_db
-
-
-def si_sdr_db(*, prediction: Waveform, target: Waveform) -> float:
-    """Scale-invariant signal-to-distortion ratio in dB; means are kept.
-
-    Departure: Le Roux et al. subtract no mean either, some toolboxes do.
-    """
-    return error_sums(prediction=prediction, target=target).si_sdr_db

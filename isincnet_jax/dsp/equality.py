@@ -1,4 +1,4 @@
-"""Comparing pytrees that hold arrays."""
+"""Equality of pytrees that hold arrays."""
 
 from __future__ import annotations
 
@@ -11,10 +11,17 @@ import numpy as np
 
 
 def equal_by_value(self: Any, other: object) -> Any:
-    """``__eq__`` of a pytree: the same class, structure and values, NaN included.
+    """Equality of pytrees, as ``__eq__``: the same class, structure and values, NaN included.
 
     The one that a dataclass would have asks arrays for one truth value, which they do not have.
     Traced leaves are equal to themselves only.
+
+    Args:
+        self: a pytree.
+        other: anything.
+
+    Returns:
+        A truth value; NotImplemented for another class.
     """
     if type(other) is not type(self):
         return NotImplemented

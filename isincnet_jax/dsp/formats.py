@@ -17,7 +17,14 @@ _TINY_POWER = 1e-20
 
 
 def check_output_format(output_format: str) -> None:
-    """Raises ValueError for what is no output format."""
+    """Output format of a complex spectrum.
+
+    Args:
+        output_format: a name in :data:`OUTPUT_FORMATS`.
+
+    Raises:
+        ValueError: for another name.
+    """
     if output_format not in OUTPUT_FORMATS:
         raise ValueError(
             f"output_format={output_format!r} is unknown; use one of {', '.join(OUTPUT_FORMATS)}"
@@ -27,7 +34,7 @@ def check_output_format(output_format: str) -> None:
 def format_spectrum(
     spectrum: Complex[Array, "... frames bins"], *, output_format: str
 ) -> jax.Array:
-    """Turns complex coefficients into the asked format.
+    """Complex coefficients in the asked format.
 
     ============  ==================================================================
     format        values
@@ -58,7 +65,19 @@ def format_spectrum(
 
 
 def format_parts(real: Any, imag: Any, *, output_format: str) -> jax.Array:
-    """:func:`format_spectrum` of real and imaginary parts that were never put together."""
+    """Formats of real and imaginary parts that were never put together, as :func:`format_spectrum`.
+
+    Args:
+        real: [..., frames, bins].
+        imag: in the shape of the real part.
+        output_format: a name of the table there.
+
+    Returns:
+        [..., frames, bins], complex or floating.
+
+    Raises:
+        ValueError: for an unknown format.
+    """
     check_output_format(output_format)
     if output_format == "complex":
         return jax.lax.complex(real, imag)
@@ -67,6 +86,8 @@ def format_parts(real: Any, imag: Any, *, output_format: str) -> jax.Array:
         return power
     if output_format == "magnitude":
         return jnp.sqrt(power + _TINY_POWER) - _TINY_POWER**0.5
+    # Silence has the direction (1, 0), of finite slopes, in place of 0 / 0 in those of atan2.
     audible = power > _TINY_POWER
     angle = jnp.arctan2(jnp.where(audible, imag, 0.0), jnp.where(audible, real, 1.0))
+    # The value keeps its own angle below the floor (atan2 of 0 and 0 is 0), without derivatives.
     return jnp.where(audible, angle, jax.lax.stop_gradient(jnp.arctan2(imag, real)))

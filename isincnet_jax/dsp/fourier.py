@@ -25,7 +25,15 @@ _FLOOR = 1e-10
 @settles
 @functools.lru_cache(maxsize=32)
 def stft_window(window: str, win_length: int, n_fft: int) -> Float[np.ndarray, " n_fft"]:
-    """A periodic window of ``win_length``, zero-padded on both sides to ``n_fft``; float64.
+    """A periodic window of ``win_length``, zero-padded on both sides to ``n_fft``.
+
+    Args:
+        window: a name of :func:`scipy.signal.get_window`.
+        win_length: samples of the window.
+        n_fft: samples of the frame, at least as many.
+
+    Returns:
+        float64 [n_fft], the window in the middle; of an odd rest one more zero behind it.
 
     Raises:
         ValueError: for a name that SciPy does not know.
@@ -84,7 +92,18 @@ def stft(
 
 @settles
 def checked_win_length(win_length: int | None, n_fft: int) -> int:
-    """The window's length, ``n_fft`` if None; raises ValueError if no window fits."""
+    """Window length of a frame, ``n_fft`` if None.
+
+    Args:
+        win_length: samples, 1 to ``n_fft``, or None.
+        n_fft: samples per frame.
+
+    Returns:
+        Samples.
+
+    Raises:
+        ValueError: for a window that is empty or longer than the frame.
+    """
     if win_length is None:
         return n_fft
     if not 1 <= win_length <= n_fft:
@@ -95,7 +114,16 @@ def checked_win_length(win_length: int | None, n_fft: int) -> int:
 def windowed_frames(
     padded: Float[Array, "... padded"], taper: Float[Array, " n_fft"], *, hop_length: int
 ) -> Float[jax.Array, "... frames n_fft"]:
-    """All frames of a padded signal, multiplied by the window; whole arrays in memory."""
+    """All frames of a padded signal, multiplied by the window; whole arrays in memory.
+
+    Args:
+        padded: [..., padded], see :func:`.centering.pad_frames`.
+        taper: the window [n_fft].
+        hop_length: samples between frames.
+
+    Returns:
+        [..., 1 + (padded - n_fft) // hop, n_fft].
+    """
     (n_fft,) = taper.shape
     (frames,) = frame_mapping.map_frames(
         lambda rows: (rows * match_rank(taper, rows),),
@@ -115,7 +143,7 @@ def map_windowed_frames(
     hop_length: int,
     frame_samples: int | None = None,
 ) -> Float[jax.Array, "... frames out"]:
-    """Applies a function of single frames to the windowed frames of a padded signal.
+    """Windowed frames of a padded signal, mapped by a function of single frames.
 
     On CPUs the frames go through in blocks of about 2^20 samples, one after the other, so that
     frames and spectra stay in the cache and never exist as whole arrays (measured: half the time
@@ -127,11 +155,15 @@ def map_windowed_frames(
         taper: the window.
         hop_length: samples between frames.
         frame_samples: what a frame grows to inside the function, ``n_fft`` if None.
+
+    Returns:
+        [..., frames, out], what the function makes of every frame.
     """
     (n_fft,) = taper.shape
     *batch, length = padded.shape
     num_frames = (length - n_fft) // hop_length + 1
     grown = max(frame_samples or 0, n_fft)
+    # Blocks per clip, and frames per block: as even as they can be at 2^20 samples or less.
     per_clip = -(-num_frames * grown // _BLOCK_SAMPLES)
     per_block = -(-num_frames // per_clip)
 
@@ -139,14 +171,17 @@ def map_windowed_frames(
         return function(windowed_frames(signal, weights, hop_length=hop_length))
 
     def in_blocks(signal: jax.Array, weights: jax.Array) -> jax.Array:
+        # Samples that the frames of one block read, and those that all blocks of a clip read.
         row = (per_block - 1) * hop_length + n_fft
         needed = (per_clip - 1) * per_block * hop_length + row
         clips = jnp.reshape(signal, (-1, length))
         clips = jnp.pad(clips, [(0, 0), (0, max(needed - length, 0))])
         starts = [block * per_block * hop_length for block in range(per_clip)]
+        # [clips, blocks, row]: neighbouring rows share n_fft - hop samples.
         rows = jnp.stack([clips[:, start : start + row] for start in starts], axis=1)
         found = lax.map(lambda one: at_once(one, weights), jnp.reshape(rows, (-1, row)))
         found = jnp.reshape(found, (clips.shape[0], per_clip * per_block, -1))
+        # The last block is filled up with zeros: its frames beyond the clip are cut.
         return jnp.reshape(found[:, :num_frames], (*batch, num_frames, -1))
 
     if num_frames * int(np.prod(batch)) * grown <= _BLOCK_SAMPLES:
@@ -169,10 +204,10 @@ def stft_power(
     power: float = 2.0,
     then: Callable[[Any], jax.Array] | None = None,
 ) -> Float[jax.Array, "... frames bins"]:
-    """``|X|^power`` of :func:`stft`, with finite first and second derivatives on silence.
+    """STFT power ``|X|^power``, with finite first and second derivatives on silence.
 
     Args:
-        waveform: [..., time], floating.
+        waveform: [..., time], floating; X is its :func:`stft`.
         n_fft: samples per frame.
         hop_length: samples between frames.
         win_length: samples of the window, ``n_fft`` if None.
@@ -208,7 +243,15 @@ def stft_power(
 
 
 def spectrum_power(spectrum: Complex[Array, "..."], power: float) -> Float[jax.Array, "..."]:
-    """``|X|^power``, smooth where the spectrum is 0."""
+    """Spectral power ``|X|^power``, smooth where the spectrum is 0.
+
+    Args:
+        spectrum: complex, any shape.
+        power: above 0; 1 for the magnitude, 2 for the energy.
+
+    Returns:
+        Floating, in the shape of the spectrum; derivatives are finite everywhere.
+    """
     if power == 2:
         return formats.format_spectrum(spectrum, output_format="power")
     magnitude = formats.format_spectrum(spectrum, output_format="magnitude")
@@ -218,6 +261,7 @@ def spectrum_power(spectrum: Complex[Array, "..."], power: float) -> Float[jax.A
 def _smooth_power(magnitude: jax.Array, power: float) -> jax.Array:
     """Roots and odd powers have infinite derivatives at 0: below 1e-10 a line takes their place."""
     audible = magnitude > _FLOOR
+    # floor^p x / floor: meets x^p at the floor
     line = magnitude * _FLOOR ** (power - 1.0)
     return jnp.where(audible, jnp.where(audible, magnitude, 1.0) ** power, line)
 
@@ -265,6 +309,7 @@ def istft(
     bins = spectrum.shape[-1]
     if bins != 1 + n_fft // 2:
         raise ValueError(f"{bins} bins: n_fft={n_fft} has {1 + n_fft // 2}; give its spectrum")
+    # x_t of every frame: [..., frames, n_fft]
     frames = jnp.fft.irfft(spectrum, n=n_fft, axis=-1)
     return overlap.overlap_frames(
         frames, taper, hop_length=hop_length, center=center, length=length

@@ -1,4 +1,4 @@
-"""Functions of overlapping frames, applied without gathering the frames."""
+"""Overlapping frames, mapped by a function without being gathered."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def map_frames(
     taps: int,
     hop_length: int,
 ) -> tuple[Array, ...]:
-    """Applies a function to overlapping frames, without a gather.
+    """Overlapping frames, mapped by a function without a gather.
 
     Frames that lie a whole number of frame lengths apart tile the signal, so all frames with
     the same index modulo ``ceil(taps / hop)`` are one reshaped slice. The function runs on
@@ -42,8 +42,10 @@ def map_frames(
     *batch, length = padded.shape
     phases, per_phase, needed = _phases(num_frames, taps=taps, hop_length=hop_length)
     if phases > _MOST_SLICES:
+        # Sample t hop + n of frame t and tap n, [frames, taps].
         index = np.arange(num_frames)[:, None] * hop_length + np.arange(taps)
         return function(jnp.take(padded, jnp.asarray(index), axis=-1, mode="clip"))
+    # Frames t = phase + j phases, j = 0, 1, ...: samples t hop .. t hop + row - 1 tile the signal.
     row = phases * hop_length
     extended = padded
     if needed > length:
@@ -55,6 +57,7 @@ def map_frames(
         start = phase * hop_length
         rows = extended[..., start : start + per_phase * row]
         results.append(function(rows.reshape((*batch, per_phase, row))[..., :taps]))
+    # [..., j, phase, any] to [..., j phases + phase, any]: the frames in their order.
     stacked = [
         jnp.stack(parts, axis=-2).reshape((*batch, per_phase * phases, parts[0].shape[-1]))[
             ..., :num_frames, :
@@ -65,7 +68,16 @@ def map_frames(
 
 
 def mapped_length(num_frames: int, *, taps: int, hop_length: int) -> int:
-    """Samples that :func:`map_frames` reads; a shorter signal is extended by zeros first."""
+    """Samples that :func:`map_frames` reads; a shorter signal is extended by zeros first.
+
+    Args:
+        num_frames: frames.
+        taps: samples per frame.
+        hop_length: samples between frames.
+
+    Returns:
+        Samples, those that complete the last row of every phase included.
+    """
     return _phases(num_frames, taps=taps, hop_length=hop_length)[2]
 
 

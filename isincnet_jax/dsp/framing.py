@@ -1,11 +1,10 @@
-"""Framing: padding, strided correlation and overlap-add, and every length formula.
+"""Frames of a clip: padding, strided correlation and overlap-add, and every length formula.
 
-One geometry serves the whole package. A frame ``t`` of a bank with hop M sits at sample
-``t M``; its kernel reaches ``lead`` samples before and ``trail`` samples after it. With
-"zeros" padding the frames are all those that touch the signal (``first`` is negative or 0),
-so nothing is lost at the edges and the stationary decoder is exact there too. With "reflect"
-padding the frames are ``0 .. (length - 1) // M``, as in iSincNet, and one more where those would
-end before the last sample does.
+A frame ``t`` of a bank with hop M sits at sample ``t M``; its kernel reaches ``lead`` samples
+before and ``trail`` samples after it. With "zeros" padding the frames are all those that touch the
+signal (``first`` is negative or 0), so nothing is lost at the edges and the stationary decoder is
+exact there too. With "reflect" padding the frames are ``0 .. (length - 1) // M``, as in iSincNet,
+and one more where those would end before the last sample does.
 
 Analysis is the strided correlation ``S[t, c] = sum_n k_c[n] x[tM + n]``; synthesis with
 kernels ``g`` is the adjoint of such a one, ``y[m] = sum_t sum_c S[t, c] g_c[m - tM]``.
@@ -17,10 +16,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Float
 
+from isincnet_jax.dsp.padding import continued
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Padding
 
@@ -28,7 +27,7 @@ _LONGEST_STRIDED = 1 << 24
 
 
 class FrameGrid(NamedTuple):
-    """Where the frames of one clip are.
+    """Frame grid of one clip: where its frames are.
 
     Attributes:
         first: index of the first frame, at sample ``first * hop_length``.
@@ -43,6 +42,13 @@ def samples_beyond(*, hop_length: int, trail: int) -> int:
     """Samples that frames ``0 .. (length - 1) // hop`` may leave unseen at the end of a clip.
 
     The last of them lies up to ``hop - 1`` samples before the end and sees ``trail`` of those.
+
+    Args:
+        hop_length: samples between frames.
+        trail: samples that a frame reaches after its position.
+
+    Returns:
+        Samples, 0 to ``hop_length - 1``.
     """
     return max(hop_length - 1 - trail, 0)
 
@@ -57,7 +63,7 @@ def frame_grid(
     padding: Padding,
     sees_all: bool = True,
 ) -> FrameGrid:
-    """The frames of a clip of ``length`` samples (see the module's first paragraph).
+    """Frame grid of a clip of ``length`` samples (see the module's first paragraph).
 
     Args:
         length: samples.
@@ -67,6 +73,9 @@ def frame_grid(
         padding: how the waveform continues.
         sees_all: whether reflected clips have one more frame where the others would not reach the
             last sample; iSincNet's do not.
+
+    Returns:
+        Index of the first frame, and the number of frames.
 
     Example:
         >>> frame_grid(1, hop_length=125, lead=249, trail=249, padding="zeros")
@@ -84,6 +93,7 @@ def frame_grid(
     if padding == "reflect":
         beyond = samples_beyond(hop_length=hop_length, trail=trail) if sees_all else 0
         return FrameGrid(0, (length - 1 + beyond) // hop_length + 1)
+    # Frame t touches the clip if t hop + trail >= 0 and t hop - lead <= length - 1.
     first = -(trail // hop_length)
     last = (length - 1 + lead) // hop_length
     return FrameGrid(first, last - first + 1)
@@ -101,13 +111,23 @@ def longest_length(
 ) -> int:
     """The largest length in samples of a clip that has ``num_frames`` frames.
 
-    Args: as of :func:`frame_grid`.
+    Args:
+        num_frames: frames, 1 or more.
+        hop_length: samples between frames.
+        lead: samples that a frame reaches before its position.
+        trail: samples that it reaches after it.
+        padding: how the waveform continues.
+        sees_all: as of :func:`frame_grid`.
+
+    Returns:
+        Samples; ``frame_grid`` of that length has ``num_frames`` frames.
 
     Raises:
         ValueError: if no clip has so few frames.
     """
     if padding == "reflect":
         beyond = samples_beyond(hop_length=hop_length, trail=trail) if sees_all else 0
+        # The longest with (length - 1 + beyond) // hop + 1 = frames; of zeros, likewise.
         length = num_frames * hop_length - beyond
     else:
         length = (num_frames - trail // hop_length) * hop_length - lead
@@ -127,7 +147,7 @@ def pad_for_frames(
     padding: Padding,
     least: int = 0,
 ) -> Float[Array, "... padded"]:
-    """Extends a waveform so that its sample 0 becomes the first sample of its first frame.
+    """Padded waveform, whose first sample is the first of its first frame.
 
     Args:
         waveform: [..., time].
@@ -141,8 +161,7 @@ def pad_for_frames(
 
     Returns:
         [..., (num_frames - 1) hop + lead + trail + 1]; samples beyond the last frame's reach
-        are cut off. Reflection excludes the edge sample and repeats for short clips; a clip of
-        one sample is repeated.
+        are cut off. Reflection is that of :func:`.padding.continued`.
     """
     length = waveform.shape[-1]
     left = lead - grid.first * hop_length
@@ -156,17 +175,7 @@ def pad_for_frames(
         )
         kept = waveform[..., max(-left, 0) : length + min(right, 0)]
         return jnp.concatenate([before, kept, after], axis=-1)
-    right = total - left - length
-    index = np.arange(length)
-    source = np.pad(index, (left, max(right, 0)), mode="reflect" if length > 1 else "edge")
-    return jnp.concatenate(
-        [
-            waveform[..., source[:left]],
-            waveform[..., : length + min(right, 0)],
-            waveform[..., source[left + length :]],
-        ],
-        axis=-1,
-    )
+    return continued(waveform, left, total - left - length, mode="reflect")
 
 
 @settles
@@ -217,12 +226,22 @@ def correlate_blocks(
     hop_length: int,
     precision: lax.PrecisionLike = lax.Precision.HIGHEST,
 ) -> Float[Array, "... frames channels"]:
-    """:func:`correlate_frames` as a convolution over hop-sized blocks, without a stride.
+    """Convolution over hop-sized blocks that equals :func:`correlate_frames`, without a stride.
 
     For signals of 2^24 samples and more: the CPU backend counts the outputs of a strided
     convolution in float32 and may lose the last one (seen with jaxlib 0.10.2).
+
+    Args:
+        padded: [..., padded], the first sample belongs to the first tap of frame 0.
+        kernels: [channels, taps].
+        hop_length: samples between frames.
+        precision: of the products on accelerators.
+
+    Returns:
+        [..., (padded - taps) // hop + 1, channels].
     """
     channels, taps = kernels.shape
+    # S[t, c] = sum_b sum_i k_c[b hop + i] x[(t + b) hop + i]: block b of the taps meets row t + b.
     num_blocks = -(-taps // hop_length)
     num_frames = (padded.shape[-1] - taps) // hop_length + 1
     rows = num_frames - 1 + num_blocks
@@ -243,7 +262,7 @@ def rows_for_blocks(
     first_frame: int,
     num_blocks: int,
 ) -> Float[Array, "... rows channels"]:
-    """Shifts and zero-extends frames so that blocks of output find theirs by a fixed offset.
+    """Rows of frames, shifted and zero-extended so that blocks of output find theirs by an offset.
 
     Block u covers the samples ``[u hop, (u + 1) hop)``. Row ``u + steps[-1] - step`` of the
     result is the frame that lies ``step`` hops before block u.
@@ -257,6 +276,7 @@ def rows_for_blocks(
     Returns:
         [..., num_blocks + len(steps) - 1, channels].
     """
+    # Row 0 is the earliest frame of block 0, which has index -steps[-1]; negative pads cut frames.
     before = steps[-1] + first_frame
     after = num_blocks - steps[0] - first_frame - spectrogram.shape[-2]
     keep = [(0, 0, 0)] * (spectrogram.ndim - 2)
@@ -266,6 +286,14 @@ def rows_for_blocks(
 
 def block_steps(taps: int, *, lead: int, hop_length: int) -> range:
     """The steps between an output block and the frames whose kernels reach it.
+
+    Args:
+        taps: of the synthesis kernels.
+        lead: taps before a frame's position.
+        hop_length: samples per block.
+
+    Returns:
+        Hops from a frame to the blocks that it reaches: ``taps / hop`` from ``-lead / hop`` on.
 
     Raises:
         ValueError: unless the kernels and their lead are whole numbers of hops long.
@@ -303,6 +331,9 @@ def synthesize_frames(
         length: samples of the clip.
         precision: of the products on accelerators.
 
+    Returns:
+        [..., length].
+
     Raises:
         ValueError: unless taps and lead are multiples of the hop.
     """
@@ -311,6 +342,7 @@ def synthesize_frames(
     rows = rows_for_blocks(
         spectrogram, steps=steps, first_frame=first_frame, num_blocks=-(-length // hop_length)
     )
+    # y[u hop + i] = sum_s sum_c S[u - s, c] g_c[lead + s hop + i]; XLA's convolution flips nothing.
     by_step = jnp.transpose(kernels.reshape(channels, len(steps), hop_length), (1, 0, 2))
     flat = jnp.reshape(rows, (-1, *rows.shape[-2:]))
     blocks = _convolve(flat, jnp.flip(by_step, axis=0), stride=1, precision=precision)

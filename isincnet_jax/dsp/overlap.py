@@ -28,7 +28,7 @@ def overlap_frames(
     center: bool,
     length: int,
 ) -> Waveform:
-    """The overlap-add of :func:`.fourier.istft`: frames times the window, over the summed squares.
+    """Overlap-add of :func:`.fourier.istft`: frames times the window, over the summed squares.
 
     Args:
         frames: [..., frames, n_fft], floating.
@@ -37,6 +37,9 @@ def overlap_frames(
         hop_length: samples between frames.
         center: whether sample 0 is the middle of frame 0.
         length: samples of the waveform.
+
+    Returns:
+        [..., length]; samples that no window reaches are 0.
     """
     num_frames, n_fft = frames.shape[-2:]
     weighted = frames * match_rank(jnp.asarray(taper, frames.dtype), frames)
@@ -44,6 +47,7 @@ def overlap_frames(
     tiny = np.finfo(np.float32).tiny
     gain: Any
     if isinstance(taper, np.ndarray):
+        # y[m] = sum_t w[m - t hop] x_t[m - t hop] / sum_t w[m - t hop]^2
         squares = np.zeros(summed.shape[-1])
         for frame in range(num_frames):
             squares[frame * hop_length : frame * hop_length + n_fft] += taper**2
@@ -51,6 +55,7 @@ def overlap_frames(
     else:
         repeated = jnp.broadcast_to(taper**2, (num_frames, n_fft))
         squares = overlap_add(repeated, hop_length=hop_length)
+        # The inner where keeps 1 / 0 out of the gradient.
         reached = squares > tiny
         gain = jnp.where(reached, 1.0 / jnp.where(reached, squares, 1.0), 0.0)
     start = n_fft // 2 if center else 0
@@ -64,7 +69,7 @@ def overlap_frames(
 def overlap_add(
     frames: Float[Array, "... frames taps"], *, hop_length: int
 ) -> Float[Array, "... samples"]:
-    """Sums frames at their places, ``y[m] = sum_t frames[t, m - t hop]``, without a scatter.
+    """Overlap-add of frames, ``y[m] = sum_t frames[t, m - t hop]``, without a scatter.
 
     Frames are cut into blocks of one hop (the last one zero-padded), and a block of output is the
     sum of the blocks of its frames: as many shifted slices as frames overlap, or a loop over them
@@ -85,9 +90,11 @@ def overlap_add(
         # The barrier keeps the inverse transforms out of the loop over the slices.
         padded = jnp.pad(frames, [*edge, (steps - 1,) * 2, (0, steps * hop_length - taps)])
         padded = lax.optimization_barrier(padded)
+        # [..., rows, steps, hop]: block k of frame t is part of output row t + k.
         blocks = padded.reshape((*batch, rows + steps - 1, steps, hop_length))
         parts = [blocks[..., steps - 1 - k : steps - 1 - k + rows, k, :] for k in range(steps)]
         return functools.reduce(jnp.add, parts).reshape((*batch, rows * hop_length))
+    # Many steps: a loop adds block k of all frames to the output rows k .. k + frames - 1.
     padded = jnp.pad(frames, [*edge, (0, 0), (0, steps * hop_length - taps)])
     blocks = padded.reshape((math.prod(batch), num_frames, steps, hop_length)).transpose(2, 0, 1, 3)
 

@@ -15,7 +15,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from jaxtyping import Float
 from isincnet_jax.dsp import meanings
 from isincnet_jax.dsp.settling import settles
 
+# Slaney's mel: 3 mel per 200 Hz up to 1 kHz, and 27 mel per factor of 6.4 above.
 _SLANEY_KNEE_HZ = 1000.0
 _SLANEY_HZ_PER_MEL = 200.0 / 3.0
 _SLANEY_KNEE = _SLANEY_KNEE_HZ / _SLANEY_HZ_PER_MEL
@@ -83,7 +84,7 @@ SCALES: dict[str, FrequencyScale] = {
 """The scales by name; plain "mel" stands for "mel_slaney" (see :func:`canonical_scale`)."""
 
 
-_BUILT_IN: Mapping[str, FrequencyScale] = MappingProxyType(dict(SCALES))
+# Where scales are sampled for their digests: 0 Hz and beyond the Nyquist frequency of any rate.
 _SAMPLED_HZ = np.concatenate([[0.0], np.geomspace(1.13, 95_773.0, 800)])
 
 
@@ -91,31 +92,16 @@ class ScaleName(meanings.SettledName):
     """The name of a scale, with the :class:`FrequencyScale` that it stood for."""
 
     kind = "scale"
+    built_in = MappingProxyType(dict(SCALES))
 
     @classmethod
-    def settle(cls, name: str) -> ScaleName:
-        """What a name in :data:`SCALES` stands for now; a settled one is returned as it is.
-
-        Raises:
-            ValueError: for an unknown name.
-        """
-        if isinstance(name, ScaleName):
-            return name
+    def _look_up(cls, name: str) -> tuple[str, FrequencyScale]:
         name = canonical_scale(name)
-        return cls(name, SCALES[name], _digest(name, SCALES[name]))  # type: ignore[return-value]
+        return name, SCALES[name]
 
-    def check(self) -> None:
-        """Raises MeaningError if the scale's functions have changed."""
-        if _digest(self, self.meaning) != self.digest:
-            raise self.changed()
-
-
-def _digest(name: str, scale: FrequencyScale) -> str:
-    if scale is _BUILT_IN.get(name):
-        return ""
-    with np.errstate(all="ignore"):
-        facts = f"needs_positive_hz={bool(scale.needs_positive_hz)}"
-        return meanings.digest_values(facts, _samples(scale))
+    @classmethod
+    def _sampled(cls, meaning: FrequencyScale) -> tuple[str, Iterator[np.ndarray]]:
+        return f"needs_positive_hz={bool(meaning.needs_positive_hz)}", _samples(meaning)
 
 
 def _samples(scale: FrequencyScale) -> Iterator[np.ndarray]:
@@ -127,9 +113,15 @@ def _samples(scale: FrequencyScale) -> Iterator[np.ndarray]:
 
 
 def canonical_scale(name: str) -> str:
-    """Returns the registered name of a scale; "mel" means "mel_slaney", "lin" means "linear".
+    """The registered name of a scale: "mel" means "mel_slaney", "lin" means "linear".
 
     A :class:`ScaleName` is returned as it is.
+
+    Args:
+        name: of a scale or its alias, or a :class:`ScaleName`.
+
+    Returns:
+        A key of :data:`SCALES`, or the :class:`ScaleName` itself.
 
     Raises:
         ValueError: if the scale is unknown.
@@ -145,6 +137,12 @@ def canonical_scale(name: str) -> str:
 def functions_of(scale: str) -> FrequencyScale:
     """The functions of a scale: of a :class:`ScaleName` its own, else what is registered now.
 
+    Args:
+        scale: a name in :data:`SCALES`, its alias, or a settled name.
+
+    Returns:
+        Hz to the unit of the scale and back.
+
     Raises:
         ValueError: for an unknown scale, and for a :class:`ScaleName` whose functions have changed.
     """
@@ -155,10 +153,10 @@ def functions_of(scale: str) -> FrequencyScale:
 
 
 def hz_to_scale(frequency_hz: float | np.ndarray, *, scale: str) -> np.ndarray:
-    """Converts Hz to the unit of ``scale`` (mel, ERB-rate, Bark, octaves, or Hz itself).
+    """Values of Hz on ``scale``, in its unit: mel, ERB-rate, Bark, octaves, or Hz itself.
 
     Args:
-        frequency_hz: any shape.
+        frequency_hz: Hz, any shape; above 0 on a log scale.
         scale: a name in :data:`SCALES`.
 
     Returns:
@@ -175,7 +173,18 @@ def hz_to_scale(frequency_hz: float | np.ndarray, *, scale: str) -> np.ndarray:
 
 
 def scale_to_hz(value: float | np.ndarray, *, scale: str) -> np.ndarray:
-    """Converts the unit of ``scale`` back to Hz: the inverse of :func:`hz_to_scale`."""
+    """Frequencies in Hz of values on ``scale``: the inverse of :func:`hz_to_scale`.
+
+    Args:
+        value: in the unit of the scale, any shape.
+        scale: a name in :data:`SCALES`.
+
+    Returns:
+        float64 in Hz, the shape of the input.
+
+    Raises:
+        ValueError: for an unknown scale.
+    """
     return np.asarray(functions_of(scale).to_hz(np.asarray(value, float)))
 
 
@@ -209,6 +218,8 @@ def centers_and_bandwidths(
         raise ValueError(f"min_hz={min_hz}: a {scale} scale has no 0 Hz; use min_hz > 0, say 32.7")
     if min_hz < 0:
         raise ValueError(f"min_hz={min_hz} is negative; use min_hz >= 0")
+    # c_b = to_hz(u_b) at u_b = u_0 + b (u_last - u_0) / (bins - 1), and
+    # B_b = to_hz(u_b + d / 2) - to_hz(u_b - d / 2), d the step between neighbours.
     first, last = functions.from_hz(np.asarray([min_hz, max_hz], float))
     units = np.linspace(first, last, num_bins)
     half_step = (units[1] - units[0]) / 2

@@ -1,4 +1,4 @@
-"""Sizes, numbers and flags as Python's own: one rule for all specs, layers and functions.
+"""Static arguments: sizes, numbers and flags as Python's own, by one rule for all of them.
 
 NumPy's scalars look like numbers but overflow (int16), are refused by JSON (bool) and make cache
 keys of their own. Whatever is static is settled before anything is computed from it:
@@ -34,6 +34,13 @@ class SettingError(TypeError, ValueError):
 def settled_integer(name: str, value: Any) -> int:
     """An integer as ``int``.
 
+    Args:
+        name: what messages call it.
+        value: Python's, NumPy's or a concrete JAX scalar; an array has no axes.
+
+    Returns:
+        The value as ``int``.
+
     Raises:
         SettingError: for anything else.
 
@@ -55,6 +62,13 @@ def settled_integer(name: str, value: Any) -> int:
 def settled_number(name: str, value: Any) -> int | float:
     """A real number as ``int`` or ``float``.
 
+    Args:
+        name: what messages call it.
+        value: Python's, NumPy's or a concrete JAX scalar; an array has no axes.
+
+    Returns:
+        The value as ``int`` if it is an integer, else as ``float``.
+
     Raises:
         SettingError: for anything else.
     """
@@ -69,6 +83,13 @@ def settled_number(name: str, value: Any) -> int | float:
 def settled_flag(name: str, value: Any) -> bool:
     """A truth value as ``bool``.
 
+    Args:
+        name: what messages call it.
+        value: Python's, NumPy's or a concrete JAX scalar; an array has no axes.
+
+    Returns:
+        The value as ``bool``.
+
     Raises:
         SettingError: for anything else.
     """
@@ -78,8 +99,15 @@ def settled_flag(name: str, value: Any) -> bool:
     raise SettingError(f"{name}={value!r} must be True or False")
 
 
-def settled_length(length: Any, *, name: str = "length") -> Any:
+def _settled_length(length: Any, *, name: str = "length") -> Any:
     """The length of a clip, given at a call: ``int``, None, or a symbolic dimension of an export.
+
+    Args:
+        length: samples.
+        name: what messages call it.
+
+    Returns:
+        ``int``, None or the symbolic dimension.
 
     Raises:
         SettingError: for anything else, traced lengths included.
@@ -90,10 +118,13 @@ def settled_length(length: Any, *, name: str = "length") -> Any:
 
 
 def settle_fields(instance: Any) -> None:
-    """Settles the fields of a dataclass (a spec, a Linen module) in place, by their annotations.
+    """Fields of a dataclass (a spec, a Linen module), settled in place by their annotations.
 
     ``int``, ``float``, ``bool`` and tuples of them follow their rules, with ``| None`` too; in all
     other fields NumPy's scalars become Python's.
+
+    Args:
+        instance: of a dataclass, frozen or not; changed in place.
 
     Raises:
         SettingError: for values of the wrong kind.
@@ -108,10 +139,16 @@ def settle_fields(instance: Any) -> None:
 
 
 def settles(function: _Function) -> _Function:
-    """Decorates a function: its static arguments are settled by their annotations.
+    """Decorator of a function whose static arguments are settled by their annotations.
 
     Arguments annotated ``int``, ``float`` or ``bool`` (``| None`` too) are static; arrays and
     traced values pass where a number is asked for, for that is what differentiation gives.
+
+    Args:
+        function: any, with annotations as text (``from __future__ import annotations``).
+
+    Returns:
+        The function with settled arguments; it raises SettingError for those of the wrong kind.
     """
     parameters = inspect.signature(function).parameters
     names = list(parameters)
@@ -122,6 +159,7 @@ def settles(function: _Function) -> _Function:
     }
     settle = _settled_argument
 
+    # The signature is read once: binding it at every call would cost more than the rules do.
     @functools.wraps(function)
     def settled(*args: Any, **options: Any) -> Any:
         known = [settle(rules.get(n), n, value) for n, value in zip(names, args, strict=False)]
@@ -135,7 +173,7 @@ def _settled_argument(rule: Callable[[str, Any], Any] | None, name: str, value: 
     if rule is None or value is None:
         return value
     if rule is settled_integer:
-        return settled_length(value, name=name)
+        return _settled_length(value, name=name)
     if rule is settled_number and _is_array(value):
         return value
     return rule(name, value)

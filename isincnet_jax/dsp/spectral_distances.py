@@ -1,4 +1,4 @@
-"""Differentiable distances between waveforms, one value per clip, in JAX.
+"""Spectral and sample-wise distances between waveforms, differentiable, one value per clip.
 
 Every function takes ``prediction`` and ``target`` [..., time] and returns [...]; all but the SNR
 are 0 for equal inputs, and all have finite gradients on silence. Means over clips are the
@@ -42,25 +42,57 @@ PerClip = Float[jax.Array, "..."]
 
 
 def l1(*, prediction: Waveform, target: Waveform) -> PerClip:
-    """Mean absolute error."""
+    """Mean absolute error.
+
+    Args:
+        prediction: [..., time], floating.
+        target: in the shape of the prediction.
+
+    Returns:
+        [...], one value per clip.
+    """
     checks.check_pair(prediction, target, ndim=1)
     return jnp.mean(jnp.abs(prediction - target), axis=-1)
 
 
 def l2(*, prediction: Waveform, target: Waveform) -> PerClip:
-    """Mean squared error."""
+    """Mean squared error.
+
+    Args:
+        prediction: [..., time], floating.
+        target: in the shape of the prediction.
+
+    Returns:
+        [...], one value per clip.
+    """
     checks.check_pair(prediction, target, ndim=1)
     return jnp.mean((prediction - target) ** 2, axis=-1)
 
 
 def energy(*, prediction: Waveform, target: Waveform) -> PerClip:
-    """Absolute difference of the mean squares."""
+    """Energy distance: the absolute difference of the mean squares.
+
+    Args:
+        prediction: [..., time], floating.
+        target: in the shape of the prediction.
+
+    Returns:
+        [...], one value per clip.
+    """
     checks.check_pair(prediction, target, ndim=1)
     return jnp.abs(jnp.mean(prediction**2, axis=-1) - jnp.mean(target**2, axis=-1))
 
 
 def negative_snr_db(*, prediction: Waveform, target: Waveform) -> PerClip:
-    """Minus the SNR in dB, 10 log10 (e / p), with 1e-10 (-100 dBFS) added to both powers."""
+    """Negative SNR in dB, 10 log10 (e / p), with 1e-10 (-100 dBFS) added to both powers.
+
+    Args:
+        prediction: [..., time], floating.
+        target: in the shape of the prediction.
+
+    Returns:
+        [...], dB; lower is better, ``-100 - level_db`` of the target without an error.
+    """
     checks.check_pair(prediction, target, ndim=1)
     error = jnp.mean((prediction - target) ** 2, axis=-1)
     power = jnp.mean(target**2, axis=-1)
@@ -68,10 +100,17 @@ def negative_snr_db(*, prediction: Waveform, target: Waveform) -> PerClip:
 
 
 def magnitude(waveform: Waveform, resolution: Resolution) -> Float[jax.Array, "... frames bins"]:
-    """Magnitudes of the STFT of one resolution; the gradient at 0 is 0.
+    """Magnitude spectrogram of one resolution; the gradient at 0 is 0.
 
     Departure: sqrt(re^2 + im^2 + 1e-20), which is 1e-10 in silence: three times as fast on CPUs
     as the overflow-proof modulus, and smooth.
+
+    Args:
+        waveform: [..., time], floating.
+        resolution: of the STFT, a Hann window.
+
+    Returns:
+        [..., frames, 1 + n_fft // 2], at least 1e-10.
     """
     transform = fourier.stft(
         waveform,
@@ -86,7 +125,16 @@ def magnitude(waveform: Waveform, resolution: Resolution) -> Float[jax.Array, ".
 def log_stft(
     *, prediction: Waveform, target: Waveform, resolution: Resolution = REFERENCE_RESOLUTION
 ) -> PerClip:
-    """Mean absolute difference of log(1 + magnitude), iSincNet's spectral loss."""
+    """Log-magnitude distance: mean absolute difference of log(1 + |X|), iSincNet's spectral loss.
+
+    Args:
+        prediction: [..., time], floating.
+        target: in the shape of the prediction.
+        resolution: of the STFT; iSincNet's by default.
+
+    Returns:
+        [...], one value per clip.
+    """
     checks.check_pair(prediction, target, ndim=1)
     predicted = jnp.log1p(magnitude(prediction, resolution))
     wanted = jnp.log1p(magnitude(target, resolution))
@@ -96,10 +144,18 @@ def log_stft(
 def spectral_convergence(
     *, prediction: Waveform, target: Waveform, resolution: Resolution = REFERENCE_RESOLUTION
 ) -> PerClip:
-    """Norm of the difference of the magnitudes over the norm of the target's.
+    """Spectral convergence: norm of the difference of the magnitudes over the norm of the target's.
 
     Departure: 1e-10 per bin is added to the squares under both roots, less their difference at
     equality, so that silent clips have gradients.
+
+    Args:
+        prediction: [..., time], floating.
+        target: in the shape of the prediction.
+        resolution: of the STFT; iSincNet's by default.
+
+    Returns:
+        [...], one value per clip.
     """
     checks.check_pair(prediction, target, ndim=1)
     return _convergence(magnitude(prediction, resolution), magnitude(target, resolution))
@@ -119,14 +175,23 @@ def multi_stft(
     target: Waveform,
     resolutions: tuple[Resolution, ...] = RESOLUTIONS,
 ) -> PerClip:
-    """Spectral convergence plus log-magnitude distance, averaged over resolutions.
+    """Multi-resolution STFT distance: spectral convergence plus log-magnitude distance, averaged.
 
     Departure: magnitudes below 1e-5 count as 1e-5 in the logarithm.
+
+    Args:
+        prediction: [..., time], floating.
+        target: in the shape of the prediction.
+        resolutions: of the STFTs; those of Parallel WaveGAN by default.
+
+    Returns:
+        [...], one value per clip.
     """
     checks.check_pair(prediction, target, ndim=1)
     total = jnp.zeros(target.shape[:-1], target.dtype)
     for resolution in resolutions:
         predicted, wanted = magnitude(prediction, resolution), magnitude(target, resolution)
+        # log |X| - log |Y|, both of -100 dB at least; spectral convergence is | |X| - |Y| | / |Y|
         logs = jnp.log(jnp.maximum(predicted, 1e-5)) - jnp.log(jnp.maximum(wanted, 1e-5))
         total += _convergence(predicted, wanted) + jnp.mean(jnp.abs(logs), axis=(-2, -1))
     return total / len(resolutions)

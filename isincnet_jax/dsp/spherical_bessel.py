@@ -15,7 +15,15 @@ _SERIES_BELOW = 0.3
 
 
 def sinc(x: Any, xp: ModuleType) -> Any:
-    """``sin(pi x) / (pi x)``, the spherical Bessel function j0(pi x)."""
+    """Normalised sinc ``sin(pi x) / (pi x)``, the spherical Bessel function j0(pi x).
+
+    Args:
+        x: floating, any shape.
+        xp: ``numpy`` or ``jax.numpy``.
+
+    Returns:
+        In the shape of x; 1 at 0.
+    """
     angle = float(np.pi) * x
     small = xp.abs(angle) < _SERIES_BELOW
     safe = xp.where(small, 1.0, angle)
@@ -28,7 +36,15 @@ def sinc(x: Any, xp: ModuleType) -> Any:
 
 
 def spherical_bessel(x: Any, xp: ModuleType) -> Any:
-    """``j1(x) = (sin x - x cos x) / x^2``."""
+    """Spherical Bessel function of order 1, ``j1(x) = (sin x - x cos x) / x^2``.
+
+    Args:
+        x: floating, any shape.
+        xp: ``numpy`` or ``jax.numpy``.
+
+    Returns:
+        In the shape of x; 0 at 0.
+    """
     small = xp.abs(x) < _SERIES_BELOW
     safe = xp.where(small, 1.0, x)
     direct = (xp.sin(safe) - safe * xp.cos(safe)) / safe**2

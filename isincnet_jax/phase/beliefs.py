@@ -39,9 +39,19 @@ class PhaseBeliefs(NamedTuple):
 
 
 def mean_direction(natural: Complex[Array, "..."], trust: float = 1.0) -> Complex[jax.Array, "..."]:
-    """``E exp(i d)`` of von Mises distributions, of modulus ``I1(k) / I0(k)``, times the trust."""
+    """Mean direction ``E exp(i d)`` of von Mises distributions, times the trust.
+
+    Args:
+        natural: parameters eta, complex, any shape.
+        trust: factor of all directions, 0 to 1.
+
+    Returns:
+        Complex, in the shape of the parameters: along eta, of modulus ``trust I1(|eta|) /
+        I0(|eta|)``.
+    """
     real, imag = jnp.real(natural), jnp.imag(natural)
     sure = jnp.sqrt(real**2 + imag**2 + _SOFT)
+    # I1(k) / I0(k) with both Bessel functions scaled by exp(-k), which would overflow unscaled.
     factor = trust * jax.scipy.special.i1e(sure) / (jax.scipy.special.i0e(sure) * sure)
     return lax.complex(real * factor, imag * factor)
 
@@ -50,7 +60,7 @@ def surprise(
     beliefs: PhaseBeliefs,
     spectrum: Complex[Array, "batch frames phases"],
 ) -> Float[jax.Array, " batch"]:
-    """How unlikely the phases of a spectrum are: the negative log likelihood of their differences.
+    """Negative log likelihood of the phase differences of a spectrum under the beliefs.
 
     Differences count by the geometric mean of the magnitudes' square roots at their ends; the mean
     of a clip's steps in time plus the mean of its steps in frequency.
@@ -62,9 +72,11 @@ def surprise(
     Returns:
         Nats relative to uniform phases, [batch]; below 0 where the beliefs know something.
     """
+    # Frames of the STFT count from their first sample, those of the beliefs from the middle.
     alternating = jnp.asarray((-1.0) ** np.arange(spectrum.shape[-1]), jnp.real(spectrum).dtype)
     unit = retrieval.with_magnitude(jnp.asarray(spectrum), alternating)
     level = propagation.relative_level(jnp.abs(spectrum))
+    # exp(level / 4) = (m / max m)^(1/4), so that a difference weighs (m m')^(1/4)
     weight = jnp.exp(0.25 * level)
     along_frames = _unlikely(
         beliefs.per_frame[:, 1:],
@@ -82,6 +94,7 @@ def surprise(
 def _unlikely(natural: jax.Array, turn: jax.Array, weight: jax.Array) -> jax.Array:
     real, imag = jnp.real(natural), jnp.imag(natural)
     sure = jnp.sqrt(real**2 + imag**2 + _SOFT)
+    # -log p(d) + log(1 / 2 pi) = log I0(k) - Re(conj(eta) exp(i d)), log I0(k) = k + log i0e(k)
     normalizer = sure + jnp.log(jax.scipy.special.i0e(sure))
     matched = real * jnp.real(turn) + imag * jnp.imag(turn)
     total = jnp.sum(weight * (normalizer - matched), axis=(-2, -1))

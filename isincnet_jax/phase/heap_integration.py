@@ -32,13 +32,16 @@ WINDOW_GAMMA = {"hann": 0.25645, "hamming": 0.29794, "blackman": 0.17954}
 
 
 def window_gamma(window: str, win_length: int) -> float:
-    """The gamma, in samples squared, of the Gaussian ``exp(-pi t^2 / gamma)`` nearest to a window.
+    """Window parameter gamma of the Gaussian ``exp(-pi t^2 / gamma)`` nearest to a window.
 
     A Gaussian window of standard deviation sigma has ``gamma = 2 pi sigma^2`` itself.
 
     Args:
         window: "hann", "hamming" or "blackman".
         win_length: samples of the window.
+
+    Returns:
+        Samples squared.
 
     Raises:
         ValueError: for another window.
@@ -65,7 +68,7 @@ def phase_gradient_heap_integration(
     key: jax.Array,
     tolerance: float = 1e-6,
 ) -> Float[np.ndarray, "... frames bins"]:
-    """The phase of :func:`.fourier.stft` from its magnitude.
+    """Phase of :func:`.fourier.stft` from its magnitude.
 
     With ``s = log m``, frames t and bins k::
 
@@ -104,6 +107,7 @@ def phase_gradient_heap_integration(
             continue
         # Far below the tolerance, so that no gradient meets an infinity.
         level = np.log(np.maximum(clip / top, tolerance * 1e-4))
+        # ds/dt per frame and ds/dk per bin, [frames, bins] each
         by_frame, by_bin = np.gradient(level)
         per_frame = 2 * np.pi * hop_length / n_fft * bins + n_fft * hop_length / gamma * by_bin
         per_bin = -gamma / (n_fft * hop_length) * by_frame - 2 * np.pi * (n_fft // 2) / n_fft
@@ -130,7 +134,7 @@ def integrate(
     phase: np.ndarray,
     threshold: float,
 ) -> None:
-    """Integrates gradients into ``phase`` wherever ``level >= threshold``, the largest first.
+    """Heap integration of gradients into ``phase`` where ``level >= threshold``, the largest first.
 
     Written in what numba can compile; the heap holds (-level, index).
 
@@ -143,6 +147,7 @@ def integrate(
     """
     frames, bins = level.shape
     done = level < threshold
+    # Each maximum that no path has reached begins an island; ties keep their order.
     for start in np.argsort(-level.ravel(), kind="mergesort"):
         frame, column = start // bins, start % bins
         if done[frame, column]:
@@ -157,6 +162,7 @@ def integrate(
                 t, k = frame + step_t, column + step_k
                 if t < 0 or t >= frames or k < 0 or k >= bins or done[t, k]:
                     continue
+                # trapezoidal rule: phi' = phi + sign (g + g') / 2
                 slope = step_t * (per_frame[frame, column] + per_frame[t, k])
                 slope += step_k * (per_bin[frame, column] + per_bin[t, k])
                 phase[t, k] = phase[frame, column] + 0.5 * slope

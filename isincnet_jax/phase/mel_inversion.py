@@ -1,4 +1,4 @@
-"""From a mel spectrogram to magnitudes or to a waveform.
+"""Mel inversion: from a mel spectrogram to magnitudes or to a waveform.
 
 A mel spectrogram is ``E m``, with fewer filters E [mels, bins] than bins: many magnitudes fit. Two
 ways back: the non-negative magnitudes that fit best, then any phase retrieval
@@ -20,6 +20,7 @@ from jaxtyping import Float
 
 from isincnet_jax.dsp import checks
 from isincnet_jax.dsp.settling import settles
+from isincnet_jax.phase import iterations
 from isincnet_jax.phase import retrieval as phases
 from isincnet_jax.typing import Array, Waveform
 
@@ -33,7 +34,7 @@ Filters = Float[np.ndarray, "mels bins"]
 def mel_to_magnitude(
     mel: Mel, filters: Filters, *, num_iterations: int = 200, power: float = 1.0
 ) -> Float[jax.Array, "... frames bins"]:
-    """Non-negative least squares, ``argmin |E m^power - mel|^2`` over ``m >= 0``, frame by frame.
+    """Non-negative least squares per frame: ``argmin |E m^power - mel|^2`` over ``m >= 0``.
 
     Accelerated projected gradient from the clipped pseudo-inverse, with steps of ``1 / |E|^2``;
     each frame drops its momentum when it points uphill. With fewer filters than bins there are
@@ -62,7 +63,7 @@ def mel_to_magnitude(
     """
     mel = checks.as_floating(mel, "mel")
     design = _checked(mel, filters)
-    phases.check_iterations(num_iterations)
+    iterations.check_iterations(num_iterations)
     if power <= 0:
         raise ValueError(f"power={power} must be positive; 1 for magnitudes, 2 for energies")
     solution = _non_negative_least_squares(
@@ -100,16 +101,21 @@ def _checked(mel: Any, filters: Any) -> np.ndarray:
 def _non_negative_least_squares(
     mel: Any, filters: Any, inverse: Any, step: Any, *, num_iterations: int
 ) -> jax.Array:
+    # x_0 = max(0, E^+ mel), with the pseudo-inverse E^+
     start = jnp.maximum(jnp.matmul(mel, inverse.T, precision=_HIGHEST), 0.0)
 
     def advance(_: Any, carry: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
         current, ahead, age = carry
+        # x_{i+1} = max(0, y_i - E^T (E y_i - mel) / |E|^2)
         error = jnp.matmul(ahead, filters.T, precision=_HIGHEST) - mel
         gradient = jnp.matmul(error, filters, precision=_HIGHEST)
         following = jnp.maximum(ahead - step * gradient, 0.0)
         move = following - current
+        # <y_i - x_{i+1}, x_{i+1} - x_i> > 0: the momentum works against the gradient, and restarts
         uphill = jnp.sum((ahead - following) * move, axis=-1, keepdims=True) > 0
         age = jnp.where(uphill, 1.0, age)
+        # a_{i+1} = (1 + sqrt(1 + 4 a_i^2)) / 2
+        # y_{i+1} = x_{i+1} + (a_i - 1) / a_{i+1} (x_{i+1} - x_i)
         older = (1.0 + jnp.sqrt(1.0 + 4.0 * age**2)) / 2.0
         return following, following + (age - 1.0) / older * move, older
 
@@ -130,7 +136,7 @@ def mel_admm(
     phase: Float[Array, "... frames bins"] | None = None,
     key: jax.Array | None = None,
 ) -> Waveform:
-    """A waveform from mel magnitudes, magnitude and phase together, by ADMM.
+    """Waveform from mel magnitudes, magnitude and phase together, by ADMM.
 
     As :func:`.retrieval.admm`, but where that replaces magnitudes by the given ones, this moves
     them to the nearest that fit the mel spectrogram::
@@ -167,9 +173,10 @@ def mel_admm(
     """
     mel = checks.as_floating(mel, "mel")
     design = _checked(mel, filters)
-    phases.check_iterations(num_iterations, rho)
+    iterations.check_iterations(num_iterations, rho)
     if slack <= 0:
         raise ValueError(f"slack={slack} must be positive; use a small one, say 1e-3")
+    # K = (E E^T + slack |E|^2)^-1 E, [mels, bins]: E^T (...)^-1 r is r K for rows r
     ridge = slack * np.linalg.norm(design, 2) ** 2 * np.eye(len(design))
     correction = np.linalg.solve(design @ design.T + ridge, design)
     magnitude = mel_to_magnitude(mel, filters)
@@ -178,7 +185,7 @@ def mel_admm(
         jnp.asarray(design, mel.dtype),
         jnp.asarray(correction, mel.dtype),
         phases.initial_coefficients(magnitude, phase=phase, key=key),
-        phases.Operators(phases.as_partial(analyse), phases.as_partial(synthesise)),
+        iterations.Operators(iterations.as_partial(analyse), iterations.as_partial(synthesise)),
         num_iterations=num_iterations,
         rho=rho,
     )
@@ -190,7 +197,7 @@ def _mel_admm(
     filters: Any,
     correction: Any,
     start: Any,
-    operators: phases.Operators,
+    operators: iterations.Operators,
     *,
     num_iterations: int,
     rho: Any,
@@ -200,10 +207,11 @@ def _mel_admm(
     def run(start: Any, mel: Any) -> jax.Array:
         def fit(coefficients: Any) -> jax.Array:
             magnitude = jnp.abs(coefficients)
+            # |c| + E^T (E E^T + slack |E|^2)^-1 (mel - E |c|), clipped at 0, with the phase of c
             missing = mel - jnp.matmul(magnitude, filters.T, precision=_HIGHEST)
             moved = magnitude + jnp.matmul(missing, correction, precision=_HIGHEST)
             return phases.with_magnitude(coefficients, jnp.maximum(moved, 0.0))
 
-        return phases.splitting(fit, start, **options)
+        return iterations.splitting(fit, start, **options)
 
-    return phases.each_clip(run, start, mel)
+    return iterations.each_clip(run, start, mel)

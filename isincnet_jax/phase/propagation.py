@@ -1,4 +1,4 @@
-"""A phase from differences of phase and their confidences, frame after frame, jitted and batched.
+"""Phase propagation: from differences of phase and their confidences, frame after frame.
 
 Phase gradient heap integration (:mod:`.heap_integration`) follows one path to every coefficient,
 the loudest first, on the host. Here every coefficient of a frame is the mean over many short paths:
@@ -48,7 +48,7 @@ _LEAST_POWER = 1e-24  # of a sum of paths; the slope of its root is within float
 
 
 class Steps(NamedTuple):
-    """Expected differences of phase of centred frames, in radians.
+    """Phase differences expected between neighbours of centred frames, in radians.
 
     Attributes:
         per_frame: from frame t - 1 to frame t, [..., frames, bins]; no effect in the first frame.
@@ -60,7 +60,14 @@ class Steps(NamedTuple):
 
 
 def relative_level(magnitude: Float[Array, "... frames bins"]) -> jax.Array:
-    """Natural logarithm of magnitudes over the largest of a clip, at least log(1e-7) (-140 dB)."""
+    """Relative level: log of magnitudes over the largest of a clip, log(1e-7) (-140 dB) at least.
+
+    Args:
+        magnitude: [..., frames, bins], not negative.
+
+    Returns:
+        [..., frames, bins], natural logarithms, 0 at most; all log(1e-7) for silence.
+    """
     magnitude = checks.as_floating(magnitude, "magnitude", ndim=2)
     top = jnp.max(magnitude, axis=(-2, -1), keepdims=True)
     return jnp.log(jnp.maximum(magnitude / jnp.maximum(top, _SILENCE), _FLOOR))
@@ -74,7 +81,7 @@ def gaussian_steps(
     gamma: float,
     every: int = 1,
 ) -> Steps:
-    """The differences that the level of a Gaussian window implies (Prusa et al., equation 12).
+    """Phase differences that the level of a Gaussian window implies (Prusa et al., equation 12).
 
     Args:
         level: natural logarithm of the magnitude, [..., frames, 1 + n_fft // 2]; two frames or
@@ -84,6 +91,9 @@ def gaussian_steps(
         gamma: of the window in samples squared, see :func:`.heap_integration.window_gamma`.
         every: gives every so many bins only, ``1 + (bins - 1) // every`` of them, from the
             gradients of all.
+
+    Returns:
+        Differences of all frames, at ``1 + (bins - 1) // every`` bins, in the dtype of the level.
 
     Raises:
         ValueError: unless the bins are a multiple of ``every`` plus one, and for a single frame.
@@ -101,13 +111,17 @@ def gaussian_steps(
     values = jnp.asarray(level)
     by_frame, by_bin = _gradient(values, axis=-2), _gradient(values, axis=-1)
     keep = [(0, 0)] * (level.ndim - 2)
+    # d phi / dt per hop = 2 pi hop k / n_fft + (n_fft hop / gamma) ds/dk
     rotation = np.arange((bins - 1) // every + 1) * (2.0 * np.pi * hop_length / n_fft * every)
     slope = by_bin[..., ::every] * (n_fft * hop_length / gamma)
+    # Trapezoidal rule: a step is the mean of the slopes at its two ends, as in heap integration.
     between = 0.5 * (slope[..., 1:, :] + slope[..., :-1, :])
     per_frame = jnp.pad(between, [*keep, (1, 0), (0, 0)])
     per_frame = per_frame + match_rank(jnp.asarray(rotation, level.dtype), per_frame)
+    # d phi / dk per bin = -gamma / (n_fft hop) ds/dt, of frames that count from their middle
     slope = by_frame * (-gamma / (n_fft * hop_length))
     single = 0.5 * (slope[..., 1:] + slope[..., :-1])
+    # A step over ``every`` bins is the sum of its single steps, [..., frames, joined].
     joined = jnp.sum(
         single.reshape((*single.shape[:-1], single.shape[-1] // every, every)), axis=-1
     )
@@ -125,7 +139,7 @@ def propagated_phase(
     levels: int = 3,
     passes: int = 2,
 ) -> Complex[jax.Array, "... frames bins"]:
-    """Directions ``exp(i phase)`` of :func:`.fourier.stft` from its magnitude alone.
+    """Phase directions ``exp(i phase)`` of :func:`.fourier.stft` from its magnitude alone.
 
     A start for Griffin-Lim that is jitted and batched, and needs no random numbers.
 
@@ -138,8 +152,12 @@ def propagated_phase(
         levels: paths reach over ``2^levels - 1`` bins.
         passes: 1 goes forward only, 2 also back.
 
+    Returns:
+        [..., frames, bins], of modulus 1; 0 where no path leads.
+
     Raises:
         ValueError: for bins that are not those of ``n_fft``, an odd ``n_fft``, or a single frame.
+        TypeError: for what is not floating.
 
     Example:
         >>> magnitude = jnp.ones((2, 5, 9), jnp.float32)
@@ -184,7 +202,7 @@ def propagate(
     levels: int = 3,
     passes: int = 2,
 ) -> Complex[jax.Array, "batch frames bins"]:
-    """Directions ``exp(i phase)`` of centred frames from steps and their confidences.
+    """Phase directions ``exp(i phase)`` of centred frames from steps and their confidences.
 
     The first frame is integrated along its bins, from phase 0 at bin 0.
 
@@ -205,6 +223,7 @@ def propagate(
     if passes not in (1, 2) or levels < 1:
         raise ValueError(f"passes={passes}, levels={levels}: use 1 or 2, and 1 or more")
     turns = jnp.asarray(along_bins).at[..., 0].set(0)
+    # A step of confidence 0 has no direction; phase goes on as it is.
     lost = turns[:, 0] == 0
     angle = jnp.angle(jnp.where(lost, jnp.ones_like(turns[:, 0]), turns[:, 0]))
     first = directions(jnp.cumsum(angle, axis=-1))
@@ -220,6 +239,7 @@ def propagate(
         found = _normalized(_spread(before * step, reach))
         return found, found
 
+    # z[t] = spread of p[t - 1] a[t] w[t] w[t - 1] along the bins, p = z / |z|
     _, rest = lax.scan(forward, first, (steps, reaches[1:]))
     found = jnp.concatenate([first[None], rest])
     if passes == 1:
@@ -230,6 +250,7 @@ def propagate(
         found = _normalized(_spread(past + after * jnp.conj(step), reach))
         return found, found
 
+    # Backwards: paths from frame t - 1 as the first pass left it, and from t + 1 by conj(a).
     nothing = jnp.zeros_like(first)[None]
     past = jnp.concatenate([nothing, found[:-1] * steps])
     following = jnp.concatenate([steps, nothing])
@@ -241,6 +262,7 @@ def _reaches(turns: jax.Array, levels: int) -> jax.Array:
     """Products of 1, 2, 4, ... steps up to each bin, [levels, batch, frames, bins]."""
     reaches = [turns]
     for power in range(levels - 1):
+        # R_{i+1}[k] = R_i[k] R_i[k - 2^i]: twice as many steps up to bin k
         reaches.append(reaches[-1] * _moved(reaches[-1], 1 << power))
     return jnp.stack(reaches)
 
@@ -249,8 +271,10 @@ def _spread(sources: jax.Array, reach: jax.Array) -> jax.Array:
     """Sums over the paths of a frame, from sources [batch, bins] and reaches [levels, ...]."""
     up = down = sources
     for power, turn in enumerate(reach):
+        # Paths of up to 2^i - 1 bins, then of 2^(i+1) - 1: those, and those carried on by 2^i bins.
         up = up + turn * _moved(up, 1 << power)
         down = down + _moved(jnp.conj(turn) * down, -(1 << power))
+    # The source itself is in both sums.
     return up + down - sources
 
 
@@ -267,7 +291,14 @@ def _normalized(values: jax.Array) -> jax.Array:
 
 
 def directions(angle: Float[Array, "..."]) -> Complex[jax.Array, "..."]:
-    """``exp(i angle)``, angles in radians."""
+    """Unit phasors ``exp(i angle)``.
+
+    Args:
+        angle: radians, any shape.
+
+    Returns:
+        Complex, in the shape of the angles.
+    """
     return lax.complex(jnp.cos(angle), jnp.sin(angle))
 
 

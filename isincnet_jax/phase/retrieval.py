@@ -13,9 +13,8 @@ new closure compiles anew. Arrays belong into a :class:`jax.tree_util.Partial`, 
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,24 +24,17 @@ from jaxtyping import Complex, Float
 
 from isincnet_jax.dsp import checks, fourier
 from isincnet_jax.dsp.settling import settles
+from isincnet_jax.phase.iterations import (
+    Operators,
+    as_partial,
+    check_iterations,
+    each_clip,
+    splitting,
+)
 from isincnet_jax.typing import Array, Waveform
 
 Coefficients = Complex[Array, "... frames bins"]
 Magnitude = Float[Array, "... frames bins"]
-
-_LARGE_CLIP = 1 << 15
-
-
-class Operators(NamedTuple):
-    """A transform and its inverse, both of them pytrees that can be called.
-
-    Attributes:
-        analyse: waveform [..., time] to complex [..., frames, bins].
-        synthesise: complex [..., frames, bins] to waveform [..., time].
-    """
-
-    analyse: Partial
-    synthesise: Partial
 
 
 @settles
@@ -56,7 +48,7 @@ def stft_operators(
     center: bool = True,
     pad_mode: str = "reflect",
 ) -> Operators:
-    """:func:`.fourier.stft` and :func:`.fourier.istft` of clips of ``length`` samples.
+    """STFT operators, :func:`.fourier.stft` and :func:`.fourier.istft`, of clips of one length.
 
     The same arguments give the same objects, so that nothing is compiled twice.
 
@@ -68,6 +60,9 @@ def stft_operators(
         window: a name of :func:`scipy.signal.get_window`.
         center: whether the frames are centred, see :func:`.fourier.stft`.
         pad_mode: what lies beyond the ends of centred frames.
+
+    Returns:
+        The operators, cached.
     """
     return _stft_operators(
         n_fft=n_fft,
@@ -89,9 +84,16 @@ def _stft_operators(*, length: int, pad_mode: str, **common: Any) -> Operators:
 
 
 def with_magnitude(coefficients: Coefficients, magnitude: Magnitude) -> Complex[jax.Array, "..."]:
-    """Keeps the phase of coefficients and replaces their magnitude, ``m c / |c|``.
+    """Coefficients with their own phase and another magnitude, ``m c / |c|``.
 
     Coefficients below 1e-19 (float32) have no phase: they become 0, and so do their gradients.
+
+    Args:
+        coefficients: c, complex.
+        magnitude: m, in the shape of the coefficients.
+
+    Returns:
+        Complex, in their shape.
     """
     real, imag = jnp.real(coefficients), jnp.imag(coefficients)
     size = lax.stop_gradient(jnp.maximum(jnp.abs(real), jnp.abs(imag)))
@@ -107,15 +109,19 @@ def with_magnitude(coefficients: Coefficients, magnitude: Magnitude) -> Complex[
 def initial_coefficients(
     magnitude: Magnitude, *, phase: Magnitude | None = None, key: jax.Array | None = None
 ) -> Complex[jax.Array, "..."]:
-    """Coefficients with a given phase, a random one, or phase 0.
+    """Initial coefficients with a given phase, a random one, or phase 0.
 
     Args:
         magnitude: [..., frames, bins], not negative.
         phase: radians, the shape of the magnitude.
         key: PRNG key of a phase that is uniform over the circle, if there is no ``phase``.
 
+    Returns:
+        Complex, in the shape of the magnitude.
+
     Raises:
         ValueError: with both a phase and a key, or a phase of another shape.
+        TypeError: for what is not floating.
     """
     magnitude = checks.as_floating(magnitude, "magnitude", ndim=2)
     if phase is not None and key is not None:
@@ -198,7 +204,7 @@ def polish(
     num_iterations: int = 5,
     momentum: float = 0.99,
 ) -> Waveform:
-    """A few iterations of :func:`griffin_lim` that start from a waveform, such as a vocoder's.
+    """Phase retrieval that starts from a waveform, such as a vocoder's: a few :func:`griffin_lim`.
 
     Each is an analysis, the given magnitudes with the phases found, and a synthesis.
 
@@ -239,6 +245,7 @@ def _griffin_lim(
             projected = operators.analyse(operators.synthesise(estimate))
             if momentum == 0:
                 return with_magnitude(projected, magnitude), previous
+            # (r_i + a (r_i - r_{i-1})) / (1 + a), a = momentum: the factor has no part in the phase
             direction = projected - momentum / (1.0 + momentum) * previous
             return with_magnitude(direction, magnitude), projected
 
@@ -307,52 +314,3 @@ def _admm(
         return splitting(lambda values: with_magnitude(values, magnitude), start, **options)
 
     return each_clip(run, magnitude, start)
-
-
-@settles
-def splitting(
-    fit: Callable[[Any], Any],
-    start: Any,
-    *,
-    operators: Operators,
-    num_iterations: int,
-    rho: Any,
-) -> jax.Array:
-    """The iterations of :func:`admm` for any step ``fit`` towards the data; not jitted.
-
-    Written in v alone: ``z = (rho v + P v) / (1 + rho)``, ``x = fit(2 z - v)``, ``v += x - z``.
-    """
-
-    def step(_: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
-        total, _ = carry
-        consistent = (rho * total + operators.analyse(operators.synthesise(total))) / (1.0 + rho)
-        fitted = fit(2.0 * consistent - total)
-        return total + fitted - consistent, fitted
-
-    return operators.synthesise(lax.fori_loop(0, num_iterations, step, (start, start))[1])
-
-
-def each_clip(function: Callable[..., jax.Array], *arrays: Any) -> jax.Array:
-    """Applies a function to batches [..., frames, bins], on a CPU to one large clip at a time.
-
-    All iterations of a clip then find it in the cache.
-    """
-    batch, clip = arrays[0].shape[:-2], arrays[0].shape[-2:]
-    if jax.default_backend() != "cpu" or math.prod(clip) < _LARGE_CLIP or math.prod(batch) < 2:
-        return function(*arrays)
-    clips = [array.reshape((-1, *array.shape[-2:])) for array in arrays]
-    results = lax.map(lambda one: function(*one), clips)
-    return results.reshape((*batch, *results.shape[1:]))
-
-
-def as_partial(function: Callable[[Any], Any]) -> Partial:
-    """Any callable as a pytree, which makes it an argument of a jitted function."""
-    return function if isinstance(function, Partial) else Partial(function)
-
-
-def check_iterations(num_iterations: int, rho: float = 0.0) -> None:
-    """Raises a ValueError for fewer than 0 iterations or a negative penalty."""
-    if num_iterations < 0:
-        raise ValueError(f"num_iterations={num_iterations} must be 0 or more, say 60")
-    if rho < 0:
-        raise ValueError(f"rho={rho} must not be negative; 1 is Griffin-Lim, try 0.2")

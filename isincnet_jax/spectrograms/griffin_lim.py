@@ -10,7 +10,7 @@ from jaxtyping import Float
 from isincnet_jax.dsp import centering, checks, fourier
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.linen import SettledModule
-from isincnet_jax.phase import retrieval
+from isincnet_jax.phase import iterations, retrieval
 from isincnet_jax.typing import Array, Waveform
 
 
@@ -64,7 +64,7 @@ class GriffinLim(SettledModule):
         centering.check_framing(
             frame_length=self.n_fft, hop_length=self.hop, pad_mode=self.pad_mode
         )
-        retrieval.check_iterations(self.n_iter)
+        iterations.check_iterations(self.n_iter)
         if not (self.momentum >= 0 and math.isfinite(self.momentum)):
             raise ValueError(f"momentum={self.momentum} must not be negative; use 0 to 1, say 0.99")
         super().__post_init__()

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from isincnet_jax.dsp import auditory, checks
+from isincnet_jax.dsp import auditory, cepstrum, checks
 from isincnet_jax.spectrograms.weighted_bins import MelFilters, StftGeometry, WeighedSpectrogram
 from isincnet_jax.typing import Waveform
 
@@ -160,10 +160,10 @@ class MFCC(StftGeometry):
         Returns:
             Float64 [n_mfcc, n_mels].
         """
-        matrix = auditory.dct_matrix(
+        matrix = cepstrum.dct_matrix(
             self.n_mfcc, n_inputs=self.n_mels, dct_type=self.dct_type, norm=self.norm
         )
-        return matrix * auditory.cepstral_lifter(self.n_mfcc, lifter=self.lifter)[:, None]
+        return matrix * cepstrum.cepstral_lifter(self.n_mfcc, lifter=self.lifter)[:, None]
 
     def _mel(self, *, parent: Any = None) -> MelSpectrogram:
         return MelSpectrogram(

@@ -1,4 +1,4 @@
-"""What both directions of a stream share: axes, chunks and the sizes of steps."""
+"""Chunks of a stream, in both directions: their axes, checks and the sizes of steps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ Batch: TypeAlias = int | tuple[int, ...]
 
 
 def axes_of(batch: Batch) -> tuple[int, ...]:
-    """The leading axes that ``init`` was told.
+    """Leading axes of a stream.
+
+    Args:
+        batch: () for one stream, a number of streams, or several axes.
+
+    Returns:
+        The axes as Python's integers, each 1 or more.
 
     Raises:
         ValueError: for sizes below 1.
@@ -33,7 +39,17 @@ def axes_of(batch: Batch) -> tuple[int, ...]:
 def checked(
     values: Any, batch: tuple[int, ...], dtype: Any, what: str, channels: int | None = None
 ) -> np.ndarray:
-    """The values on the host in the stream's dtype, of the stream's axes.
+    """Chunk on the host, in the stream's dtype and axes.
+
+    Args:
+        values: anything.
+        batch: leading axes of the stream.
+        dtype: of the stream.
+        what: what messages call the values.
+        channels: of frames [..., frames, channels]; None for samples [..., time].
+
+    Returns:
+        NumPy, a copy only where the dtype differs.
 
     Raises:
         TypeError: unless they are floating.
@@ -56,7 +72,17 @@ def checked(
 
 
 def joined_on_host(parts: list[Any], *, axis: int, empty: tuple[int, ...], like: Any) -> np.ndarray:
-    """Device arrays put end to end on the host, where that compiles nothing."""
+    """Joined device arrays, put end to end on the host, where that compiles nothing.
+
+    Args:
+        parts: arrays that follow each other.
+        axis: along which they do.
+        empty: the shape of the result for no parts.
+        like: an array of the dtype that it then has.
+
+    Returns:
+        NumPy.
+    """
     if not parts:
         return np.zeros(empty, like.dtype)
     if len(parts) == 1:

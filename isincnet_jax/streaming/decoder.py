@@ -1,4 +1,4 @@
-"""Synthesis from frames that arrive piece by piece, see :mod:`.stream`."""
+"""Stream decoder: synthesis from frames that arrive piece by piece, see :mod:`.stream`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from isincnet_jax.streaming.chunks import LARGEST_STEP, Batch, axes_of, checked,
 
 
 class DecoderState(NamedTuple):
-    """What a decoder knows between two steps: a pytree; a step leaves the old one as it is.
+    """Decoder state between two steps: a pytree; a step leaves the old one as it is.
 
     Attributes:
         history: [..., past, channels] the frames before the next one, on the device.
@@ -35,11 +35,11 @@ class DecoderState(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StreamDecoder:
-    """Synthesis of a stream; made by :func:`stream_decoder`.
+    """Stream decoder, a synthesis; made by :func:`stream_decoder`.
 
     Attributes:
         spec: the bank.
-        matrix: the synthesis kernels, see :func:`.streaming.synthesis_matrix`.
+        matrix: the synthesis kernels, see :func:`.streaming.framing.synthesis_matrix`.
         lead: samples that they reach before their frame.
         precision: of products on accelerators.
     """
@@ -67,11 +67,17 @@ class StreamDecoder:
 
     @settles
     def init(self, batch: Batch = (), *, length: int | None = None) -> DecoderState:
-        """The state before the first frame.
+        """Decoder state before the first frame: silence.
 
         Args:
             batch: leading axes of all spectrograms: none, a number of streams, or several axes.
             length: samples of the signal, if they are known before its end: no step gives more.
+
+        Returns:
+            The state; its history is on the default device.
+
+        Raises:
+            ValueError: for a length or an axis below 1.
         """
         if length is not None and length < 1:
             raise ValueError(f"length={length} must be at least 1; use None if it is not known yet")
@@ -84,7 +90,7 @@ class StreamDecoder:
         history: Float[jax.Array, "... past channels"],
         frames: Float[jax.Array, "... frames channels"],
     ) -> tuple[jax.Array, jax.Array]:
-        """The pure inner step, for use in jitted functions and scans.
+        """Inner step, pure, for use in jitted functions and scans.
 
         Args:
             history: of a state; ``init(batch).history`` is silence.
@@ -99,7 +105,7 @@ class StreamDecoder:
     def step(
         self, state: DecoderState, frames: Float[Any, "... frames channels"]
     ) -> tuple[DecoderState, Float[np.ndarray, "... time"]]:
-        """Takes the next frames, however few or many, and gives the samples that they settle.
+        """Samples that the next frames settle, however few or many those are.
 
         The encoder's last frames, which it gives at the end, belong to :meth:`finish`: they reach
         beyond the signal, whose end a step does not know unless ``init`` was told its length.
@@ -107,6 +113,9 @@ class StreamDecoder:
         Args:
             state: of the last step.
             frames: [..., frames, channels], with the leading axes that ``init`` was told.
+
+        Returns:
+            The next state, and the samples [..., time] on the host; none before sample 0.
 
         Raises:
             TypeError, ValueError: for integers or other axes.
@@ -120,6 +129,7 @@ class StreamDecoder:
             parts.append(samples)
             start += size
         joined = joined_on_host(parts, axis=-1, empty=(*shape, 0), like=frames)
+        # Samples before sample 0 belong to frames that begin before the signal.
         settled = joined[..., max(-self._position(state), 0) :]
         if state.length is not None:
             settled = settled[..., : max(state.length - state.emitted, 0)]
@@ -142,8 +152,12 @@ class StreamDecoder:
             length: samples of the signal. Without it, here and at ``init``, the longest signal
                 that has so many frames is meant.
 
+        Returns:
+            [..., time] on the host.
+
         Raises:
             ValueError: if the frames do not fit the length, or more samples were given already.
+            TypeError: for integer frames.
         """
         shape, channels = state.history.shape[:-2], self.spec.num_channels
         if frames is None:
@@ -154,6 +168,7 @@ class StreamDecoder:
             return np.zeros((*shape, 0), self.matrix.dtype)
         length = self._settled_length(state, count, length)
         hop = self.spec.hop_length
+        # Blocks of silence that push out the samples which the last frames reach.
         behind = max(-(-(length - self._first_sample - count * hop) // hop), 0)
         silence = np.zeros((*shape, behind, channels), self.matrix.dtype)
         frames = np.concatenate([frames, silence], axis=-2)

@@ -1,4 +1,4 @@
-"""Analysis of a signal that arrives piece by piece, see :mod:`.stream`."""
+"""Stream encoder: analysis of a signal that arrives piece by piece, see :mod:`.stream`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from isincnet_jax.streaming.chunks import LARGEST_STEP, Batch, axes_of, checked,
 
 
 class EncoderState(NamedTuple):
-    """What an encoder knows between two chunks: a pytree; a step leaves the old one as it is.
+    """Encoder state between two chunks: a pytree; a step leaves the old one as it is.
 
     Attributes:
         context: [..., context] the samples before the next block, on the device.
@@ -34,7 +34,7 @@ class EncoderState(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StreamEncoder:
-    """Analysis of a stream; made by :func:`stream_encoder`.
+    """Stream encoder, an analysis; made by :func:`stream_encoder`.
 
     Attributes:
         spec: the bank.
@@ -69,10 +69,16 @@ class StreamEncoder:
         return self.matrix.shape[0] - self.spec.hop_length + extra
 
     def init(self, batch: Batch = ()) -> EncoderState:
-        """The state before the first sample.
+        """Encoder state before the first sample: silence.
 
         Args:
             batch: leading axes of all chunks: none, a number of streams, or several axes.
+
+        Returns:
+            The state; its context is on the default device.
+
+        Raises:
+            ValueError: for an axis below 1.
         """
         shape = axes_of(batch)
         context = jnp.zeros((*shape, self._context), self.matrix.dtype)
@@ -84,7 +90,7 @@ class StreamEncoder:
     def advance(
         self, context: Float[jax.Array, "... context"], blocks: Float[jax.Array, "... time"]
     ) -> tuple[jax.Array, jax.Array]:
-        """The pure inner step, for use in jitted functions and scans.
+        """Inner step, pure, for use in jitted functions and scans.
 
         Args:
             context: of a state; ``init(batch).context`` is silence.
@@ -105,11 +111,14 @@ class StreamEncoder:
     def step(
         self, state: EncoderState, chunk: Float[Any, "... time"]
     ) -> tuple[EncoderState, Float[np.ndarray, "... frames channels"]]:
-        """Takes the next samples, however few or many, and gives the frames that they complete.
+        """Frames that the next samples complete, however few or many those are.
 
         Args:
             state: of the last step.
             chunk: [..., time], floating, with the leading axes that ``init`` was told.
+
+        Returns:
+            The next state, and the frames [..., frames, channels] on the host.
 
         Raises:
             TypeError, ValueError: for integers or other axes.
@@ -119,6 +128,7 @@ class StreamEncoder:
         received = state.received + chunk.shape[-1]
         context = state.context
         if self._reflects:
+            # Reflection at sample 0 needs ``lead`` samples after it: until then they wait.
             if received <= self.latency:
                 return EncoderState(context, pending, received, 0), self._none(state)
             if state.received <= self.latency:
@@ -130,7 +140,14 @@ class StreamEncoder:
         return EncoderState(context, pending, received, emitted), frames
 
     def finish(self, state: EncoderState) -> Float[np.ndarray, "... frames channels"]:
-        """The frames that remain at the end of the signal, none if it was empty."""
+        """The frames that remain at the end of the signal, none if it was empty.
+
+        Args:
+            state: of the last step.
+
+        Returns:
+            [..., frames, channels] on the host.
+        """
         length = state.received
         if not length:
             return self._none(state)
@@ -139,6 +156,7 @@ class StreamEncoder:
         remaining = self.spec.bank.frame_grid(length).num_frames - state.emitted
         if remaining <= 0:
             return self._none(state)
+        # Samples that complete the last block: zeros, or the reflection of what came before.
         missing = remaining * self.spec.hop_length - state.pending.shape[-1]
         known = np.concatenate([np.asarray(state.context), state.pending], axis=-1)
         if self._reflects:
@@ -154,6 +172,8 @@ class StreamEncoder:
     def _begin(self, signal: np.ndarray) -> tuple[jax.Array, np.ndarray]:
         """Context and pending samples of a signal that starts with its reflection."""
         bank = self.spec.bank
+        # Zeros in front, so that the first block behind the context ends at sample ``trail``, where
+        # frame 0 is complete.
         before = self._context + self.spec.hop_length - 1 - bank.trail - bank.lead
         signal = np.pad(signal, [*[(0, 0)] * (signal.ndim - 1), (before, 0)])
         return jnp.asarray(signal[..., : self._context]), signal[..., self._context :]

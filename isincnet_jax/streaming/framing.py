@@ -1,4 +1,4 @@
-"""Streaming arithmetic: filterbanks block by block, with the past as explicit state.
+"""Streaming filterbanks, block by block, with the past as explicit state.
 
 A block is ``hop`` new samples, and every block completes exactly one frame: the frame at sample
 ``t hop`` is complete when its last sample, ``t hop + trail``, has come, so blocks are aligned to
@@ -33,7 +33,7 @@ def analyze_blocks(
     hop_length: int,
     precision: lax.PrecisionLike = lax.Precision.HIGHEST,
 ) -> tuple[Float[jax.Array, "... context"], Float[jax.Array, "... frames channels"]]:
-    """One analysis step: blocks of samples in, as many frames out.
+    """Analysis step: blocks of samples in, as many frames out.
 
     Args:
         context: samples before the blocks, at least ``taps - hop_length``; those before them are
@@ -50,6 +50,7 @@ def analyze_blocks(
     signal = jnp.concatenate([context, blocks], axis=-1)
     start = context.shape[-1] + hop_length - taps
     count = blocks.shape[-1] // hop_length
+    # S[t, c] = sum_n matrix[n, c] signal[start + t hop + n]
     seen = [
         signal[..., start + index * hop_length : start + index * hop_length + taps]
         for index in range(count)
@@ -66,7 +67,7 @@ def synthesize_blocks(
     *,
     precision: lax.PrecisionLike = lax.Precision.HIGHEST,
 ) -> tuple[Float[jax.Array, "... past channels"], Float[jax.Array, "... time"]]:
-    """One synthesis step: frames in, as many blocks of samples out.
+    """Synthesis step: frames in, as many blocks of samples out.
 
     Args:
         history: the ``past`` frames before.
@@ -79,13 +80,14 @@ def synthesize_blocks(
     """
     rows = jnp.concatenate([history, frames], axis=-2)
     past, count = history.shape[-2], frames.shape[-2]
+    # Block t sees the frames t - past .. t side by side, [..., frames, (past + 1) channels].
     seen = [rows[..., index : index + count, :] for index in range(past + 1)]
     blocks = jnp.matmul(jnp.concatenate(seen, axis=-1), matrix, precision=precision)
     return rows[..., count:, :], lax.collapse(blocks, blocks.ndim - 2)
 
 
 class StreamKernels(NamedTuple):
-    """Kernels laid out for streaming.
+    """Streaming kernels, laid out as matrices.
 
     Attributes:
         matrix: float64, [taps, channels] of an analysis, [frames * channels, hop] of a synthesis.
@@ -99,12 +101,22 @@ class StreamKernels(NamedTuple):
 def analysis_matrix(
     kernels: Float[np.ndarray, "channels taps"], *, lead: int, trail: int, hop_length: int
 ) -> StreamKernels:
-    """Kernels from ``lead`` samples before their frame to ``trail`` after it, a hop long or more.
+    """Analysis matrix: kernels from ``lead`` samples before their frame to ``trail`` after it.
+
+    Args:
+        kernels: [channels, taps], centred at ``taps // 2``.
+        lead: samples before a frame that they may reach.
+        trail: samples after it.
+        hop_length: samples per block; the matrix is a hop long or more.
+
+    Returns:
+        [taps, channels], and the lead that it has.
 
     Raises:
         ValueError: if there is more of them than rounding elsewhere.
     """
     center = kernels.shape[1] // 2
+    # lead + trail + 1 taps are a hop or more, so that a context of taps - hop samples is possible.
     lead = max(lead, hop_length - 1 - trail)
     before = max(lead - center, 0)
     padded = np.pad(kernels, ((0, 0), (before, max(trail + center + 1 - kernels.shape[1], 0))))
@@ -127,7 +139,7 @@ def synthesis_matrix(
     least_lead: int,
     negligible: float,
 ) -> StreamKernels:
-    """Synthesis kernels without their negligible ends, as the matrix of one step.
+    """Synthesis matrix of one step: kernels without their negligible ends.
 
     Args:
         kernels: [channels, taps].
@@ -140,16 +152,19 @@ def synthesis_matrix(
     Returns:
         [frames * channels, hop]: the earliest frame first, as rows of a history come.
     """
+    # Taps are dropped from either end while their root energy is negligible relative to all.
     energy = np.sum(np.square(kernels), axis=0)
     limit = negligible**2 * float(np.sum(energy))
     first = int(np.searchsorted(np.cumsum(energy), limit, side="right"))
     last = len(energy) - 1 - int(np.searchsorted(np.cumsum(energy[::-1]), limit, side="right"))
     first = min(first, lead - least_lead, len(energy) - 1)
     used = kernels[:, max(first, 0) : max(last, first, 0) + 1]
+    # Zeros at both ends make whole hops of it; at the front where the lead is raised to the least.
     before = max(-first, 0)
     num_frames = -(-(before + used.shape[1]) // hop_length)
     after = num_frames * hop_length - before - used.shape[1]
     whole = np.pad(used, ((0, 0), (before, after)))
+    # [channels, frames, hop], the kernel's last hop first: it belongs to the earliest frame.
     by_frame = whole.reshape(len(kernels), num_frames, hop_length)[:, ::-1]
     matrix = by_frame.transpose(1, 0, 2).reshape(-1, hop_length)
     return StreamKernels(np.ascontiguousarray(matrix), lead - first)
@@ -157,6 +172,13 @@ def synthesis_matrix(
 
 def power_of_two_sizes(count: int, *, largest: int) -> list[int]:
     """Powers of two up to ``largest``, itself one, that add up to ``count``; large ones first.
+
+    Args:
+        count: 0 or more.
+        largest: a power of two.
+
+    Returns:
+        The sizes; none for 0.
 
     Example:
         >>> power_of_two_sizes(21, largest=8)
@@ -168,11 +190,27 @@ def power_of_two_sizes(count: int, *, largest: int) -> list[int]:
 
 
 def reflection_before(signal: Float[np.ndarray, "... time"], count: int) -> Any:
-    """The ``count`` samples before a signal that is reflected at its first sample."""
+    """Reflection of a signal at its first sample, which it excludes.
+
+    Args:
+        signal: [..., time], more than ``count`` samples.
+        count: samples before the signal.
+
+    Returns:
+        [..., count].
+    """
     return signal[..., count:0:-1]
 
 
 def reflection_after(signal: Float[np.ndarray, "... time"], count: int) -> Any:
-    """The ``count`` samples after a signal that is reflected at its last sample."""
+    """Reflection of a signal at its last sample, which it excludes.
+
+    Args:
+        signal: [..., time], more than ``count`` samples.
+        count: samples after the signal.
+
+    Returns:
+        [..., count].
+    """
     length = signal.shape[-1]
     return signal[..., length - 1 - count : length - 1][..., ::-1]

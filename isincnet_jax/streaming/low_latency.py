@@ -1,4 +1,4 @@
-"""Codecs whose decoder waits the least: for streams, offline they decode like any other."""
+"""Low-latency codecs, whose decoder waits the least; offline they decode like any other."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def low_latency_codec(
     num_frames: int | None = None,
     name: str = "low latency",
 ) -> Codec:
-    """A codec with an exact decoder of low latency, solved from the spec like any other.
+    """Low-latency codec, with an exact decoder that is solved from the spec like any other.
 
     The decoders of other codecs use frames on both sides of the samples that they put out, for
     the least noise gain. This one uses the frames that end soonest. Of a causal bank, whose frames
@@ -42,6 +42,10 @@ def low_latency_codec(
         num_frames: frame taps of the decoder, taken as they are, exact or not; as many as exactness
             takes, up to 16, if None.
         name: of the codec.
+
+    Returns:
+        A codec with zero padding, for :func:`.stream.stream_encoder` and
+        :func:`.stream.stream_decoder`.
 
     Raises:
         ValueError: for reflect padding, a latency below ``hop_length - 1``, or a bank that so few
@@ -67,6 +71,7 @@ def low_latency_codec(
             f"total_latency={latency}: the sample after a frame's position waits for the next "
             f"frame; use total_latency >= hop_length - 1 = {hop - 1}"
         )
+    # A frame at 0 is complete at ``trail`` and settles the samples from -lead on: trail + lead.
     decoder = _find_decoder(spec, latency - trail, num_frames)
     return build_codec(SincNet(spec, decoder), name=name)
 

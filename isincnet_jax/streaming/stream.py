@@ -38,11 +38,14 @@ Source: TypeAlias = FilterbankSpec | SincNet | Codec
 
 
 def stream_encoder(source: Source) -> StreamEncoder:
-    """The streaming form of an analysis.
+    """Stream encoder: the streaming form of an analysis.
 
     Args:
         source: a spec, for its designed filters; a SincNet, for those at its initialisation; or a
             Codec, for those that it has, learned ones included.
+
+    Returns:
+        The encoder; ``init``, ``step`` and ``finish`` run it.
 
     Raises:
         TypeError: for anything else.
@@ -69,11 +72,14 @@ def stream_encoder(source: Source) -> StreamEncoder:
 
 
 def stream_decoder(source: Source) -> StreamDecoder:
-    """The streaming form of a synthesis; every decoder of the package is a linear, local one.
+    """Stream decoder: the streaming form of a synthesis; every decoder here is a linear, local one.
 
     Args:
         source: a spec, for its default decoder; a SincNet, for the decoder at its initialisation;
             or a Codec, for the weights that it has.
+
+    Returns:
+        The decoder; ``init``, ``step`` and ``finish`` run it.
 
     Raises:
         TypeError: for anything else.
@@ -94,7 +100,16 @@ def stream_decoder(source: Source) -> StreamDecoder:
 
 
 def synthesis_step(source: Source, spec: FilterbankSpec, dtype: Any) -> streaming.StreamKernels:
-    """The synthesis kernels of a codec, module or spec without what is negligible in a dtype."""
+    """Synthesis matrix of a codec, module or spec, without what is negligible in a dtype.
+
+    Args:
+        source: whose weights are used.
+        spec: of the bank.
+        dtype: of the stream; only float32 has negligible taps.
+
+    Returns:
+        The matrix [frames * channels, hop], float64, and its lead.
+    """
     weights = stream_weights.synthesis_kernels(source)
     bank, hop = spec.bank, spec.hop_length
     return streaming.synthesis_matrix(

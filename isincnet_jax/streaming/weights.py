@@ -1,4 +1,4 @@
-"""The kernels that a codec, a module or a spec stands for, written out for streaming."""
+"""Streaming weights: the kernels that a codec, a module or a spec stands for, written out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ from isincnet_jax.bank.spec import FilterbankSpec
 
 
 class Settings(NamedTuple):
-    """What a stream takes over from its source."""
+    """Stream settings, taken over from its source.
+
+    Attributes:
+        spec: of the bank.
+        dtype: of samples, coefficients and kernels.
+        precision: of products on accelerators.
+    """
 
     spec: FilterbankSpec
     dtype: Any
@@ -26,7 +32,13 @@ class Settings(NamedTuple):
 
 
 def settings(source: Any) -> Settings:
-    """The spec, dtype and precision of a spec, a SincNet or a Codec.
+    """Stream settings of a spec, a SincNet or a Codec.
+
+    Args:
+        source: any of them.
+
+    Returns:
+        Spec, dtype and precision; float32 and the highest for a spec.
 
     Raises:
         TypeError: for anything else.
@@ -48,7 +60,14 @@ def settings(source: Any) -> Settings:
 
 
 def analysis_kernels(source: Any) -> np.ndarray:
-    """Kernels [channels, taps], centred at ``taps // 2``, float64."""
+    """Analysis kernels in use, written out.
+
+    Args:
+        source: a FilterbankSpec, a SincNet or a Codec.
+
+    Returns:
+        float64 [channels, taps], centred at ``taps // 2``.
+    """
     if isinstance(source, FilterbankSpec):
         return source.bank.kernels
     codec = _codec(source)
@@ -57,7 +76,14 @@ def analysis_kernels(source: Any) -> np.ndarray:
 
 
 def synthesis_kernels(source: Any) -> SolvedDecoder:
-    """The decoder with the weights in use, a dual window written out: ``values`` and ``lead``."""
+    """Synthesis kernels in use, a dual window written out.
+
+    Args:
+        source: a FilterbankSpec, a SincNet or a Codec.
+
+    Returns:
+        A decoder with ``values`` float64 [channels, taps] and their ``lead``.
+    """
     codec = _codec(SincNet(source) if isinstance(source, FilterbankSpec) else source)
     if codec.model.learnable_decoder:
         values = codec.variables["params"]["synthesis"]["kernels"]
@@ -67,7 +93,14 @@ def synthesis_kernels(source: Any) -> SolvedDecoder:
 
 
 def has_solved_edges(source: Any) -> bool:
-    """Whether the ends of clips are decoded from many frames at once, apart from the rest."""
+    """Edge decoders: whether the ends of clips are decoded from many frames at once.
+
+    Args:
+        source: a FilterbankSpec, a SincNet or a Codec.
+
+    Returns:
+        True for reflect padding with a decoder that is not learned.
+    """
     spec = settings(source).spec
     if isinstance(source, FilterbankSpec):
         return spec.padding == "reflect"

@@ -68,7 +68,7 @@ OF_PAIRS = {
         for name, loss in LOSSES.items()
     },
     "snr_db": lambda x: distances.snr_db(prediction=x, target=np.ones(x.shape)),
-    "si_sdr_db": lambda x: distances.si_sdr_db(prediction=np.ones(x.shape), target=x),
+    "si_sdr_db": lambda x: distances.error_sums(prediction=np.ones(x.shape), target=x).si_sdr_db,
     "score_clip": lambda x: metrics.score_clip(
         prediction=x[0], target=np.ones(x[0].shape), sample_rate=8000, names=["snr_db"]
     ),

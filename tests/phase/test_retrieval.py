@@ -10,7 +10,7 @@ import librosa
 import numpy as np
 import pytest
 
-from isincnet_jax.phase import retrieval
+from isincnet_jax.phase import iterations, retrieval
 
 N_FFT, HOP, LENGTH = 128, 32, 2400
 GEOMETRY = {"n_fft": N_FFT, "hop_length": HOP}
@@ -210,7 +210,7 @@ def test_large_clips_that_take_turns_are_the_same(problem, monkeypatch):
     # A number of iterations that no other test has compiled, or the limit would not be read.
     options = {**operators._asdict(), "num_iterations": 7, "momentum": 0.99}
     ones = [retrieval.griffin_lim(magnitude[n], phase=angles[n], **options) for n in range(2)]
-    monkeypatch.setattr(retrieval, "_LARGE_CLIP", 1)
+    monkeypatch.setattr(iterations, "_LARGE_CLIP", 1)
 
     def energy(values):
         waveform = retrieval.griffin_lim(values, phase=angles[:, None], **options)
@@ -220,7 +220,7 @@ def test_large_clips_that_take_turns_are_the_same(problem, monkeypatch):
     assert found.shape == (2, 1, LENGTH)
     np.testing.assert_allclose(found[:, 0], jnp.stack(ones), atol=1e-4)
     assert np.all(np.isfinite(gradient))
-    assert "scan" in str(jax.make_jaxpr(lambda v: retrieval.each_clip(jnp.sin, v))(magnitude))
+    assert "scan" in str(jax.make_jaxpr(lambda v: iterations.each_clip(jnp.sin, v))(magnitude))
 
 
 @pytest.mark.quick(2)

@@ -1,4 +1,4 @@
-"""Second-order models of signals, for decoders, projections and quantisers that need one."""
+"""Autocovariances of signals, for decoders, projections and quantisers that need one."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ def music_autocovariance(
     Returns:
         float64 [num_lags]; lag 0 is the mean square ``10^(level_db / 10)``.
     """
+    # At least twice the lags, so that sampling the spectrum hardly aliases them.
     size = max(1 << (2 * num_lags - 1).bit_length(), 1 << 14)
     frequency_hz = np.fft.rfftfreq(size, 1.0 / sample_rate)
+    # P(f) = 1 / (1 + f / f_c) + floor: 3 dB per octave of power above the corner
     spectrum = 1.0 / (1.0 + frequency_hz / _CORNER_HZ) + _FLOOR
     covariance = np.fft.irfft(spectrum)[:num_lags]
     return covariance * (10 ** (level_db / 10) / covariance[0])
@@ -40,7 +42,15 @@ def music_autocovariance(
 def channel_variances(
     kernels: Float[np.ndarray, "channels taps"], autocovariance: Float[np.ndarray, " lags"]
 ) -> Float[np.ndarray, " channels"]:
-    """Variances of a bank's coefficients for a stationary signal: diag(K R K^T)."""
+    """Channel variances of a bank's coefficients for a stationary signal: diag(K R K^T).
+
+    Args:
+        kernels: K, float64 [channels, taps].
+        autocovariance: lags 0, 1, ... of the signal, as many as taps or more.
+
+    Returns:
+        float64 [channels], in the unit of the autocovariance times the squared kernels'.
+    """
     covariance = scipy.linalg.toeplitz(autocovariance[: kernels.shape[1]])
     return np.einsum("ct,ts,cs->c", kernels, covariance, kernels, optimize=True)
 
@@ -71,6 +81,7 @@ def measured_autocovariance(
     if num_lags < 1:
         raise ValueError(f"num_lags={num_lags} must be at least 1")
     time = rows.shape[1]
+    # |X|^2 of a clip padded by the lags: the circular correlation is the linear one.
     size = 1 << (time + min(num_lags, time) - 1).bit_length()
     power = np.zeros(size // 2 + 1)
     for row in rows:

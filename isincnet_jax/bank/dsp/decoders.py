@@ -46,7 +46,12 @@ class SynthesisKernels(NamedTuple):
 def analysis_matrix(
     kernels: Float[np.ndarray, "channels taps"], *, hop_length: int, num_frames: int
 ) -> Float[np.ndarray, "rows samples"]:
-    """The analysis of ``num_frames`` frames as a dense matrix, frame by frame.
+    """Analysis matrix of ``num_frames`` frames, dense, frame by frame.
+
+    Args:
+        kernels: [channels, taps].
+        hop_length: samples between frames.
+        num_frames: frames, 1 or more.
 
     Returns:
         [num_frames * channels, (num_frames - 1) * hop + taps].
@@ -65,7 +70,7 @@ def solve_left_inverse(
     regularization: float = 1e-11,
     refinements: int = 12,
 ) -> tuple[Float[np.ndarray, "outputs rows"], float]:
-    """The smallest W with W A = E, by Tikhonov's method iterated to convergence.
+    """Left inverse: the smallest W with W A = E, by Tikhonov's method iterated to convergence.
 
     One step, W = E A^T (A A^T + lambda)^-1, errs by lambda / (sigma^2 + lambda) along each
     singular vector; solving again for the residual multiplies that error by itself. So one
@@ -83,11 +88,13 @@ def solve_left_inverse(
     """
     rows, samples = matrix.shape
     tall = rows >= samples
+    # The smaller of A^T A and A A^T: (A^T A + l)^-1 A^T = A^T (A A^T + l)^-1.
     gram = matrix.T @ matrix if tall else matrix @ matrix.T
     ridge = regularization * float(np.trace(gram)) / len(gram)
     gram[np.diag_indices_from(gram)] += ridge
     factor = scipy.linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
     solution = np.zeros((len(target), rows))
+    # E_0 = E; W += E_i (A^T A + l)^-1 A^T; E_{i+1} = E - W A, until it shrinks no more
     error = target
     size = float(np.sqrt(np.mean(np.sum(error**2, axis=1))))
     for _ in range(1 + refinements):
@@ -100,6 +107,7 @@ def solve_left_inverse(
         candidate_size = float(np.sqrt(np.mean(np.sum(candidate_error**2, axis=1))))
         if candidate_size >= size:
             break
+        # Shrunk by less than half: directions that the frames cannot see are left, or rounding.
         converged = candidate_size > 0.5 * size
         solution, error, size = candidate, candidate_error, candidate_size
         if converged or size < 1e-14:
@@ -119,6 +127,7 @@ def _block_system(
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """A, E and the lead, for the samples [-lead, hop - lead) around the newest of the frames."""
     matrix = analysis_matrix(kernels, hop_length=hop_length, num_frames=num_frames)
+    # Sample of the position of the last frame, from the first tap of the first frame on.
     newest = kernels.shape[1] // 2 + (num_frames - 1) * hop_length
     seen = range(matrix.shape[1])
     frames_given, nearest = f"num_frames={num_frames}", "use more frames"
@@ -126,6 +135,7 @@ def _block_system(
         first = _first_frame(kernels, hop_length, num_frames)
         lead = (first + num_frames - 1) * hop_length
     else:
+        # Samples that some frame sees: causal kernels, and those of a Hann window, end in zeros.
         columns = np.flatnonzero(np.any(matrix != 0.0, axis=0))
         seen = range(int(columns[0]), int(columns[-1]) + 1)
         frames_given += f" with lead={lead}"
@@ -145,8 +155,11 @@ def _as_kernels(
     solution: np.ndarray, *, hop_length: int, num_frames: int, lead: int, residual: float
 ) -> SynthesisKernels:
     """Reorders W [hop, frames * channels] into kernels [channels, whole hops]."""
+    # The block lies at the first taps of the newest frame's kernel: g_c[(J - 1 - j) hop + i] =
+    # W[i, j, c]. [hop, frames, channels]
     blocks = solution.reshape(hop_length, num_frames, -1)
     kernels = blocks[:, ::-1, :].transpose(2, 1, 0).reshape(blocks.shape[2], -1)
+    # White noise of variance 1 on the coefficients: sample i has the variance sum_jc W[i, j, c]^2.
     gain = float(np.sqrt(np.sum(solution**2) / hop_length))
     aligned = aligned_to_hops(np.ascontiguousarray(kernels), lead=lead, hop_length=hop_length)
     return aligned._replace(residual=residual, noise_gain=gain)
@@ -229,6 +242,7 @@ def wiener_decoder(
     count = min(len(given), len(lags))
     lags[:count] = given[:count]
     covariance = scipy.linalg.toeplitz(lags)
+    # E R A^T and A R A^T + N, R Toeplitz in the lags; N repeats the channels' noise per frame
     cross = target @ covariance @ matrix.T
     system = matrix @ covariance @ matrix.T
     noise = np.broadcast_to(np.asarray(noise_variance, np.float64), (len(kernels),))
@@ -237,6 +251,7 @@ def wiener_decoder(
     system[np.diag_indices_from(system)] += 1e-14 * float(np.trace(system)) / len(system)
     solution = scipy.linalg.solve(system, cross.T, assume_a="pos", overwrite_a=True).T
     error = solution @ matrix - target
+    # mean over outputs of e R e^T, e = W A - E: the error of the signal without the noise
     power = np.mean(np.einsum("ij,jk,ik->i", error, covariance, error, optimize=True))
     residual = float(np.sqrt(max(power, 0.0) / lags[0])) if lags[0] > 0 else 0.0
     return _as_kernels(
@@ -255,6 +270,9 @@ def dual_decoder(
         hop_length: samples between frames.
         num_frames: frame taps, rounded down to an even number.
 
+    Returns:
+        Kernels of an even number of hops, with their residual and noise gain measured.
+
     Raises:
         ValueError: if the bank is no frame.
     """
@@ -267,7 +285,16 @@ def dual_decoder(
 def aligned_to_hops(
     kernels: Float[np.ndarray, "channels taps"], *, lead: int, hop_length: int
 ) -> SynthesisKernels:
-    """Zero-pads synthesis kernels so that taps and lead are whole numbers of hops."""
+    """Synthesis kernels zero-padded so that taps and lead are whole numbers of hops.
+
+    Args:
+        kernels: [channels, taps].
+        lead: taps before a frame's position.
+        hop_length: samples between frames.
+
+    Returns:
+        Kernels with zeros before and after; residual and noise gain are 0: not measured.
+    """
     before = -lead % hop_length
     after = -(kernels.shape[1] + before) % hop_length
     padded = np.pad(kernels, ((0, 0), (before, after)))
@@ -280,16 +307,27 @@ def measured(
     *,
     hop_length: int,
 ) -> SynthesisKernels:
-    """Fills in ``residual`` and ``noise_gain`` of a decoder for a bank.
+    """Residual and noise gain of a decoder for a bank, filled in.
 
-    The residual is exact: the impulse responses of analysis and synthesis over one hop.
+    The residual is exact: ``sqrt(mean_m sum_n (T[m, n] - delta[m - n])^2)`` over one hop of output
+    samples m, T being analysis and synthesis as one matrix.
+
+    Args:
+        decoder: synthesis kernels; any residual and gain are replaced.
+        kernels: analysis channels [channels, taps], centred at ``taps // 2``.
+        hop_length: samples between frames.
+
+    Returns:
+        The decoder with both figures.
     """
     center, taps = kernels.shape[1] // 2, decoder.kernels.shape[1]
     total = np.zeros((hop_length, taps + kernels.shape[1] + hop_length))
     # y[n] for x = delta at m: sum over t and c of k_c[m - tM] g_c[n - tM].
+    # gram[j, n] = sum_c g_c[j] k_c[n], [synthesis taps, analysis taps]
     gram = decoder.kernels.T @ kernels
     reach_back, reach_ahead = decoder.lead, taps - 1 - decoder.lead
     origin = reach_ahead + center
+    # Output m sees, through frame t, the inputs that the frame sees: row gram[m - t hop + lead].
     for sample in range(hop_length):
         frame_first = -((reach_ahead - sample) // hop_length)
         frame_last = (sample + reach_back) // hop_length

@@ -41,7 +41,7 @@ class FrameBounds(NamedTuple):
 
     @property
     def condition(self) -> float:
-        """B / A; infinite if the lower bound is 0."""
+        """Condition number B / A; infinite if the lower bound is 0."""
         return self.upper / self.lower if self.lower > 0 else float("inf")
 
 
@@ -51,6 +51,7 @@ def _blocks_of_kernels(
     """Cuts kernels into the hop-sized blocks of the signal that they weight."""
     channels, taps = kernels.shape
     center = taps // 2
+    # Block b holds the samples [b hop, (b + 1) hop) from the frame's position, tap taps // 2, on.
     first = -(-center // hop_length)
     num_blocks = first + -(-(taps - center) // hop_length)
     padded = np.zeros((channels, num_blocks * hop_length))
@@ -62,7 +63,7 @@ def _blocks_of_kernels(
 def polyphase_matrix(
     kernels: Float[np.ndarray, "channels taps"], *, hop_length: int, frequency: np.ndarray
 ) -> Complex[np.ndarray, "frequencies channels hop"]:
-    """E(w): the analysis of a signal that advances by a phase w from block to block.
+    """Polyphase matrix E(w): analysis of a signal that advances by a phase w from block to block.
 
     Args:
         kernels: real channels [channels, taps], centred at tap ``taps // 2``.
@@ -73,6 +74,7 @@ def polyphase_matrix(
         complex128 [frequencies, channels, hop].
     """
     first, blocks = _blocks_of_kernels(np.asarray(kernels, np.float64), hop_length)
+    # E(w)[c, m] = sum_b exp(i w b) k_c[b hop + m]
     phases = np.exp(1j * np.outer(frequency, first + np.arange(len(blocks))))
     return np.tensordot(phases, blocks, axes=1)
 
@@ -113,6 +115,7 @@ def frame_bounds_of_kernels(
     """
     grid = np.linspace(0.0, np.pi, num_frequencies)
     extremes = _extreme_eigenvalues(kernels, hop_length, grid)
+    # A = min over w of the smallest eigenvalue, B = max over w of the largest; 0 is not polished
     lower, upper = float(extremes[:, 0].min()), float(extremes[:, 1].max())
     if refine and lower > _SINGULAR * upper:
         lower = _polish(kernels, hop_length, grid, extremes[:, 0], sign=1.0)
@@ -125,6 +128,7 @@ def _polish(
 ) -> float:
     """The minimum of a sampled curve, searched for around its smallest sample."""
     best = int(np.argmin(values))
+    # The extreme lies between the neighbours of the best sample.
     low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
     column = 0 if sign > 0 else 1
 
@@ -143,6 +147,7 @@ def _from_polyphase(
 ) -> Float[np.ndarray, "channels taps"]:
     """Kernels centred at tap ``taps // 2`` whose polyphase matrix is sampled around the circle."""
     count, channels, hop_length = matrices.shape
+    # k_c[b hop + m] = mean over w of E(w)[c, m] exp(-i w b), w = 2 pi j / count
     blocks = np.fft.fft(matrices, axis=0).real / count
     order = np.arange(-num_blocks, num_blocks + 1)
     kernels = blocks[order % count].transpose(1, 0, 2).reshape(channels, -1)
@@ -153,6 +158,7 @@ def _power_of_frame_operator(
     kernels: Float[np.ndarray, "channels taps"], *, hop_length: int, num_blocks: int, power: float
 ) -> Float[np.ndarray, "channels result_taps"]:
     """E (E* E)^power as kernels that reach ``num_blocks`` hops to either side."""
+    # Sampling w aliases blocks ``count`` apart: twice the reach leaves tails that have decayed.
     count = max(4 * num_blocks, 64)
     grid = 2 * np.pi * np.arange(count) / count
     matrices = polyphase_matrix(kernels, hop_length=hop_length, frequency=grid)
@@ -164,6 +170,7 @@ def _power_of_frame_operator(
                 "the bank is no frame (its lower bound is 0), so it has no canonical dual; "
                 "use more bins or a smaller hop_length"
             )
+        # (E* E)^p = V diag(lambda^p) V*, then E (E* E)^p; real kernels have E(-w) = conj E(w)
         operator = (vectors * eigenvalues**power) @ vectors.conj().T
         result[index] = matrices[index] @ operator
         result[-index % count] = result[index].conj()
@@ -203,7 +210,16 @@ def canonical_tight(
 
     Analysis with it preserves energy, ``||S|| = ||x||``, and its adjoint inverts it.
 
-    Args, Returns, Raises: as :func:`canonical_dual`.
+    Args:
+        kernels: real channels [channels, taps].
+        hop_length: samples between frames.
+        num_blocks: reach of the result in hops; longer for ill-conditioned banks.
+
+    Returns:
+        float64 [channels, 2 num_blocks hop + 1], centred.
+
+    Raises:
+        ValueError: if the bank is no frame.
     """
     return _power_of_frame_operator(
         kernels, hop_length=hop_length, num_blocks=num_blocks, power=-0.5

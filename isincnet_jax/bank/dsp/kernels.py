@@ -35,7 +35,7 @@ NORMALIZATIONS: tuple[Normalization, ...] = ("l1", "max_l1", "l2", "gain", "none
 
 @settles
 def make_window(name: str, kernel_size: int, *, causal: bool = False) -> Float[np.ndarray, " taps"]:
-    """A symmetric window of ``kernel_size`` taps around tap ``kernel_size // 2``.
+    """Window of ``kernel_size`` taps, symmetric around tap ``kernel_size // 2``.
 
     Args:
         name: a window name of :func:`scipy.signal.get_window`; "rectangular" means "boxcar".
@@ -66,7 +66,10 @@ def make_window(name: str, kernel_size: int, *, causal: bool = False) -> Float[n
 
 
 def window_support(window: Float[np.ndarray, " taps"]) -> tuple[int, int]:
-    """Samples that a window reaches before and after its centre tap ``taps // 2``.
+    """Support of a window: samples that it reaches before and after its centre tap ``taps // 2``.
+
+    Args:
+        window: [taps], not 0 throughout.
 
     Returns:
         ``(lead, trail)``: the first non-zero tap is ``lead`` samples before the centre, the
@@ -84,7 +87,7 @@ def normalize_kernels(
     component: Component,
     center_gain: Float[np.ndarray, " bins"] | None = None,
 ) -> ComplexKernels:
-    """Scales kernels, each by itself or all together.
+    """Normalised kernels, scaled each by itself or all together.
 
     With ``h`` the modulus of a complex bank's kernels and the real part of a real bank's:
 
@@ -137,7 +140,7 @@ def design_kernels(
     normalization: Normalization,
     parameters: Mapping[str, np.ndarray] | None = None,
 ) -> ComplexKernels:
-    """Designs the kernels of a bank in float64.
+    """Kernels of a bank, designed in float64.
 
     Args:
         center_hz: centre frequencies in Hz, [bins].
@@ -157,6 +160,7 @@ def design_kernels(
     # The phase in turns, reduced to [-1/2, 1/2] before the exponential: exact at any length.
     turns = np.outer(center_hz / sample_rate, offset)
     turns -= np.round(turns)
+    # k_b[n] = exp(2 pi i f_b t) e_b(t) w[n], t = (n - taps // 2) / sample_rate
     time_s = offset[None, :] / sample_rate
     real, imag = shapes.envelope(time_s, bandwidth_hz[:, None], shape=shape, parameters=parameters)
     magnitude = (real if imag is None else real + 1j * imag) * window
@@ -178,13 +182,26 @@ def design_reference_kernels(
     component: Component,
     normalization: Normalization,
 ) -> ComplexKernels:
-    """The kernels of iSincNet, with its time grid and its float32 products.
+    """Kernels of iSincNet, with its time grid and its float32 products.
 
     The grid ``linspace(-1/2, 1/2, K) K / sample_rate`` spans K instead of K - 1 steps, which
     lowers the period of every filter by 1 / K, and centres are multiplied in float32, which
     perturbs phases by up to 1e-4. Kept for compatibility with trained weights.
 
-    Args and returns: as :func:`design_kernels`; agrees with the reference to 4e-9.
+    Args:
+        center_hz: centre frequencies in Hz, [bins].
+        bandwidth_hz: full widths at half maximum in Hz, [bins].
+        window: [taps], 2 or more.
+        sample_rate: Hz.
+        shape: a symmetric one of :data:`.shapes.SHAPES`.
+        component: "real" or "complex"; matters for the normalisation only.
+        normalization: see :func:`normalize_kernels`.
+
+    Returns:
+        complex128 [bins, taps]; agrees with the reference to 4e-9.
+
+    Raises:
+        ValueError: for a shape that is not symmetric.
     """
     f32 = np.float32
     taps = len(window)
@@ -195,6 +212,7 @@ def design_reference_kernels(
     time_s = ((grid.astype(f32) * f32(taps)).astype(f32) / f32(sample_rate)).astype(f32)
     radians_per_hz = (f32(2 * np.pi) * time_s).astype(f32)
     phase = (center_hz.astype(f32)[:, None] * radians_per_hz[None, :]).astype(f32)
+    # The envelope takes the product B t alone, so B t and a width of 1 do.
     turns = bandwidth_hz[:, None] * radians_per_hz.astype(np.float64) / (2 * np.pi)
     envelope, imag = shapes.envelope(turns, np.ones((len(turns), 1)), shape=shape)
     if imag is not None:
@@ -211,11 +229,14 @@ def design_reference_kernels(
 def stack_components(
     kernels: ComplexKernels, *, component: Component
 ) -> Float[np.ndarray, "channels taps"]:
-    """The real channels of a bank: the real parts, and of a complex bank the imaginary parts too.
+    """Real channels of a bank: the real parts, and of a complex bank the imaginary parts too.
 
     Args:
         kernels: complex128 [bins, taps].
         component: "real" gives [bins, taps]; "complex" gives [2 bins, taps], cosines first.
+
+    Returns:
+        float64 [channels, taps].
     """
     if component == "real":
         return np.ascontiguousarray(np.real(kernels))
@@ -236,11 +257,14 @@ def _exact_phase(frequency: Array, offset: Array) -> Array:
 
 @settles
 def cosine_series(terms: Float[Array, " terms"], *, taps: int) -> Float[jax.Array, " taps"]:
-    """``1 + sum_k a_k cos(2 pi k (n - taps // 2) / (taps - 1))``, k from 1: a smooth factor.
+    """Cosine series, a smooth factor: ``1 + sum_k a_k cos(2 pi k (n - taps // 2) / (taps - 1))``.
 
     Args:
         terms: a_1, a_2, ...; [terms].
         taps: samples.
+
+    Returns:
+        [taps], in the dtype of the terms.
     """
     order = np.arange(1, terms.shape[0] + 1)[:, None]
     offset = np.arange(taps) - taps // 2
@@ -258,7 +282,7 @@ def kernels_from_parameters(
     normalization: Normalization,
     parameters: Mapping[str, Array] | None = None,
 ) -> Float[jax.Array, "channels taps"]:
-    """The kernels of a learnable bank, differentiable in its centres and bandwidths.
+    """Kernels of a learnable bank, differentiable in its centres and bandwidths.
 
     Args:
         center: centre frequencies as fractions of the Nyquist frequency, [bins].
@@ -288,6 +312,7 @@ def kernels_from_parameters(
         xp=jnp,
     )
     cosine, sine = jnp.cos(phase), jnp.sin(phase)
+    # Complex envelopes turn cosine and sine: (c + i s)(re + i im).
     if imag is None:
         magnitude = real * window[None, :]
         cosine, sine, modulus = cosine * magnitude, sine * magnitude, jnp.abs(magnitude)
@@ -312,7 +337,7 @@ def _normalizing_factor(
         used: moduli of the component in use, [bins, taps].
         modulus: of the complex filters, [bins, taps].
         gain: at the centre frequencies, [bins, 1].
-        method: the normalisation.
+        method: see :func:`normalize_kernels`.
     """
     if method == "none":
         return jnp.ones_like(gain)

@@ -1,4 +1,4 @@
-"""Intermediate results that are written to memory, where compilers would compute them again.
+"""Materialised intermediate results: written to memory, where compilers would compute them again.
 
 XLA's CPU backend fuses a chain of cheap operations into the loop of the last one, reversals and
 interleavings included, and computes in that loop, element by element and often several times,
@@ -17,7 +17,7 @@ from jax import lax
 
 
 def with_stored(function: Callable[..., Any], *arrays: Any) -> Any:
-    """``function(*arrays)``, with the arrays in memory before the function's loops begin.
+    """Materialised arrays: ``function(*arrays)``, with the arrays in memory before its loops begin.
 
     On CPUs the function is the branch of a conditional that is always taken, on a truth that stands
     behind an optimization barrier and is thus unknown while conditionals are simplified. Elsewhere
@@ -26,6 +26,9 @@ def with_stored(function: Callable[..., Any], *arrays: Any) -> Any:
     Args:
         function: pure; arrays to a floating array or a pytree of them.
         *arrays: its arguments, real.
+
+    Returns:
+        What the function returns.
     """
 
     def conditional(*arrays: jax.Array) -> Any:

@@ -1,4 +1,4 @@
-"""PF-Net: bands whose spectral shape is a polyline through learned points.
+"""Polyline shapes (PF-Net): bands whose spectral shape is a polyline through learned points.
 
 Between two breakpoints ``c - w / 2`` and ``c + w / 2`` with amplitudes A and B the spectrum is a
 line, and its share of the impulse response at time t is, with x = pi w t,
@@ -35,7 +35,10 @@ _FLOOR = 1e-7
 
 
 def initial_parameters(bins: int) -> dict[str, np.ndarray]:
-    """Equidistant breakpoints of equal amplitudes.
+    """Initial parameters: equidistant breakpoints of equal amplitudes.
+
+    Args:
+        bins: filters.
 
     Returns:
         ``heights`` p, float64 [bins, 5], and ``gaps``, logarithms of the distances between the
@@ -45,7 +48,16 @@ def initial_parameters(bins: int) -> dict[str, np.ndarray]:
 
 
 def points(heights: Any, gaps: Any, xp: ModuleType) -> tuple[Any, Any]:
-    """Amplitudes [..., P], and the breakpoints as fractions of the band, [..., P], 0 to 1."""
+    """Breakpoints of the polyline, and their amplitudes.
+
+    Args:
+        heights: p, [..., P].
+        gaps: logarithms of the distances up to a constant, [..., P - 1].
+        xp: ``numpy`` or ``jax.numpy``.
+
+    Returns:
+        Amplitudes ``|p / 2 + 1|`` [..., P], and places as fractions of the band, 0 to 1, [..., P].
+    """
     weights = xp.exp(gaps - xp.max(gaps, axis=-1, keepdims=True))
     shares = weights / xp.sum(weights, axis=-1, keepdims=True)
     ends = xp.cumsum(shares, axis=-1)
@@ -56,7 +68,7 @@ def points(heights: Any, gaps: Any, xp: ModuleType) -> tuple[Any, Any]:
 def envelope(
     time_s: Any, bandwidth_hz: Any, xp: ModuleType, *, heights: Any, gaps: Any
 ) -> tuple[Any, Any]:
-    """The envelope of a polyline over the band, divided by its area: 1 at time 0.
+    """Envelope of a polyline over the band, divided by its area: 1 at time 0.
 
     Args:
         time_s: seconds, broadcast against ``bandwidth_hz``.
@@ -71,12 +83,15 @@ def envelope(
     amplitudes, places = points(heights, gaps, xp)
     largest = xp.max(amplitudes, axis=-1, keepdims=True)
     amplitudes = amplitudes / xp.where(largest > 0, largest, 1.0) + _FLOOR
+    # Widths w of the segments as fractions of the band, (A + B) / 2 and (B - A) / 2 of each
     shares = places[..., 1:] - places[..., :-1]
     means = 0.5 * (amplitudes[..., 1:] + amplitudes[..., :-1])
     slopes = 0.5 * (amplitudes[..., 1:] - amplitudes[..., :-1])
     area = xp.sum(shares * means, axis=-1)
+    # B t, [bins, time, 1]; the segments' middles lie at the fractions c of the band, from -1/2 on
     cycles = (bandwidth_hz * time_s)[..., None]
     offset = 2.0 * float(np.pi) * cycles * (0.5 * (places[..., 1:] + places[..., :-1]) - 0.5)
+    # w [(A + B) / 2 sin(x) / x + i (B - A) / 2 j1(x)] exp(2 pi i c B t), x = pi w B t
     even = shares * means * spherical_bessel.sinc(cycles * shares, xp)
     odd = shares * slopes * spherical_bessel.spherical_bessel(float(np.pi) * cycles * shares, xp)
     cosine, sine = xp.cos(offset), xp.sin(offset)

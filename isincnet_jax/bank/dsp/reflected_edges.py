@@ -1,4 +1,4 @@
-"""Decoding at the edges of a clip that was framed with reflection.
+"""Edge decoders of a clip that was framed with reflection.
 
 With frames 0 .. (length - 1) // hop only, the frames outside the clip that a stationary
 decoder would use are missing. What they would have said is still there: the reflected samples
@@ -18,7 +18,7 @@ from isincnet_jax.bank.dsp import decoders
 
 
 class EdgeDecoder(NamedTuple):
-    """Solves the samples at one edge from the frames at that edge.
+    """Edge decoder: solves the samples at one edge from the frames at that edge.
 
     Attributes:
         matrix: float64 [num_frames * channels, num_samples].
@@ -40,7 +40,13 @@ def reflected_analysis_matrix(
     length: int,
     num_frames: int | None = None,
 ) -> Float[np.ndarray, "rows length"]:
-    """The analysis of a whole clip with reflection, as a dense matrix.
+    """Analysis matrix of a whole clip with reflection, dense.
+
+    Args:
+        kernels: analysis channels [channels, taps], centred at ``taps // 2``.
+        hop_length: samples between frames.
+        length: samples of the clip, 1 or more.
+        num_frames: frames from sample 0 on; ``1 + (length - 1) // hop`` if None.
 
     Returns:
         [frames * channels, length], ``num_frames`` frames from sample 0 on; those that lie in the
@@ -52,12 +58,14 @@ def reflected_analysis_matrix(
         num_frames = (length - 1) // hop_length + 1
     right = max(0, (num_frames - 1) * hop_length + taps - center - length)
     source = np.pad(np.arange(length), (center, right), mode="reflect" if length > 1 else "edge")
+    # K[t, c, n]: frame t of channel c on the extended clip of center + length + right samples
     extended = np.zeros((num_frames, channels, len(source)))
     for frame in range(num_frames):
         start = frame * hop_length
         seen = min(taps, len(source) - start)  # the clip may go on behind the last frame's reach
         extended[frame, :, start : start + seen] = kernels[:, :seen]
     extended = extended.reshape(num_frames * channels, -1)
+    # A[:, source[n]] += K[:, n]: a reflected sample is one of the clip's own.
     matrix = np.zeros((num_frames * channels, length))
     for column in range(center):
         matrix[:, source[column]] += extended[:, column]
@@ -74,6 +82,7 @@ def _solve(
     target = np.zeros((len(samples), matrix.shape[1]))
     target[np.arange(len(samples)), samples] = 1.0
     if noise_variance > 0:
+        # Ridge lambda = noise variance; solve_left_inverse takes it relative to tr(Gram) / size.
         relative = noise_variance * min(matrix.shape) / float(np.sum(matrix**2))
         solution, residual = decoders.solve_left_inverse(
             matrix, target, regularization=relative, refinements=0
@@ -91,10 +100,17 @@ def whole_clip_decoder(
     num_frames: int | None = None,
     noise_variance: float = 0.0,
 ) -> EdgeDecoder:
-    """Solves a short clip as a whole.
+    """Decoder of a short clip, solved as a whole.
 
-    ``num_frames`` as in :func:`reflected_analysis_matrix`, ``noise_variance`` as in
-    :func:`right_edge_decoder`.
+    Args:
+        kernels: analysis channels [channels, taps], centred at ``taps // 2``.
+        hop_length: samples between frames.
+        length: samples of the clip.
+        num_frames: see :func:`reflected_analysis_matrix`.
+        noise_variance: see :func:`right_edge_decoder`; 0 for the exact solution.
+
+    Returns:
+        The decoder of all samples from all frames.
     """
     matrix = reflected_analysis_matrix(
         kernels, hop_length=hop_length, length=length, num_frames=num_frames
@@ -111,12 +127,25 @@ def left_edge_decoder(
     num_frames: int,
     noise_variance: float = 0.0,
 ) -> EdgeDecoder:
-    """Solves the first ``num_samples`` samples of a clip from its first ``num_frames`` frames."""
+    """Decoder of the first ``num_samples`` samples of a clip, from its first ``num_frames`` frames.
+
+    Args:
+        kernels: analysis channels [channels, taps], centred at ``taps // 2``.
+        hop_length: samples between frames.
+        num_samples: samples to solve.
+        num_frames: frames to use, of a clip that is longer than they reach.
+        noise_variance: see :func:`right_edge_decoder`; 0 for the exact solution.
+
+    Returns:
+        The decoder, the same for clips of any length.
+    """
     channels, taps = kernels.shape
     reach = -(-taps // hop_length)
+    # So long that the first frames do not see its right edge.
     length = (num_frames + 2 * reach) * hop_length
     matrix = reflected_analysis_matrix(kernels, hop_length=hop_length, length=length)
     matrix = matrix[: num_frames * channels]
+    # samples up to the last tap of the last of these frames
     matrix = matrix[:, : (num_frames - 1) * hop_length + taps - taps // 2]
     solution, residual = _solve(matrix, np.arange(num_samples), noise_variance)
     return EdgeDecoder(solution, num_frames, num_samples, residual)
@@ -131,7 +160,7 @@ def right_edge_decoder(
     remainder: int,
     noise_variance: float = 0.0,
 ) -> EdgeDecoder:
-    """Solves the last ``num_samples`` samples from the last ``num_frames`` frames.
+    """Decoder of the last ``num_samples`` samples, from the last ``num_frames`` frames.
 
     Args:
         kernels: analysis channels [channels, taps].
@@ -142,14 +171,19 @@ def right_edge_decoder(
             a frame lies beyond the clip.
         noise_variance: of the coefficients, where the signal's is 1: the solution is then the
             best linear one, as it must be for banks that cannot be inverted; 0 for the exact one.
+
+    Returns:
+        The decoder, the same for all clips of that remainder.
     """
     channels, taps = kernels.shape
     reach = -(-taps // hop_length)
+    # So long that the last frames do not see its left edge, and ending where the clip ends.
     length = (num_frames + 2 * reach - 1) * hop_length + remainder + 1
     matrix = reflected_analysis_matrix(
         kernels, hop_length=hop_length, length=length, num_frames=num_frames + 2 * reach
     )
     matrix = matrix[-num_frames * channels :]
+    # the sample of the first tap of the first of these frames
     first = (2 * reach) * hop_length - taps // 2
     matrix = matrix[:, first:]
     samples = np.arange(matrix.shape[1] - num_samples, matrix.shape[1])

@@ -1,4 +1,4 @@
-"""What rounding leaves of an exact inverse: the error to expect of a round trip in float32.
+"""Rounding error of an exact inverse: what to expect of a round trip in float32.
 
 For white noise of variance 1 every source of error is known from the kernels alone. With ``u`` half
 a unit in the last place, a sum of products in float32 is rounded after every addition, so that its
@@ -41,9 +41,18 @@ _MOST_SAMPLES = 12
 def coefficient_variance(
     kernels: Float[np.ndarray, "channels taps"],
 ) -> Float[np.ndarray, " channels"]:
-    """Error variance of each channel's coefficients in float32, for white noise of variance 1."""
+    """Rounding error of coefficients in float32: variances for white noise of variance 1.
+
+    Args:
+        kernels: float64 [channels, taps]; taps that are 0 in all channels cost nothing.
+
+    Returns:
+        float64 [channels].
+    """
+    # E[c, n] = sum_{i <= n} k_c[i]^2: the variance of the partial sum over taps 0 .. n
     energy = np.cumsum(kernels**2, axis=1)
     used = np.any(kernels != 0.0, axis=0)
+    # 0.15 u^2 sum_n E[c, n], from the first tap that some channel has to the last
     partial = np.sum(energy[:, np.argmax(used) : len(used) - np.argmax(used[::-1])], axis=1)
     return _PER_ADDITION * partial + _PER_COEFFICIENT * energy[:, -1]
 
@@ -51,10 +60,20 @@ def coefficient_variance(
 def sum_variance(
     products: Float[np.ndarray, "clips terms samples"], *, panel: int = _PANEL
 ) -> Float[np.ndarray, " samples"]:
-    """Error variance of sums of products in float32 that are added in panels, over clips."""
+    """Rounding error of sums of products in float32 that are added in panels: variances.
+
+    Args:
+        products: of every clip, in the order in which they are added, [clips, terms, samples].
+        panel: terms that are added to each other before they are added to others.
+
+    Returns:
+        float64 [samples], the mean over clips.
+    """
+    # P[n] = sum_{i < n} S_i g_i, [clips, terms + 1, samples], P[0] = 0
     partial = np.cumsum(np.pad(products, ((0, 0), (1, 0), (0, 0))), axis=1)
     found = np.zeros(partial.shape[2])
     for start in range(0, products.shape[1], panel):
+        # Within a panel its own partial sums are rounded; then the running total, once.
         part = partial[:, start : start + panel + 1]
         found += np.mean(np.sum((part - part[:, :1]) ** 2, axis=1), axis=0)
         if start:
@@ -82,13 +101,17 @@ def round_trip_error(
     """
     channels, taps = kernels.shape
     num_frames = decoder.kernels.shape[1] // hop_length
+    # coded = sum_c var_c |g_c|^2 / hop: every output sample sees taps / hop frames
     energy = np.sum(decoder.kernels**2, axis=1) / hop_length
     coded = float(np.sum(coefficient_variance(kernels) * energy))
 
+    # cast: the residual of the kernels after rounding, for the bank after rounding
     rounded = decoder._replace(kernels=decoder.kernels.astype(np.float32).astype(np.float64))
     bank = kernels.astype(np.float32).astype(np.float64)
     cast = decoders.measured(rounded, bank, hop_length=hop_length).residual
 
+    # summed: products S[t, c] g_c[m - t hop] of seeded noise, frame by frame, at some samples of
+    # a block; [clips, frames * channels, samples]
     noise = np.random.default_rng(0).standard_normal((_CLIPS, (num_frames - 1) * hop_length + taps))
     frames = [noise[:, t * hop_length :][:, :taps] @ kernels.T for t in range(num_frames)]
     samples = np.unique(np.linspace(0, hop_length - 1, min(hop_length, _MOST_SAMPLES)).astype(int))
@@ -102,5 +125,12 @@ def round_trip_error(
 
 
 def decibels(error: float) -> float:
-    """The SNR of a relative error in dB; 1e-6 is 120."""
+    """Signal-to-noise ratio of a relative error.
+
+    Args:
+        error: root mean squared, relative; 1e-6 is 120 dB.
+
+    Returns:
+        dB, 320 at most.
+    """
     return float(-20.0 * np.log10(max(error, 1e-16)))

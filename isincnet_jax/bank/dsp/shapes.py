@@ -132,8 +132,6 @@ SHAPES: dict[str, Shape] = {
 """Shapes by name. "gabor" is LEAF's name of "gauss"; "gammatone2" has the order 2 of MPGTF."""
 
 
-_BUILT_IN: Mapping[str, Shape] = MappingProxyType(dict(SHAPES))
-
 # Where shapes are sampled: a shape is a function of time times bandwidth, whatever their units, so
 # both span what banks have in seconds and hertz and in samples and fractions of the Nyquist
 # frequency. Odd numbers, lest exact ties be rounded here and there differently.
@@ -146,42 +144,18 @@ class ShapeName(meanings.SettledName):
     """The name of a shape, with the :class:`Shape` that it stood for."""
 
     kind = "shape"
+    built_in = MappingProxyType(dict(SHAPES))
 
     @classmethod
-    def settle(cls, name: str) -> ShapeName:
-        """What a name in :data:`SHAPES` stands for now; a settled one is returned as it is.
+    def _look_up(cls, name: str) -> tuple[str, Shape]:
+        if name not in SHAPES:
+            raise ValueError(f"shape={name!r} is unknown; use one of {', '.join(SHAPES)}")
+        return name, SHAPES[name]
 
-        Raises:
-            ValueError: for an unknown name.
-        """
-        if isinstance(name, ShapeName):
-            return name
-        found = _look_up(name)
-        return cls(name, found, _digest(name, found))  # type: ignore[return-value]
-
-    @property
-    def is_built_in(self) -> bool:
-        """Whether it is a shape of this package, not a user's of that name."""
-        return not self.digest
-
-    def check(self) -> None:
-        """Raises MeaningError if the shape's function has changed."""
-        if _digest(self, self.meaning) != self.digest:
-            raise self.changed()
-
-
-def _look_up(name: str) -> Shape:
-    if name not in SHAPES:
-        raise ValueError(f"shape={name!r} is unknown; use one of {', '.join(SHAPES)}")
-    return SHAPES[name]
-
-
-def _digest(name: str, shape: Shape) -> str:
-    if shape is _BUILT_IN.get(name):
-        return ""
-    with np.errstate(all="ignore"):
-        flags = f"symmetric={bool(shape.symmetric)}, even={bool(shape.even)}"
-        return meanings.digest_values(flags, _samples(shape))
+    @classmethod
+    def _sampled(cls, meaning: Shape) -> tuple[str, Iterator[Any]]:
+        flags = f"symmetric={bool(meaning.symmetric)}, even={bool(meaning.even)}"
+        return flags, _samples(meaning)
 
 
 def _samples(shape: Shape) -> Iterator[Any]:
@@ -189,22 +163,40 @@ def _samples(shape: Shape) -> Iterator[Any]:
     for name in sorted(initial):
         yield np.frombuffer(name.encode(), np.uint8)
         yield initial[name]
+    # [bins, ...] to [bins, 1, ...]: time is the second axis of the envelope.
     columns = {name: np.asarray(value)[:, None] for name, value in initial.items()}
     values = shape.envelope(_SAMPLED_S, _SAMPLED_HZ, np, **columns)
     yield from values if isinstance(values, tuple) else (values,)
 
 
 def check_shape(shape: str) -> Shape:
-    """The shape of a name: of a :class:`ShapeName` its own, of a text what is registered now.
+    """Spectral shape of a name: of a settled one its own, of a text what is registered now.
+
+    Args:
+        shape: a name in :data:`SHAPES`, or a :class:`ShapeName`.
+
+    Returns:
+        The shape.
 
     Raises:
         ValueError: for an unknown name.
     """
-    return shape.meaning if isinstance(shape, ShapeName) else _look_up(shape)
+    return shape.meaning if isinstance(shape, ShapeName) else ShapeName._look_up(shape)[1]
 
 
 def initial_parameters(shape: str, bins: int) -> dict[str, np.ndarray]:
-    """Initial values of a shape's own parameters, float64 [bins, ...]; most have none."""
+    """Initial values of a shape's own parameters; most shapes have none.
+
+    Args:
+        shape: a name in :data:`SHAPES`.
+        bins: filters.
+
+    Returns:
+        By name, float64 [bins, ...].
+
+    Raises:
+        ValueError: for an unknown name.
+    """
     return check_shape(shape).parameters(bins)
 
 
@@ -216,7 +208,7 @@ def envelope(
     parameters: Mapping[str, Any] | None = None,
     xp: ModuleType = np,
 ) -> tuple[Any, Any]:
-    """Evaluates the impulse-response envelope of a spectral shape.
+    """Envelope of the impulse response of a spectral shape.
 
     Args:
         time_s: time in seconds, broadcast against ``bandwidth_hz``.

@@ -38,7 +38,7 @@ _FLOAT_BITS = 32
 def choose_method(
     num_bins: int, *, operation: Literal["analysis", "synthesis"], dtype: Any = np.float32
 ) -> Method:
-    """The fastest way on CPUs, as measured by ``benchmarks/algorithms.py``.
+    """Fastest method of a DFT on CPUs, as measured by ``benchmarks/algorithms.py``.
 
     A fast transform takes time in proportion to N times the sum of the prime factors of N =
     2 (num_bins - 1), but to 100 N at most, since large primes are transformed as convolutions.
@@ -52,6 +52,14 @@ def choose_method(
     split a sharded batch by itself, it gathers the batch on every device; map such banks over the
     devices by ``jax.shard_map`` or ``jax.pmap``.
 
+    Args:
+        num_bins: bins, 2 or more; N = 2 (num_bins - 1).
+        operation: "analysis" or "synthesis".
+        dtype: of the numbers that are transformed.
+
+    Returns:
+        "folded", "mirrored" (synthesis only) or "fft".
+
     Example:
         >>> [choose_method(bins, operation="analysis") for bins in (128, 257, 512)]
         ['folded', 'fft', 'fft']
@@ -59,6 +67,7 @@ def choose_method(
         ['mirrored', 'fft', 'mirrored']
     """
     period = 2 * (num_bins - 1)
+    # N times 2 per factor of 2, 3 per factor of 3, ..., and 100 N at most
     transform: float = period * min(_sum_of_factors(period), _HARDEST_PERIOD)
     if jnp.finfo(dtype).bits < _FLOAT_BITS:
         transform = math.inf
@@ -79,7 +88,15 @@ def _sum_of_factors(number: int) -> int:
 
 
 def products_per_frame(num_bins: int, method: Method) -> int:
-    """Multiply-adds of one frame's DFT; half a real FFT's ``2.5 N log2 N`` operations."""
+    """Multiply-adds of one frame's DFT; half a real FFT's ``2.5 N log2 N`` operations.
+
+    Args:
+        num_bins: bins.
+        method: of :func:`choose_method`.
+
+    Returns:
+        Products; windowing and overlap-add not counted.
+    """
     period = 2 * (num_bins - 1)
     if method == "fft":
         return round(1.25 * period * np.log2(period))
@@ -102,7 +119,7 @@ def dual_window(
     reach: int,
     reach_ahead: int | None = None,
 ) -> tuple[Float[np.ndarray, " dual_taps"], float]:
-    """The dual window of least energy with a given support, from the Wexler-Raz conditions.
+    """Dual window of least energy with a given support, from the Wexler-Raz conditions.
 
     ``sum_t window[n - tM + lN] dual[n - tM] = 1/N if l = 0 else 0`` for every residue n of the
     hop and every l for which the windows overlap: a handful of equations each.
@@ -124,14 +141,17 @@ def dual_window(
     center = len(window) // 2
     dual = np.zeros(reach + after + 1)
     worst = 0.0
+    # The l whose stretches n - tM + lN may meet the window: negative ones, 0, and their opposites.
     folds = np.arange(-((reach + after + len(window)) // period) - 1, 0)
     folds = np.concatenate([folds, [0], -folds[::-1]])
     for residue in range(hop_length):
+        # Frames t whose dual reaches residue n: -reach <= n - tM <= after
         first = -((after - residue) // hop_length)
         last = (residue + reach) // hop_length
         position = residue - hop_length * np.arange(first, last + 1)
         if len(position) == 0:
             return dual, 1.0
+        # A[l, t] = window[n - tM + lN], b[l] = [l = 0] / N; lstsq gives the least energy.
         system = _window_at(window, center, position[None, :] + period * folds[:, None])
         wanted = (folds == 0) / period
         solution = np.linalg.lstsq(system, wanted, rcond=1e-12)[0]
@@ -144,13 +164,20 @@ def dual_window(
 def written_out(
     window: Float[np.ndarray, " taps"], *, num_bins: int, lead: int, inner: float = 1.0
 ) -> Float[np.ndarray, "channels taps"]:
-    """The kernels that a window stands for, bins between 0 and Nyquist ``inner`` times.
+    """Kernels that a window stands for, bins between 0 and Nyquist ``inner`` times.
+
+    Args:
+        window: [taps].
+        num_bins: bins; N = 2 (num_bins - 1).
+        lead: taps before the frame's position, where all phases are 0.
+        inner: factor of bins that are neither 0 nor Nyquist: 1 for analysis, 2 for synthesis.
 
     Returns:
         Kernels [2 num_bins, taps]: cosine channels, then sine channels.
     """
     period = 2 * (num_bins - 1)
     offset = np.arange(len(window)) - lead
+    # cos and sin of 2 pi b n / N; b n reduced modulo N in integers keeps all digits.
     phase = 2 * np.pi * ((np.arange(num_bins)[:, None] * offset) % period) / period
     weight = np.where(np.arange(num_bins) % (num_bins - 1) == 0, 1.0, inner)
     return np.concatenate([np.cos(phase), np.sin(phase)]) * np.tile(weight, 2)[:, None] * window
@@ -160,7 +187,17 @@ def written_out(
 def synthesis_kernels(
     dual: Float[np.ndarray, " dual_taps"], *, num_bins: int, lead: int, hop_length: int
 ) -> SynthesisKernels:
-    """The dense synthesis kernels that a dual window stands for: the oracle of the fast path."""
+    """Synthesis kernels, dense, that a dual window stands for: the oracle of the fast path.
+
+    Args:
+        dual: dual window [dual_taps], a whole number of hops long.
+        num_bins: bins.
+        lead: taps before the frame's position.
+        hop_length: samples between frames.
+
+    Returns:
+        Kernels [2 num_bins, dual_taps] with their noise gain; the residual is 0: not measured.
+    """
     kernels = written_out(dual, num_bins=num_bins, lead=lead, inner=2.0)
     gain = float(np.sqrt(np.sum(kernels**2) / hop_length))
     return SynthesisKernels(kernels, lead, 0.0, gain)
@@ -168,17 +205,36 @@ def synthesis_kernels(
 
 @functools.lru_cache(maxsize=16)
 def dft_matrices(num_bins: int, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
-    """cos and sin of 2 pi m b / N for m = first .. last, float64 [m, bins]; exact by reduction."""
+    """DFT matrices: cos and sin of 2 pi m b / N, exact by reduction of m b modulo N.
+
+    Args:
+        num_bins: bins b = 0 .. num_bins - 1; N = 2 (num_bins - 1).
+        first: smallest offset m.
+        last: largest one.
+
+    Returns:
+        Cosines and sines, float64 [last - first + 1, num_bins].
+    """
     period = 2 * (num_bins - 1)
     phase = np.outer(np.arange(first, last + 1), np.arange(num_bins)) % period
     turns = 2 * np.pi * phase / period
     sine = np.sin(turns)
+    # In floating point sin(pi) is not 0: here it is, where m b is a multiple of N / 2.
     sine[2 * phase % period == 0] = 0.0
     return np.cos(turns), sine
 
 
 def inverse_dft_matrices(num_bins: int, first: int, last: int) -> list[np.ndarray]:
-    """:func:`dft_matrices` of the inverse without 1 / N: inner bins count twice."""
+    """Inverse DFT matrices without 1 / N: :func:`dft_matrices` with inner bins counted twice.
+
+    Args:
+        num_bins: bins.
+        first: smallest offset m.
+        last: largest one.
+
+    Returns:
+        Cosines and sines times 1 for 0 and Nyquist, 2 between them, float64 [offsets, bins].
+    """
     weight = np.full(num_bins, 2.0)
     weight[[0, -1]] = 1.0
     return [matrix * weight for matrix in dft_matrices(num_bins, first, last)]

@@ -1,4 +1,4 @@
-"""Analysis with a uniform bank: the windowed frame, folded modulo N, and its DFT.
+"""Analysis by a uniform bank: the windowed frame, folded modulo N, and its DFT.
 
 The folded frame is split into its even and its odd part, which meet a cosine and a sine matrix of
 half the size: eight times less arithmetic than the direct sum for a window of 2 N taps. For many
@@ -35,7 +35,7 @@ def uniform_analysis(
     method: Literal["folded", "fft"] | None = None,
     precision: lax.PrecisionLike = lax.Precision.HIGHEST,
 ) -> Float[Array, "... frames channels"]:
-    """Analysis with a uniform bank.
+    """Analysis by a uniform bank.
 
     Equal to :func:`.framing.correlate_frames` with ``window * exp(2 pi i b n / N)``.
 
@@ -50,11 +50,16 @@ def uniform_analysis(
         padding: how the waveform continues beyond its ends.
         method: "folded" or "fft"; if None as :func:`.uniform.choose_method` says.
         precision: of the matrix products on accelerators.
+
+    Returns:
+        [..., frames, 2 num_bins], cosine channels before sine channels.
     """
     chosen = method or uniform.choose_method(num_bins, operation="analysis", dtype=waveform.dtype)
     last, period = num_bins - 1, 2 * (num_bins - 1)
     if chosen == "fft":
+        # Stretches of one period that cover the taps -lead .. trail; a DFT of length N folds them.
         starts = range((-lead // period) * period, trail + 1, period)
+        # Frames begin at a common offset -reach, so that every slice has a fixed place.
         reach = max(-starts[0], starts[-1] + period - 1)
         weights = _centred(window, reach)
         fold = _folding(weights, starts, reach, period)
@@ -82,8 +87,10 @@ def uniform_analysis(
         hop_length=hop_length,
     )
     if chosen == "fft":
+        # rfft has exp(-2 pi i b n / N); the bank's sine channels have the opposite sign.
         spectrum = jnp.fft.rfft(parts[0])
         return jnp.concatenate([jnp.real(spectrum), -jnp.imag(spectrum)], axis=-1)
+    # C[b] = sum_m even[m] cos(2 pi m b / N), S[b] = sum_m odd[m] sin(2 pi m b / N), m = 0 .. N / 2
     matrices = uniform.dft_matrices(num_bins, 0, last)
     # Offsets 0 and N/2 are their own mirror images and were counted twice.
     ends = np.ones((num_bins, 1))
@@ -127,6 +134,8 @@ def _splitting(
     def split(frames: Array) -> tuple[Array, ...]:
         later, earlier = [], []
         for shift in shifts:
+            # Offsets s + m, m = 0 .. N / 2, and their mirror images -s - m, read backwards: sum and
+            # difference are the even and the odd part.
             right = slice(reach + shift, reach + shift + num_bins)
             left = slice(reach - shift - last, reach - shift + 1)
             # A causal window has taps on one side only.

@@ -94,6 +94,7 @@ def uniform_synthesis(
     """
     steps = framing.block_steps(dual.shape[0], lead=lead, hop_length=hop_length)
     blocks = _Blocks(steps, -(-length // hop_length), hop_length)
+    # Row u + steps[-1] - s is the frame s hops before block u, and window s its hop of the dual.
     rows = framing.rows_for_blocks(
         spectrogram, steps=steps, first_frame=first_frame, num_blocks=blocks.number
     )
@@ -126,11 +127,14 @@ def _folded(
     """Blocks [..., number, hop] by the even and the odd part of the inverse DFT."""
     hop = blocks.hop_length
     stretches, low, high = _stretches(blocks, num_bins)
+    # x_t[n] = sum_b w_b (C[b] cos(2 pi b n / N) + S[b] sin(2 pi b n / N)), w_b = 1 or 2: the even
+    # and the odd part, [..., rows, offsets low .. high]; barriers keep products and sums apart.
     halves = lax.optimization_barrier((rows[..., :num_bins], rows[..., num_bins:]))
     matrices = [matrix.T for matrix in uniform.inverse_dft_matrices(num_bins, low, high)]
     even, odd = lax.optimization_barrier(_products(halves, matrices, precision, few=_are_few(rows)))
     total = jnp.zeros((*rows.shape[:-2], blocks.number, hop), rows.dtype)
     for step, window, stretch in zip(blocks.steps, windows, stretches, strict=True):
+        # y[u hop + i] += dual[lead + s hop + i] x_{u - s}[s hop + i]
         place = (..., blocks.rows(step), slice(stretch.start - low, stretch.start - low + hop))
         total = total + _values(even[place], odd[place], stretch) * match_rank(window, total)
     return total
@@ -160,10 +164,13 @@ def _mirrored(
     padded = jnp.pad(windows, ((0, 0), (0, 2 * pairs - hop)))
     total: Any = jnp.zeros((), rows.dtype)
     for step, window, stretch in zip(blocks.steps, padded, stretches, strict=True):
+        # Samples 0, 2, 4, ... of a block, then 1, 3, 5, ...; of a mirrored stretch they run
+        # backwards.
         samples = []
         for parity in (0, 1):
             last = 2 * (pairs - 1) + parity
             offset = hop - 1 - last if stretch.mirrored else parity
+            # Offset low + 2 column + which: ``which`` says even or odd offsets.
             column, which = divmod(stretch.start + offset - low, 2)
             place = (..., blocks.rows(step), slice(column, column + pairs))
             part = _values(even[which][place], odd[which][place], stretch)
@@ -185,6 +192,9 @@ def _mirrored_offsets(
         flat = jnp.reshape(rows, (math.prod(rows.shape[:-1]), 2 * num_bins))
         cosine, sine = flat[:, :num_bins], flat[:, num_bins:]
         cosine_back, sine_back = jnp.flip(cosine, axis=-1), jnp.flip(sine, axis=-1)
+        # cos(2 pi (N/2 - b) n / N) = (-1)^n cos(2 pi b n / N), and sin likewise times -(-1)^n: sums
+        # and
+        # differences of b and N/2 - b meet even and odd offsets. low is even.
         pairs = (
             cosine + cosine_back,
             cosine - cosine_back,
@@ -212,12 +222,14 @@ def _mirrored_offsets(
 def _transformed(rows: Array, windows: Array, *, blocks: _Blocks, num_bins: int) -> jax.Array:
     """Blocks [..., number, hop] by an inverse FFT of every frame."""
     period, hop = 2 * (num_bins - 1), blocks.hop_length
+    # x_t = irfft(C - i S): numpy counts inner bins twice, as the dual asks for.
     spectrum = lax.complex(rows[..., :num_bins], -rows[..., num_bins:])
     frames = jnp.fft.irfft(spectrum, n=period)
     scaled = windows * np.asarray(period, windows.dtype)  # the dual has the 1 / N of the inverse
     total: Any = jnp.zeros((), frames.dtype)
     for step, window in zip(blocks.steps, scaled, strict=True):
         place = frames[..., blocks.rows(step), :]
+        # x_t repeats with N: a stretch that wraps around is cut from copies put end to end.
         start = step * hop % period
         turns = -(-(start + hop) // period)
         repeated = jnp.concatenate([place] * turns, axis=-1) if turns > 1 else place
@@ -255,6 +267,8 @@ def _best_stretch(offset: int, size: int, num_bins: int) -> _Stretch:
         The stretch that sticks out of 0 .. N/2 the least.
     """
     period = 2 * (num_bins - 1)
+    # x[n] at n = offset .., or its mirror image at -n, from the last offset on; each modulo N in
+    # 0 .. N - 1, or a period lower.
     candidates = [
         _Stretch(base % period - period * wrap, mirrored)
         for base, mirrored in ((offset, False), (-offset - size + 1, True))
