@@ -14,6 +14,7 @@ any, and traced ones become NaN (:func:`refuse_nan`, :func:`codes_in_range`).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -264,6 +265,19 @@ def check_positive_integers(**values: int | None) -> None:
             raise ValueError(f"{name}={value!r} must be an integer of at least 1")
 
 
+def check_rate(sample_rate: float) -> None:
+    """Checks that a rate is positive and finite.
+
+    Args:
+        sample_rate: Hz.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if not 0 < sample_rate < math.inf:
+        raise ValueError(f"sample_rate={sample_rate} must be positive and finite (Hz)")
+
+
 def check_band(*, fmin: float, fmax: float, sample_rate: float) -> None:
     """Frequency band: ``0 <= fmin < fmax <= sample_rate / 2``.
 
@@ -275,8 +289,7 @@ def check_band(*, fmin: float, fmax: float, sample_rate: float) -> None:
     Raises:
         ValueError: otherwise.
     """
-    if sample_rate <= 0:
-        raise ValueError(f"sample_rate={sample_rate} must be positive (Hz)")
+    check_rate(sample_rate)
     if not 0 <= fmin < fmax:
         raise ValueError(f"fmin={fmin} and fmax={fmax}: 0 <= fmin < fmax must hold (Hz)")
     if fmax > sample_rate / 2:

@@ -6,7 +6,7 @@ keys of their own. Whatever is static is settled before anything is computed fro
 =========  =============================================================================
 an integer  ``int``, NumPy integers and arrays of no axes (NumPy's, concrete JAX's) of an
             integer type become ``int``; truth values and floats are refused, whole ones too
-a number    likewise, floats too; integers stay integers
+a number    likewise, floats too; integers stay integers; NaN is refused
 a flag      ``bool``, NumPy's, and arrays of no axes of truth values; 0 and 1 are refused
 =========  =============================================================================
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import math
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -72,10 +73,9 @@ def settled_number(name: str, value: Any) -> int | float:
     Raises:
         SettingError: for anything else.
     """
-    if type(value) is float or type(value) is int:
-        return value
-    plain = _item(name, value)
-    if isinstance(plain, (int, float)) and not isinstance(plain, bool):
+    plain = value if type(value) in (float, int) else _item(name, value)
+    # Comparisons with NaN are false, so that checks of ranges would let it pass.
+    if isinstance(plain, (int, float)) and not isinstance(plain, bool) and not math.isnan(plain):
         return plain
     raise SettingError(f"{name}={value!r} must be a number")
 

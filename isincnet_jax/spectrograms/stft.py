@@ -108,6 +108,7 @@ class STFT(SettledModule):
         """Checks the arguments."""
         checks.check_positive_integers(n_fft=self.n_fft, freq_bins=self.freq_bins)
         checks.check_positive_integers(win_length=self.win_length, hop_length=self.hop_length)
+        checks.check_rate(self.sample_rate)
         fourier.stft_window(self.window, self.taps, self.n_fft)
         formats.check_output_format(self.output_format)
         check_normalization(self.normalization)

@@ -56,8 +56,7 @@ class StftGeometry(SettledModule):
         )
         win_length = fourier.checked_win_length(self.win_length, self.n_fft)
         fourier.stft_window(self.window, win_length, self.n_fft)
-        if not (self.sample_rate > 0 and math.isfinite(self.sample_rate)):
-            raise ValueError(f"sample_rate={self.sample_rate} must be positive (Hz)")
+        checks.check_rate(self.sample_rate)
         if not (self.power > 0 and math.isfinite(self.power)):
             raise ValueError(
                 f"power={self.power} must be positive; 1 for magnitudes, 2 for energies"

@@ -57,23 +57,6 @@ def normalize_magnitude(
     return jnp.clip(shifted / decibels.range_db, 0.0, 1.0)
 
 
-def denormalize_magnitude(
-    normalized: Float[Array, "..."], *, decibels: DecibelRange = REFERENCE_RANGE
-) -> Float[jax.Array, "..."]:
-    """The inverse of :func:`normalize_magnitude` within its range: absolute levels come back.
-
-    Args:
-        normalized: values in [0, 1]; others continue the line.
-        decibels: the line.
-
-    Returns:
-        Linear magnitudes. 0 becomes the lowest level of the range (1e-4), not 0.
-    """
-    normalized = checks.as_floating(normalized, "normalized")
-    levels = normalized * decibels.range_db - decibels.range_db + decibels.reference_db
-    return jnp.power(10.0, jnp.asarray(levels) / 20.0)
-
-
 @settles
 def spectrogram_features(
     waveform: Waveform,

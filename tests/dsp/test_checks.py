@@ -84,7 +84,6 @@ OF_SPECTROGRAMS = {
     "power_to_db": auditory.power_to_db,
     "normalize_frames": lambda x: chroma.normalize_frames(x, norm=2.0),
     "normalize_magnitude": vocoder_features.normalize_magnitude,
-    "denormalize_magnitude": vocoder_features.denormalize_magnitude,
     "squared_modulus": lambda x: squared_modulus(x[..., :4]),
     "propagated_phase": lambda x: propagation.propagated_phase(
         x, n_fft=64, hop_length=16, gamma=100.0

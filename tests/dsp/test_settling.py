@@ -235,3 +235,23 @@ def test_bits_of_a_codec():
     assert quantizer == codec.quantizer(q_bits=8)
     with pytest.raises(ValueError, match="q_bits"):
         codec.quantizer(q_bits=True)
+
+
+@pytest.mark.parametrize("layer", [isn.STFT, isn.CQT, isn.MelSpectrogram, isn.InvertibleCQT])
+@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
+def test_rates_are_positive_and_finite(layer, rate):
+    with pytest.raises(ValueError, match=r"sample_rate=.* must be|fmax"):
+        layer(sample_rate=rate)
+
+
+def test_nan_is_no_setting():
+    """Comparisons with NaN are false: checks of ranges would let it pass."""
+    for make in (
+        lambda: settling.settled_number("x", float("nan")),
+        lambda: isn.PCEN(eps=float("nan")),
+        lambda: isn.FilterbankSpec(min_hz=np.float32("nan")),
+        lambda: isn.CFP(frequency_resolution=float("nan")),
+        lambda: auditory.mel_weights(float("nan"), n_fft=512),
+    ):
+        with pytest.raises(ValueError, match="nan"):
+            make()

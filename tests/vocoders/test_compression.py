@@ -30,8 +30,8 @@ def test_the_output_level_is_kept():
     magnitude = np.geomspace(1e-4, 10, 50).astype(np.float32)
     normalized = features.normalize_magnitude(magnitude)
     np.testing.assert_allclose(normalized, np.linspace(0, 1, 50), atol=1e-6)
-    np.testing.assert_allclose(features.denormalize_magnitude(normalized), magnitude, rtol=1e-5)
-    quieter = features.denormalize_magnitude(features.normalize_magnitude(0.5 * magnitude[20:]))
+    np.testing.assert_allclose(10 ** (5 * normalized - 4), magnitude, rtol=1e-5)
+    quieter = 10 ** (5 * features.normalize_magnitude(0.5 * magnitude[20:]) - 4)
     np.testing.assert_allclose(quieter, 0.5 * magnitude[20:], rtol=1e-5)
 
 
@@ -59,7 +59,7 @@ def test_double_precision(x64, rng):
     magnitude = rng.uniform(1e-3, 5, (3, 4))
     found = features.normalize_magnitude(jnp.asarray(magnitude))
     assert found.dtype == np.float64
-    np.testing.assert_allclose(features.denormalize_magnitude(found), magnitude, rtol=1e-12)
+    np.testing.assert_allclose(10 ** (5 * np.asarray(found) - 4), magnitude, rtol=1e-12)
 
 
 def test_compression_is_a_logarithm_with_a_floor():

@@ -10,7 +10,7 @@ from typing import Any
 
 import scipy.fft
 
-from isincnet_jax.dsp import settling
+from isincnet_jax.dsp import checks, settling
 
 WINDOWS: Mapping[str, tuple[float, ...]] = MappingProxyType(
     {
@@ -65,8 +65,7 @@ class GaborSpec:
     def __post_init__(self) -> None:
         """Checks every attribute."""
         settling.settle_fields(self)
-        if self.sample_rate <= 0:
-            raise ValueError(f"sample_rate={self.sample_rate} must be positive (Hz)")
+        checks.check_rate(self.sample_rate)
         if not 0 < self.fmin < self.sample_rate / 2:
             raise ValueError(f"fmin={self.fmin}: 0 < fmin < sample_rate / 2 must hold (Hz)")
         if self.bins_per_octave < 1 or int(self.bins_per_octave) != self.bins_per_octave:

@@ -218,7 +218,11 @@ def frame_times(length: int, spec: SliceSpec) -> Any:
 
     Returns:
         Seconds, float64 [frames]; in the ragged layout a tuple of them.
+
+    Raises:
+        ValueError: for an empty signal.
     """
+    count_slices(length, spec)
     times = [
         np.arange(0, length, hop) / spec.bands.sample_rate for hop in hops(spec, grouped=False)
     ]

@@ -86,7 +86,6 @@ NUM_PARAMETERS = len(PARAMETERS)
 _LEVELS = np.stack([parameter.levels for parameter in PARAMETERS])
 _LOW = np.array([parameter.low for parameter in PARAMETERS])
 _HIGH = np.array([parameter.high for parameter in PARAMETERS])
-_LOGARITHMIC = np.array([parameter.logarithmic for parameter in PARAMETERS])
 
 
 def values_from_levels(levels: ParameterLevels) -> Float[jax.Array, "... parameters"]:
@@ -117,28 +116,6 @@ def values_from_levels(levels: ParameterLevels) -> Float[jax.Array, "... paramet
     # Indices below 0 would count from the end: send them past it.
     indices = jnp.where(levels < 0, NUM_LEVELS, jnp.asarray(levels))
     return table.at[np.arange(NUM_PARAMETERS), indices].get(mode="fill", fill_value=jnp.nan)
-
-
-def nearest_levels(values: ParameterValues) -> Int[jax.Array, "... parameters"]:
-    """The nearest level of each value: in pitch for carriers, in the value for all others.
-
-    Args:
-        values: floating [..., 23]; beyond a range the nearest is its end.
-
-    Returns:
-        int32 [..., 23]; the lower of two that are equally near.
-
-    Raises:
-        ValueError: for another last axis.
-    """
-    _check_axis(values, "values")
-    values = jnp.asarray(values)
-    # Distances in octaves for carriers, in the unit of the value for all others: [..., 23, 16].
-    places = np.where(_LOGARITHMIC[:, None], np.log2(np.maximum(_LEVELS, 1.0)), _LEVELS)
-    positive = jnp.maximum(values, jnp.finfo(values.dtype).tiny)
-    place = jnp.where(jnp.asarray(_LOGARITHMIC), jnp.log2(positive), values)
-    distance = jnp.abs(place[..., None] - jnp.asarray(places, values.dtype))
-    return jnp.argmin(distance, axis=-1).astype(jnp.int32)
 
 
 def validate(values: Any) -> Float[np.ndarray, "... parameters"]:

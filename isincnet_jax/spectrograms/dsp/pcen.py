@@ -149,7 +149,7 @@ def pcen(
         >>> [round(float(value), 4) for value in steady[:, 0]]
         [0.3273, 0.3273, 0.3273]
     """
-    if eps <= 0:
+    if not 0 < eps < math.inf:
         raise ValueError(f"eps={eps} must be positive, say 1e-6")
     energies = checks.as_floating(energies, "energies", ndim=2)
     dtype = energies.dtype
