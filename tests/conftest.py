@@ -61,9 +61,14 @@ def shared():
 
 @pytest.hookimpl(tryfirst=True)  # before marks are selected by
 def pytest_collection_modifyitems(items):
-    """Of a test marked ``quick(n)`` all cases but the first n are marked ``tail``."""
+    """Of a test marked ``quick(n)`` all cases but the first n are marked ``tail``; so are examples.
+
+    Examples call things as readers do, eagerly: they compile dozens of programs each.
+    """
     found = collections.Counter()
     for item in items:
+        if isinstance(item, pytest.DoctestItem):
+            item.add_marker("tail")
         marker = item.get_closest_marker("quick")
         if marker is not None:
             test = item.nodeid.partition("[")[0]

@@ -12,7 +12,11 @@ from all_layers import CASES
 
 import isincnet_jax as isn
 
+LONG = ("TokenCodec", "TokenCodec decode", "RefinedDecoder")  # to trace: seconds each
 each_case = pytest.mark.parametrize("name", CASES)
+each_traced = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.tail if name in LONG else ()) for name in CASES]
+)
 
 
 def test_no_layer_is_missing():
@@ -40,7 +44,7 @@ def _gradient(case, variables, values):
     return found, gradients
 
 
-@each_case
+@each_traced
 def test_an_empty_batch_gives_an_empty_batch_and_no_rank_is_promoted(name):
     """Both are found while tracing, the gradient's program included: nothing is compiled."""
     case = CASES[name]

@@ -41,6 +41,7 @@ def test_pretrained_codecs_need_no_other_framework_and_no_plots():
     assert not loaded & set(HEAVY)
 
 
+@pytest.mark.quick(0)
 def test_training_from_arrays_needs_neither_tensorflow_nor_decoders():
     loaded = loaded_after(
         "import isincnet_jax.training.loop, isincnet_jax.training.checkpoints\n"

@@ -50,6 +50,7 @@ def test_learned_filters_and_weights_of_a_uniform_bank_are_dense():
     assert type(SincNet(UNIFORM, learnable_decoder=True).solved) is SolvedDecoder
 
 
+@pytest.mark.quick(0)
 def test_both_algorithms_of_a_uniform_bank_agree(rng):
     bank, solved = UNIFORM.bank, design_decoder(UNIFORM)
     waveform = jnp.asarray(rng.standard_normal(203), jnp.float32)

@@ -31,6 +31,7 @@ def measured_db(spec: isn.FilterbankSpec, length: int) -> float:
     return float(-10 * np.log10(np.mean(error**2)))
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("spec", BANKS.values(), ids=BANKS)
 def test_expected_snr_is_the_measured_one(spec):
     assert abs(exactness.expect(spec, length=1003).expected_snr_db - measured_db(spec, 1003)) < 6

@@ -49,7 +49,7 @@ def _snr_db(model, variables):
     return float(10 * jnp.log10(jnp.sum(NOISE**2) / jnp.sum((again - NOISE) ** 2)))
 
 
-@pytest.mark.quick(1)
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("spec", [LINEAR, MEL], ids=["linear", "mel"])
 def test_adam_at_1e_2_and_the_bank_still_inverts(spec):
     model = isn.SincNet(spec, learnable_filters=True)
@@ -61,6 +61,7 @@ def test_adam_at_1e_2_and_the_bank_still_inverts(spec):
     assert _snr_db(*isn.with_exact_decoder(model, variables)) > 95
 
 
+@pytest.mark.quick(0)
 def test_without_it_the_decoder_says_which_rate_to_use():
     model = isn.SincNet(MEL, learnable_filters=True)
     variables = _trained(model)
@@ -80,6 +81,7 @@ def test_rates_at_which_bands_change_places():
         filter_ranges.check_rate(isn.SincNet(MEL, learnable_filters=other), 1e-2)
 
 
+@pytest.mark.quick(0)
 def test_ranges_keep_the_order_and_contain_the_start():
     model = isn.SincNet(MEL, learnable_filters=True)
     start = model.init(KEY, NOISE[:, :32])["params"]["analysis"]

@@ -60,6 +60,7 @@ def _perturbed(variables, amount, seed=1):
 # The autoencoder.
 
 
+@pytest.mark.quick(5)
 @pytest.mark.parametrize("shape", shapes.SHAPES)
 def test_taps_start_as_the_bank_and_its_decoder_is_exact(shape):
     spec = ERB.replace(shape=shape)
@@ -146,6 +147,7 @@ def test_a_solved_codec_of_learned_taps_can_be_stored(tmp_path):
     assert _snr_db(_noise(), again) > 120
 
 
+@pytest.mark.quick(0)
 def test_learned_centres_and_bandwidths_have_their_exact_decoder_too():
     for shape in ("sinc", "pfnet"):
         model = SincNet(LINEAR.replace(shape=shape), learnable_filters=True)

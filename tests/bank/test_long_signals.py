@@ -65,7 +65,7 @@ def test_nothing_gives_no_segment():
     assert list(long_signals.overlapped_segments([], size=4, margin=2)) == []
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=8)
 @given(data=st.data(), length=LENGTHS)
@@ -81,7 +81,7 @@ def test_encoding_in_blocks(kind, data, length):
     np.testing.assert_allclose(found, whole, atol=1e-6)
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=8)
 @given(data=st.data(), length=LENGTHS)
@@ -98,7 +98,7 @@ def test_decoding_in_blocks(kind, data, length):
     np.testing.assert_allclose(found, whole, atol=1e-5)
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=8)
 @given(data=st.data(), length=LENGTHS)
@@ -115,7 +115,7 @@ def test_reconstructing_in_blocks(kind, data, length):
         np.testing.assert_allclose(prediction, waveform, atol=1e-5)
 
 
-@pytest.mark.quick(1)
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("kind", ["zeros", "reflect causal"])
 def test_refining_in_blocks(kind):
     """Codes of a Wiener decoder: what is lacking is large, and so is what its tails would add."""

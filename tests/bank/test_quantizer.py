@@ -163,7 +163,7 @@ def test_float_codes_are_refused():
         ({"q_bits": 17}, "q_bits=17: a code has 2 to 16 bits"),
         ({"code": "huffman"}, "code='huffman' is unknown; use 'symmetric' or 'reference'"),
         ({"mu": 0.0}, "mu=0.0 must be positive"),
-        ({"mu": float("nan")}, "mu=nan must be positive"),
+        ({"mu": float("nan")}, "mu=nan must be a number"),
         ({"scale": 0.0}, "every scale must be positive"),
         ({"scale": np.ones(17)}, "scale has 17 channels but the bank has 18"),
         ({"scale": 1.0, "code": "reference"}, "the reference code has no scale"),

@@ -34,7 +34,7 @@ def _snr_db(expected, found):
     return 10 * np.log10(np.sum(np.asarray(expected, np.float64) ** 2) / error)
 
 
-@pytest.mark.quick(11)
+@pytest.mark.quick(6)
 @pytest.mark.parametrize("shape", shapes.SHAPES)
 @pytest.mark.parametrize("learnable", [False, True])
 def test_round_trip_is_exact(shape, learnable):

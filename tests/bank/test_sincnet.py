@@ -58,6 +58,7 @@ def test_jit_equals_eager(spec, rng):
     )
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 @pytest.mark.parametrize("leading", [(), (3,), (2, 2)])
 def test_leading_axes_are_independent_clips(spec, leading, rng):
@@ -114,6 +115,7 @@ def test_encoding_runs_on_eight_devices(rng):
     np.testing.assert_allclose(found, encode(UNIFORM, waveform), atol=1e-6)
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("learnable", [False, True])
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_gradients_are_finite_on_silence(spec, learnable):
@@ -126,6 +128,7 @@ def test_gradients_are_finite_on_silence(spec, learnable):
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradients))
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("spec", [UNIFORM, MEL.replace(shape="gauss")], ids=["uniform", "mel"])
 def test_gradients_of_a_waveform_loss_match_finite_differences(x64, rng, spec):
     model, variables = build(
@@ -229,7 +232,7 @@ LOSSY = {
 }
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("spec", LOSSY.values(), ids=LOSSY)
 def test_bank_that_cannot_be_inverted_warns_with_remedies_that_work(spec, rng):
     assert frame_bounds(spec).condition > design.INVERTIBLE_CONDITION

@@ -82,6 +82,7 @@ def test_computing_again_gives_the_same_gradients():
         np.testing.assert_allclose(a, b, atol=1e-4 * scale)
 
 
+@pytest.mark.quick(0)
 def test_gradients_are_finite_on_silence_and_reach_the_filters():
     variables = _variables()
 

@@ -141,7 +141,7 @@ def _train(module, variables, waveform, key):
     )
 
 
-@pytest.mark.quick(1)
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("make", [SINCNET, _small])
 def test_eight_devices_share_batch_statistics(make):
     options = {} if make is SINCNET else {"dropout": 0.0, "max_masked_frames": 0}

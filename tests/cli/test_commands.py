@@ -99,6 +99,7 @@ def test_help_is_quick():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     ("name", "subtype", "num_channels", "step"),
     [
@@ -129,6 +130,7 @@ def test_reconstruct_keeps_format_and_samples(run, name, subtype, num_channels, 
         assert _figure(out, "MAE") == pytest.approx(sums.mae, rel=1e-3)
 
 
+@pytest.mark.quick(0)
 def test_refinements_raise_the_snr(run):
     soundfile.write("a.wav", _noise(3000), RATE, subtype="FLOAT")
     found = []
@@ -167,7 +169,7 @@ def test_reconstruct_resamples_and_says_so(run, rate):
     assert np.max(np.abs(found[:length] - expected[:length])) < 1e-3
 
 
-@pytest.mark.quick(3)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("scales", ["signal", "spec"])
 @pytest.mark.parametrize(("q_bits", "least_db"), [(2, -10), (8, 30), (16, 70)])
 def test_bits_buy_quality(run, q_bits, least_db, scales):
@@ -214,6 +216,7 @@ def test_a_file_can_be_overwritten_by_itself(run):
     np.testing.assert_allclose(_read("in.wav"), noise, atol=2e-6)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "command", ["reconstruct {} out.wav", "encode {} out.npz", "plot spectrogram {} out.png"]
 )
@@ -291,6 +294,7 @@ def test_a_short_write_leaves_the_old_file_alone(fails, monkeypatch):
         fails("reconstruct in.wav out.wav", r"out\.wav: cannot be written: .*is the disk full")
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("options", ["", "--q-bits 12", "--q-bits 8 --scales spec"])
 def test_encode_and_decode_restore_rate_and_length(run, options):
     tones = _tones(44_100, 22_051, 2)
@@ -502,6 +506,7 @@ def test_a_full_disk_is_one_line(tmp_path, line):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["in.wav", target.name])
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("pattern", "num_channels"),
     [("musdb_mini/**/*.mp3", 2), ("librosa_examples/*robin*.ogg", 2), ("gtzan_*/**/*.wav", 1)],
@@ -521,6 +526,7 @@ def test_real_recordings(run, shared, pattern, num_channels):
     assert _figure(out, "SNR") > 115
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("options", "code"), [("", "uniform"), ("--step 0.002", "uniform"), ("--q-bits 8", "symmetric")]
 )

@@ -152,6 +152,7 @@ def test_silence_has_no_ratio_and_fails_alone(corpus):
     assert len(_files("out")) == 4
 
 
+@pytest.mark.quick(0)
 def test_another_configuration_is_refused(corpus):
     assert corpus("encode in out --q-bits 8")[0] == 0
     before = _files("out")
@@ -370,6 +371,7 @@ def test_targets_without_a_source_are_told(corpus):
     assert {"a.npz", "z.npz"} < set(_files("out"))
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("padding", ["zeros", "reflect"])
 def test_compilations_do_not_grow_with_the_files(padding, compilations, tmp_path):
     spec = isn.FilterbankSpec(

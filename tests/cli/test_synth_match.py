@@ -78,6 +78,7 @@ def test_refinement_comes_nearer(run, tmp_path, model, middle):
     _written(tmp_path / "out.json")
 
 
+@pytest.mark.quick(0)
 def test_other_rates_channels_and_lengths_are_said(run, tmp_path, model):
     noise = np.random.default_rng(0).uniform(-0.1, 0.1, (12_000, 2))
     soundfile.write(tmp_path / "in.wav", noise, 8_000)

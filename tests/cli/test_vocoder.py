@@ -146,6 +146,7 @@ def test_what_spectrogram_writes_synthesize_reads(run, tmp_path, model):
     np.testing.assert_allclose(parts, found, atol=1e-5)
 
 
+@pytest.mark.quick(0)
 def test_polishing_brings_the_magnitudes_nearer(run, tmp_path, model):
     vocoder, clip = load_vocoder(model), _tone(1.0)
     soundfile.write(tmp_path / "a.wav", clip, RATE, "FLOAT")

@@ -104,6 +104,7 @@ def test_windows_fit_the_frame(win_length):
         fourier.stft(jnp.zeros(40), n_fft=16, hop_length=4, win_length=win_length)
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("power", [0.3, 0.5, 1.0, 1.5, 2.0, 3.0])
 def test_powers_of_the_magnitude(power, rng):
     waveform = rng.standard_normal((2, 500)).astype(np.float32) * np.float32(1e-3)

@@ -49,6 +49,7 @@ def test_inverse_of_any_spectrum_is_that_of_librosa(geometry, window, rng, x64):
     np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.quick(6)
 @pytest.mark.parametrize("geometry", GEOMETRIES[:4])
 @pytest.mark.parametrize("length", [301, 320, 65])
 def test_inverse_is_exact_to_125_db_edges_included(geometry, length):

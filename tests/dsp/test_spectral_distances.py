@@ -126,6 +126,7 @@ def test_the_snr_of_silence_and_perfection():
     assert function(prediction=full, target=silence)[0] == pytest.approx(100.0, abs=1e-4)
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("name", SMALL_CASES)
 def test_gradients_are_finite_on_silence(name, rng):
     noise = rng.standard_normal(150).astype(np.float32)
@@ -140,6 +141,7 @@ def test_gradients_are_finite_on_silence(name, rng):
     assert all(np.any(gradient[-1] != 0) for gradient in gradients)
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("name", SMALL_CASES)
 def test_gradients_against_finite_differences(name, rng, x64):
     function = jax.jit(SMALL_CASES[name])

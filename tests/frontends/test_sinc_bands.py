@@ -139,7 +139,7 @@ def test_bands_narrower_than_the_digits_of_a_difference_are_right():
     np.testing.assert_allclose(found, [wanted.real, wanted.imag], atol=3e-5)
 
 
-@pytest.mark.quick(4)
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("shape", [name for name in shapes.SHAPES if name != "none"])
 def test_normalizations(shape):
     edges = jnp.array([950.0, 3000.0], jnp.float32), jnp.array([1450.0, 3600.0], jnp.float32)

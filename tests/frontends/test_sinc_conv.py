@@ -77,6 +77,7 @@ def test_an_impulse_answers_at_the_frame_times():
         assert abs(layer.frame_times(400)[peak] * 16_000 - 200) <= 5
 
 
+@pytest.mark.quick(0)
 def test_mixed_channels_start_as_their_mean_and_are_learned(rng):
     waveform = jnp.asarray(rng.standard_normal((2, 3, 100)), jnp.float32)
     plain = SincConv(**SMALL, component="complex", padding="same", stride=4)
@@ -153,6 +154,7 @@ def test_bands_and_frequencies_agree():
         np.testing.assert_allclose((low + high) / 2, layer.frequencies, rtol=1e-6)
 
 
+@pytest.mark.quick(0)
 def test_filters_move_with_mel_and_normalized_parameters():
     """A target bank 40 % higher: Adam at 1e-3 moves centres in Hz, at most 1e-3 Hz a step."""
     noise = jax.random.normal(KEY, (2, 400))
@@ -188,6 +190,7 @@ def test_filters_move_with_mel_and_normalized_parameters():
     assert moved["normalized"] > 20 * moved["hz"]
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("component", ["real", "complex"])
 def test_gradients_are_finite_on_silence(component):
     layer = SincConv(component=component)

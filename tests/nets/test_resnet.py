@@ -80,6 +80,7 @@ def test_the_pyramid_takes_maxima_of_bins():
     np.testing.assert_array_equal(found, np.concatenate(wanted, axis=-1))
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(("stem", "start"), [("imagenet", (7, 6)), ("small", (26, 24))])
 def test_stages_halve_the_image(stem, start):
     module = resnet.ResNet(3, widths=(4, 8, 8), blocks=1, stem=stem)

@@ -37,6 +37,7 @@ def test_one_sample_is_repeated():
     )
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("taps", [1, 3, 5])
 @pytest.mark.parametrize("time", [1, 2, 6])
 def test_both_ways_give_the_convolution_after_upsampling(taps, time, rng, x64):

@@ -87,6 +87,7 @@ def test_the_policy_of_the_page_stops_foreign_scripts_and_requests(page):
     page.complaints.clear()  # the browser reports what it stopped
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("column", "lower_is_better"),
     [("snr_db", False), ("log_spectral_db", True), ("kbit_per_s", True), ("x_real_time", False)],

@@ -193,6 +193,7 @@ def test_true_phase_is_a_fixed_point(method, problem):
     np.testing.assert_allclose(found, waveform, atol=1e-4)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("method", METHODS)
 def test_batches_are_loops(method, problem):
     operators, magnitude, angles = problem
@@ -223,7 +224,7 @@ def test_large_clips_that_take_turns_are_the_same(problem, monkeypatch):
     assert "scan" in str(jax.make_jaxpr(lambda v: iterations.each_clip(jnp.sin, v))(magnitude))
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("method", METHODS)
 def test_silence_stays_silent_and_has_finite_gradients(method, problem):
     operators, magnitude, _ = problem

@@ -95,6 +95,7 @@ def test_filters_that_did_not_move_at_all():
     assert np.std(_pixels(figure)) > 0.03
 
 
+@pytest.mark.quick(0)
 def test_movement_of_a_bank_by_its_parameters():
     spec = isn.FilterbankSpec(sample_rate=8000, hop_length=8, num_bins=17, scale="erb")
     model = isn.SincNet(spec, learnable_filters=True)
@@ -221,6 +222,7 @@ def test_cumulative_responses_need_filters():
         plots.plot_cumulative_response({"x": np.ones(3)}, sample_rate=RATE)
 
 
+@pytest.mark.quick(0)
 def test_an_animation_moves_and_can_be_saved(tmp_path):
     low, high, steps = _moved()
     animation = plots.animate_filters(

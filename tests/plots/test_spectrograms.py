@@ -113,7 +113,7 @@ def test_a_real_bank_has_no_sines(rng):
     )
 
 
-@pytest.mark.quick(4)
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("frames", [1, 2, 100])
 @pytest.mark.parametrize("level", [0.0, 1e-30, 1e6])
 def test_short_silent_and_loud_inputs_are_drawn(frames, level):
@@ -126,7 +126,7 @@ def test_short_silent_and_loud_inputs_are_drawn(frames, level):
     np.testing.assert_allclose(image, expected, atol=1e-4)
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("title", ["a$b$c.wav", r"$\frac{.wav", "100%_^{}\\", "two\nlines", ""])
 def test_titles_are_taken_literally(title):
     for figure in (_filters(title=title), _spectrogram(np.ones((3, 34)), title=title)):

@@ -63,7 +63,7 @@ def test_free_weights_claim_nothing():
     assert lines["noise gain"] == "depends on the weights"
 
 
-@pytest.mark.quick(1)
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("options", [{}, {"component": "real", "causal": True, "num_bins": 24}])
 def test_the_delay_is_what_a_frame_sees_ahead(options):
     codec = _codec(**options)

@@ -82,7 +82,7 @@ def assert_same(loaded, codec):
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.quick(14)
+@pytest.mark.quick(6)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("case", CASES)
 def test_round_trip(case, form, tmp_path):
@@ -828,6 +828,7 @@ def test_digest_belongs_to_an_address(tmp_path):
             isn.from_pretrained(name, sha256="0" * 64)
 
 
+@pytest.mark.quick(0)
 def test_export_and_load_need_no_other_framework(tmp_path):
     path = export_pretrained(make(), tmp_path / "model.zip")
     code = (

@@ -33,7 +33,7 @@ def least_snr_db(name: str) -> float:
     return 95.0 if name.endswith("causal") else 126.0 if name.endswith("linear") else 115.0
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=pytest.mark.slow if name == "22khz-mel" else ()) for name in PRESETS],
@@ -48,7 +48,7 @@ def test_preset_reconstructs_five_seconds(name, rng):
 
 @pytest.mark.parametrize("name", ["16khz-linear", "16khz-linear-causal"])
 # Around the hop of 125, a prime, and clips much shorter than a filter.
-@pytest.mark.quick(7)
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("length", [2, 3, 124, 125, 126, 127, 1009])
 def test_preset_reconstructs_any_length(name, length, rng):
     codec = load(name)
@@ -165,7 +165,7 @@ DAMAGES = {
 }
 
 
-@pytest.mark.quick(3)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_damaged_cache_is_reported_and_replaced(tmp_path, forget, no_solver, caplog, damage):
     from_pretrained(NAME, cache_dir=tmp_path)

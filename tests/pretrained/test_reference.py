@@ -104,7 +104,7 @@ def weights(shared):
     return find
 
 
-@pytest.mark.quick(3)
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("model_id", V5)
 def test_trained_0_5_weights_give_the_golden_numbers(golden, weights, model_id):
     name, arguments = V5[model_id]

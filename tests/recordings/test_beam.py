@@ -442,6 +442,7 @@ def test_the_script_takes_what_only_a_job_server_knows(script, monkeypatch):
         script.main(["in", "out", "--entropy", "--format", ".npz"])
 
 
+@pytest.mark.quick(0)
 def test_the_script_gives_the_bytes_of_the_command(run, script, tmp_path, capsys):
     rng = np.random.default_rng(2)
     for name, rate in (("a.wav", 16_000), ("b/c.flac", 22_050)):

@@ -125,6 +125,7 @@ def test_double_precision_is_computed_in_double_precision(x64):
     assert _relative(found, wanted) < 1e-12
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(("power", "error"), [(2.0, 1e-5), (1.0, 1e-5)])
 def test_trained_layers_start_at_the_fixed_ones(power, error):
     waveform = jnp.asarray(_clip(1500))

@@ -209,7 +209,7 @@ def test_trainable_inverse_starts_as_the_fixed_one(rng):
     assert all(np.all(np.isfinite(g)) for g in jax.tree.leaves(gradients))
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("output_format", FORMATS)
 @pytest.mark.parametrize("scale", ["none", "log"])
 @pytest.mark.parametrize("trainable", [False, True])

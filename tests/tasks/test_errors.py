@@ -86,6 +86,7 @@ def test_a_checkpoint_of_another_model_is_left_alone(main, finished):
     assert resilience.complete_steps(folder) == [30, 40]
 
 
+@pytest.mark.quick(0)
 def test_weights_that_do_not_fit_are_refused(main, finished):
     for source in (finished[0], finished[0] / "export"):
         status, text = main(f"--config.init_from={source}", "--config.model.num_bins=8")

@@ -50,6 +50,7 @@ def test_twenty_kills_lose_nothing(tmp_path):
     assert result["num_cut_writes"] >= 3
 
 
+@pytest.mark.quick(0)
 def test_a_first_start_prints_no_noise(finished):
     lines = finished[1].splitlines()
     assert lines[0].startswith("evaluating on 3 clips, ")

@@ -90,6 +90,7 @@ def main(in_process, tmp_path):
     return call
 
 
+@pytest.mark.quick(5)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -141,6 +142,7 @@ def _full_size(kind):
     return parts, sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize(
     ("kind", "shown", "millions"),
     [

@@ -98,6 +98,7 @@ def test_tones_at_centres_turn_as_stated():
     assert min(np.max(np.abs(turned - sign * sine[inside, 3])) for sign in (1, -1)) < 1e-3
 
 
+@pytest.mark.quick(0)
 def test_projections_bring_magnitudes_nearer(rng):
     waveform = signal(rng, 400)
     tight = SPEC.replace(tight=True)  # whose projections are orthogonal, so that errors only fall

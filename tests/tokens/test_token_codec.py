@@ -52,7 +52,7 @@ def snr_db(target, prediction):
     return 10 * np.log10(np.sum(np.square(target, dtype=np.float64)) / np.sum(error**2))
 
 
-@pytest.mark.quick(1)
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("q_bits", [*BITS, pytest.param(12, marks=pytest.mark.tail)])
 def test_codes_are_the_quantizers(q_bits, rng):
     waveform = signal(rng, 2, 300)
@@ -139,7 +139,7 @@ def test_weights_beat_the_linear_decoder_and_training_helps(rng):
     assert trained > weighted + 0.3
 
 
-@pytest.mark.quick(1)
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("q_bits", BITS)
 def test_targets_lie_in_their_cells(q_bits, rng):
     waveform = signal(rng, 2, 200)
@@ -186,7 +186,7 @@ def test_clips_do_not_see_each_other(rng):
     np.testing.assert_allclose(softer[0] * 2**10, together[0], atol=1e-4)
 
 
-@pytest.mark.quick(1)
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("padding", ["zeros", pytest.param("reflect", marks=pytest.mark.tail)])
 def test_silence_stays_silent_with_finite_gradients(padding):
     model = TokenCodec(SPEC.replace(padding=padding), q_bits=4, **SMALL)

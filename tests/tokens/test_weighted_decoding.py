@@ -46,7 +46,7 @@ def dense_analysis(operators, length):
 # Weighted least squares.
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("spec", [SPEC, REFLECTED, REAL, LOSSY])
 @pytest.mark.parametrize("length", [1, 37, 200])
 def test_adjoints_are_transposes(spec, length, rng):
@@ -196,7 +196,7 @@ def test_gradients_are_those_of_finite_differences(rng, x64):
 # Cells.
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("q_bits", [2, 3, 4, 8])
 def test_values_lie_in_the_cells_of_their_codes_and_cells_tile(q_bits, rng):
     values = jnp.asarray(rng.uniform(-1, 1, (50, 7)), jnp.float32)
@@ -247,7 +247,7 @@ def test_measured_noise_is_the_codes_mean_squared_error(rng):
     np.testing.assert_allclose(noise, expected, rtol=0.02, atol=1e-12)
 
 
-@pytest.mark.quick(1)
+@pytest.mark.quick(0)
 @pytest.mark.parametrize(("spec", "q_bits"), [(SPEC, 3), (LOSSY, None)])
 def test_measured_wiener_beats_a_decoder_for_white_signals(spec, q_bits, rng):
     pink = np.cumsum(rng.standard_normal((4, 2000)), axis=1)

@@ -215,7 +215,7 @@ def test_gradients_are_finite_on_silence(clips):
     ("options", "pattern"),
     [
         ({"reversal": 1.5}, "reversal=1.5: a probability is 0 to 1"),
-        ({"noise": float("nan")}, "noise=nan: a probability"),
+        ({"noise": float("nan")}, "noise=nan must be a number"),
         ({"gain_db": (3.0, -3.0)}, r"gain_db=\(3.0, -3.0\): give \(lowest, highest\)"),
         ({"gain_db": (3.0,)}, r"gain_db=\(3.0,\): give \(lowest, highest\)"),
         ({"gain_db": 3.0}, r"gain_db=3.0: give \(lowest, highest\)"),

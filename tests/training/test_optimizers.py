@@ -164,7 +164,7 @@ def test_labels(params):
     [
         ({"schedule": "linear"}, "schedule='linear' is unknown; use constant, cosine, step"),
         ({"learning_rate": 0.0}, "learning_rate=0.0 must be positive"),
-        ({"learning_rate": float("nan")}, "learning_rate=nan must be positive"),
+        ({"learning_rate": float("nan")}, "learning_rate=nan must be a number"),
         ({"filter_learning_rate": -1.0}, "filter_learning_rate=-1.0 must be >= 0"),
         ({"clip_norm": 0.0}, "clip_norm=0.0 must be positive, or None"),
         ({"warmup_steps": 50, "total_steps": 50}, "warmup_steps=50 must be below total_steps=50"),

@@ -50,6 +50,7 @@ def _deficits(model, variables, frequency, *, target):
     return np.sum(np.maximum(values.max() - np.log(target) - values, 0)) / len(frequency)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("target", [1.0, 2.0])
 def test_it_is_what_all_eigenvalues_lack(model, target):
     model, variables = model

@@ -217,6 +217,7 @@ def test_eight_devices_learn_the_same():
     assert not _same(one.fixed["batch_stats"], _setup(start_step)[0].fixed["batch_stats"])
 
 
+@pytest.mark.quick(0)
 def test_discriminators_rest_until_their_step():
     start = _setup(2)[0].fixed[vocoding.ADVERSARY]
     resting, history = _run(1, [_batch(0), _batch(1)], 2)

@@ -169,7 +169,7 @@ def _convergence(vocoder, waveform, magnitude):
     return np.linalg.norm(np.abs(found).T - magnitude) / np.linalg.norm(magnitude)
 
 
-@pytest.mark.quick(1)
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("name", ["phase", "gradient"])  # sees 64 frames, sees all of them
 def test_polished_parts_are_the_polished_whole(name):
     vocoder, clip = _vocoder(name), _noise(3205)
@@ -211,6 +211,7 @@ def test_what_cannot_be_polished():
         _vocoder("mel").synthesize(mel, polish=-1)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("features", [LINEAR, MEL, BANK])
 def test_long_waveforms_are_analysed_in_parts(features):
     clip = _noise(4001)

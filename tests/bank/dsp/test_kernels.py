@@ -204,7 +204,7 @@ def largest_deviation(*, shape, component, normalization, taps, causal=False):
     return np.max(np.abs(np.asarray(found, np.float64) - expected)) / np.max(np.abs(expected))
 
 
-@pytest.mark.quick(40)
+@pytest.mark.quick(22)
 @pytest.mark.parametrize("shape", shapes.SHAPES)
 @pytest.mark.parametrize("normalization", kernels.NORMALIZATIONS)
 @pytest.mark.parametrize("component", ["real", "complex"])
@@ -240,7 +240,7 @@ def test_negative_bandwidths_count_as_positive():
     )
 
 
-@pytest.mark.quick(6)
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("normalization", kernels.NORMALIZATIONS)
 @pytest.mark.parametrize("component", ["real", "complex"])
 @pytest.mark.parametrize("shape", ["sinc", "gauss", "raised_cosine"])

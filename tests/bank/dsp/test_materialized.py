@@ -91,6 +91,7 @@ def test_no_values_at_all(shape):
     assert first.shape == shape
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("method", ["folded", "mirrored", "fft"])
 def test_gradients_of_every_way_are_the_adjoint(rng, method):
     """<analysis(x), s> = <x, gradient>, in the direction of random coefficients."""

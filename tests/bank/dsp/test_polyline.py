@@ -96,7 +96,7 @@ def test_breakpoints_stay_in_order(gaps, heights):
     assert np.all(amplitudes >= 0)
 
 
-@pytest.mark.quick(6)
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("height", [0.0, -2.0, 1e4])
 @pytest.mark.parametrize("bandwidth", [0.0, 1e-6, 1.0, 2.0])
 @pytest.mark.parametrize("center", [0.0, 1.0])

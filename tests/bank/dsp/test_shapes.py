@@ -112,6 +112,7 @@ def test_float32_envelopes_stay_float32(shape):
 
 @pytest.mark.parametrize("shape", shapes.SHAPES)
 # Time 0 and the removable poles of the closed forms, |B t| = 1/2 and 1.
+@pytest.mark.quick(16)
 @pytest.mark.parametrize("scaled_time", [0.0, 0.5, -0.5, 1.0])
 def test_gradients_are_finite_at_removable_poles(shape, scaled_time):
     def value(time_s, bandwidth_hz):

@@ -201,6 +201,7 @@ def test_gradient_is_that_of_finite_differences(rng, x64):
     np.testing.assert_allclose(jax.jit(jax.grad(total))(0.0), expected, rtol=1e-4)
 
 
+@pytest.mark.quick(0)
 def test_jitted_equals_eager_and_axes_are_kept(rng):
     clip = jnp.asarray(rng.standard_normal((2, 3, 1000)), jnp.float32)
     run = functools.partial(vocoder.pitch_shift, n_steps=-2, **SMALL)

@@ -63,6 +63,7 @@ def test_size_is_the_published_one():
     assert wave.shape == (1, 20_736)
 
 
+@pytest.mark.quick(0)
 def test_synthesis_does_not_use_batch_statistics():
     """A fault of the seed: BatchNorm was left in training mode at synthesis."""
     model = SMALL()
@@ -96,6 +97,7 @@ def test_gradients_are_finite_on_silence():
         assert np.all(np.isfinite(leaf))
 
 
+@pytest.mark.quick(0)
 def test_the_output_level_is_kept():
     """A fault of the seed: the output was scaled to its peak."""
     model = SMALL()
@@ -202,6 +204,7 @@ def test_other_weights_are_refused(golden):
         cnn_vocoder_reference.load_reference({})
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("as_image", [True, False])
 def test_a_run_is_its_units_in_a_row(as_image, rng):
     """In evaluation, in training, and in the statistics that are collected."""

@@ -133,6 +133,7 @@ def test_given_phases_are_the_start():
     assert np.max(np.abs(lax.complex(real, imag) - _spectrum())) > 0.1
 
 
+@pytest.mark.quick(0)
 def test_phases_without_a_start_are_those_of_tones():
     """The start is right for tones at the bins' centres that have phase 0 at sample 0."""
     model = PHASE()
@@ -145,6 +146,7 @@ def test_phases_without_a_start_are_those_of_tones():
     )
 
 
+@pytest.mark.quick(0)
 def test_the_output_level_is_that_of_the_magnitudes():
     model = PHASE()
     magnitude = np.abs(_spectrum())
@@ -162,6 +164,7 @@ def test_gradients_through_phases_are_finite_on_silence():
         assert np.all(np.isfinite(leaf))
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(("taps", "stride"), [(16, 8), (4, 2), (5, 3), (3, 3), (7, 2)])
 def test_transposed_convolution_is_pytorchs(taps, stride, golden):
     arrays = golden("torch_layers")

@@ -104,7 +104,7 @@ def test_distance_is_convergence_plus_log_distance(rng):
     )
 
 
-@pytest.mark.quick(1)
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("level", [0.0, 1.0])
 def test_gradients_are_finite(level):
     mel = level * _mel()[:, :6]
@@ -140,6 +140,7 @@ def test_impossible_attributes_are_named(options, message):
         MagnitudeVocoder(**{"num_bins": MELS, **STFT, **options})
 
 
+@pytest.mark.quick(0)
 def test_stored_and_loaded_it_sounds_the_same(tmp_path):
     vocoder = TrainedVocoder(
         Vocoder(SMALL(), FEATURES), {"params": {"network": _variables()["params"]}}
