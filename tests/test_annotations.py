@@ -102,7 +102,7 @@ TOUR = textwrap.dedent(
 )
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_annotations_hold_at_run_time():
     pytest.importorskip("beartype")
     result = subprocess.run(

@@ -28,7 +28,7 @@ def _execute(path: Path):
     return notebook
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @pytest.mark.filterwarnings("ignore")  # of the Jupyter machinery, not of the notebook's kernel
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs_and_draws(path):

@@ -18,7 +18,7 @@ from isincnet_jax.constant_q import layers as constant_q
 from isincnet_jax.spectrograms import inverse_stft, stft
 from isincnet_jax.streaming import stream as streaming
 
-_COUNT = 80
+_COUNT = 60
 _SEED = 1
 
 
@@ -31,7 +31,7 @@ def _rows(count: int) -> list[dict]:
     return rows
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @pytest.mark.timeout(1200)
 def test_predicted_snr_is_the_measured_one_and_exact_is_true():
     """`python benchmarks/random_specs.py` runs 500, of another seed."""
@@ -58,7 +58,7 @@ def _chunks(rng: np.random.Generator, waveform: np.ndarray) -> list[np.ndarray]:
     return np.split(waveform, cuts, axis=-1)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("index", range(12))
 def test_streams_of_random_banks_equal_the_whole(index):
     rng = np.random.default_rng([2, index])
@@ -87,7 +87,7 @@ def test_streams_of_random_banks_equal_the_whole(index):
     jax.clear_caches()
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("index", range(12))
 def test_random_stfts_are_librosas_and_come_back(index):
     rng = np.random.default_rng([3, index])
@@ -111,7 +111,7 @@ def test_random_stfts_are_librosas_and_come_back(index):
     assert error.size == 0 or np.sqrt(np.mean(error**2)) < 1e-6
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("kind", ["InvertibleCQT", "SlicedCQT"])
 @pytest.mark.parametrize("index", range(6))
 def test_random_invertible_constant_q_transforms_come_back(kind, index):
@@ -131,7 +131,7 @@ def test_random_invertible_constant_q_transforms_come_back(kind, index):
     assert np.sqrt(np.mean((np.asarray(found) - waveform) ** 2.0)) < 1e-6
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("index", range(6))
 def test_random_constant_q_transforms_are_the_dense_sum(index):
     """The fast algorithm beside the products with all kernels that training needs."""

@@ -286,7 +286,7 @@ def test_methods_at_a_rate_are_described():
     assert not any(method.family == "linear inverse" for method in chosen)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_phase_gradients_of_a_bank_follow_its_phases(rng):
     """A sweep through a bank of redundancy 16; the opposite turn would give -1.5 dB."""
     import jax.numpy as jnp

@@ -479,7 +479,7 @@ def _subprocess(line: str, folder: Path, *, limit_kilobytes: int | None = None):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_the_installed_command_works(tmp_path):
     soundfile.write(tmp_path / "in.wav", _noise(4000), RATE, subtype="FLOAT")
     done = _subprocess("reconstruct in.wav out.wav", tmp_path)

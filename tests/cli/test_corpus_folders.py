@@ -96,7 +96,7 @@ def test_a_small_corpus_starts_no_processes(corpus, monkeypatch):
         corpus("encode in other --step 0.05 --jobs 2")
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("options", ["--step 0.05", "--entropy --q-bits 6"])
 def test_processes_give_the_same_bytes(corpus, options):
     assert corpus(f"encode in serial {options} --jobs 1")[0] == 0
@@ -392,7 +392,7 @@ def test_compilations_do_not_grow_with_the_files(padding, compilations, tmp_path
     assert counts[-1] == counts[len(known) - 1]  # other lengths, no other program
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @pytest.mark.parametrize(
     ("number", "options"),
     [

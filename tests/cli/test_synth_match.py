@@ -67,7 +67,7 @@ def test_match_writes_the_sound_and_its_parameters(run, tmp_path, model, middle)
     np.testing.assert_allclose(values, values_from_levels(np.full(23, 7, np.int32)), rtol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_refinement_comes_nearer(run, tmp_path, model, middle):
     soundfile.write(tmp_path / "in.wav", 0.5 * middle, RATE, subtype="FLOAT")
     status, out, _ = _call(run, model, "--refine 6")

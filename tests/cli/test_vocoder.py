@@ -254,7 +254,7 @@ def test_bad_arguments(run, tmp_path, model, line, message):
     assert not list(tmp_path.glob("b.*"))
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_from_a_folder_to_sound(tmp_path):
     """All four commands as processes, in order, from a folder like an installed wheel's."""
     _ljspeech(tmp_path / "lj")

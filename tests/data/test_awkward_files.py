@@ -127,7 +127,7 @@ def test_what_can_be_read_of_them_is_kept_on_demand(awkward, caplog):
     assert (1, 109_487) in kept.values()
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_the_command_line_does_the_same(awkward, run, tmp_path):
     for path in awkward:
         if _has(path, OF_FFMPEG):

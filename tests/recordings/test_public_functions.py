@@ -117,7 +117,7 @@ def test_an_interrupted_folder_goes_on(clips, codec):
     assert (report.num_done_before, report.num_made) == (1, 1)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_a_codec_reaches_the_workers_of_token_files(clips, codec):
     isn.encode_folder("in", "alone", model=codec, step=0.01, jobs=1)
     report = isn.encode_folder("in", "several", model=codec, step=0.01, jobs=2)

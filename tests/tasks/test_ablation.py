@@ -81,7 +81,7 @@ def test_one_clear_message(main, tmp_path, options, message):
     assert not (tmp_path / "run" / "results.json").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_a_grid_is_measured_and_goes_on_with_what_is_missing(main, tmp_path, monkeypatch):
     """One cell cannot be inverted, one raises; a later command measures another part only."""
     from isincnet_jax.tasks.ablation_work import Work
@@ -309,7 +309,7 @@ def test_a_watched_step_records_when_the_loop_logs_or_evaluates(tmp_path):
         np.testing.assert_array_equal(file["low_hz"][:, 0], [0, 4, 6, 8, 9])
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_classifiers_of_two_cells_and_two_seeds(script, tmp_path):
     """On generated music: all runs, what they leave, and nothing done twice."""
     folder = tmp_path / "run"

@@ -106,7 +106,7 @@ def test_configs_make_optimizers(kind, config):
         fields.model.new_field = 1
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @pytest.mark.parametrize(
     ("config", "options"),
     [
@@ -127,7 +127,7 @@ def test_every_kind_trains(run, tmp_path, config, options):
     assert np.all(np.isfinite(losses))
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_a_run_learns_resumes_and_is_the_same_on_eight_devices(run, tmp_path):
     done = run(tmp_path / "one", "--config.train.num_steps=60")
     result = json.loads((tmp_path / "one" / "result.json").read_text())

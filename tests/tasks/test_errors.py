@@ -70,7 +70,7 @@ def test_unknown_options_are_named(main):
     assert "error: unknown option --bogus" in text
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_unknown_options_have_no_traceback(start):
     assert "error: unknown option --bogus" in start("bad", "--bogus=1", status=1)
 
@@ -94,7 +94,7 @@ def test_weights_that_do_not_fit_are_refused(main, finished):
         assert re.search(r"do not fit: synthesis\.kernels is float32\[", text), text
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_a_damaged_checkpoint_falls_back_and_says_so(start, finished, base):
     folder = base / "damaged"
     shutil.copytree(finished[0], folder)
@@ -111,7 +111,7 @@ def test_a_damaged_checkpoint_falls_back_and_says_so(start, finished, base):
     assert resilience.records(folder) == resilience.records(finished[0])
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_a_full_disk_keeps_earlier_checkpoints(start, base):
     limit = 20_000  # bytes of any file; the log reaches it first
 

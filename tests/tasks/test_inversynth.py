@@ -202,7 +202,7 @@ def _states(folder):
         return {step: checkpoints.read_arrays(step)[0] for step in checkpoints.steps}
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_a_run_goes_on_bit_for_bit_exports_and_scores(run, tmp_path):
     done = run(tmp_path / "whole")
     assert "random patches: correlation of STFT" in done.stdout
@@ -228,7 +228,7 @@ def test_a_run_goes_on_bit_for_bit_exports_and_scores(run, tmp_path):
     assert "started from the weights of" in started.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_a_run_from_disk_on_eight_devices(run, tmp_path, corpus):
     run(tmp_path / "disk", *corpus, "--config.loss.kind=sigmoid", num_devices=8)
     log = [json.loads(line) for line in (tmp_path / "disk" / "log.jsonl").read_text().splitlines()]

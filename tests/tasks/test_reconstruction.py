@@ -36,14 +36,14 @@ def _assert_resumed(result, *, num_kills, save_every):
     assert not result["damaged_checkpoints"]
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_a_killed_run_ends_as_if_it_had_not_been(base, finished):
     kills = resilience.run_with_kills(base / "killed", *SHORT, num_kills=1, num_steps=40)
     result = resilience.compare(finished[0], base / "killed", kills)
     _assert_resumed(result, num_kills=1, save_every=10)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_twenty_kills_lose_nothing(tmp_path):
     result = resilience.measure(tmp_path, num_kills=20)
     _assert_resumed(result, num_kills=20, save_every=result["save_every"])
@@ -109,20 +109,20 @@ def test_a_run_starts_from_the_weights_of_another(base, finished, source):
     assert int(state.step) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_eight_devices_give_the_same_losses(start, base, finished):
     start("eight", num_devices=8)
     np.testing.assert_allclose(_losses(base / "eight"), _losses(finished[0]), atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_eight_devices_draw_the_same_from_a_resident_corpus(start, base):
     for num_devices in (1, 8):
         start(f"resident{num_devices}", "--config.data.loader=device", num_devices=num_devices)
     np.testing.assert_allclose(_losses(base / "resident8"), _losses(base / "resident1"), atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_sigterm_saves_and_the_run_goes_on(base, start):
     options = (*SHORT, "--config.train.num_steps=5000", "--config.train.save_every=1000")
     folder = base / "stopped"
@@ -187,7 +187,7 @@ def _end_hosts(hosts, status=0):
     return output
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_two_hosts_give_the_same_losses_also_after_a_stop(base, finished):
     hosts = _start_hosts(base, "hosts", "--config.train.num_steps=100000")
     _wait_for(hosts[0], lambda: resilience._last_logged(base / "hosts") > 12)

@@ -207,7 +207,7 @@ def test_phases_are_learned_from_the_clips_own(tmp_path, rng):
     assert list(terms) == ["surprise"]
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_a_step_in_this_process_uses_all_devices(tmp_path):
     """Whole crops through features, network and loss, on eight devices, one program."""
     from isincnet_jax.tasks import compose, vocoder_parts
@@ -231,7 +231,7 @@ def test_a_step_in_this_process_uses_all_devices(tmp_path):
     assert all(np.array_equal(leaf, np.broadcast_to(leaf[:1], leaf.shape)) for leaf in copies)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 @pytest.mark.parametrize(
     "kind",
     [
@@ -260,7 +260,7 @@ def test_every_kind_trains(run, tmp_path, kind):
 CHEAP = ("--config.loss.multi_stft=None", "--config.optimizer.learning_rate=3e-3")
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_a_run_resumes_with_its_discriminators(run, tmp_path):
     options = (*CHEAP, "--config.adversary.enabled=True", "--config.adversary.start_step=5")
     done = run(tmp_path / "one", *options)
@@ -285,7 +285,7 @@ def test_a_run_resumes_with_its_discriminators(run, tmp_path):
         np.testing.assert_array_equal(array, after[name], err_msg=name)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_a_run_learns_and_is_the_same_on_eight_devices(run, tmp_path):
     found = {}
     for num_devices in (1, 8):
@@ -305,7 +305,7 @@ def test_a_run_learns_and_is_the_same_on_eight_devices(run, tmp_path):
     np.testing.assert_allclose(found[8]["reference"], losses, rtol=0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_a_run_starts_from_an_exported_vocoder(run, tmp_path):
     run(tmp_path / "one", *CHEAP)
     option = f"--config.init_from={tmp_path / 'one' / 'export'}"
@@ -317,7 +317,7 @@ def test_a_run_starts_from_an_exported_vocoder(run, tmp_path):
     assert begun < first
 
 
-@pytest.mark.slow
+@pytest.mark.quick(0)
 def test_sigterm_saves_and_the_run_goes_on(base, run, tmp_path):
     script, folder = str(CONFIGS.parent / "train_vocoder.py"), tmp_path / "run"
     options = ("--config.train.num_steps=100000", "--config.train.save_every=100000")
