@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # they compile; who is done first takes from the other.
 PYTEST := $(BIN)/python -m pytest --dist worksteal
 
-.PHONY: demo test test-slow test-all corners lint bench clean
+.PHONY: demo docs test test-slow test-all corners lint bench clean
 
 $(VENV)/.core: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -18,8 +18,17 @@ $(VENV)/.dev: $(VENV)/.core
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
+$(VENV)/.docs: $(VENV)/.core
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	touch $@
+
 demo: $(VENV)/.core
 	$(BIN)/isincnet demo demo_output
+
+# Nothing is fetched: ISINCNET_INTERSPHINX=1 allows links into the pages of other packages.
+docs: $(VENV)/.docs
+	$(BIN)/python docs/listening.py docs/_extra/listen
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build/html
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -63,4 +72,4 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/invertible.py
 
 clean:
-	rm -rf $(VENV) demo_output build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo_output docs/_build docs/_extra docs/jupyter_execute build dist .pytest_cache .ruff_cache .hypothesis

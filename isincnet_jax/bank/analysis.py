@@ -83,6 +83,15 @@ class Analysis(SettledModule):
     Raises:
         ValueError: for ``learnable=True`` with tight or reference banks, whose filters follow no
             centres and bandwidths, and for an unknown ``learnable``.
+
+    Example:
+        >>> from isincnet_jax.bank.spec import FilterbankSpec
+        >>> spec = FilterbankSpec(sample_rate=8000, hop_length=8, num_bins=9, shape="none")
+        >>> layer = Analysis(spec)
+        >>> waveform = jnp.ones((2, 100))
+        >>> variables = layer.init(jax.random.key(0), waveform)
+        >>> layer.apply(variables, waveform).shape  # [batch, frames, channels]
+        (2, 16, 18)
     """
 
     spec: FilterbankSpec

@@ -56,6 +56,18 @@ class Codec:
         model: the Linen module, static.
         variables: its parameters and fixed filters.
         name: of the preset or file it came from.
+
+    Example:
+        >>> spec = FilterbankSpec(sample_rate=8000, hop_length=8, num_bins=9, shape="none")
+        >>> codec = build_codec(SincNet(spec))
+        >>> spectrogram = codec.encode(np.ones((1, 100), np.float32))
+        >>> spectrogram.shape, codec.num_frames(100)
+        ((1, 16, 18), 16)
+        >>> codec.decode(spectrogram, length=100).shape
+        (1, 100)
+        >>> codes = codec.quantizer(q_bits=8).fit(spectrogram).encode(spectrogram)
+        >>> codes.shape
+        (1, 16, 18)
     """
 
     model: SincNet = flax.struct.field(pytree_node=False)
@@ -221,6 +233,12 @@ def build_codec(model: SincNet, *, key: jax.Array | None = None, name: str = "cu
 
     Returns:
         The model with its variables on the default device.
+
+    Example:
+        >>> spec = FilterbankSpec(sample_rate=8000, hop_length=8, num_bins=9, shape="none")
+        >>> codec = build_codec(SincNet(spec), name="mine")
+        >>> codec.name, codec.spec.num_channels
+        ('mine', 18)
     """
     key = jax.random.key(0) if key is None else key
     shape = jax.ShapeDtypeStruct((1, model.spec.hop_length), model.dtype)

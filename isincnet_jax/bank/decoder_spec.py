@@ -38,6 +38,12 @@ class DecoderSpec:
     Raises:
         ValueError: at construction, for an unknown kind, ``num_frames`` below 1, both
             ``first_frame`` and ``lead``, or one of them where frames are not placed by the user.
+
+    Example:
+        >>> DecoderSpec().kind
+        'auto'
+        >>> DecoderSpec("least_squares", num_frames=5, first_frame=-2).settled_lead(8)
+        16
     """
 
     kind: DecoderKind = "auto"

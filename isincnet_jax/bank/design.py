@@ -88,6 +88,12 @@ def suggest_invertible(spec: FilterbankSpec) -> Suggestion:
 
     Returns:
         The fewest bins and the longest hop; None for what is out of reach.
+
+    Example:
+        >>> spec = FilterbankSpec(sample_rate=8000, hop_length=8, num_bins=3, shape="none")
+        >>> suggestion = suggest_invertible(spec)
+        >>> suggestion.num_bins > 3 and suggestion.hop_length < 8
+        True
     """
     base = spec.replace(tight=False)
 

@@ -22,7 +22,17 @@ _LONGEST_DUAL_FRAMES = 32
 
 
 class NotInvertibleWarning(UserWarning):
-    """Bank that loses part of the signal; the best linear decoder is used instead."""
+    """Bank that loses part of the signal; the best linear decoder is used instead.
+
+    Example:
+        >>> from isincnet_jax.bank.spec import FilterbankSpec
+        >>> spec = FilterbankSpec(sample_rate=8000, hop_length=8, num_bins=3, shape="none")
+        >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warnings.simplefilter("always")
+        ...     decoder = design_decoder(spec)
+        >>> caught[0].category.__name__
+        'NotInvertibleWarning'
+    """
 
 
 class UnseenSamplesWarning(UserWarning):

@@ -91,6 +91,14 @@ class Synthesis(SettledModule):
         compute_dtype: of the products of learnable kernels; ``dtype`` if None.
         dtype: of coefficients, kernels and waveform.
         precision: of the products on accelerators.
+
+    Example:
+        >>> spec = FilterbankSpec(sample_rate=8000, hop_length=8, num_bins=9, shape="none")
+        >>> layer = Synthesis(spec)
+        >>> spectrogram = jnp.zeros((2, 16, 18))
+        >>> variables = layer.init(jax.random.key(0), spectrogram)
+        >>> layer.apply(variables, spectrogram, 100).shape
+        (2, 100)
     """
 
     spec: FilterbankSpec

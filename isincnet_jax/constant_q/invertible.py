@@ -146,7 +146,14 @@ class InvertibleCQT(_GaborModule):
         return nonstationary_gabor.analyse(waveform, spec=self.spec, layout=self.layout)
 
     def __call__(self, waveform: Waveform) -> Any:
-        """The spectrogram of a clip: ``encode``, in ``output_format``."""
+        """The spectrogram of a clip: ``encode``, in ``output_format``.
+
+        Args:
+            waveform: [..., time], floating.
+
+        Returns:
+            [..., frames, bins] in the matrix layout, a tuple of such in the ragged one.
+        """
         return self._formatted(self.encode(waveform))
 
     @settles
@@ -276,7 +283,14 @@ class SlicedCQT(_GaborModule):
         return sliced_gabor.analyse_slices(waveform, spec=self.slice_spec)
 
     def __call__(self, waveform: Waveform) -> Any:
-        """The spectrogram [..., frames, bins] of a signal, overlap-added, in ``output_format``."""
+        """The spectrogram of a signal, slices overlap-added, in ``output_format``.
+
+        Args:
+            waveform: [..., time], floating.
+
+        Returns:
+            [..., frames, bins].
+        """
         sliced = self.encode(waveform)
         length = waveform.shape[-1]
         return self._formatted(

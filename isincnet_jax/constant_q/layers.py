@@ -300,6 +300,13 @@ class CQT1992(CQT1992v2):
     Departure: nnAudio multiplies explicit Fourier transforms of frames as long as the longest
     kernel, keeps positive frequencies only, starts at 220 Hz and raises by default.
 
+    Example:
+        >>> import jax
+        >>> layer = CQT1992(fmin=110.0, n_bins=24, trainable_kernels=True)
+        >>> variables = jax.eval_shape(layer.init, jax.random.key(0), jnp.zeros((1, 22_050)))
+        >>> sorted(variables["params"])[0]
+        'spectra_0'
+
     References:
         J. C. Brown and M. S. Puckette, "An efficient algorithm for the calculation of a constant
             Q transform", JASA 92, 1992, equation 5. https://doi.org/10.1121/1.404385
@@ -323,6 +330,11 @@ class VQT(CQT1992v2):
     Attributes:
         gamma: Hz added to all bandwidths; 0 is constant Q, None follows the equivalent
             rectangular bandwidth of the ear, as in :func:`librosa.vqt`.
+
+    Example:
+        >>> layer = VQT(fmin=110.0, n_bins=24, gamma=20.0)
+        >>> layer.apply({}, jnp.zeros((2, 22_050))).shape
+        (2, 44, 24)
 
     References:
         C. Schoerkhuber et al., "A Matlab toolbox for efficient perfect reconstruction

@@ -33,6 +33,11 @@ class CQT2010v2(ConstantQLayer):
         earlydownsample: whether the top octave may leave the clip's own rate. Results are equal
             within the tolerance.
 
+    Example:
+        >>> layer = CQT2010v2(fmin=110.0, n_bins=24)
+        >>> layer.apply({}, jnp.zeros((2, 22_050))).shape
+        (2, 44, 24)
+
     References:
         C. Schoerkhuber and A. Klapuri, "Constant-Q transform toolbox for music processing", Sound
             and Music Computing, 2010, section 3. https://doi.org/10.5281/zenodo.849741
@@ -129,6 +134,13 @@ class CQT2010(CQT2010v2):
     Trainable, it has one parameter ``spectra`` [2, bins per octave, taps], real and imaginary
     parts of the unitary DFT of the shared kernels; products run in time, which is the same by
     Parseval's theorem. Fixed kernels: the same as :class:`CQT2010v2`.
+
+    Example:
+        >>> import jax
+        >>> layer = CQT2010(fmin=110.0, n_bins=24, trainable_kernels=True)
+        >>> variables = jax.eval_shape(layer.init, jax.random.key(0), jnp.zeros((1, 22_050)))
+        >>> list(variables["params"])
+        ['spectra']
 
     References:
         J. C. Brown and M. S. Puckette, "An efficient algorithm for the calculation of a constant

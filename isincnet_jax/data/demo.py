@@ -29,6 +29,11 @@ def demo_waveform(sample_rate: int = 16_000) -> Float[np.ndarray, " time"]:
 
     Raises:
         ValueError: for a rate below 4,000 Hz.
+
+    Example:
+        >>> waveform = demo_waveform(8000)
+        >>> waveform.shape, waveform.dtype.name
+        ((32000,), 'float32')
     """
     if sample_rate < 4_000:
         raise ValueError(f"sample_rate={sample_rate}: the demo clip needs at least 4000 Hz")

@@ -53,7 +53,14 @@ class LogCompression(SettledModule):
 
     @nn.compact
     def __call__(self, values: Float[Array, "*axes"]) -> Float[jax.Array, "*axes"]:
-        """Compresses energies [..., bins], floating and not negative; their shape and dtype."""
+        """Compresses energies.
+
+        Args:
+            values: energies [..., bins], floating and not negative.
+
+        Returns:
+            The same shape and dtype.
+        """
         values = checks.as_floating(values, "values")
         # log(x + eps) = log(1 + x / eps) + log(eps) keeps the digits of faint energies.
         floor = math.log(self.eps)
@@ -95,7 +102,14 @@ class MuLawCompression(SettledModule):
 
     @nn.compact
     def __call__(self, values: Float[Array, "*axes"]) -> Float[jax.Array, "*axes"]:
-        """Compresses values [..., channels], floating; their shape and dtype."""
+        """Compresses signed values.
+
+        Args:
+            values: [..., channels], floating.
+
+        Returns:
+            The same shape and dtype.
+        """
         values = checks.as_floating(values, "values")
         if not self.trainable:
             return jnp.asarray(companding.mu_law(values, mu=self.mu))

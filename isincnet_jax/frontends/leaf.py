@@ -94,7 +94,14 @@ class LeafFrontend(SettledModule):
 
     @nn.compact
     def __call__(self, waveform: Waveform) -> Float[jax.Array, "... frames filters"]:
-        """Waveform [..., time], float32, to features [..., ceil(time / hop), num_filters]."""
+        """Features of a waveform.
+
+        Args:
+            waveform: [..., time], float32.
+
+        Returns:
+            [..., ceil(time / hop), num_filters].
+        """
         # [..., time, 2 filters] to [..., time, filters]: cosine^2 + sine^2.
         pairs = self._filterbank("filterbank")(waveform)
         energies = self._pooling("pooling")(squared_modulus(pairs))

@@ -152,7 +152,14 @@ class GaussianPooling(SettledModule):
     def __call__(
         self, values: Float[Array, "... frames channels"]
     ) -> Float[jax.Array, "... pooled channels"]:
-        """Smooths and decimates [..., frames, channels] along the frames; the dtype is kept."""
+        """Smooths and decimates along the frames.
+
+        Args:
+            values: [..., frames, channels], floating.
+
+        Returns:
+            [..., pooled frames, channels], in the same dtype.
+        """
         values = checks.as_floating(values, "values", ndim=2)
         channels = values.shape[-1]
         widths = jnp.full((channels,), self.width, values.dtype)

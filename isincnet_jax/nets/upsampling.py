@@ -203,7 +203,14 @@ class UpsampleConv(SettledModule):
     def __call__(
         self, sequence: Float[Array, "... time inputs"]
     ) -> Float[jax.Array, "... doubled width"]:
-        """[..., time, inputs] to [..., 2 time, width]."""
+        """Convolution of a sequence at twice its rate.
+
+        Args:
+            sequence: [..., time, inputs].
+
+        Returns:
+            [..., 2 time, width].
+        """
         own = sequence.dtype if getattr(sequence, "dtype", None) == self.dtype else None
         checks.check_floating(sequence, "sequence", ndim=2, dtype=own)
         shape = (self.taps, sequence.shape[-1], self.width)

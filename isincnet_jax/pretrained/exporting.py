@@ -84,6 +84,17 @@ def export_program(
     Raises:
         ValueError: for an unknown part or platform, or a decoder that computes in another dtype.
         ImportError: without flatbuffers, which jax.export writes programs by.
+
+    Example:
+        >>> from isincnet_jax import FilterbankSpec, SincNet, build_codec
+        >>> spec = FilterbankSpec(sample_rate=8000, hop_length=8, num_bins=9, shape="none")
+        >>> codec = build_codec(SincNet(spec))
+        >>> program = export_program(codec, part="encode", platforms=["cpu"])
+        >>> program.description["inputs"][0]["shape"]
+        ['batch', 'time']
+        >>> encode = jax.export.deserialize(bytearray(program.data)).call
+        >>> encode(np.ones((3, 100), np.float32)).shape
+        (3, 16, 18)
     """
     extras.require("flatbuffers")
     if part not in get_args(Part):

@@ -63,6 +63,17 @@ def export_pretrained(
         TypeError: for models that cannot be stored, or a card that is not JSON.
         FileExistsError: if something is there already.
         OSError: if it cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from isincnet_jax import FilterbankSpec, SincNet, build_codec
+        >>> spec = FilterbankSpec(sample_rate=8000, hop_length=8, num_bins=9, shape="none")
+        >>> codec = build_codec(SincNet(spec))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = export_pretrained(codec, Path(folder) / "mine.zip")
+        ...     again = isincnet_jax.from_pretrained(path)
+        >>> again.spec == codec.spec
+        True
     """
     path = Path(folder)
     kind = model_kinds.kind_of(codec.model)

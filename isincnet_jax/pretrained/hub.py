@@ -70,6 +70,11 @@ def from_pretrained(
         FileNotFoundError: if this installation lacks the file of a model of the package.
         isincnet_jax.pretrained.download.DownloadError: if an address cannot be fetched or has
             another digest (an OSError).
+
+    Example:
+        >>> codec = from_pretrained("16khz-linear")
+        >>> codec.spec.sample_rate, codec.spec.hop_length, codec.spec.num_channels
+        (16000, 125, 256)
     """
     cache = cache_directory(cache_dir)
     entry = REGISTRY.get(name) if isinstance(name, str) else None

@@ -41,6 +41,11 @@ def load_reference(path: str | Path, *, sample_rate: int | None = None) -> Codec
     Raises:
         CheckpointError: if the file is damaged, hostile, or no iSincNet checkpoint.
         FileNotFoundError: if there is none.
+
+    Example:
+        >>> load_reference("no.ckpt")
+        Traceback (most recent call last):
+        FileNotFoundError: ...
     """
     path = Path(path)
     root, content = read_tensors(path)

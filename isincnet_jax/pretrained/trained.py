@@ -76,6 +76,11 @@ def load_inversynth(name: str | Path, *, dtype: Any = None) -> TrainedInverSynth
 
     Raises:
         ValueError: if there is none, or the model is no such network.
+
+    Example:
+        >>> estimator = load_inversynth("16khz-inversynth")
+        >>> type(estimator.model).__name__
+        'InverSynth'
     """
     wanted = "InverSynth; use the export folder of train_inversynth.py"
     return _load(name, dtype, TrainedInverSynth, wanted)

@@ -88,5 +88,12 @@ class Chroma(WeighedSpectrogram):
         return self.trainable_chroma
 
     def __call__(self, waveform: Waveform) -> Float[jax.Array, "... frames chroma"]:
-        """Waveform [..., time] to chromagram [..., frames, n_chroma]."""
+        """Chromagram of a waveform.
+
+        Args:
+            waveform: [..., time], floating.
+
+        Returns:
+            [..., frames, n_chroma].
+        """
         return chroma.normalize_frames(self.weigh(waveform), norm=self.norm)

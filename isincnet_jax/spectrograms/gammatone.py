@@ -75,5 +75,12 @@ class Gammatonegram(GammatoneFilters, WeighedSpectrogram):
         return self.trainable_bins
 
     def __call__(self, waveform: Waveform) -> Float[jax.Array, "... frames bins"]:
-        """Waveform [..., time] to gammatone spectrogram [..., frames, n_bins], not negative."""
+        """Gammatone spectrogram of a waveform.
+
+        Args:
+            waveform: [..., time], floating.
+
+        Returns:
+            [..., frames, n_bins], not negative.
+        """
         return self.weigh(waveform)

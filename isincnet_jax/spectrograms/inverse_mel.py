@@ -142,7 +142,14 @@ class InverseMel(MelFilters, NonNegativeInverse):
         self.design()
 
     def __call__(self, mel: Float[Array, "... frames mels"]) -> Float[jax.Array, "... frames bins"]:
-        """Mel spectrogram [..., frames, n_mels] to [..., frames, 1 + n_fft // 2]."""
+        """Magnitudes or powers of an STFT from a mel spectrogram.
+
+        Args:
+            mel: [..., frames, n_mels].
+
+        Returns:
+            [..., frames, 1 + n_fft // 2], not negative.
+        """
         return self.invert(mel)
 
 
@@ -181,5 +188,12 @@ class InverseGammatone(GammatoneFilters, NonNegativeInverse):
     def __call__(
         self, gammatonegram: Float[Array, "... frames filters"]
     ) -> Float[jax.Array, "... frames bins"]:
-        """Gammatone spectrogram [..., frames, n_bins] to [..., frames, 1 + n_fft // 2]."""
+        """Magnitudes or powers of an STFT from a gammatone spectrogram.
+
+        Args:
+            gammatonegram: [..., frames, n_bins].
+
+        Returns:
+            [..., frames, 1 + n_fft // 2], not negative.
+        """
         return self.invert(gammatonegram)

@@ -46,6 +46,14 @@ class InverseSTFT(SettledModule):
 
     Raises:
         ValueError: for arguments that do not fit each other, at construction.
+
+    Example:
+        >>> waveform = np.random.default_rng(0).standard_normal(4000).astype(np.float32)
+        >>> forward = stft.STFT(n_fft=512, hop_length=128, output_format="complex")
+        >>> inverse = InverseSTFT(n_fft=512, hop_length=128)
+        >>> again = inverse.apply({}, forward.apply({}, waveform), length=4000)
+        >>> bool(np.max(np.abs(again - waveform)) < 1e-5)
+        True
     """
 
     n_fft: int = 2048

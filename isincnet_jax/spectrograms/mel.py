@@ -81,7 +81,14 @@ class MelSpectrogram(MelFilters, WeighedSpectrogram):
         return self.trainable_mel
 
     def __call__(self, waveform: Waveform) -> Float[jax.Array, "... frames mels"]:
-        """Waveform [..., time] to mel spectrogram [..., frames, n_mels], not negative."""
+        """Mel spectrogram of a waveform.
+
+        Args:
+            waveform: [..., time], floating.
+
+        Returns:
+            [..., frames, n_mels], not negative.
+        """
         return self.weigh(waveform)
 
 
@@ -182,6 +189,13 @@ class MFCC(StftGeometry):
         self.mel = self._mel(parent=self)
 
     def __call__(self, waveform: Waveform) -> Float[jax.Array, "... frames coefficients"]:
-        """Waveform [..., time] to cepstra [..., frames, n_mfcc]."""
+        """Mel-frequency cepstra of a waveform.
+
+        Args:
+            waveform: [..., time], floating.
+
+        Returns:
+            [..., frames, n_mfcc].
+        """
         level_db = auditory.power_to_db(self.mel(waveform), top_db=self.top_db)
         return auditory.weigh_bins(level_db, self.matrix(), precision=self.precision)

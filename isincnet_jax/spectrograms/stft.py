@@ -85,6 +85,12 @@ class STFT(SettledModule):
 
     Raises:
         ValueError: for arguments that do not fit each other, at construction.
+
+    Example:
+        >>> layer = STFT(sample_rate=16_000, n_fft=512, hop_length=128)
+        >>> magnitude = layer.apply({}, jnp.zeros((2, 16_000)))
+        >>> magnitude.shape  # [batch, frames, bins]
+        (2, 126, 257)
     """
 
     sample_rate: float = 22_050

@@ -86,6 +86,17 @@ def stream_decoder(source: Source) -> StreamDecoder:
         ValueError: for reflect padding with a decoder that is solved from the spec: the ends of
             such clips are decoded from many frames at once, and the beginning of a signal would
             have to wait for them.
+
+    Example:
+        >>> import numpy as np
+        >>> spec = FilterbankSpec(sample_rate=8000, hop_length=8, num_bins=9, shape="none")
+        >>> encoder, decoder = stream_encoder(spec), stream_decoder(spec)
+        >>> waveform = np.linspace(-1, 1, 100, dtype=np.float32)
+        >>> listening, frames = encoder.step(encoder.init(), waveform)
+        >>> speaking, samples = decoder.step(decoder.init(), frames)
+        >>> rest = decoder.finish(speaking, encoder.finish(listening), length=100)
+        >>> bool(np.allclose(np.concatenate([samples, rest]), waveform, atol=1e-5))
+        True
     """
     spec, dtype, precision = stream_weights.settings(source)
     if stream_weights.has_solved_edges(source):

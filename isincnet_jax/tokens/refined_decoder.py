@@ -115,6 +115,14 @@ class RefinedDecoder(SettledModule):
     References:
         D. Griffin and J. Lim, "Signal estimation from modified short-time Fourier transform",
             IEEE Trans. ASSP 32, 1984.
+
+    Example:
+        >>> import jax
+        >>> spec = FilterbankSpec(sample_rate=8000, hop_length=8, num_bins=3, shape="none")
+        >>> model = RefinedDecoder(spec, decoder=DecoderSpec("wiener"), num_blocks=1, width=8)
+        >>> waveform = jnp.zeros((1, 100))
+        >>> jax.eval_shape(model.init_with_output, jax.random.key(0), waveform)[0].shape
+        (1, 100)
     """
 
     spec: FilterbankSpec
@@ -210,7 +218,14 @@ class RefinedDecoder(SettledModule):
         )
 
     def __call__(self, waveform: Waveform) -> Waveform:
-        """Encodes and decodes: the reconstruction, in the shape of the waveform."""
+        """Encodes and decodes.
+
+        Args:
+            waveform: [time] or [..., time], in ``dtype``.
+
+        Returns:
+            The reconstruction, in the shape of the waveform.
+        """
         return self.decode(self.encode(waveform), length=waveform.shape[-1])
 
     def _correction(self, linear: Waveform) -> Waveform:

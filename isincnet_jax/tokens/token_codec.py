@@ -219,7 +219,14 @@ class TokenCodec(SettledModule):
         return self._refine(codes, scales / unit[..., None], cells, precision, fit)
 
     def __call__(self, waveform: Waveform) -> Waveform:
-        """Encodes and decodes: the reconstruction, in the shape of the waveform."""
+        """Encodes and decodes.
+
+        Args:
+            waveform: [time] or [..., time], in ``dtype``.
+
+        Returns:
+            The reconstruction, in the shape of the waveform.
+        """
         codes, scales = self.encode(waveform)
         return self.decode(codes, scales, length=waveform.shape[-1])
 

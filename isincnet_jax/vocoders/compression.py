@@ -86,6 +86,10 @@ def spectrogram_features(
 
     References:
         tuan3w, "CNNVocoder", the README's features. https://github.com/tuan3w/cnn_vocoder
+
+    Example:
+        >>> spectrogram_features(np.zeros(22_050, np.float32), n_fft=1024, hop_length=256).shape
+        (87, 513)
     """
     return fourier.stft_power(
         waveform,

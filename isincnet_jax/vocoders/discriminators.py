@@ -130,6 +130,13 @@ class MultiPeriodDiscriminator(SettledModule):
     References:
         J. Kong, J. Kim and J. Bae, "HiFi-GAN", NeurIPS 2020, section 2.3 and appendix A.
             https://arxiv.org/abs/2010.05646
+
+    Example:
+        >>> critic = MultiPeriodDiscriminator(periods=(2, 3), widths=(4, 8))
+        >>> waveform = jnp.zeros((1, 600))
+        >>> said, _ = jax.eval_shape(critic.init_with_output, jax.random.key(0), waveform)
+        >>> len(said.logits)  # one for each period
+        2
     """
 
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)
@@ -145,7 +152,14 @@ class MultiPeriodDiscriminator(SettledModule):
 
     @nn.compact
     def __call__(self, waveform: Float[Array, "batch time"]) -> Judgement:
-        """Judges clips [batch, time]."""
+        """Judges clips.
+
+        Args:
+            waveform: [batch, time], floating.
+
+        Returns:
+            Logits and feature maps of every critic.
+        """
         checks.check_floating_waveform(waveform)
         layers = len(self.widths)
         # Along rows only, as the kernels: columns stay apart.
@@ -183,6 +197,13 @@ class MultiResolutionDiscriminator(SettledModule):
         W. Jang et al., "UnivNet: a neural vocoder with multi-resolution spectrogram discriminators
             for high-fidelity waveform generation", Interspeech 2021, section 2.2.
             https://arxiv.org/abs/2106.07889
+
+    Example:
+        >>> critic = MultiResolutionDiscriminator(widths=(4, 4))
+        >>> waveform = jnp.zeros((1, 4000))
+        >>> said, _ = jax.eval_shape(critic.init_with_output, jax.random.key(0), waveform)
+        >>> len(said.logits) == len(critic.resolutions)
+        True
     """
 
     resolutions: tuple[spectral_distances.Resolution, ...] = spectral_distances.RESOLUTIONS
@@ -199,7 +220,14 @@ class MultiResolutionDiscriminator(SettledModule):
 
     @nn.compact
     def __call__(self, waveform: Float[Array, "batch time"]) -> Judgement:
-        """Judges clips [batch, time]."""
+        """Judges clips.
+
+        Args:
+            waveform: [batch, time], floating.
+
+        Returns:
+            Logits and feature maps of every critic.
+        """
         checks.check_floating_waveform(waveform)
         layers = len(self.widths)
         # 3 x 9 kernels while bins are many, 3 x 3 in the last layer and for the logits.
@@ -226,6 +254,16 @@ class VocoderDiscriminator(SettledModule):
     Attributes:
         by_period: the first.
         by_resolution: the second.
+
+    Example:
+        >>> critic = VocoderDiscriminator(
+        ...     MultiPeriodDiscriminator(periods=(2,), widths=(4,)),
+        ...     MultiResolutionDiscriminator(widths=(4,)),
+        ... )
+        >>> waveform = jnp.zeros((1, 4000))
+        >>> said, _ = jax.eval_shape(critic.init_with_output, jax.random.key(0), waveform)
+        >>> len(said.logits)
+        4
     """
 
     by_period: MultiPeriodDiscriminator = MultiPeriodDiscriminator()
@@ -233,6 +271,13 @@ class VocoderDiscriminator(SettledModule):
 
     @nn.compact
     def __call__(self, waveform: Float[Array, "batch time"]) -> Judgement:
-        """Judges clips [batch, time]."""
+        """Judges clips.
+
+        Args:
+            waveform: [batch, time], floating.
+
+        Returns:
+            Logits and feature maps of every critic.
+        """
         one, other = self.by_period(waveform), self.by_resolution(waveform)
         return Judgement(one.logits + other.logits, one.features + other.features)

@@ -1,0 +1,157 @@
+"""The site, built by ``make docs``: offline, with warnings as errors.
+
+Public names stand on the pages of ``api/`` as ``isincnet_jax.NAME``, everything else under the
+module that defines it. Docstrings refer to both by the end of the path, as in
+``:func:`.fourier.stft```.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx import addnodes
+
+import isincnet_jax as isn
+
+ROOT = Path(__file__).resolve().parents[1]
+
+project = "isincnet_jax"
+author = "the isincnet_jax contributors"
+copyright = author
+version = release = isn.__version__
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+]
+exclude_patterns = ["_build", "_extra", "jupyter_execute"]
+
+# References to other packages are links where the network is allowed: ISINCNET_INTERSPHINX=1.
+intersphinx_mapping = (
+    {
+        "python": ("https://docs.python.org/3", None),
+        "numpy": ("https://numpy.org/doc/stable", None),
+        "scipy": ("https://docs.scipy.org/doc/scipy", None),
+        "jax": ("https://docs.jax.dev/en/latest", None),
+        "flax": ("https://flax.readthedocs.io/en/latest", None),
+        "librosa": ("https://librosa.org/doc/latest", None),
+    }
+    if os.environ.get("ISINCNET_INTERSPHINX")
+    else {}
+)
+
+autodoc_default_options = {"members": True, "member-order": "bysource"}
+autodoc_typehints = "none"  # units and shapes stand in Args
+autodoc_mock_imports = ["apache_beam", "ml_collections", "tensorflow", "tensorflow_datasets"]
+autosummary_generate = False  # the pages of api/ are written, one for each wing
+add_module_names = False
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+maximum_signature_line_length = 88
+
+# A reference of ours that leads nowhere is an error; others are not looked up offline.
+nitpicky = True
+nitpick_ignore_regex = [
+    (r"py:.*", r"(jax|flax|optax|numpy|np|scipy|librosa|matplotlib|typer|zipfile|safetensors)\..*"),
+    (r"py:(exc|class)", r"[A-Z]\w*(Error|Warning)|optional|callable"),
+]
+
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+nb_execution_mode = "auto"  # pages with code cells run when they are built
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_merge_streams = True
+
+html_theme = "furo"
+html_title = f"isincnet_jax {version}"
+html_extra_path = ["_extra"] if (ROOT / "docs/_extra").is_dir() else []  # of listening.py
+html_show_sourcelink = False
+REPOSITORY = re.search(
+    r'^REPOSITORY = "(.*?)"', (ROOT / "colab/first_cell.py").read_text("utf-8"), re.MULTILINE
+)
+if REPOSITORY and REPOSITORY[1]:
+    html_theme_options = {
+        "source_repository": REPOSITORY[1],
+        "source_branch": "main",
+        "source_directory": "docs/",
+    }
+
+_NAME = re.compile(r"isn\.(\w+(?:\.\w+)*)(?:\(.*\))?")
+PUBLIC = {name: getattr(isn, name) for name in isn.__all__}
+
+
+def _public_name(value: Any) -> str | None:
+    """The public name of an object, other than constants and aliases."""
+    name = getattr(value, "__name__", None)
+    return name if name is not None and PUBLIC.get(name) is value else None
+
+
+def skip_public(app: Any, what: str, name: str, obj: Any, *given: Any) -> bool | None:
+    """Leaves public names out of the modules that define them: they have entries of their own."""
+    if what == "module" and _public_name(obj) == name:
+        return True
+    if what == "class" and name == "setup":  # Flax's, called by nobody else
+        return True
+    return None
+
+
+def shorten(app: Any, what: str, name: str, obj: Any, *given: Any) -> tuple[str, Any] | None:
+    """Signatures without what Flax adds to every module."""
+    _, signature, returns = given  # the first are the options
+    if what != "class" or not signature:
+        return None
+    return re.sub(r", parent=<.*?>(?=, name)|, name=None(?=\))", "", signature), returns
+
+
+def name_by_module(app: Any, env: Any) -> None:
+    """Public names can be referred to by the modules that define them, too."""
+    objects = env.domains["py"].objects
+    for public, value in PUBLIC.items():
+        entry, name = objects.get(f"isincnet_jax.{public}"), getattr(value, "__name__", None)
+        if entry is None or name is None:
+            continue
+        full = f"{value.__module__}.{name}"
+        objects.setdefault(full, entry._replace(aliased=True))
+        prefix = f"isincnet_jax.{public}."
+        for inner in [key for key in objects if key.startswith(prefix)]:
+            member = full + "." + inner.removeprefix(prefix)
+            objects.setdefault(member, objects[inner]._replace(aliased=True))
+
+
+def link_names(app: Any, doctree: Any) -> None:
+    """Makes links of ``isn.NAME`` in the prose, which reads as well without them."""
+    for literal in list(doctree.findall(nodes.literal)):
+        found = _NAME.fullmatch(literal.astext())
+        if found is None or isinstance(literal.parent, (nodes.reference, addnodes.pending_xref)):
+            continue
+        if found[1].split(".")[0] not in PUBLIC:
+            continue
+        reference = addnodes.pending_xref(
+            "",
+            refdomain="py",
+            reftype="obj",
+            reftarget=f"isincnet_jax.{found[1]}",
+            refwarn=True,
+            refexplicit=True,
+        )
+        literal.replace_self(reference)
+        reference += literal
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Connects the above."""
+    app.connect("autodoc-skip-member", skip_public)
+    app.connect("autodoc-process-signature", shorten)
+    app.connect("env-updated", name_by_module)
+    app.connect("doctree-read", link_names)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
