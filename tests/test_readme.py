@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import runpy
 from pathlib import Path
 
 import measured
@@ -50,16 +51,30 @@ def test_every_table_and_every_result_is_on_a_page():
     assert {file for name in shown for file in measured.inputs(name)} == results
 
 
-def test_every_notebook_has_a_badge_with_the_repositorys_address():
-    cell = (ROOT / "colab" / "first_cell.py").read_text(encoding="utf-8")
-    repository = re.search(r'^REPOSITORY = "(.*?)"', cell, flags=re.MULTILINE)
-    assert repository is not None
-    address = repository[1].removeprefix("git+").removesuffix(".git") or "OWNER/NAME"
-    owner, name = address.rstrip("/").split("/")[-2:]
-    colab = f"https://colab.research.google.com/github/{owner}/{name}/blob/main/colab"
+BADGES = runpy.run_path(str(ROOT / ".ci" / "readme_badges.py"))["with_badges"]
+CELL = (ROOT / "colab" / "first_cell.py").read_text(encoding="utf-8")
+
+
+def test_every_notebook_has_a_badge():
     for path in (ROOT / "colab").glob("*.ipynb"):
         assert f"(colab/{path.name})" in README
-        assert f"({colab}/{path.name})" in README, "run: python .ci/first_cell.py"
+        assert re.search(rf"/github/[\w.-]+/[\w.-]+/blob/main/colab/{path.name}\)", README)
+    assert BADGES(README, CELL) == README, "run: python .ci/readme_badges.py"
+
+
+@pytest.mark.parametrize(
+    ("repository", "shown"),
+    [
+        ("", "OWNER/NAME"),
+        ("https://github.com/some-one/the.name", "some-one/the.name"),
+        ("git+https://github.com/some-one/the.name.git", "some-one/the.name"),
+    ],
+)
+def test_badges_lead_to_the_repository_of_the_notebooks(repository, shown):
+    cell = CELL.replace('REPOSITORY = ""', f'REPOSITORY = "{repository}"')
+    text = BADGES(README, cell)
+    assert f"/github/{shown}/blob/main/colab/quickstart.ipynb" in text
+    assert BADGES(text, CELL) == README
 
 
 def test_the_citation_is_of_this_version():

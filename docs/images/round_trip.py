@@ -1,0 +1,70 @@
+"""Draws the picture of README.md: a waveform, its signed spectrogram, and what decoding changes.
+
+``python docs/images/round_trip.py`` writes round_trip.png beside itself.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
+
+import isincnet_jax as isn
+from isincnet_jax.dsp.distances import snr_db
+
+INK, BLUE, RED = "#1b1d22", "#0072b2", "#d55e00"
+START_S, DURATION_S = 0.0, 2.0  # of the built-in clip
+
+
+def draw() -> Figure:
+    """The figure, three rows over one time axis."""
+    codec = isn.from_pretrained("16khz-linear")
+    rate = codec.spec.sample_rate
+    waveform = isn.demo_waveform(rate)[int(START_S * rate) :][: int(DURATION_S * rate)]
+    spectrogram = codec.encode(waveform)
+    decoded = codec.decode(spectrogram, length=len(waveform))
+    snr = float(snr_db(prediction=decoded, target=waveform))
+    error = np.asarray(decoded, np.float64) - waveform
+
+    figure = Figure(figsize=(9, 5.4), layout="constrained", facecolor="white")
+    top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=(1, 3, 1))
+    time_s = np.arange(len(waveform)) / rate
+    top.plot(time_s, waveform, color=BLUE, linewidth=0.5)
+    top.set(ylabel="waveform", ylim=np.array([-1.05, 1.05]) * np.max(np.abs(waveform)))
+
+    cosine = np.asarray(spectrogram)[:, : codec.spec.num_bins]
+    # A square root shows quiet coefficients beside loud ones, and keeps the signs.
+    signed = np.sign(cosine) * np.sqrt(np.abs(cosine))
+    limit = float(np.quantile(np.abs(signed), 0.995))
+    middle.pcolormesh(
+        codec.frame_times_s(len(waveform)),
+        codec.spec.center_hz / 1000,
+        signed.T,
+        cmap="RdBu_r",
+        vmin=-limit,
+        vmax=limit,
+        shading="nearest",
+        rasterized=True,
+    )
+    middle.set(ylabel="frequency (kHz)", ylim=(0, rate / 2000))
+    middle.yaxis.set_major_locator(MultipleLocator(2))
+    middle.set_title(
+        "encode: signed spectrogram, cosine channels (square root)", fontsize="medium", loc="left"
+    )
+
+    bottom.plot(time_s, 1e7 * error, color=RED, linewidth=0.5)
+    bottom.set(ylabel="difference\n(1e-7)", xlabel="time (s)", xlim=(0, len(waveform) / rate))
+    bottom.set_title(
+        f"decode: the waveform again, {snr:.0f} dB; what differs", fontsize="medium", loc="left"
+    )
+    for axis in (top, middle, bottom):
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(colors=INK)
+    figure.align_ylabels()
+    return figure
+
+
+if __name__ == "__main__":
+    draw().savefig(Path(__file__).with_suffix(".png"), dpi=110)
