@@ -35,6 +35,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
+	$(BIN)/python benchmarks/measured.py --check
 
 # Compiling takes most of the time: 31 ms for the smallest program, 18 without MLIR's fusion
 # emitters, and LLVM spends a third less at level 0. What is computed is the same; slow tests and

@@ -1,4 +1,4 @@
-"""Collects what front ends reach in classification and in the ablation, for the README.
+"""Collects what front ends reach in classification and in the ablation.
 
     for seed in 0 1 2; do for front in mel sincnet; do python experiments/train_classifier.py \
         --config=experiments/configs/classifier_genre.py:$front \

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import common
+import measured_tables
 import numpy as np
 import operations
 import pytest
-import readme_operations
 import roofline
 import work
 from operations import Shape
@@ -170,22 +170,19 @@ def test_a_partial_run_takes_the_place_of_its_rows_only(monkeypatch, tmp_path):
     assert merged[0]["ours_ms"] == 10.0
 
 
-def test_the_readme_shows_asked_shapes_ratios_and_ceiling():
+def test_the_page_shows_asked_shapes_ratios_and_ceiling():
     threads = {"peer": "librosa, 2 threads", "ratio": 2.0}
     quartiles = {"ratio_lower_quartile": 1.9, "ratio_upper_quartile": 2.1}
     alone = {"peer": "librosa", "ratio": 4.0, **quartiles}
     rows = [_row(), _row("STFT", peers=[alone, {**threads, **quartiles}]), _row(batch=7)]
     machine = {"gflops": 300.0, "gb_per_s": 20.0, "fastest_product": "JAX, 512"}
-    about = {"machine": machine, "device": "d", "versions": {"jax": "0"}}
-    hour = {"duration_s": 3600.0, "seconds": 21.0, "peak_bytes": 8e8, "snr_db": 130.0}
-    text = readme_operations.render(
-        {"rows": [{**row, **ORIGIN} for row in rows], **about},
-        {**hour, **ORIGIN, "device": "d"},
-    )
+    text = measured_tables.operation_speed({"rows": rows, "machine": machine})
     assert "| encode | 16khz-linear | 10 | 16,000 | 50 % (bytes) | 3.00 (2.50-3.50) |  |" in text
     assert "| STFT | 16khz-linear | 10 | 16,000 | 50 % (bytes) |  | 2.00 (1.90-2.10) |" in text
     assert "Batch 7" not in text
     assert "Batch 1 x" not in text, "nothing was measured there"
+    hour = {"duration_s": 3600.0, "seconds": 21.0, "peak_bytes": 8e8, "snr_db": 130.0}
+    text = measured_tables.long_file(hour)
     assert "60 minutes of stereo at 44.1 kHz reconstruct in 21.0 s with 800 MB" in text
 
 

@@ -19,8 +19,8 @@ clip and from generated music. For GTZAN's two small parts:
 
     --config.data=gtzan_mini,gtzan_excerpts --config.data.splits=experiments/splits/gtzan_small
 
-What they measured stands in the README. 64 mel bins cannot be inverted at this hop, whatever their
-shape: 88 (gammatone) to 93 (sinc) can.
+What they measured stands in docs/measured/filters.md. 64 mel bins cannot be inverted at this hop,
+whatever their shape: 88 (gammatone) to 93 (sinc) can.
 """
 
 from __future__ import annotations

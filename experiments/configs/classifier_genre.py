@@ -16,9 +16,9 @@ filters moved on average:
     sincnet                                     70.8 % (62.2 to 78.2)     74 Hz
     sincnet, --config.model.parametrization=hz  70.8 % (62.2 to 78.2)      0.04 Hz
 
-Three seeds stand in the README (mel 70.6 %, sincnet 71.4 %). Another order of roundings gave mel
-74.2 % with the same seed: differences of a few points mean nothing here. leaf filters at every
-sample and takes ten times as long per step.
+Three seeds stand in docs/measured/filters.md (mel 70.6 %, sincnet 71.4 %). Another order of
+roundings gave mel 74.2 % with the same seed: differences of a few points mean nothing here. leaf
+filters at every sample and takes ten times as long per step.
 
 The published 91.49 % on GTZAN (MS-SincResNet, 2109.08910) is to be tried on a GPU, not yet run.
 The optimiser's settings are ours; tracks are divided at random (80, 10, 10 %) by seed:

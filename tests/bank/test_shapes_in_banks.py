@@ -83,7 +83,7 @@ def _two_sided_decay(time_s, bandwidth_hz, xp):
 
 @pytest.fixture
 def lorentz(monkeypatch):
-    """A user's shape: the function above and this line; the README shows it."""
+    """A user's shape: the function above and this line; docs/howto/filters.md shows it."""
     monkeypatch.setitem(shapes.SHAPES, "lorentz", shapes.Shape(_two_sided_decay))
 
 

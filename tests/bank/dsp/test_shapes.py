@@ -154,7 +154,7 @@ def test_gammatone_is_the_transform_of_its_pole(order):
 
 
 def test_a_shape_is_one_function_and_one_entry(monkeypatch):
-    """What the README shows."""
+    """What docs/howto/filters.md shows."""
     monkeypatch.setitem(
         shapes.SHAPES, "squared", shapes.Shape(lambda t, b, xp: xp.sinc(b * t / 2) ** 4)
     )

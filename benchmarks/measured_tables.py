@@ -1,0 +1,505 @@
+"""Tables of measured results: each function takes results files by name, and returns Markdown.
+
+``measured.py`` puts them into README.md and docs/measured/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from isincnet_jax.benchmark import tables
+from isincnet_jax.inversynth import published
+
+Result = Mapping[str, Any]
+_SHOWN = ("mse", "mae", "snr_db", "convergence_db", "log_spectral_db")
+_INPUT = {"linear": "magnitudes", "mel_slaney": "80 mels"}
+
+
+def command(result: Result) -> str:
+    """What reproduces a result, from the root of a checkout."""
+    given = result["command"]
+    return given if given.startswith(("python ", "isincnet ")) else f"python experiments/{given}"
+
+
+def _table(head: str, rows: Iterable[Sequence[str]]) -> str:
+    """Markdown; the titles stand between bars."""
+    titles = head.split("|")
+    lines = (titles, ["---"] * len(titles), *rows)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cells(row: Result, **formats: str) -> list[str]:
+    """Numbers of a row by their formats, nothing where there is none."""
+    numbers = {key: value for key, value in row.items() if isinstance(value, (int, float))}
+    return [f"{numbers[key]:{form}}" if key in numbers else "" for key, form in formats.items()]
+
+
+def _ratio(row: Result) -> str:
+    low, high = row["ratio_lower_quartile"], row["ratio_upper_quartile"]
+    return f"{row['ratio']:.2f} ({low:.2f}-{high:.2f})"
+
+
+def _fastest(peers: Sequence[Result]) -> dict[str, Result]:
+    """Peers by name; of librosa with and without threads the faster."""
+    found: dict[str, Result] = {}
+    for peer in peers:
+        name = peer["peer"].removesuffix(", 2 threads")
+        if name not in found or peer["ratio"] < found[name]["ratio"]:
+            found[name] = peer
+    return found
+
+
+def round_trips(exactness: Result) -> str:
+    rows = []
+    for name, row in {**exactness["presets"], **exactness["peers"]}.items():
+        shortest = min(value for value in row["lengths_db"].values() if value != "exact")
+        (longest,) = _cells(row, longest_db=".1f")
+        longest += f" ({row['longest_s'] / 60:.0f} min)" if longest else ""
+        clips = _cells(row, sample_rate="d", worst_db=".1f", mean_db=".1f")
+        double = _cells(row.get("float64", {}), worst_db=".0f")
+        rows.append((name, *clips, f"{shortest:.1f}", longest, *double))
+    mel = next(row["mel_projection"] for row in exactness["presets"].values())
+    head = "codec|rate|clips: worst|clips: mean|lengths 1, 2, 3, 124 ... 100,003: worst|longest"
+    return (
+        f"{_table(f'{head}|float64: worst', rows)}\n\nThe mel projection of `16khz-linear` (128 "
+        f"bins, lossy by nature) returns {mel['mean_db']:.1f} dB on average, "
+        f"{mel['worst_db']:.1f} at worst."
+    )
+
+
+def token_snr(tokens: Result) -> str:
+    shown = ("4", "6", "8", "10", "12", "16")
+    rows = [
+        (name, *(f"{bits[b]['mean_db']:.1f} ({bits[b]['min_db']:.1f})" for b in shown))
+        for name, bits in tokens["bits"].items()
+    ]
+    return _table("|".join(("code and decoder", *shown)), rows)
+
+
+def token_banks(tokens: Result) -> str:
+    formats = dict.fromkeys(("mean_db", "min_db", "raw_kbps", "entropy_kbps"), ".1f")
+    found = {**tokens["banks_8_bits"], **tokens["mu"]}
+    rows = [(name, *_cells(row, **formats)) for name, row in found.items()]
+    return _table("8 bits|SNR, dB|worst clip|raw kbit/s|entropy of order 0, kbit/s", rows)
+
+
+def rates(rate: Result) -> str:
+    formats = {"snr_db": ".1f", "file_kbps": ".1f", "order0_kbps": ".1f"}
+    formats |= {"encode_x_real_time": ".0f", "decode_x_real_time": ".0f"}
+    rows = [
+        (group, name, *_cells(row, **formats))
+        for group, found in rate.items()
+        if isinstance(found, dict) and group != "versions"
+        for name, row in found.items()
+    ]
+    head = "code||SNR, dB|kbit/s of the file|entropy of order 0|encode, x real time|decode"
+    return _table(head, rows)
+
+
+def peer_speed(speed: Result) -> str:
+    formats = {"ours_times_real_time": ",.0f", "peer_times_real_time": ",.0f", "ratio": ".2f"}
+    rows = [
+        (row["preset"], row["operation"], row["peer"], *_cells(row, **formats))
+        for row in speed["comparisons"]
+    ]
+    start = speed["startup_s"]
+    return (
+        f"{_table('preset|operation|peer|ours, x real time|peer, x real time|ratio', rows)}\n\n"
+        f"`import isincnet_jax` takes {start['import_s']:.2f} s; import, preset, first encode and "
+        f"decode of 5 s take {start['cold_total_s']:.1f} s, with the decoder cached "
+        f"{start['cached_total_s']:.1f} s."
+    )
+
+
+def operation_speed(operations: Result) -> str:
+    """The shapes for which figures were asked, with every peer that was measured there."""
+    parts = []
+    for batch, seconds in ((16, 10.0), (1, 5.0)):
+        rows = [r for r in operations["rows"] if (r["batch"], r["duration_s"]) == (batch, seconds)]
+        peers = [_fastest(row["peers"]) for row in rows]
+        known = ("PyTorch", "PyTorch, complex kernels", "nnAudio", "librosa", "librosax")
+        shown = [name for name in known if any(name in found for found in peers)]
+        cells = [
+            (
+                *(row["operation"], row["variant"]),
+                *_cells(row, ours_ms=".3g", times_real_time=",.0f"),
+                f"{100 * row['fraction']:.0f} % ({row['binds']})",
+                *(_ratio(found[name]) if name in found else "" for name in shown),
+            )
+            for row, found in zip(rows, peers, strict=True)
+        ]
+        head = "|".join(("||ours, ms|x real time|of the ceiling", *shown))
+        parts += [f"Batch {batch} x {seconds:g} s:", _table(head, cells)] if rows else []
+    machine = operations["machine"]
+    ceiling = (
+        f"Ceiling: {machine['gflops']:.0f} GFLOP/s of float32 products "
+        f"({machine['fastest_product']}), copies of large arrays {machine['gb_per_s']:.0f} GB/s."
+    )
+    return "\n\n".join((*parts, ceiling))
+
+
+def long_file(hour: Result) -> str:
+    return (
+        f"{hour['duration_s'] / 60:g} minutes of stereo at 44.1 kHz reconstruct in "
+        f"{hour['seconds']:.1f} s with {1e-6 * hour['peak_bytes']:.0f} MB of memory, start, "
+        f"compilation, reading and writing included; SNR {hour['snr_db']:.1f} dB before the output "
+        "rounds to 16 bits."
+    )
+
+
+def folder_of_files(corpus: Result) -> str:
+    formats = {"jobs": "d", "seconds": ".1f", "x_real_time": ".0f", "peak_mib": ".0f"}
+    rows = [
+        (name, *_cells(row, **formats), f"{row['bytes'] / 2**20:.1f}")
+        for name, found in corpus["rows"].items()
+        for row in found
+    ]
+    compiled = corpus["compilations"]
+    return (
+        f"{_table('40 files to|jobs|seconds|x real time|memory, MiB|size, MiB', rows)}\n\n"
+        f"{corpus['audio_s']:.0f} s of audio; {compiled['first_quarter']} programs are compiled in "
+        f"the first quarter, {compiled['rest']} after it."
+    )
+
+
+def algorithm_choice(algorithms: Result) -> str:
+    behind = [row["behind_fastest"] for row in algorithms["rows"]]
+    return (
+        f"Over {len(behind)} cases of bank, operation and shape the algorithm that is chosen takes "
+        f"{algorithms['mean_behind']:.2f} times the time of the fastest on average, "
+        f"{max(behind):.2f} times at worst."
+    )
+
+
+def gtzan_mini(benchmark_gtzan_mini: Result) -> str:
+    return _benchmark(benchmark_gtzan_mini)
+
+
+def musdb_mini(benchmark_musdb_mini: Result) -> str:
+    return _benchmark(benchmark_musdb_mini)
+
+
+def _benchmark(result: Result) -> str:
+    corpus, count = result["corpus"], len(result["corpus"]["clips"])
+    return (
+        f"{count} clips of {corpus['duration_s']:g} s at {corpus['sample_rate'] / 1000:g} kHz, "
+        "means (SNR: and 95 % interval):\n\n"
+        + tables.markdown_table(result, metrics=_SHOWN, intervals=("snr_db",))
+    )
+
+
+def layer_accuracy(spectrograms: Result) -> str:
+    formats = dict.fromkeys(("ours", "nnaudio", "librosa"), ".1e")
+    rows = [(row["layer"], *_cells(row, **formats)) for row in spectrograms["accuracy"]]
+    kernels = [
+        (
+            f"{row['layer']}, {row['geometry']}",
+            *(f"{row[f'{who}_bytes'] / 1024:,.0f}" if row[f"{who}_bytes"] else "" for who in both),
+        )
+        for both in [("ours", "nnaudio")]
+        for row in spectrograms["kernel_bytes"]
+    ]
+    accuracy = _table("|ours|nnAudio|librosa", rows)
+    return f"{accuracy}\n\n{_table('kernels, KiB|ours|nnAudio', kernels)}"
+
+
+def invertible_cqt(invertible: Result, spectrograms: Result) -> str:
+    formats = dict.fromkeys(("worst_db", "median_db", "awkward_worst_db"), ".1f")
+    rows = [(name, *_cells(row, **formats)) for name, row in invertible["results"].items()]
+    trips = ", ".join(
+        f"{row['transform']} {row['who']} {row['snr_db']:.1f}"
+        for row in spectrograms["round_trips"]
+        if row["snr_db"] is not None
+    )
+    table = _table("|worst clip|median|awkward signals: worst", rows)
+    return f"{table}\n\nOne clip of tones and noise: {trips}."
+
+
+def layer_speed(spectrograms: Result) -> str:
+    found: dict[str, dict[str, Result]] = {}
+    for entry in spectrograms["comparisons"]:
+        found.setdefault(entry["row"], {})[entry["peer"]] = entry
+    known = ("librosa", "librosa, 2 threads", "torch", "nnAudio", "librosax", "nnaudio2")
+    shown = [peer for peer in known if any(peer in row for row in found.values())]
+    rows = []
+    for name, row in found.items():
+        ours = max(entry["ours_times_real_time"] for entry in row.values())
+        ratios = (_cells(row.get(peer, {}), ratio=".1f")[0] for peer in shown)
+        rows.append((name, f"{ours:,.0f}", *ratios))
+    return _table("|".join(("|ours, x real time", *shown)), rows)
+
+
+def learned_decoders(learned: Result) -> str:
+    formats = {"snr_db": ".1f", "worst_snr_db": ".1f", "log_stft": ".2g", "condition": ".0f"}
+    formats |= {"parameters": ",d", "minutes": ".1f"}
+    rows = [(name, *_cells(row, **formats)) for name, row in learned["rows"].items()]
+    head = "|SNR, dB|worst clip|log-STFT|condition number|parameters|minutes, 2 cores"
+    return _table(head, rows)
+
+
+def training_speed(training: Result) -> str:
+    formats = {"steps_per_s": ".1f", "x_real_time": ",.0f"}
+    formats |= {f"ratio_to_{kind}_kernels": ".2f" for kind in ("complex", "real")}
+    steps = [(name, *_cells(row, **formats)) for name, row in training["steps"].items()]
+    inputs = [
+        (name, *_cells(row, batches_per_s=",.0f", ratio_to_step=".0f"))
+        for name, row in training["pipelines"].items()
+    ]
+    head = "|steps/s|x real time|PyTorch's time / this, complex kernels|real kernels"
+    return f"{_table(head, steps)}\n\n{_table('input|batches/s|batches per step', inputs)}"
+
+
+def interruptions(resilience: Result) -> str:
+    return (
+        f"Of {resilience['num_kills']} runs killed at random moments "
+        f"({resilience['num_cut_writes']} of them while a checkpoint was being written) "
+        f"{resilience['num_resumed_from_latest']} resumed from the latest complete checkpoint; at "
+        f"the end {len(resilience['differing_arrays']) or 'none'} of {resilience['num_arrays']} "
+        "arrays differed from a run that was never stopped."
+    )
+
+
+def front_ends(filters: Result) -> str:
+    def percent(values: Sequence[float], joint: str) -> str:
+        return joint.join(f"{100 * value:.1f}" for value in values)
+
+    rows = [
+        (
+            *(name, str(len(row["seeds"])), percent([row["accuracy"]], "")),
+            percent(row["accuracies"], ", "),
+            *(percent(row[f"{over}_interval"] or (), " to ") for over in ("seeds", "tracks")),
+            *_cells(row, filter_movement_hz=".2g"),
+        )
+        for name, row in filters["classifiers"].items()
+    ]
+    any_row = next(iter(filters["classifiers"].values()))
+    head = "front end|seeds|mean|each seed|95 % over seeds|95 % over tracks|centres moved, Hz"
+    return (
+        f"{any_row['tracks']} test tracks of 2 to 3 s, {any_row['steps']} steps, accuracy by track "
+        f"in %:\n\n{_table(head, rows)}"
+    )
+
+
+def shapes(filters: Result) -> str:
+    rows, lost = [], []
+    for cell in filters["ablation"]["cells"]:
+        values, found = cell["values"], cell["measured"].get("reconstruction", {})
+        if found.get("invertible"):
+            snr = ("snr_db", "quantized_snr_db", "noisy_snr_db")
+            about = (values["shape"], values["scale"], str(values["num_bins"]))
+            condition = _cells(found, condition=".2f")
+            rows.append((*about, *condition, *(f"{found[name]['mean']:.1f}" for name in snr)))
+        elif found:
+            lost.append(f"{values['num_bins']} {values['scale']} bins")
+    table = _table("shape|scale|bins|condition|exact|8 bits|noise", rows)
+    none = f"No inverse exists of {', '.join(sorted(set(lost)))} ({len(lost)} cells). "
+    return f"{table}\n\n{none if lost else ''}The grid: `{filters['ablation']['command']}`."
+
+
+def sinc_convolution(sincconv: Result) -> str:
+    rows = [
+        (*_cells(row, stride="d", ours_ms=".3g", peer_ms=".3g"), _ratio(row))
+        for row in sincconv["comparisons"]
+    ]
+    return _table("stride|ours, ms|PyTorch, ms|ratio (quartiles)", rows)
+
+
+def vocoder_scores(vocoder_quality: Result) -> str:
+    formats = {"multi_stft": ".3f", "convergence_db": ".1f", "times_real_time": ".0f"}
+    rows = [
+        (
+            *(name, _INPUT.get(row["input"], row["input"])),
+            f"{row['parameters']:,}" if row["parameters"] else "",
+            *_cells(row, **formats),
+        )
+        for name, row in vocoder_quality["methods"].items()
+    ]
+    head = "method|from|learned parameters|multi-resolution loss|convergence, dB|x real time"
+    return _table(head, rows)
+
+
+def network_speed(vocoders: Result) -> str:
+    names = ("parameters_million", "compile_s", "times_real_time", "times_real_time_of_processor")
+    formats = dict.fromkeys(names, ".1f")
+    rows = [(row["model"], *_cells(row, **formats)) for row in vocoders["models"]]
+    head = "network|parameters, million|compiles in, s|x real time|x real time of processor"
+    return _table(head, rows)
+
+
+def phase_convergence(phase: Result) -> str:
+    counts = dict.fromkeys(("0", "10", "30", "60", "120"), ".1f")
+    rows = [
+        (row["method"], *_cells(row["convergence_db"], **counts)) for row in phase["convergence"]
+    ]
+    speed = "; ".join(
+        f"{row['method']} runs at {row['times_real_time']:.0f} x real time, librosa takes "
+        f"{row['ratio']:.2f} times as long"
+        for row in phase["speed"]
+    )
+    return f"{_table('|'.join(('iterations', *counts)), rows)}\n\n{speed}."
+
+
+def synthesizer_settings(inversynth: Result) -> str:
+    ranks = {"mpr": ".2f", "top1": ".2f", "class_mae": ".2f"}
+    heard = dict.fromkeys(("stft_mean", "stft_median", "linear_mean", "linear_median"), ".2f")
+    papers = dict.fromkeys(("stft_mean", "stft_median"), ".2f")
+    ours = {**inversynth["parameters"][-1], **inversynth["sounds"]}
+    rows = [
+        (f"**ours** (`{inversynth['model']}`)", *_cells(ours, **ranks, **heard), "", ""),
+        ("random patches", *[""] * 3, *_cells(inversynth["random"], **heard), "", ""),
+    ]
+    for network in published.NETWORKS[:5]:
+        found = network._asdict()
+        cells = (*_cells(found, **ranks), *[""] * 4, *_cells(found, **papers))
+        rows.append((f"{network.name}, published", *cells))
+    head = "network|MPR|top-1|error|log: mean|median|linear: mean|median|published: mean|median"
+    return f"{inversynth['num_clips']} fresh sounds:\n\n{_table(head, rows)}"
+
+
+def refinement(inversynth: Result) -> str:
+    found = inversynth["refinement"]
+    before, after = found["sounds_before"], found["sounds_after"]
+    return (
+        f"Refinement ({found['num_steps']} gradient steps through the synthesizer and "
+        f"{found['num_sweeps']} searches through the levels) of {found['num_clips']} of them: "
+        f"median spectral distance {found['median_before']:.2f} to {found['median_after']:.2f} "
+        f"({found['improvement_percent']:.0f} % less), correlation {before['stft_mean']:.1f} to "
+        f"{after['stft_mean']:.1f}, of linear magnitudes {before['linear_mean']:.1f} to "
+        f"{after['linear_mean']:.1f}, in {found['seconds_per_clip']:.1f} s a sound."
+    )
+
+
+def inversynth_training(inversynth_steps: Result) -> str:
+    formats = {"wall_ms_per_sound": ".1f", "memory_mib": ".0f"}
+    rows = [(row["network"], *_cells(row, **formats)) for row in inversynth_steps["rows"]]
+    return _table("network|ms a sound|memory, MiB", rows)
+
+
+def synthesizer_speed(synthesizer: Result) -> str:
+    rows = [
+        (row["operation"], *_cells(row, batch="d", sounds_per_s=",.0f"))
+        for row in synthesizer["operations"]
+    ]
+    return _table("operation|batch|sounds a second", rows)
+
+
+def chunks(streaming: Result) -> str:
+    formats = {"latency_ms": ".2f", "median_ms": ".3f", "worst_ms": ".2f"}
+    formats |= {"wall_x_real_time": ".0f", "snr_db": ".0f"}
+    rows = [(name, *_cells(row, **formats)) for name, row in streaming["rows"].items()]
+    head = "codec, chunk|latency, ms|median, ms a chunk|worst|x real time|SNR, dB"
+    return _table(head, rows)
+
+
+def headlines(
+    exactness: Result,
+    tokens: Result,
+    rate: Result,
+    operations: Result,
+    hour: Result,
+    streaming: Result,
+    invertible: Result,
+    spectrograms: Result,
+    filters: Result,
+    vocoder_quality: Result,
+    inversynth: Result,
+) -> str:
+    """The README's: what was measured, on which page, the result, and the command."""
+    presets, theirs = exactness["presets"], exactness["peers"]["reference 16 kHz linear complex"]
+    worst = min(row["worst_db"] for row in presets.values())
+    snr = {name: row["8"]["mean_db"] for name, row in tokens["bits"].items()}
+    file = rate["uniform code, the same SNR for all clips"]["25 dB"]
+    large = {(r["operation"], r["variant"]): r for r in operations["rows"] if r["batch"] == 16}
+    encode, cqt = large["encode", "16khz-linear"], large["CQT", "84 bins"]
+    ratios = [
+        _fastest(large[operation, variant]["peers"])[peer]["ratio"]
+        for operation, variant, peer in (
+            ("encode", "16khz-linear", "PyTorch"),
+            ("encode", "16khz-mel", "PyTorch"),
+            ("training step", "reference's recipe", "PyTorch"),
+            ("CQT", "84 bins", "nnAudio"),
+        )
+    ]
+    chunk = streaming["rows"]["16 kHz causal, low latency, 10 ms"]
+    back = min(row["worst_db"] for row in invertible["results"].values())
+    error = next(row for row in spectrograms["accuracy"] if row["layer"] == "CQT1992v2")
+    genres = [
+        f"{100 * row['accuracy']:.1f} ({' to '.join(f'{100 * end:.1f}' for end in interval)})"
+        for row in (filters["classifiers"][name] for name in ("mel", "sincnet"))
+        for interval in [row["seeds_interval"]]
+    ]
+    ours, griffin_lim, heap = (
+        vocoder_quality["methods"][name]["multi_stft"]
+        for name in (
+            "phase-gradient vocoder + 5 iterations",
+            "Griffin-Lim 60",
+            "heap integration + 5 iterations",
+        )
+    )
+    total, paper = inversynth["parameters"][-1], published.NETWORKS[0]
+    found = (
+        (
+            f"exactness|Presets there and back, worst of {exactness['clip_count']} clips",
+            f"{worst:.1f} dB (iSincNet's trained weights: {theirs['worst_db']:.1f})",
+            exactness,
+        ),
+        (
+            "tokens|8-bit tokens, scales from the signal or from the bank",
+            f"{snr['signal scales, 4 frames']:.1f} or {snr['spec scales, 4 frames']:.1f} dB "
+            f"(iSincNet's code: {snr['reference code, exact 4 frames']:.1f})",
+            tokens,
+        ),
+        ("tokens|Music at 25 dB in an `.isn` file", f"{file['file_kbps']:.0f} kbit/s", rate),
+        (
+            "speed|Encoding 16 x 10 s with `16khz-linear` on 2 cores; PyTorch's time over ours",
+            f"{encode['times_real_time']:,.0f} x real time; {ratios[0]:.2f} (`16khz-mel`: "
+            f"{ratios[1]:.2f}, a training step: {ratios[2]:.2f})",
+            encode,
+        ),
+        (
+            f"speed|{hour['duration_s'] / 60:g} minutes of 44.1 kHz stereo, file to file",
+            f"{hour['seconds']:.0f} s, {1e-6 * hour['peak_bytes']:.0f} MB",
+            hour,
+        ),
+        (
+            "streaming|Chunks of 10 ms: latency, computing time",
+            f"{chunk['latency_ms']:.2f} ms, {chunk['median_ms']:.3f} ms",
+            streaming,
+        ),
+        (
+            f"spectrograms|Constant Q there and back, worst of {invertible['clip_count']} clips",
+            f"{back:.1f} dB",
+            invertible,
+        ),
+        (
+            "spectrograms|Constant-Q layer: relative error",
+            f"{error['ours']:.1e} (nnAudio: {error['nnaudio']:.1e})",
+            spectrograms,
+        ),
+        ("speed|Constant-Q layer: nnAudio's time over ours", f"{ratios[3]:.1f}", cqt),
+        (
+            "vocoders|Speech from magnitudes, multi-resolution STFT loss, 5 iterations behind it",
+            f"{ours:.3f} (Griffin-Lim, 60: {griffin_lim:.3f}; heap integration, 5: {heap:.3f})",
+            vocoder_quality,
+        ),
+        (
+            "inversynth|Settings of a synthesizer: mean percentile rank, top-1",
+            f"{total['mpr']:.1f}, {total['top1']:.1f} % (published C6XL: {paper.mpr:.1f}, "
+            f"{paper.top1:.1f} %)",
+            inversynth,
+        ),
+        (
+            "filters|Genres by mel, and by learned sinc filters before the same network",
+            f"{genres[0]} %, {genres[1]} %",
+            filters,
+        ),
+    )
+    rows = []
+    for what, result, source in found:
+        page, name = what.split("|")
+        shown = command(source).removesuffix(" --write")
+        if len(shown) > 80:  # the page has its options
+            shown = f"{' '.join(shown.split()[:2])} ..."
+        rows.append((f"[{name}](docs/measured/{page}.md)", result, f"`{shown}`"))
+    return _table("measured|result|command", rows)
