@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import typer
 
 import isincnet_jax as isn
 from isincnet_jax import cli
@@ -60,6 +61,18 @@ def _blocks(page: Path, *kinds: str) -> list[Block]:
 def _prose(page: Path) -> str:
     """The page without its blocks and inline code."""
     return re.sub(r"`[^`\n]*`", "", _BLOCK.sub("", page.read_text(encoding="utf-8")))
+
+
+def _parse(arguments: list[str]) -> None:
+    """Parses a command line of ``isincnet`` down to the last subcommand; invokes nothing."""
+    command, name, parent = cli._command(), "isincnet", None
+    while True:
+        context = command.make_context(name, list(arguments), parent=parent)
+        if not hasattr(command, "resolve_command"):
+            return
+        rest = [*context._protected_args, *context.args]
+        name, command, arguments = command.resolve_command(context, rest)
+        parent = context
 
 
 def _slow(page: Path) -> bool:
@@ -169,14 +182,13 @@ class TestExamples:
                 assert (ROOT / path.removeprefix("--config=").partition(":")[0]).is_file()
             return
         monkeypatch.chdir(tmp_path)
-        command, name, parent = cli._command(), "isincnet", None
-        while True:  # from the command to its subcommand; nothing is invoked
-            context = command.make_context(name, list(arguments), parent=parent)
-            if not hasattr(command, "resolve_command"):
-                return
-            rest = [*context._protected_args, *context.args]
-            name, command, arguments = command.resolve_command(context, rest)
-            parent = context
+        if "|" not in arguments:
+            _parse(arguments)
+            return
+        begin = arguments.index("|") - 1  # "synth generate | match": a list of commands
+        for name in arguments[begin::2]:
+            with pytest.raises(typer.Exit):
+                _parse([*arguments[:begin], name, "--help"])
 
     def test_nothing_is_skipped_without_a_reason(self):
         for page in PAGES:

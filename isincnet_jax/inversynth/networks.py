@@ -121,6 +121,7 @@ NETWORKS: dict[str, Network] = {
     ),
     "mixer": Network(()),
 }
+"""The published networks and ours, by name."""
 """Every network, by name. All but "mixer" are the paper's."""
 
 
