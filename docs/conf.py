@@ -71,6 +71,8 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(jax|flax|optax|numpy|np|scipy|librosa|matplotlib|typer|zipfile|safetensors)\..*"),
     (r"py:.*", r"(jaxtyping|jaxlib|collections|pathlib|json|fnmatch|ndarray|'.*)(\..*)?"),
     (r"py:(exc|class)", r"[A-Z]\w*(Error|Warning)|optional|callable"),
+    # Values and private names in what Sphinx shows of aliases and constants.
+    (r"py:.*", r"<function .*|Path|.*'|.*\b_\w+.*|linen\.TrainedModel"),
     # The ground floor and the tasks have no pages.
     (r"py:.*", r"isincnet_jax\.(files|extras|provenance|linen|typing|tasks|pages|cli)(\..*)?"),
 ]
@@ -119,6 +121,7 @@ def skip_public(app: Any, what: str, name: str, obj: Any, *given: Any) -> bool |
 
 _ROLE = re.compile(r":(func|class|data|exc|attr|meth):`([A-Za-z_]\w*)((?:\.\w+)*)`")
 _RAISED = re.compile(r"^(    )?([A-Z]\w*(?:, [A-Z]\w*)*): ")
+_SEVERAL = re.compile(r"    \w+(?:, \w+)+: ")
 # Code, examples and emphasis stay; lone bars and stars would be markup.
 _MARKUP = re.compile(
     r"``.*?``|`[^`]*`|^[ ]*>>>.*?(?:\n[ ]*\n|\Z)|\*\w[^*\n]*\w\*|(?<![\w*\\])\*(?=\w)|\|",
@@ -164,6 +167,9 @@ def _entry(line: str, section: str, module: Any) -> str:
     begins = re.match(r"    (?=\S)", line) is not None
     if section == "References" and line.strip():
         return ("    * " if begins else "      ") + line.strip()
+    several = _SEVERAL.match(line) if section == "Attributes" and begins else None
+    if several is not None:  # with blanks all but the last would be types
+        return line.replace(several[0], several[0].replace(", ", ","), 1)
     raised = _RAISED.match(line) if section == "Raises" and begins else None
     if raised is None:
         return line
