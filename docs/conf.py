@@ -63,6 +63,7 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
+napoleon_attr_annotations = False
 maximum_signature_line_length = 88
 
 # A reference of ours that leads nowhere is an error; others are not looked up offline.
@@ -112,7 +113,8 @@ def skip_public(app: Any, what: str, name: str, obj: Any, *given: Any) -> bool |
     """Leaves public names out of the modules that define them: they have entries of their own."""
     if what == "module" and _public_name(obj) == name:
         return True
-    if what == "class" and name == "setup":  # Flax's, called by nobody else
+    # Flax calls ``setup``, and a dtype is a field whose default is a class.
+    if what == "class" and (name == "setup" or isinstance(obj, type)):
         return True
     if (inspect.getdoc(obj) or "").startswith("Alias for field number"):
         return True  # the fields of a named tuple are among its attributes
@@ -185,7 +187,8 @@ def shorten(app: Any, what: str, name: str, obj: Any, *given: Any) -> tuple[str,
     _, signature, returns = given  # the first are the options
     if what != "class" or not signature:
         return None
-    return re.sub(r", parent=<.*?>(?=, name)|, name=None(?=\))", "", signature), returns
+    signature = re.sub(r", parent=<.*?>(?=, name)|, name=None(?=\))", "", signature)
+    return re.sub(r"<class 'jax\.numpy\.(\w+)'>", r"jnp.\1", signature), returns
 
 
 def name_by_module(app: Any, env: Any) -> None:

@@ -24,7 +24,15 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in PAGES if "_build" not in page.parts]
 # Pages whose examples compile much.
-SLOW = {"README.md", "concepts.md", "gallery.md", "nnaudio.md", "streaming.md", "training.md"}
+SLOW = {
+    "README.md",
+    "concepts.md",
+    "gallery.md",
+    "getting_started.md",
+    "nnaudio.md",
+    "streaming.md",
+    "training.md",
+}
 SHELLS = ("bash", "sh", "shell", "console")
 
 # Backticks or colons, three or more, with what the block is; then its lines; then as many again.
@@ -169,7 +177,8 @@ class TestExamples:
         for block in _blocks(page, "python", "ipython3"):
             if not block.skipped:
                 # Lines before the block, so that errors name those of the page.
-                code = compile("\n" * block.line + block.text, str(page), "exec")
+                text = re.sub(r"^[:%].*$", "", block.text, flags=re.MULTILINE)  # notebooks' alone
+                code = compile("\n" * block.line + text, str(page), "exec")
                 exec(code, namespace)
 
     @pytest.mark.parametrize("line", LINES)
