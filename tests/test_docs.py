@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import typer
 
 import isincnet_jax as isn
 from isincnet_jax import cli
@@ -23,7 +24,15 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in PAGES if "_build" not in page.parts]
 # Pages whose examples compile much.
-SLOW = {"README.md", "concepts.md", "gallery.md", "nnaudio.md", "streaming.md", "training.md"}
+SLOW = {
+    "README.md",
+    "concepts.md",
+    "gallery.md",
+    "getting_started.md",
+    "nnaudio.md",
+    "streaming.md",
+    "training.md",
+}
 SHELLS = ("bash", "sh", "shell", "console")
 
 # Backticks or colons, three or more, with what the block is; then its lines; then as many again.
@@ -60,6 +69,18 @@ def _blocks(page: Path, *kinds: str) -> list[Block]:
 def _prose(page: Path) -> str:
     """The page without its blocks and inline code."""
     return re.sub(r"`[^`\n]*`", "", _BLOCK.sub("", page.read_text(encoding="utf-8")))
+
+
+def _parse(arguments: list[str]) -> None:
+    """Parses a command line of ``isincnet`` down to the last subcommand; invokes nothing."""
+    command, name, parent = cli._command(), "isincnet", None
+    while True:
+        context = command.make_context(name, list(arguments), parent=parent)
+        if not hasattr(command, "resolve_command"):
+            return
+        rest = [*context._protected_args, *context.args]
+        name, command, arguments = command.resolve_command(context, rest)
+        parent = context
 
 
 def _slow(page: Path) -> bool:
@@ -156,7 +177,8 @@ class TestExamples:
         for block in _blocks(page, "python", "ipython3"):
             if not block.skipped:
                 # Lines before the block, so that errors name those of the page.
-                code = compile("\n" * block.line + block.text, str(page), "exec")
+                text = re.sub(r"^[:%].*$", "", block.text, flags=re.MULTILINE)  # notebooks' alone
+                code = compile("\n" * block.line + text, str(page), "exec")
                 exec(code, namespace)
 
     @pytest.mark.parametrize("line", LINES)
@@ -169,14 +191,13 @@ class TestExamples:
                 assert (ROOT / path.removeprefix("--config=").partition(":")[0]).is_file()
             return
         monkeypatch.chdir(tmp_path)
-        command, name, parent = cli._command(), "isincnet", None
-        while True:  # from the command to its subcommand; nothing is invoked
-            context = command.make_context(name, list(arguments), parent=parent)
-            if not hasattr(command, "resolve_command"):
-                return
-            rest = [*context._protected_args, *context.args]
-            name, command, arguments = command.resolve_command(context, rest)
-            parent = context
+        if "|" not in arguments:
+            _parse(arguments)
+            return
+        begin = arguments.index("|") - 1  # "synth generate | match": a list of commands
+        for name in arguments[begin::2]:
+            with pytest.raises(typer.Exit):
+                _parse([*arguments[:begin], name, "--help"])
 
     def test_nothing_is_skipped_without_a_reason(self):
         for page in PAGES:

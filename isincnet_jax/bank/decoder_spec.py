@@ -26,7 +26,7 @@ class DecoderSpec:
         first_frame: the first of those frames, relative to the block of ``hop_length`` samples
             that they emit. "free" needs it; "least_squares" and "wiener" take it together with
             ``num_frames``, and then solve those frames as they are, exact or not, instead of frames
-            evenly around the block; :attr:`.solved.SolvedDecoder.residual` tells.
+            evenly around the block; ``residual`` of the :class:`.SolvedDecoder` tells.
         lead: for "least_squares" and "wiener", in place of ``first_frame`` and finer: samples that
             a frame emits before its own position, at most. Streams wait ``lead`` and what frames
             look ahead.

@@ -91,8 +91,7 @@ def suggest_invertible(spec: FilterbankSpec) -> Suggestion:
 
     Example:
         >>> spec = FilterbankSpec(sample_rate=8000, hop_length=8, num_bins=3, shape="none")
-        >>> suggestion = suggest_invertible(spec)
-        >>> suggestion.num_bins > 3 and suggestion.hop_length < 8
+        >>> suggest_invertible(spec).num_bins > 3
         True
     """
     base = spec.replace(tight=False)

@@ -167,11 +167,11 @@ class Bank:
 
     @property
     def filters(self) -> np.ndarray:
-        """Filters that :meth:`analyse` applies: the kernels [channels, taps]."""
+        """Filters that :meth:`.Bank.analyse` applies: the kernels [channels, taps]."""
         return self.kernels
 
     def written_out(self, filters: Float[np.ndarray, "..."]) -> Float[np.ndarray, "channels taps"]:
-        """Kernels of the filters that :meth:`analyse` takes: themselves.
+        """Kernels of the filters that :meth:`.Bank.analyse` takes: themselves.
 
         Args:
             filters: kernels [channels, taps].
@@ -183,7 +183,7 @@ class Bank:
 
     @property
     def algorithm(self) -> algorithms.Algorithm:
-        """Algorithm of :meth:`analyse`."""
+        """Algorithm of :meth:`.Bank.analyse`."""
         return algorithms.Algorithm("strided convolution", self.kernels.size)
 
     def analyse(
@@ -236,7 +236,7 @@ class UniformBank(Bank):
 
     @property
     def filters(self) -> np.ndarray:
-        """Filters that :meth:`analyse` applies: the window [taps]."""
+        """Filters that :meth:`.Bank.analyse` applies: the window [taps]."""
         return self.kernels[0]
 
     def written_out(self, filters: Float[np.ndarray, "..."]) -> Float[np.ndarray, "channels taps"]:
@@ -252,7 +252,7 @@ class UniformBank(Bank):
 
     @property
     def algorithm(self) -> algorithms.Algorithm:
-        """Algorithm of :meth:`analyse`."""
+        """Algorithm of :meth:`.Bank.analyse`."""
         return algorithms.folded_transform(self.num_bins, taps=self.taps, operation="analysis")
 
     def _applied(self, waveform: Any, filters: Any, precision: Any, **options: Any) -> Any:

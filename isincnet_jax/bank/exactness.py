@@ -1,6 +1,6 @@
 """Exactness of a bank's round trip: the SNR to expect of a clip in float32, edges included.
 
-A decoder's own figure, :attr:`.solved.SolvedDecoder.expected_snr_db`, holds for every sample of
+A decoder's own figure, ``expected_snr_db`` of :class:`.SolvedDecoder`, holds for every sample of
 a zero-padded clip. Reflected clips have samples near their edges that are solved from the frames
 nearest to them, and those may be worse conditioned than the rest, or in no frame at all.
 """

@@ -1,4 +1,4 @@
-"""Labelled tracks: genres of GTZAN, folders of speakers. Chunks of them: :mod:`.chunks`.
+"""Labelled tracks: genres of GTZAN, folders of speakers. Chunks of them: ``chunks``.
 
 The class of a track is its group. A track is in one split, with all its files: where several
 folders have files of the same name (excerpts of the same clips, say), these are one track.

@@ -230,9 +230,11 @@ class SlicedCQT(_GaborModule):
             that resolves the narrowest bin well.
         transition_length: samples over which slices are faded into each other, at most half a
             slice; None: an eighth of a slice.
-        sample_rate, hop_length, fmin, fmax, n_bins, bins_per_octave, gamma, window, tight,
-            normalization, layout, output_format: as in :class:`InvertibleCQT`; the format is
-            that of ``__call__``, the layout that of ``encode`` and ``__call__``.
+        sample_rate, hop_length, fmin, fmax, n_bins, bins_per_octave, gamma: as in
+            :class:`InvertibleCQT`.
+        window, tight, normalization: as there.
+        output_format: as there, of ``__call__``.
+        layout: as there, of ``encode`` and ``__call__``.
 
     Raises:
         ValueError: for attributes outside of these rules.

@@ -20,6 +20,7 @@ from isincnet_jax.data.preparation import assign_splits, load_prepared, prepare
 from isincnet_jax.data.sources import Decoded, NoDataError, Source, SourceTrack, folder_source
 
 SourceName: TypeAlias = Literal["gtzan", "musdb18", "folder", "prepared", "generated"]
+"""Sources of tracks, by name."""
 SOURCE_NAMES: tuple[str, ...] = get_args(SourceName)
 
 

@@ -19,6 +19,7 @@ from isincnet_jax.typing import Array, Waveform
 
 PadMode: TypeAlias = Literal["constant", "reflect", "edge", "symmetric"]
 PAD_MODES: tuple[str, ...] = get_args(PadMode)
+"""The paddings of centred frames."""
 
 
 def check_framing(*, frame_length: int, hop_length: int, pad_mode: str) -> None:

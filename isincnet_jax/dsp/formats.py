@@ -12,6 +12,7 @@ from isincnet_jax.typing import Array
 
 OutputFormat: TypeAlias = Literal["magnitude", "power", "complex", "phase"]
 OUTPUT_FORMATS: tuple[str, ...] = get_args(OutputFormat)
+"""All formats."""
 
 _TINY_POWER = 1e-20
 

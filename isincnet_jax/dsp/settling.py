@@ -3,12 +3,12 @@
 NumPy's scalars look like numbers but overflow (int16), are refused by JSON (bool) and make cache
 keys of their own. Whatever is static is settled before anything is computed from it:
 
-=========  =============================================================================
+==========  ============================================================================
 an integer  ``int``, NumPy integers and arrays of no axes (NumPy's, concrete JAX's) of an
             integer type become ``int``; truth values and floats are refused, whole ones too
 a number    likewise, floats too; integers stay integers; NaN is refused
 a flag      ``bool``, NumPy's, and arrays of no axes of truth values; 0 and 1 are refused
-=========  =============================================================================
+==========  ============================================================================
 
 Traced values are refused: what is static shapes the program.
 """

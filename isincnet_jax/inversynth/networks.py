@@ -121,6 +121,7 @@ NETWORKS: dict[str, Network] = {
     ),
     "mixer": Network(()),
 }
+"""The published networks and ours, by name."""
 """Every network, by name. All but "mixer" are the paper's."""
 
 
@@ -164,7 +165,7 @@ class InverSynth(SettledModule):
             sample rate, another dtype than float32 and float64, or sizes below 1.
 
     References:
-        See :mod:`.networks`, the module's docstring.
+        See the docstring of the module.
 
     Departure:
         A convolution's start is He's (the paper names none). The mixer and the bank are ours.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OURS = "ours"
-"""The name in :attr:`MeasuredOperation.times_real_time` that is drawn first and darkest."""
+"""The name in :class:`MeasuredOperation`'s ``times_real_time`` that is drawn first, darkest."""
 
 _ROW_INCHES = 0.42
 _OUR_COLOR = "0.15"

@@ -48,7 +48,7 @@ def export_pretrained(
     The same model gives the same bytes, so that a .zip can be known by its digest.
 
     Args:
-        codec: a :class:`Codec`, or what else :data:`model_kinds.KINDS` knows.
+        codec: a :class:`Codec`, or what else :data:`.model_kinds.KINDS` knows.
         folder: the folder to make, or a single file if it ends in ``.zip``.
         overwrite: replace a stored model; anything else is never replaced.
         card: what else there is to say, such as metrics, training config, commit and license:

@@ -16,7 +16,7 @@ def load_model(model: str | Path | Codec) -> Codec:
 
     Args:
         model: its name, see :func:`.from_pretrained`; a file that is no ``.zip`` is read by
-            :func:`.load_reference`; a codec is returned as it is.
+            :func:`.reference.load_reference`; a codec is returned as it is.
 
     Returns:
         The codec, in its own dtype.

@@ -11,7 +11,9 @@ from isincnet_jax import files
 from isincnet_jax.pretrained import tensors
 
 CONFIG = "config.json"
+"""What the model is, and the digest of its weights."""
 WEIGHTS = "model.safetensors"
+"""The variables by their paths."""
 CARD = "README.md"
 FORMAT_1 = ("model.json", "variables.npz")
 """What earlier versions wrote; refused with what to do, and may be replaced."""

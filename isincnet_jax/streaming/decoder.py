@@ -35,7 +35,7 @@ class DecoderState(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StreamDecoder:
-    """Stream decoder, a synthesis; made by :func:`stream_decoder`.
+    """Stream decoder, a synthesis; made by :func:`.stream.stream_decoder`.
 
     Attributes:
         spec: the bank.

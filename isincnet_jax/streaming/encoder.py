@@ -34,7 +34,7 @@ class EncoderState(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StreamEncoder:
-    """Stream encoder, an analysis; made by :func:`stream_encoder`.
+    """Stream encoder, an analysis; made by :func:`.stream.stream_encoder`.
 
     Attributes:
         spec: the bank.

@@ -2,7 +2,8 @@
 
 A vocoder is a callable of variables and waveform that analyses the waveform, on the device and
 inside the step, and makes a waveform of what it found; what it is made of is not known here.
-Batch statistics are averaged over the devices by the model itself, as in :mod:`.training`.
+Batch statistics are averaged over the devices by the model itself, as in
+:mod:`isincnet_jax.classifiers.training`.
 
 References:
     J. Kong, J. Kim and J. Bae, "HiFi-GAN", NeurIPS 2020, section 2.3 (adversarial and feature

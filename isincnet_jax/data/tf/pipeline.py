@@ -1,4 +1,4 @@
-"""Batches by tf.data, from a TensorFlow dataset; the same as those of :mod:`.pipeline`.
+"""Batches by tf.data, from a TensorFlow dataset; the same as those of ``data.pipeline``.
 
 Two passes. The first, once, decodes: examples of the dataset go through a parallel, ordered
 ``map`` (mono, resampling, loudness, integers) into a :class:`~isincnet_jax.data.corpus.Corpus`,

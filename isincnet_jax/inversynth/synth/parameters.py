@@ -81,6 +81,7 @@ References:
 """
 
 NAMES: tuple[str, ...] = tuple(parameter.name for parameter in PARAMETERS)
+"""Of the parameters, in their order."""
 NUM_PARAMETERS = len(PARAMETERS)
 
 _LEVELS = np.stack([parameter.levels for parameter in PARAMETERS])
