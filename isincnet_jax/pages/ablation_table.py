@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from isincnet_jax.pages.table import Cell, number_text
+from isincnet_jax.pages.table import Cell, number_text, power_text
 
 Row = Mapping[str, Any]
 
@@ -167,7 +167,7 @@ def _text(value: float | None, column: Column) -> str:
     if column.key == "condition" and value is not None and math.isinf(value):
         return "infinite"
     large = value is not None and math.isfinite(value) and abs(value) >= 1e6
-    return f"{value:.1e}" if large else number_text(value, column.digits)
+    return power_text(value, 2) if large else number_text(value, column.digits)
 
 
 def text_table(rows: Sequence[Row]) -> str:

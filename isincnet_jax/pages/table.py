@@ -105,21 +105,39 @@ def number_text(value: float | None, digits: int) -> str:
 
     Args:
         value: infinite for an exact score; None or NaN for none.
-        digits: after the point.
+        digits: after the point; with more than two, which only quantities without a scale of
+            their own need, three significant digits instead.
 
     Returns:
-        Text with a true minus sign; "exact" or a dash for these.
+        Text with a true minus sign, "1.23e−7" for powers of ten; "exact" or a dash for these.
     """
     if value is None or math.isnan(value):
         return "–"
     if math.isinf(value):
         return "exact"
-    text = f"{value:,.{digits if value else 0}f}"
-    # Half a unit of the last digit; of three digits and more two must be left.
-    too_small = 10.0 ** (1 - digits if digits > 2 else -digits) / (1 if digits > 2 else 2)
-    if value and abs(value) < too_small:
-        return f"{value:.1e}".replace("-", "−")
-    return "0" if text == "-0" else text.replace("-", "−")
+    if not value:
+        return "0"
+    if digits > 2:
+        if not 1e-3 <= abs(value) < 1e6:
+            return power_text(value, 3)
+        digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    elif abs(value) < 0.5 * 10.0**-digits:  # less than half a unit of the last digit
+        return power_text(value, 2)
+    return f"{value:,.{digits}f}".replace("-", "−")
+
+
+def power_text(value: float, significant: int) -> str:
+    """Number for readers as a power of ten.
+
+    Args:
+        value: finite.
+        significant: digits.
+
+    Returns:
+        Text with a true minus sign: "−1.2e−7".
+    """
+    mantissa, exponent = f"{value:.{significant - 1}e}".split("e")
+    return f"{mantissa}e{int(exponent)}".replace("-", "−")
 
 
 def rows(results: dict[str, Any]) -> list[dict[str, Any]]:

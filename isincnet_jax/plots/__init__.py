@@ -1,6 +1,8 @@
 """Plots of filterbanks and spectrograms: the only package that draws.
 
 Functions take arrays and plain numbers, return a Matplotlib figure or animation and show nothing.
+All have one style, whose colours are told apart with any colour vision. Figures are light; under
+``matplotlib.pyplot.style.context("dark_background")`` they are made for a dark page.
 """
 
 from __future__ import annotations

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from isincnet_jax.plots.drawing import empty_figure, importing_matplotlib
+from isincnet_jax.plots.drawing import (
+    empty_figure,
+    importing_matplotlib,
+    line_style,
+    styled,
+    theme,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,6 +63,7 @@ class Panel(NamedTuple):
     may_be_logarithmic: bool = False
 
 
+@styled
 def plot_comparison(panels: Sequence[Panel], *, title: str = "") -> Figure:
     """Dot plot with a panel for each quantity: rows as in a table, groups as colours and markers.
 
@@ -110,7 +117,7 @@ def _panel(axis: Axes, panel: Panel, rows: Sequence[str], groups: Sequence[str])
         # Groups stand side by side within a row's height, from -_SPREAD / 2 to _SPREAD / 2.
         shift = _SPREAD * (index / (len(groups) - 1) - 0.5) if len(groups) > 1 else 0.0
         heights = [rows.index(point.row) + shift for point in points]
-        color, marker = f"C{index % 10}", _MARKERS[index % len(_MARKERS)]
+        color, marker = line_style(index)["color"], _MARKERS[index % len(_MARKERS)]
         axis.plot(
             [point.value for point in points],
             heights,
@@ -130,11 +137,12 @@ def _panel(axis: Axes, panel: Panel, rows: Sequence[str], groups: Sequence[str])
     axis.set_ylim(len(rows) - 0.5, -0.5)  # the first row on top
     axis.set_title(panel.title, fontsize="medium")
     axis.set_xlabel(panel.unit)
-    axis.grid(axis="x", alpha=0.3)
+    axis.grid(axis="x")
     for line in range(1, len(rows)):
-        axis.axhline(line - 0.5, color="0.88", linewidth=0.8, zorder=0)
+        axis.axhline(line - 0.5, color=theme().line, linewidth=0.8, zorder=0)
 
 
+@styled
 def plot_movement_over_steps(
     curves: Mapping[str, tuple[np.ndarray, Float[np.ndarray, " records"]]], *, title: str = ""
 ) -> Figure:
@@ -159,12 +167,10 @@ def plot_movement_over_steps(
             raise ValueError(
                 f"{name}: {np.size(steps)} steps and {np.size(moved_hz)} distances must be as many"
             )
-        # There are ten colours: the next ten curves are dashed, then dotted.
-        style = ("-", "--", ":")[index // 10 % 3]
-        axis.plot(steps, moved_hz, color=f"C{index % 10}", linestyle=style, label=name)
+        axis.plot(steps, moved_hz, label=name, **line_style(index))
     axis.set(xlabel="training step", ylabel="mean movement of centres (Hz)")
     axis.set_ylim(bottom=0.0)
-    axis.grid(alpha=0.3)
+    axis.grid()
     figure.legend(loc="outside right upper", fontsize="small")
     figure.suptitle(title, parse_math=False)
     return figure

@@ -9,7 +9,15 @@ from jaxtyping import Float, Int
 
 from isincnet_jax.dsp import scales
 from isincnet_jax.plots.bands import band_kernels, check_nyquist, checked_bands, responses
-from isincnet_jax.plots.drawing import colors, empty_figure, importing_matplotlib, use_mel_axis
+from isincnet_jax.plots.drawing import (
+    colors,
+    empty_figure,
+    importing_matplotlib,
+    settle_ticks,
+    styled,
+    theme,
+    use_mel_axis,
+)
 
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
@@ -20,6 +28,7 @@ _POINTS = 800  # frequencies of a response
 _LOWEST_GAIN, _HIGHEST_GAIN = -0.02, 1.25
 
 
+@styled
 def animate_filters(
     low_hz: Float[np.ndarray, "steps filters"],
     high_hz: Float[np.ndarray, "steps filters"],
@@ -96,6 +105,7 @@ def animate_filters(
     for axis in (above, below):
         use_mel_axis(axis, sample_rate / 2)
     heading = figure.suptitle(_heading(title, steps[-1]), parse_math=False)
+    settle_ticks(figure)
     # The layout is settled once: solving it for every frame is slow, and the axes would tremble.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -145,14 +155,14 @@ class _Responses:
         ends = scales.hz_to_scale(np.array([0.0, sample_rate / 2]), scale="mel_htk")
         self._hz = scales.scale_to_hz(np.linspace(ends[0], ends[1], _POINTS), scale="mel_htk")
         gains = self._gains(0)
-        axis.plot(self._hz, gains.T, color="0.8", linewidth=0.8)
+        axis.plot(self._hz, gains.T, color=theme().soft, alpha=0.45, linewidth=0.8)
         self._lines = _curves(axis, colors(low_hz.shape[1]), width=1.3)
         axis.set(
             ylabel="gain",
             ylim=(_LOWEST_GAIN, _HIGHEST_GAIN),
             title=f"frequency responses of {low_hz.shape[1]} filters (grey: before training)",
         )
-        axis.grid(alpha=0.3)
+        axis.grid()
 
     def _gains(self, index: int) -> np.ndarray:
         filters = band_kernels(self._bands[0][index], self._bands[1][index], **self._design)
@@ -181,7 +191,7 @@ class _Paths:
             ylim=(first - margin, last + margin),
             title=f"centres of all {center_hz.shape[1]} filters",
         )
-        axis.grid(alpha=0.3)
+        axis.grid()
 
     def move_to(self, index: int) -> list[Any]:
         past = self._steps[: index + 1]

@@ -9,7 +9,8 @@ import numpy as np
 
 from isincnet_jax.dsp import scales
 from isincnet_jax.plots.bands import responses
-from isincnet_jax.plots.drawing import new_figure, use_mel_axis
+from isincnet_jax.plots.drawing import line_style, new_figure, styled, use_mel_axis
+from isincnet_jax.plots.ripple import band_note, draw_sum
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,6 +20,7 @@ _LOWEST_DB = -40.0
 _MOST_LABELS = 4  # in one line of the legend; more stand beside the axes
 
 
+@styled
 def plot_cumulative_response(
     banks: Mapping[str, np.ndarray], *, sample_rate: float, title: str = ""
 ) -> Figure:
@@ -56,27 +58,27 @@ def plot_cumulative_response(
         if filters.ndim != 2 or filters.size == 0:
             raise ValueError(f"banks[{label!r}].shape={filters.shape}: give [filters, taps]")
         gains = responses(filters, frequency_hz, sample_rate=sample_rate)
-        style = {"color": f"C{index}", "label": label, "linewidth": 1.2}
+        style = {**line_style(index), "label": label}
         # sum_b |H_b(f)| and sum_b |H_b(f)|^2, over their largest values.
         axes[0].plot(frequency_hz, _relative(np.sum(gains, axis=0)), **style)
         power = _relative(np.sum(gains**2, axis=0))
-        axes[1].plot(frequency_hz, 10 * np.log10(np.maximum(power, 1e-12)), **style)
-    axes[0].set(ylabel="sum of gains (re largest)", ylim=(0, 1.05), title="cumulative response")
+        draw_sum(axes[1], frequency_hz, power, num_filters=len(filters), **style)
+    axes[0].set(ylabel="sum of gains", ylim=(0, 1.05), title="cumulative response, largest 1")
     lowest = min(float(np.min(line.get_ydata())) for line in axes[1].lines)  # type: ignore[arg-type]
     axes[1].set(
-        ylabel="sum of powers (dB, re largest)",
+        ylabel="sum of powers (dB, relative to largest)",
         ylim=(max(lowest - 3.0, _LOWEST_DB), 2.0),
-        title="coverage",
+        title="coverage" + band_note(max(len(bank) for bank in banks.values())),
     )
     for axis in axes:
         use_mel_axis(axis, sample_rate / 2)
-        axis.grid(alpha=0.3)
+        axis.grid()
     if len(banks) > 1:
         many = len(banks) > _MOST_LABELS
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(
             handles, labels, loc="outside right center" if many else "outside lower center",
-            ncols=1 if many else len(banks), frameon=False,
+            ncols=1 if many else len(banks),
         )  # fmt: skip
     figure.suptitle(title, parse_math=False)
     return figure

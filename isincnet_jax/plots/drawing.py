@@ -1,24 +1,81 @@
-"""Figures, colours, decibels and a mel frequency axis: what all plots share."""
+"""Style of all plots: colours, figures, frequency axes in kHz, colour bars, decibels.
+
+Figures are light; they are dark where Matplotlib's own style is, so that a page can have both::
+
+    with plt.style.context("dark_background"):
+        figure = plots.plot_filterbank(...)
+"""
 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from isincnet_jax import extras
 from isincnet_jax.dsp import scales
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
 FLOOR_DB = -80.0
 """The darkest colour of a spectrogram, and the lowest gain of a response."""
 
 _MEL_TICKS_HZ = (0, 200, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000)
+_MOST_TICKS = 8  # of a frequency axis
+
+_Arguments = ParamSpec("_Arguments")
+_Drawn = TypeVar("_Drawn")
+
+
+class Theme(NamedTuple):
+    """Theme: the colours of a light or a dark figure.
+
+    Attributes:
+        page: behind everything.
+        ink: texts and what matters most.
+        soft: axes, ticks, what stands back.
+        line: grids, what is hardly there.
+        cycle: of curves and groups, after Okabe and Ito: told apart with any colour vision.
+        sequence: ends of viridis that are seen on the page, 0 to 1.
+
+    References:
+        M. Okabe and K. Ito, "Color universal design", 2008.
+            https://jfly.uni-koeln.de/color/
+    """
+
+    page: str
+    ink: str
+    soft: str
+    line: str
+    cycle: tuple[str, ...]
+    sequence: tuple[float, float]
+
+
+_LIGHT = Theme(
+    page="#ffffff",
+    ink="#1b1d22",
+    soft="#6a707c",
+    line="#dcdcd6",
+    cycle=("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#6b7280"),
+    sequence=(0.0, 0.78),
+)
+_DARK = Theme(
+    page="#1c1f25",
+    ink="#e9eaee",
+    soft="#a9afbb",
+    line="#363b45",
+    cycle=("#56b4e9", "#e69f00", "#2fbf94", "#dd92bd", "#f0e442", "#f07f3c", "#b0a2ff", "#9aa0ab"),
+    sequence=(0.3, 1.0),
+)
+_DASHES = ("-", "--", ":")
 
 
 def importing_matplotlib() -> contextlib.AbstractContextManager[None]:
@@ -28,6 +85,119 @@ def importing_matplotlib() -> contextlib.AbstractContextManager[None]:
         A context that raises ImportError without Matplotlib; the message names the extra.
     """
     return extras.importing("matplotlib")
+
+
+def theme() -> Theme:
+    """Theme of the figures that are drawn now: dark where Matplotlib's background is.
+
+    Returns:
+        The light theme or the dark one.
+
+    Raises:
+        ImportError: without Matplotlib; the message names the extra.
+    """
+    with importing_matplotlib():
+        import matplotlib
+        from matplotlib import colors as named
+
+    red, green, blue, opacity = named.to_rgba(matplotlib.rcParams["figure.facecolor"])
+    # Luma of Rec. 709; a transparent figure may stand on any page and counts as light.
+    return _DARK if opacity and 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.4 else _LIGHT
+
+
+def style() -> dict[str, Any]:
+    """Style of all plots, as parameters of Matplotlib.
+
+    Returns:
+        Parameters for :func:`matplotlib.rc_context`.
+
+    Raises:
+        ImportError: without Matplotlib; the message names the extra.
+    """
+    with importing_matplotlib():
+        from matplotlib import cycler
+
+    page, ink, soft, line, cycle, _ = theme()
+    return {
+        "figure.facecolor": page,
+        "savefig.facecolor": "auto",
+        "axes.facecolor": page,
+        "axes.edgecolor": soft,
+        "axes.labelcolor": ink,
+        "axes.axisbelow": True,
+        "axes.linewidth": 0.8,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlesize": "medium",
+        "axes.prop_cycle": cycler(color=cycle),
+        "figure.titlesize": "large",
+        "font.size": 10.0,
+        "grid.alpha": 1.0,
+        "grid.color": line,
+        "grid.linewidth": 0.7,
+        "hatch.color": ink,
+        "legend.frameon": False,
+        "lines.linewidth": 1.4,
+        "patch.edgecolor": page,
+        "text.color": ink,
+        **{f"{side}.color": soft for side in ("xtick", "ytick")},
+        **{f"{side}.labelcolor": ink for side in ("xtick", "ytick")},
+    }
+
+
+def styled(draw: Callable[_Arguments, _Drawn]) -> Callable[_Arguments, _Drawn]:
+    """Decorator of a function that draws: its figure has the style of all plots.
+
+    Args:
+        draw: returns a figure, or an animation whose figure :func:`settle_ticks` has seen.
+
+    Returns:
+        The function, within :func:`style`. Matplotlib's parameters are as before when it returns.
+    """
+
+    @functools.wraps(draw)
+    def drawn(*args: _Arguments.args, **options: _Arguments.kwargs) -> _Drawn:
+        with importing_matplotlib():
+            import matplotlib
+            from matplotlib.figure import Figure
+
+        with matplotlib.rc_context(style()):
+            found = draw(*args, **options)
+            if isinstance(found, Figure):
+                settle_ticks(found)
+        return found
+
+    return drawn
+
+
+def settle_ticks(figure: Figure) -> None:
+    """Settles the style of ticks and grids, which Matplotlib makes when it draws, outside of ours.
+
+    Args:
+        figure: with all its axes.
+    """
+    _, ink, soft, line, _, _ = theme()
+    for axis in figure.axes:
+        axis.tick_params(
+            which="both", color=soft, labelcolor=ink, grid_color=line, grid_alpha=1.0,
+            grid_linewidth=0.7, labelsize=10.0, width=0.8,
+        )  # fmt: skip
+
+
+def line_style(index: int) -> dict[str, str]:
+    """Style of a curve: a colour of the cycle; dashed, then dotted, after all of them.
+
+    Args:
+        index: of the curve, from 0.
+
+    Returns:
+        "color" and "linestyle".
+    """
+    cycle = theme().cycle
+    return {
+        "color": cycle[index % len(cycle)],
+        "linestyle": _DASHES[index // len(cycle) % len(_DASHES)],
+    }
 
 
 def empty_figure(size: tuple[float, float]) -> Figure:
@@ -100,7 +270,7 @@ def decibels(power: np.ndarray, floor_db: float) -> np.ndarray:
 
 
 def colors(count: int) -> np.ndarray:
-    """Colours of a sequence from low (dark blue) to high (light green).
+    """Colours of a sequence from low to high: viridis, without what the page swallows.
 
     Args:
         count: of colours.
@@ -111,11 +281,139 @@ def colors(count: int) -> np.ndarray:
     with importing_matplotlib():
         import matplotlib
 
-    return matplotlib.colormaps["viridis"](np.linspace(0, 0.92, count))
+    return matplotlib.colormaps["viridis"](np.linspace(*theme().sequence, count))
 
 
-def use_mel_axis(axis: Axes, nyquist_hz: float, *, label: str = "frequency (Hz)") -> None:
+def signed_colormap() -> Colormap:
+    """Diverging colour map for signed values: blue, the page at 0, orange.
+
+    Lightness and chroma go in equal steps of Oklab from the middle to either end, so that equal
+    differences look equal, whatever the sign; blue and orange are told apart with any colour
+    vision.
+
+    Returns:
+        A map of 257 colours, the middle one of them for 0.
+
+    References:
+        B. Ottosson, "A perceptual color space for image processing", 2020.
+            https://bottosson.github.io/posts/oklab/
+    """
+    with importing_matplotlib():
+        from matplotlib.colors import ListedColormap
+
+    middle, end, colour = (0.22, 0.86, 0.1) if theme() is _DARK else (0.985, 0.42, 0.135)
+    value = np.linspace(-1.0, 1.0, 257)
+    lightness = middle + (end - middle) * np.abs(value)
+    hue = np.deg2rad(np.where(value < 0, 255.0, 45.0))
+    chroma = colour * np.abs(value)
+    shades = _srgb_from_oklab(lightness, chroma * np.cos(hue), chroma * np.sin(hue))
+    return ListedColormap(shades, name="isincnet_signed")  # type: ignore[arg-type]
+
+
+def _srgb_from_oklab(
+    lightness: Float[np.ndarray, " n"], a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, "n 3"]:
+    """sRGB of colours in Oklab, clipped to 0 to 1."""
+    cones = np.stack(
+        [
+            lightness + 0.3963377774 * a + 0.2158037573 * b,
+            lightness - 0.1055613458 * a - 0.0638541728 * b,
+            lightness - 0.0894841775 * a - 1.2914855480 * b,
+        ]
+    )
+    matrix = np.array(
+        [
+            [4.0767416621, -3.3077115913, 0.2309699292],
+            [-1.2684380046, 2.6097574011, -0.3413193965],
+            [-0.0041960863, -0.7034186147, 1.7076147010],
+        ]
+    )
+    linear = np.clip(matrix @ cones**3, 0.0, 1.0).T
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def color_bar(figure: Figure, axis: Axes, mesh: QuadMesh, *, label: str, extend: str) -> None:
+    """Colour bar beside an axis and as high as it.
+
+    Args:
+        figure: of the axis.
+        axis: that the mesh is on.
+        mesh: whose colours the bar explains.
+        label: short enough for the height of the axis.
+        extend: "neither", "min", "max" or "both": ends beyond which values lie.
+    """
+    bar = figure.colorbar(
+        mesh, ax=axis, label=label, extend=extend, extendfrac=0.04, fraction=0.05, pad=0.012,
+        aspect=22,
+    )  # fmt: skip
+    bar.outline.set_visible(False)  # type: ignore[operator]
+
+
+def khz_text(hz: float) -> str:
+    """Frequency for readers, in kHz, to three digits.
+
+    Args:
+        hz: frequency.
+
+    Returns:
+        "0.125", "2", "11.3".
+    """
+    return f"{hz / 1000:.3g}"
+
+
+def frequency_ticks(frequencies_hz: Float[np.ndarray, " rows"]) -> tuple[np.ndarray, list[str]]:
+    """Ticks of an axis whose rows are frequencies: round ones, in kHz.
+
+    Args:
+        frequencies_hz: of the rows; where they do not increase, ticks stand at rows.
+
+    Returns:
+        Places in rows, float64, and labels. On a linear scale frequencies in steps of 1, 2 or
+        5 times a power of ten, on others those numbers themselves, as far as there is room.
+    """
+    known = np.asarray(frequencies_hz, np.float64)
+    rows = np.arange(len(known))
+    if len(known) < 3 or not np.all(np.diff(known) > 0):
+        places = np.unique(np.linspace(0, len(known) - 1, min(_MOST_TICKS, len(known))).astype(int))
+        return places.astype(np.float64), [khz_text(known[place]) for place in places]
+    # Half a row beyond the ends still belongs to them.
+    low, high = 1.5 * known[0] - 0.5 * known[1], 1.5 * known[-1] - 0.5 * known[-2]
+    middle = np.interp((known[0] + known[-1]) / 2, known, rows) / rows[-1]
+    ticks_hz = [] if abs(middle - 0.5) < 0.1 else _spread_ticks(low, high, known)
+    if len(ticks_hz) < 2:
+        ticks_hz = _even_ticks(low, high)
+    return np.interp(ticks_hz, known, rows), [f"{hz / 1000:g}" for hz in ticks_hz]
+
+
+def _even_ticks(low: float, high: float) -> list[float]:
+    """Multiples of the smallest round step that gives few enough."""
+    rough = (high - low) / (_MOST_TICKS - 1)
+    power = 10.0 ** np.floor(np.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+    first, last = np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9)
+    return [k * step for k in range(int(first), int(last) + 1)]
+
+
+def _spread_ticks(low: float, high: float, known: np.ndarray) -> list[float]:
+    """Powers of ten, then their fives and twos, each where none stands too near."""
+    least = max(low, known[1] / 2)  # a first bin at 0 Hz has no power of ten, but a tick
+    powers = 10.0 ** np.arange(np.floor(np.log10(least)), np.log10(high) + 1)
+    wanted = [factor * power for factor in (1, 5, 2) for power in powers]
+    kept: list[float] = []
+    places: list[float] = []
+    for hz in ([0.0] if low <= 0 else []) + [hz for hz in wanted if least <= hz <= high]:
+        place = float(np.interp(hz, known, np.arange(len(known))))
+        near = [one for one in places if abs(one - place) < (len(known) - 1) / (_MOST_TICKS + 2)]
+        if not near:
+            kept.append(float(hz))
+            places.append(place)
+    return sorted(kept)
+
+
+def use_mel_axis(axis: Axes, nyquist_hz: float, *, label: str = "frequency (kHz)") -> None:
     """Mel axis: makes the horizontal one of frequencies in Hz, 0 to Nyquist, on HTK's mel scale.
+
+    It is labelled in kHz.
 
     Args:
         axis: of the picture.
@@ -134,7 +432,7 @@ def use_mel_axis(axis: Axes, nyquist_hz: float, *, label: str = "frequency (Hz)"
 
     axis.set_xscale("function", functions=(forward, backward))
     ticks = [hz for hz in _MEL_TICKS_HZ if hz <= nyquist_hz]
-    axis.set_xticks(ticks, [f"{hz // 1000}k" if hz >= 1000 else str(hz) for hz in ticks])
+    axis.set_xticks(ticks, [khz_text(hz) for hz in ticks])
     axis.set_xticks([], minor=True)
     axis.set_xlim(0.0, nyquist_hz)
     axis.set_xlabel(label)

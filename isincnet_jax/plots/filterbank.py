@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from isincnet_jax.plots.drawing import FLOOR_DB, colors, new_figure
+from isincnet_jax.plots.drawing import FLOOR_DB, colors, khz_text, new_figure, styled, theme
+from isincnet_jax.plots.ripple import band_note, draw_sum
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MOST_RESPONSES = 48  # of banks twice as large and more only every second, third ... is drawn
+_MOST_RESPONSES = 24  # of larger banks some are drawn, and the envelope of all
+_HIGHLIGHTED = 7  # of those
 
 
+@styled
 def plot_filterbank(
     kernels: np.ndarray,
     *,
@@ -24,7 +27,11 @@ def plot_filterbank(
     num_shown: int = 12,
     title: str = "",
 ) -> Figure:
-    """Filterbank plot: some impulse responses, the frequency responses, and their sum.
+    """Filterbank plot: some impulse responses, the frequency responses, and the sum of powers.
+
+    Of more than 24 filters seven responses are drawn, and the envelope of all behind them. Where
+    the sum of powers has more ripples than can be seen, a line is its local mean, and a band
+    reaches from its local minimum to its maximum.
 
     Args:
         kernels: complex (or real) [bins, taps], or what the filters of a
@@ -51,31 +58,16 @@ def plot_filterbank(
     response = np.fft.fft(kernels, size, axis=1)[:, : size // 2 + 1]
     frequency_hz = np.linspace(0, sample_rate / 2, size // 2 + 1)
     power = np.abs(response) ** 2
-    peak = np.max(power)
-    shades = colors(len(kernels))
-    step = max(1, len(kernels) // _MOST_RESPONSES)
-    for index in range(0, len(kernels), step):
-        level = 10 * np.log10(np.maximum(power[index] / peak, 1e-12))
-        axes[1].plot(frequency_hz / 1000, level, color=shades[index], linewidth=0.8)
-    axes[1].set(
-        xlabel="frequency (kHz)",
-        ylabel="gain (dB, re largest)",
-        ylim=(FLOOR_DB, 3),
-        title=f"frequency responses (every {step})" if step > 1 else "frequency responses",
-    )
+    level_db = 10 * np.log10(np.maximum(power / np.max(power), 1e-12))
+    _frequency_responses(axes[1], frequency_hz / 1000, level_db)
     # sum_b |H_b(f)|^2, flat where a bank weighs all frequencies alike.
     total = np.sum(power, axis=0)
-    axes[2].plot(
-        frequency_hz / 1000, 10 * np.log10(np.maximum(total / np.mean(total), 1e-12)), "C0"
-    )
-    axes[2].set(
-        xlabel="frequency (kHz)",
-        ylabel="level (dB, re mean)",
-        title="sum of all powers",
-    )
+    draw_sum(axes[2], frequency_hz / 1000, total / np.mean(total), num_filters=len(kernels))
+    heading = "sum of all powers" + band_note(len(kernels))
+    axes[2].set(xlabel="frequency (kHz)", ylabel="dB, relative to mean", title=heading)
     for axis in axes[1:]:
         axis.set_xlim(0, sample_rate / 2000)
-        axis.grid(alpha=0.3)
+        axis.grid()
     figure.suptitle(title, parse_math=False)  # a file name may have $ signs
     return figure
 
@@ -96,6 +88,24 @@ def _complex_kernels(kernels: np.ndarray, center_hz: np.ndarray, sample_rate: fl
     return kernels
 
 
+def _frequency_responses(axis: Axes, frequency_khz: np.ndarray, level_db: np.ndarray) -> None:
+    shown = np.arange(len(level_db))
+    heading = "frequency responses"
+    if len(level_db) > _MOST_RESPONSES:
+        shown = np.linspace(0, len(level_db) - 1, _HIGHLIGHTED).round().astype(int)
+        heading = f"{_HIGHLIGHTED} of {len(level_db)} frequency responses, envelope of all"
+        envelope = np.max(level_db, axis=0)
+        axis.plot(frequency_khz, envelope, color=theme().soft, linewidth=0.6)
+    for index, shade in zip(shown, colors(len(shown)), strict=True):
+        axis.plot(frequency_khz, level_db[index], color=shade, linewidth=1.0)
+    axis.set(
+        xlabel="frequency (kHz)",
+        ylabel="gain (dB, relative to largest)",
+        ylim=(FLOOR_DB, 3),
+        title=heading,
+    )
+
+
 def _impulse_responses(
     axis: Axes, kernels: np.ndarray, center_hz: np.ndarray, sample_rate: int
 ) -> None:
@@ -103,6 +113,6 @@ def _impulse_responses(
     shades = colors(len(kernels))
     for row, kernel in enumerate(kernels):
         largest = np.max(np.abs(kernel)) or 1.0
-        axis.plot(offset_ms, row + 0.45 * kernel.real / largest, color=shades[row], linewidth=0.8)
-    axis.set_yticks(range(len(kernels)), [f"{hz:.0f}" for hz in center_hz])
-    axis.set(xlabel="time (ms)", ylabel="centre (Hz)", title="impulse responses (real parts)")
+        axis.plot(offset_ms, row + 0.45 * kernel.real / largest, color=shades[row], linewidth=0.9)
+    axis.set_yticks(range(len(kernels)), [khz_text(hz) for hz in center_hz])
+    axis.set(xlabel="time (ms)", ylabel="centre (kHz)", title="impulse responses (real parts)")

@@ -9,7 +9,13 @@ import numpy as np
 from jaxtyping import Float
 
 from isincnet_jax.plots.bands import checked_bands
-from isincnet_jax.plots.drawing import empty_figure, importing_matplotlib, use_mel_axis
+from isincnet_jax.plots.drawing import (
+    empty_figure,
+    importing_matplotlib,
+    styled,
+    theme,
+    use_mel_axis,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +24,7 @@ if TYPE_CHECKING:
 _SMALLEST_ARROW = 0.01  # relative change of centre or bandwidth; shorter ones are all head
 
 
+@styled
 def plot_filter_movement(
     before_low_hz: Float[np.ndarray, " filters"] | Mapping[str, Any],
     before_high_hz: Float[np.ndarray, " filters"] | Mapping[str, Any],
@@ -71,13 +78,13 @@ def plot_filter_movement(
     figure = empty_figure((13, 5))
     axes = figure.subplot_mosaic([["bands", "centers"], ["bands", "widths"]])
     _arrows(axes["bands"], (start, start_width), (end, end_width))
-    use_mel_axis(axes["bands"], limit, label="centre (Hz)")
+    use_mel_axis(axes["bands"], limit, label="centre (kHz)")
     for name, moved_hz, what in (
         ("centers", end - start, "centre"),
         ("widths", end_width - start_width, "bandwidth"),
     ):
         _displacements(axes[name], start, moved_hz, what)
-        use_mel_axis(axes[name], limit, label="centre before training (Hz)")
+        use_mel_axis(axes[name], limit, label="centre before training (kHz)")
     figure.suptitle(title, parse_math=False)
     return figure
 
@@ -113,6 +120,7 @@ def _arrows(
     with importing_matplotlib():
         from matplotlib.ticker import LogLocator, NullLocator
 
+    soft = theme().soft
     for start, end in zip(np.transpose(before), np.transpose(after), strict=True):
         if np.all(np.abs(end - start) <= _SMALLEST_ARROW * np.abs(start)):
             continue
@@ -120,30 +128,30 @@ def _arrows(
             "",
             xy=end,
             xytext=start,
-            arrowprops={"arrowstyle": "->", "color": "0.45", "lw": 0.7, "shrinkA": 0, "shrinkB": 0},
+            arrowprops={"arrowstyle": "->", "color": soft, "lw": 0.7, "shrinkA": 0, "shrinkB": 0},
         )
-    axis.plot(*before, "o", color="C7", markersize=5.5, fillstyle="none", label="before")
+    axis.plot(*before, "o", color=soft, markersize=5.5, fillstyle="none", label="before")
     axis.plot(*after, "o", color="C0", markersize=3, label="after")
     axis.set_yscale("log")
     axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.yaxis.set_major_formatter(_hertz())
     axis.yaxis.set_minor_locator(NullLocator())
     axis.set(ylabel="bandwidth", title="centre and bandwidth")
-    axis.grid(alpha=0.3)
+    axis.grid()
     axis.legend(loc="upper left")
 
 
 def _displacements(axis: Axes, center_hz: np.ndarray, moved_hz: np.ndarray, what: str) -> None:
     axis.vlines(center_hz, 0.0, moved_hz, colors="C0", linewidth=1.2)
     axis.plot(center_hz, moved_hz, "o", color="C0", markersize=2.5)
-    axis.axhline(0.0, color="0.5", linewidth=0.8)
+    axis.axhline(0.0, color=theme().soft, linewidth=0.8)
     if not np.any(moved_hz):
         axis.set_ylim(-1.0, 1.0)
     axis.yaxis.set_major_formatter(_hertz())
     size = np.abs(moved_hz)
     mean, most = (_hertz()(float(f"{value:.3g}")) for value in (np.mean(size), np.max(size)))
     axis.set(ylabel=f"{what} moved by", title=f"{what}s: {mean} on average, {most} at most")
-    axis.grid(alpha=0.3)
+    axis.grid()
 
 
 def _hertz() -> Any:

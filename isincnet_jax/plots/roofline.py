@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from isincnet_jax.plots.drawing import colors, new_figure
+from isincnet_jax.plots.drawing import colors, line_style, new_figure, styled, theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +17,6 @@ OURS = "ours"
 """The name in :class:`MeasuredOperation`'s ``times_real_time`` that is drawn first, darkest."""
 
 _ROW_INCHES = 0.42
-_OUR_COLOR = "0.15"
 _LABEL_POINTS = 12.0  # from a dot to the middle of its number
 
 
@@ -39,6 +38,7 @@ class MeasuredOperation(NamedTuple):
     times_real_time: Mapping[str, float]
 
 
+@styled
 def plot_roofline(
     rows: Sequence[MeasuredOperation], ceiling: tuple[float, float], *, title: str = ""
 ) -> Figure:
@@ -95,8 +95,8 @@ def _draw_roof(
     ridge = gflops / gb_per_s
     left, right = min(intensity.min(), ridge) / 3, max(intensity.max(), ridge) * 3
     ends = np.array([left, ridge, right])
-    axis.plot(ends, np.minimum(gflops, gb_per_s * ends), color="0.3", linewidth=1.5)
-    axis.scatter(intensity, reached, c=colors(len(rows)), s=42, zorder=3, edgecolors="white")
+    axis.plot(ends, np.minimum(gflops, gb_per_s * ends), color=theme().soft, linewidth=1.5)
+    axis.scatter(intensity, reached, c=colors(len(rows)), s=42, zorder=3, edgecolors=theme().page)
     axis.set(
         xscale="log", yscale="log", xlim=(left, right),
         ylim=(min(reached.min(), gb_per_s * left) / 2, max(reached.max(), gflops) * 2),
@@ -116,7 +116,7 @@ def _draw_roof(
     axis.annotate(
         f"{gb_per_s:.3g} GB/s", (left, gb_per_s * left), (16, -2), textcoords="offset points"
     )
-    axis.grid(alpha=0.3)
+    axis.grid()
 
 
 def _label_offsets(dots: np.ndarray) -> list[tuple[float, float]]:
@@ -140,7 +140,8 @@ def _label_offsets(dots: np.ndarray) -> list[tuple[float, float]]:
 def _draw_bars(axis: Axes, rows: Sequence[MeasuredOperation]) -> None:
     found = dict.fromkeys(name for row in rows for name in row.times_real_time)
     names = [name for name in (OURS,) if name in found] + [name for name in found if name != OURS]
-    shades = {name: f"C{index}" for index, name in enumerate(n for n in names if n != OURS)}
+    peers = [name for name in names if name != OURS]
+    shades = {name: line_style(index)["color"] for index, name in enumerate(peers)}
     lowest = min(min(row.times_real_time.values()) for row in rows if row.times_real_time)
     seen: set[str] = set()
     for place, row in enumerate(rows):
@@ -152,7 +153,7 @@ def _draw_bars(axis: Axes, rows: Sequence[MeasuredOperation]) -> None:
                 place + (index - (len(mine) - 1) / 2) * height,
                 row.times_real_time[name],
                 height=height,
-                color=shades.get(name, _OUR_COLOR),
+                color=shades.get(name, theme().ink),
                 label=None if name in seen else name,
             )
             seen.add(name)
@@ -162,12 +163,12 @@ def _draw_bars(axis: Axes, rows: Sequence[MeasuredOperation]) -> None:
         xscale="log", xlim=(10 ** np.floor(np.log10(lowest)), None), xlabel="x real time",
         title="ours and peers", ylim=(len(rows) - 0.4, -0.6),
     )  # fmt: skip
-    axis.grid(axis="x", alpha=0.3)
+    axis.grid(axis="x")
     # A row may lack a name: the legend has all in the order of the bars.
     handles, texts = axis.get_legend_handles_labels()
     order = sorted(range(len(texts)), key=lambda index: names.index(texts[index]))
     axis.legend(
         [handles[index] for index in order], [texts[index] for index in order],
         loc="upper center", bbox_to_anchor=(0.4, -0.75 / (1.6 + _ROW_INCHES * len(rows))),
-        ncols=4, frameon=False, fontsize=9,
+        ncols=4, fontsize=9,
     )  # fmt: skip

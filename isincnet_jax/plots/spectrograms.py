@@ -7,13 +7,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from isincnet_jax.plots.drawing import FLOOR_DB, decibels, new_figure
+from isincnet_jax.plots.drawing import (
+    FLOOR_DB,
+    color_bar,
+    decibels,
+    frequency_ticks,
+    new_figure,
+    signed_colormap,
+    styled,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
 
+_MOST_CELLS = (192, 640)  # rows and columns of a picture: about its pixels on a page
+_LIMIT_PERCENTILE = 98.0  # of magnitudes: what is louder has the colour of this one
+
+
+@styled
 def plot_spectrogram(
     spectrogram: Float[np.ndarray, "frames channels"],
     *,
@@ -23,6 +37,10 @@ def plot_spectrogram(
     title: str = "",
 ) -> Figure:
     """Spectrogram plot: signed coefficients as cube roots, and their magnitude in dB.
+
+    The colours of the signed panel reach to the 98th percentile of the magnitudes, so that one
+    loud moment does not leave the rest without contrast. Where there are more cells than a page
+    has pixels, the loudest of several neighbours stands for them, with its sign.
 
     Args:
         spectrogram: [frames, channels]; a complex bank's cosine channels first.
@@ -39,28 +57,33 @@ def plot_spectrogram(
     spectrogram = np.asarray(spectrogram, np.float64)  # squares of quiet ones leave float32
     cosine = spectrogram[:, :bins]
     power = cosine**2 + (spectrogram[:, bins:] ** 2 if is_complex else 0.0)
-    limit = float(np.max(np.abs(cosine))) or 1.0
-    # A cube root shows the signs of quiet coefficients beside loud ones.
-    signed = np.cbrt(cosine / limit)
-    drawings = (
-        (signed.T, "RdBu_r", (-1.0, 1.0), "signed cosine channels (cube root, re largest)"),
-        (decibels(power, FLOOR_DB).T, "magma", (FLOOR_DB, 0.0), "magnitude (dB re largest)"),
+    size = np.abs(cosine)
+    limit = float(np.percentile(size, _LIMIT_PERCENTILE)) or float(np.max(size)) or 1.0
+    panels = (
+        # A cube root shows the signs of quiet coefficients beside loud ones.
+        (np.cbrt(cosine / limit), "cosine channels, signed", "cube root (1: 98th percentile)"),
+        (decibels(power, FLOOR_DB), "magnitude", "dB, relative to largest"),
     )
-    for axis, (image, colormap, limits, label) in zip(axes, drawings, strict=True):
+    for axis, (image, heading, label) in zip(axes, panels, strict=True):
+        is_signed = axis is axes[0]
         _draw_bins(
             figure,
             axis,
-            image,
+            image.T,
             frame_times_s=frame_times_s,
             frequencies_hz=center_hz,
-            colormap=colormap,
-            limits=limits,
+            colormap=signed_colormap() if is_signed else "magma",
+            limits=(-1.0, 1.0) if is_signed else (FLOOR_DB, 0.0),
             label=label,
+            extend="both" if is_signed else "min",
         )
+        axis.set_title(heading, loc="left")
+    axes[0].set_xlabel("")  # the panel below has the same axis
     figure.suptitle(title, parse_math=False)  # a file name may have $ signs
     return figure
 
 
+@styled
 def plot_magnitude(
     magnitude: Float[np.ndarray, "frames bins"],
     *,
@@ -92,7 +115,8 @@ def plot_magnitude(
         frequencies_hz=frequencies_hz,
         colormap="magma",
         limits=(floor_db, 0.0),
-        label="magnitude (dB re largest)",
+        label="dB, relative to largest",
+        extend="min",
     )
     axes[0].set_title(title, parse_math=False)
     return figure
@@ -105,19 +129,36 @@ def _draw_bins(
     *,
     frame_times_s: np.ndarray,
     frequencies_hz: np.ndarray,
-    colormap: str,
+    colormap: Colormap | str,
     limits: tuple[float, float],
     label: str,
+    extend: str,
 ) -> None:
-    """An image [bins, frames] over time, its rows labelled with some of the frequencies."""
+    """An image [bins, frames] over time, some of its rows labelled with round frequencies."""
     bins = len(image)
     step = frame_times_s[1] - frame_times_s[0] if len(frame_times_s) > 1 else 1.0
     edges_s = np.append(frame_times_s, frame_times_s[-1] + step) - step / 2
     rows = np.arange(bins + 1) - 0.5
+    # Blocks of neighbours, the last one of each axis perhaps smaller.
+    is_signed = limits[1] > 0
+    across, along = (-(-size // most) for size, most in zip(image.shape, _MOST_CELLS, strict=True))
     mesh = axis.pcolormesh(
-        edges_s, rows, image, cmap=colormap, rasterized=True, vmin=limits[0], vmax=limits[1]
+        np.append(edges_s[:-1:along], edges_s[-1]),
+        np.append(rows[:-1:across], rows[-1]),
+        _loudest(_loudest(image, across, is_signed).T, along, is_signed).T,
+        cmap=colormap,
+        rasterized=True,
+        vmin=limits[0],
+        vmax=limits[1],
     )
-    ticks = np.unique(np.linspace(0, bins - 1, 9).astype(int))
-    axis.set_yticks(ticks, [f"{frequencies_hz[tick]:.0f}" for tick in ticks])
-    axis.set(xlabel="time (s)", ylabel="centre (Hz)")
-    figure.colorbar(mesh, ax=axis, label=label)
+    places, labels = frequency_ticks(frequencies_hz)
+    axis.set_yticks(places, labels)
+    axis.set(xlabel="time (s)", ylabel="frequency (kHz)")
+    color_bar(figure, axis, mesh, label=label, extend=extend)
+
+
+def _loudest(image: np.ndarray, count: int, is_signed: bool) -> np.ndarray:
+    """Of every ``count`` rows the largest value, or that of the largest magnitude."""
+    starts = np.arange(0, len(image), count)
+    high, low = np.maximum.reduceat(image, starts), np.minimum.reduceat(image, starts)
+    return np.where(-low > high, low, high) if is_signed else high

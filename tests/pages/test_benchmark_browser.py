@@ -253,6 +253,42 @@ def test_light_and_dark_by_system_and_by_button(page):
     assert page.run("document.querySelector('#theme').textContent") == "Dark theme"
 
 
+@pytest.mark.parametrize("width", [1600, 1280, 390])
+def test_a_table_that_goes_on_says_so_and_keeps_its_first_column(page, width):
+    page.resize(width, 844, phone=width < 400)
+    state = (
+        "(() => { const box = document.querySelector('.scroll'), first = box.querySelector('th');"
+        "const frame = box.parentElement, hint = frame.previousElementSibling;"
+        "return {beyond: box.scrollWidth - box.clientWidth, more: frame.dataset.more,"
+        "hint: hint.checkVisibility() && hint.textContent,"
+        "shade: getComputedStyle(frame, '::after').opacity,"
+        "offset: first.getBoundingClientRect().left - box.getBoundingClientRect().left}; })()"
+    )
+    page.wait("document.querySelector('.scroll').parentElement.dataset.more !== undefined")
+    found = page.run(state)
+    if found["beyond"] <= 1:
+        assert width > 400
+        assert (found["more"], found["hint"], found["shade"]) == ("", False, "0")
+        return
+    assert found["more"] == "right"
+    assert "scroll the table sideways" in found["hint"]
+    assert found["shade"] == "1"
+    assert found["offset"] == pytest.approx(1, abs=1)
+    page.run("document.querySelector('.scroll').scrollLeft = 1e6")
+    page.wait("document.querySelector('.scroll').parentElement.dataset.more.trim() === 'left'")
+    found = page.run(state)
+    assert found["shade"] == "0"
+    assert found["offset"] == pytest.approx(1, abs=1)
+
+
+def test_small_numbers_keep_their_digits(page):
+    cells = page.run(
+        "[...document.querySelectorAll('#table tbody tr')].map((row) => row.cells[3].innerText)"
+    )
+    assert not [text for text in cells if "0.0000" in text]
+    assert sum("e−" in text for text in cells) > 3
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_has_the_contrast_of_aa(page, scheme):
     page.prefer(scheme)

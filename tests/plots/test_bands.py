@@ -199,10 +199,32 @@ def test_the_frequency_axis_is_a_mel_scale():
     for axis in figure.axes:
         assert axis.get_xlim() == (0.0, 4000.0)
         labels = [label.get_text() for label in axis.get_xticklabels()]
-        assert labels == ["0", "200", "500", "1k", "2k", "4k"]
+        assert labels == ["0", "0.2", "0.5", "1", "2", "4"]
         places = axis.transData.transform([[hz, 0.0] for hz in (0, 1000, 4000)])[:, 0]
         share = (places[1] - places[0]) / (places[2] - places[0])
         assert share == pytest.approx(np.log(1 + 10 / 7) / np.log(1 + 40 / 7), abs=1e-6)
+
+
+@pytest.mark.parametrize("bins", [40, 128])
+def test_a_sum_of_many_filters_is_a_line_with_a_band_of_ripples(bins):
+    spec = isn.FilterbankSpec(sample_rate=RATE, hop_length=125, num_bins=bins, shape="none")
+    kernels = spec.design_kernels()
+    figure = plots.plot_filterbank(kernels, sample_rate=RATE, center_hz=spec.center_hz)
+    total = figure.axes[2]
+    frequency_khz, level_db = total.lines[0].get_data()
+    power = np.sum(bands.responses(kernels, 1000 * frequency_khz, sample_rate=RATE) ** 2, axis=0)
+    exact_db = 10 * np.log10(power / power.mean())
+    if bins == 40:
+        np.testing.assert_allclose(level_db, exact_db, atol=1e-6)
+        assert not total.collections
+        return
+    inside = slice(len(level_db) // 10, -len(level_db) // 10)
+    assert np.ptp(level_db[inside]) < 0.1 * np.ptp(exact_db[inside])
+    [band] = total.collections
+    [path] = band.get_paths()
+    low, high = path.vertices[:, 1].min(), path.vertices[:, 1].max()
+    assert (low, high) == (pytest.approx(exact_db.min()), pytest.approx(exact_db.max()))
+    assert np.ptp(total.get_ylim()) >= 6.0
 
 
 def test_many_banks_and_one():
