@@ -392,6 +392,11 @@ def test_compilations_do_not_grow_with_the_files(padding, compilations, tmp_path
     assert counts[-1] == counts[len(known) - 1]  # other lengths, no other program
 
 
+def _interruptible() -> None:
+    """Under nohup and in the background of a shell script, processes inherit that it is ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.mark.quick(0)
 @pytest.mark.parametrize(
     ("number", "options"),
@@ -409,7 +414,12 @@ def test_an_interrupted_run_goes_on(run, tmp_path, number, options):
     journal = tmp_path / "out" / JOURNAL
     command = [str(COMMAND), "encode", "in", "out", *options.split()]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_interruptible,
     ) as begun:
         while not (journal.exists() and journal.read_bytes().count(b'"size"') >= 2):
             assert begun.poll() is None, begun.communicate()
