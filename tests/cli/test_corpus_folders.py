@@ -394,7 +394,7 @@ def test_compilations_do_not_grow_with_the_files(padding, compilations, tmp_path
 
 def _interruptible() -> None:
     """Under nohup and in the background of a shell script, processes inherit that it is ignored."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.quick(0)
@@ -419,7 +419,7 @@ def test_an_interrupted_run_goes_on(run, tmp_path, number, options):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=_interruptible,
+        preexec_fn=_interruptible,  # noqa: PLW1509  # nothing but a system call
     ) as begun:
         while not (journal.exists() and journal.read_bytes().count(b'"size"') >= 2):
             assert begun.poll() is None, begun.communicate()
