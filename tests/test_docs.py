@@ -14,6 +14,7 @@ import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import pytest
 import typer
 
@@ -179,7 +180,8 @@ class TestExamples:
                 # Lines before the block, so that errors name those of the page.
                 text = re.sub(r"^[:%].*$", "", block.text, flags=re.MULTILINE)  # notebooks' alone
                 code = compile("\n" * block.line + text, str(page), "exec")
-                exec(code, namespace)
+                with jax.numpy_dtype_promotion("standard"):  # as the reader has it
+                    exec(code, namespace)
 
     @pytest.mark.parametrize("line", LINES)
     def test_command_line_parses(self, line, tmp_path, monkeypatch):
