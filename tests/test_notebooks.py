@@ -1,9 +1,11 @@
-"""Every notebook runs from top to bottom, as a user would run it."""
+"""Notebooks: each runs from top to bottom, as a user would run it, and is stored as it ran."""
 
 from __future__ import annotations
 
+import base64
 import importlib.metadata
 import importlib.util
+import io
 import json
 import re
 import sys
@@ -15,6 +17,27 @@ import pytest
 COLAB = Path(__file__).parents[1] / "colab"
 NOTEBOOKS = sorted(COLAB.glob("*.ipynb"))
 CELL = (COLAB / "first_cell.py").read_text(encoding="utf-8")
+
+
+def _script(path: Path):
+    spec = importlib.util.spec_from_file_location(f"script_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+common = _script(COLAB.parent / ".ci" / "first_cell.py")
+execute = _script(COLAB / "execute.py")
+
+
+def _stored(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _code(notebook: dict) -> list[dict]:
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
 def _execute(path: Path):
@@ -39,11 +62,8 @@ def test_notebook_runs_and_draws(path):
     assert not [out for out in outputs if out.output_type == "error"]
 
 
-@pytest.mark.parametrize(
-    "name", ["quickstart", "sincconv_step_by_step", "filter_shapes", "vocoder"]
-)
-def test_the_notebook_is_there(name):
-    assert name in [path.stem for path in NOTEBOOKS]
+def test_every_notebook_has_its_place_in_the_order():
+    assert sorted(common.ORDER) == [path.stem for path in NOTEBOOKS]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -161,7 +181,156 @@ sys.exit(int(os.environ["PIP_STATUS"]))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_is_stored_without_outputs(path):
-    nbformat = pytest.importorskip("nbformat")
-    notebook = nbformat.read(path, as_version=4)
-    assert all(not cell.get("outputs") for cell in notebook.cells if cell.cell_type == "code")
+class TestStored:
+    """What stands in the repository."""
+
+    def test_it_is_small(self, path):
+        assert path.stat().st_size <= 1_000_000
+
+    def test_it_shows_what_its_code_does(self, path):
+        notebook = _stored(path)
+        noted = notebook["metadata"].get("isincnet_jax", {}).get("executed")
+        assert noted == execute.digest(notebook), f"run: python colab/execute.py {path.stem}"
+        assert all(cell["execution_count"] for cell in _code(notebook))
+        outputs = [output for cell in _code(notebook) for output in cell["outputs"]]
+        assert any("image/png" in output.get("data", {}) for output in outputs)
+
+    def test_no_output_holds_sound_paths_or_errors(self, path):
+        for cell in _code(_stored(path)):
+            texts = [one for one in cell["outputs"] if "image/png" not in one.get("data", {})]
+            assert texts == execute.stripped(texts)
+            text = json.dumps(cell["outputs"])
+            assert not re.search(r"audio/|<audio|text/html", text)
+            for output in cell["outputs"]:
+                assert output["output_type"] != "error"
+                shown = output.get("text", "") or output["data"]["text/plain"]
+                assert not execute.PATHS.search("".join(shown))
+
+    def test_common_cells_are_those_of_the_script(self, path):
+        notebook = _stored(path)
+        assert common.furnished(notebook, path.stem, cell=CELL) == notebook, (
+            "run: python .ci/first_cell.py"
+        )
+
+    def test_contents_lead_to_sections_and_links_to_notebooks(self, path):
+        notebook = _stored(path)
+        text = "\n".join("".join(cell["source"]) for cell in notebook["cells"])
+        anchors = re.findall(r'<a name="(.*?)"></a>', text)
+        assert len(anchors) == len(set(anchors))
+        links = re.findall(r"\]\((.*?)\)", text)
+        assert {link[1:] for link in links if link.startswith("#")} == set(anchors)
+        for link in links:
+            assert link.startswith(("#", "https://")) or (COLAB / link).is_file(), link
+
+
+class TestCommonCells:
+    """Badge, contents and links, with and without the repository's address."""
+
+    def notebook(self, repository: str) -> dict:
+        cell = CELL.replace('REPOSITORY = ""', f'REPOSITORY = "{repository}"')
+        return common.furnished(_stored(COLAB / "quickstart.ipynb"), "quickstart", cell=cell)
+
+    def text(self, repository: str, name: str) -> str:
+        [cell] = [one for one in self.notebook(repository)["cells"] if one["id"] == name]
+        return "".join(cell["source"])
+
+    @pytest.mark.parametrize(
+        "address", ["https://github.com/o/n", "git+https://github.com/o/n.git"]
+    )
+    def test_the_badge_opens_the_notebook_in_colab(self, address):
+        colab = "https://colab.research.google.com/github/o/n/blob/main/colab"
+        assert f"({colab}/quickstart.ipynb)" in self.text(address, "colab-badge")
+        assert "badge.svg" in self.text(address, "colab-badge")
+        assert f"({colab}/tokens.ipynb)" in self.text(address, "colab-next")
+        assert f'REPOSITORY = "{address}"' in "".join(_code(self.notebook(address))[0]["source"])
+
+    @pytest.mark.parametrize("address", ["", "https://example.org/o/n"])
+    def test_without_an_address_on_github_there_is_none(self, address):
+        assert "badge.svg" not in self.text(address, "colab-badge")
+        assert "(tokens.ipynb)" in self.text(address, "colab-next")
+
+    def test_once_more_changes_nothing(self):
+        once = self.notebook("")
+        assert common.furnished(once, "quickstart", cell=CELL) == once
+
+
+class TestStripped:
+    """What is stored of outputs."""
+
+    def of(self, **data):
+        output = {"output_type": "display_data", "metadata": {"x": 1}, "data": data}
+        [found] = execute.stripped([output])
+        assert found["metadata"] == {}
+        return found["data"]
+
+    def test_sounds_and_animations_are_named_only(self):
+        sound = {"text/plain": "<Audio>", "text/html": "<audio src='data:audio/wav;base64,QUJD'>"}
+        assert self.of(**sound) == {"text/plain": "(a sound: run the cell to hear it)"}
+        assert self.of(**{"text/html": ["<script>", "</script>"]}) == {
+            "text/plain": "(an animation: run the cell to see it)"
+        }
+
+    @pytest.mark.parametrize(
+        ("text", "kept"),
+        [
+            ("page: /tmp/x-1/page.html, 3 MB\n", "page: page.html, 3 MB\n"),
+            ("/root/a b", "a b"),
+            ("12 tokens/s, [batch/time] at https://example.org/a/b", None),
+            ("<https://example.org/a/b> and loss/step", None),
+        ],
+    )
+    def test_paths_lose_their_folders(self, text, kept):
+        stdout = {"output_type": "stream", "name": "stdout", "text": text}
+        stderr = {"output_type": "stream", "name": "stderr", "text": text}
+        assert execute.stripped([stderr, stdout]) == [{**stdout, "text": kept or text}]
+        assert self.of(**{"text/plain": [text]}) == {"text/plain": kept or text}
+
+    def test_a_picture_gets_a_palette(self):
+        image = pytest.importorskip("PIL.Image")
+        content = io.BytesIO()
+        image.linear_gradient("L").convert("RGBA").save(content, format="PNG")
+        text = base64.b64encode(content.getvalue()).decode()
+        data = self.of(**{"image/png": text, "text/plain": "<Figure>"})
+        with image.open(io.BytesIO(base64.b64decode(data["image/png"]))) as picture:
+            assert (picture.size, picture.mode) == ((256, 256), "P")
+
+    def test_what_was_printed_in_parts_is_one_text(self):
+        parts = [{"output_type": "stream", "name": "stdout", "text": [one]} for one in ("a\n", "b")]
+        assert execute.stripped(parts) == [{**parts[0], "text": "a\nb"}]
+
+    def test_an_error_is_not_stored(self):
+        with pytest.raises(ValueError, match="ZeroDivisionError: by zero"):
+            execute.stripped(
+                [{"output_type": "error", "ename": "ZeroDivisionError", "evalue": "by zero"}]
+            )
+
+
+class TestUpload:
+    """The quick start's upload, with a Colab that only tells."""
+
+    @pytest.fixture
+    def run_cell(self, monkeypatch):
+        def call(ticked: bool, uploaded: dict | None):
+            colab = None if uploaded is None else types.ModuleType("google.colab")
+            if colab is not None:
+                colab.files = types.SimpleNamespace(upload=lambda: uploaded)
+                monkeypatch.setitem(sys.modules, "google", types.ModuleType("google"))
+            monkeypatch.setitem(sys.modules, "google.colab", colab)
+            cells = _stored(COLAB / "quickstart.ipynb")["cells"]
+            [source] = ["".join(one["source"]) for one in cells if one["id"] == "cell-upload"]
+            names: dict = {}
+            exec(source.replace("upload = False", f"upload = {ticked}"), names)
+            return names["audio_file"]
+
+        return call
+
+    def test_nothing_is_asked_for_by_default(self, run_cell):
+        assert run_cell(False, None) is None
+
+    def test_the_first_file_is_taken(self, run_cell):
+        assert run_cell(True, {"mine.wav": b"", "other.wav": b""}) == "mine.wav"
+        assert run_cell(True, {}) is None
+
+    def test_outside_of_colab_it_says_what_to_do(self, run_cell, capsys):
+        assert run_cell(True, None) is None
+        assert "put the path of a file into audio_file" in capsys.readouterr().out

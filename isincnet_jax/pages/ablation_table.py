@@ -166,8 +166,9 @@ def points(
 def _text(value: float | None, column: Column) -> str:
     if column.key == "condition" and value is not None and math.isinf(value):
         return "infinite"
-    large = value is not None and math.isfinite(value) and abs(value) >= 1e6
-    return power_text(value, 2) if large else number_text(value, column.digits)
+    if value is not None and math.isfinite(value) and abs(value) >= 1e6:
+        return power_text(value, 2)
+    return number_text(value, column.digits)
 
 
 def text_table(rows: Sequence[Row]) -> str:

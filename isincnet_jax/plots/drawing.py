@@ -105,7 +105,7 @@ def theme() -> Theme:
     return _DARK if opacity and 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.4 else _LIGHT
 
 
-def style() -> dict[str, Any]:
+def style() -> dict[Any, Any]:
     """Style of all plots, as parameters of Matplotlib.
 
     Returns:
@@ -115,7 +115,7 @@ def style() -> dict[str, Any]:
         ImportError: without Matplotlib; the message names the extra.
     """
     with importing_matplotlib():
-        from matplotlib import cycler
+        from matplotlib.rcsetup import cycler
 
     page, ink, soft, line, cycle, _ = theme()
     return {
@@ -184,7 +184,7 @@ def settle_ticks(figure: Figure) -> None:
         )  # fmt: skip
 
 
-def line_style(index: int) -> dict[str, str]:
+def line_style(index: int) -> dict[str, Any]:
     """Style of a curve: a colour of the cycle; dashed, then dotted, after all of them.
 
     Args:
@@ -375,7 +375,7 @@ def frequency_ticks(frequencies_hz: Float[np.ndarray, " rows"]) -> tuple[np.ndar
     rows = np.arange(len(known))
     if len(known) < 3 or not np.all(np.diff(known) > 0):
         places = np.unique(np.linspace(0, len(known) - 1, min(_MOST_TICKS, len(known))).astype(int))
-        return places.astype(np.float64), [khz_text(known[place]) for place in places]
+        return places.astype(np.float64), [khz_text(float(known[place])) for place in places]
     # Half a row beyond the ends still belongs to them.
     low, high = 1.5 * known[0] - 0.5 * known[1], 1.5 * known[-1] - 0.5 * known[-2]
     middle = np.interp((known[0] + known[-1]) / 2, known, rows) / rows[-1]

@@ -75,6 +75,7 @@ def draw_sum(
     [line] = axis.plot(frequency, mean, **style)
     if num_filters > _FEW:
         axis.fill_between(frequency, least, most, color=line.get_color(), alpha=0.2, linewidth=0)
-    low, high = axis.get_ylim()
-    margin = max(0.0, _LEAST_RANGE_DB - (high - low)) / 2
+    # A zero at an end of the spectrum goes down without end: it has no part in the range.
+    low, high = min(np.percentile(least, 3), np.min(mean)), np.max(most)
+    margin = max(0.05 * (high - low), (_LEAST_RANGE_DB - (high - low)) / 2)
     axis.set_ylim(low - margin, high + margin)
