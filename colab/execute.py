@@ -63,7 +63,7 @@ def small_png(content: str) -> str:
     with Image.open(io.BytesIO(base64.b64decode(content))) as picture:
         # The palette covers all colours, also those of few pixels: colour bars have steps else.
         cover, plain = Image.Quantize.MAXCOVERAGE, Image.Dither.NONE
-        flat = picture.convert("RGB").quantize(256, method=cover, dither=plain)
+        flat = picture.convert("RGB").quantize(256, method=cover, kmeans=1, dither=plain)
         flat.save(target, format="PNG", optimize=True)
     return base64.b64encode(target.getvalue()).decode("ascii")
 
