@@ -1,4 +1,4 @@
-"""Writes into every notebook of ``colab/`` what all have in common.
+"""Writes into every notebook of ``colab/`` what all have in common, and README.md's badges.
 
 The first code cell is ``colab/first_cell.py``. Above it stand a badge that opens the notebook in
 Colab, once REPOSITORY in that file says where the repository is, and a table of contents; below
@@ -12,7 +12,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-COLAB = Path(__file__).resolve().parents[1] / "colab"
+ROOT = Path(__file__).resolve().parents[1]
+COLAB = ROOT / "colab"
 ORDER = (
     "quickstart",
     "tokens",
@@ -26,6 +27,8 @@ ORDER = (
     "benchmark",
 )
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
+_README_BADGE = re.compile(r"https://colab\.research\.google\.com/github/[^)\s]*/([\w-]+)\.ipynb")
+_PLACEHOLDER = "https://github.com/OWNER/NAME"  # until REPOSITORY says where
 _ANCHOR = re.compile(r' <a name="[^"]*"></a>$')
 _OURS = ("colab-badge", "colab-contents", "colab-next")
 
@@ -41,6 +44,16 @@ def colab_address(name: str, repository: str) -> str | None:
     found = re.fullmatch(r"https://github\.com/([^/]+/[^/]+)", repository)
     path = f"blob/main/colab/{name}.ipynb"
     return f"https://colab.research.google.com/github/{found[1]}/{path}" if found else None
+
+
+def with_badges(readme: str, cell: str) -> str:
+    """README with badges that open the notebooks of the first cell's REPOSITORY."""
+    repository = repository_in(cell)
+
+    def address(badge: re.Match[str]) -> str:
+        return colab_address(badge[1], repository) or str(colab_address(badge[1], _PLACEHOLDER))
+
+    return _README_BADGE.sub(address, readme)
 
 
 def furnished(notebook: dict[str, Any], name: str, *, cell: str) -> dict[str, Any]:
@@ -112,12 +125,15 @@ def _markdown(name: str, text: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Rewrites the notebooks."""
+    """Rewrites the notebooks and the badges."""
     cell = (COLAB / "first_cell.py").read_text(encoding="utf-8")
     for path in sorted(COLAB.glob("*.ipynb")):
         notebook = furnished(json.loads(path.read_text(encoding="utf-8")), path.stem, cell=cell)
         text = json.dumps(notebook, indent=1, ensure_ascii=False)
         path.write_text(f"{text}\n", encoding="utf-8")
+    readme = ROOT / "README.md"
+    text = with_badges(readme.read_text(encoding="utf-8"), cell)
+    readme.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def test_every_table_and_every_result_is_on_a_page():
     assert {file for name in shown for file in measured.inputs(name)} == results
 
 
-BADGES = runpy.run_path(str(ROOT / ".ci" / "readme_badges.py"))["with_badges"]
+BADGES = runpy.run_path(str(ROOT / ".ci" / "first_cell.py"))["with_badges"]
 CELL = (ROOT / "colab" / "first_cell.py").read_text(encoding="utf-8")
 
 
@@ -59,7 +59,7 @@ def test_every_notebook_has_a_badge():
     for path in (ROOT / "colab").glob("*.ipynb"):
         assert f"(colab/{path.name})" in README
         assert re.search(rf"/github/[\w.-]+/[\w.-]+/blob/main/colab/{path.name}\)", README)
-    assert BADGES(README, CELL) == README, "run: python .ci/readme_badges.py"
+    assert BADGES(README, CELL) == README, "run: python .ci/first_cell.py"
 
 
 @pytest.mark.parametrize(
