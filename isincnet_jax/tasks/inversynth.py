@@ -18,7 +18,6 @@ stopped it, which writes a checkpoint first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,6 @@ from isincnet_jax.training.checkpoints import CheckpointError, Checkpoints
 from isincnet_jax.training.compiled import CompiledStep
 from isincnet_jax.training.logs import RunLog
 from isincnet_jax.training.state import TrainState, create_state, model_variables
-from isincnet_jax.training.step import Step
 
 
 class ParameterEstimation(Task):
@@ -67,29 +65,6 @@ class ParameterEstimation(Task):
         key = jax.random.key(self.config.seed)
         clip = jnp.zeros((1, NUM_SAMPLES), jnp.float32)
         return create_state(jax.jit(self.module.init)(key, clip), self.optimizer, key=key)
-
-    def step(self, start_step: int, log: RunLog | None) -> Step:
-        """The training step over all devices, compiled once.
-
-        Args:
-            start_step: not used: the step draws by the state's own number.
-            log: not used.
-
-        Returns:
-            The step; its ``memory`` is known after the first call.
-        """
-        return self._step
-
-    def batches(self, start_step: int) -> Iterator[Any]:
-        """Sounds on the devices, or what they are drawn from.
-
-        Args:
-            start_step: of the first batch.
-
-        Returns:
-            Waveforms and levels on the devices, or the same scalar again and again, without end.
-        """
-        return self.data.batches(start_step)
 
     def _held_out(self, split: Any) -> Any:
         fields = self.config.evaluation

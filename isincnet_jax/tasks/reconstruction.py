@@ -15,7 +15,6 @@ stopped it, which writes a checkpoint first (a second Ctrl-C does not wait for t
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,17 +82,6 @@ class Reconstruction(Task):
             The step; it is compiled with its first arguments.
         """
         return _build_step(self.config, self.model, self.optimizer, self.data.draw)
-
-    def batches(self, start_step: int) -> Iterator[Any]:
-        """Crops on the devices.
-
-        Args:
-            start_step: of the first batch.
-
-        Returns:
-            float32 [devices, clips, time], or the corpus that the step draws from, without end.
-        """
-        return self.data.batches(start_step)
 
     def evaluate(self, state: TrainState, log: RunLog | None) -> dict[str, float]:
         """Scores on fixed clips; also shows the first of them in TensorBoard.

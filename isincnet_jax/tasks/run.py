@@ -44,12 +44,15 @@ class Task(abc.ABC):
         identity: what a checkpoint must have been made with to fit, plain values.
         best_metric: the metric of the checkpoints to keep as the best; larger is better.
         samples_per_step: audio samples that a step learns from, for the log.
+        data: has ``batches(start_step)``, unless :meth:`batches` is a task's own.
     """
 
     loop: LoopSpec
     identity: dict[str, Any]
     best_metric: str
     samples_per_step: int
+    data: Any
+    _step: CompiledStep  # unless :meth:`step` is a task's own
 
     @abc.abstractmethod
     def first_state(self) -> TrainState:
@@ -59,7 +62,6 @@ class Task(abc.ABC):
             On the host, not replicated.
         """
 
-    @abc.abstractmethod
     def step(self, start_step: int, log: RunLog | None) -> Step:
         """Training step over all devices, for a run that goes on after ``start_step``.
 
@@ -70,8 +72,9 @@ class Task(abc.ABC):
         Returns:
             See :func:`.parallel.parallel_step`.
         """
+        del start_step, log  # for tasks whose step depends on them
+        return self._step
 
-    @abc.abstractmethod
     def batches(self, start_step: int) -> Iterator[Any]:
         """Batches on the devices, from a step on.
 
@@ -82,6 +85,7 @@ class Task(abc.ABC):
             One entry for each step, without end; its ``close``, if it has one, is called at the
             end.
         """
+        return self.data.batches(start_step)
 
     @abc.abstractmethod
     def evaluate(self, state: TrainState, log: RunLog | None) -> dict[str, float]:

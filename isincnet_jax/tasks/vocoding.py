@@ -16,7 +16,6 @@ stopped it, which writes a checkpoint first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from isincnet_jax.tasks import vocoder_parts
@@ -29,7 +28,6 @@ from isincnet_jax.training import parallel
 from isincnet_jax.training.checkpoints import Checkpoints
 from isincnet_jax.training.logs import RunLog
 from isincnet_jax.training.state import TrainState
-from isincnet_jax.training.step import Step
 from isincnet_jax.vocoders.training import generator_variables
 from isincnet_jax.vocoders.vocoder import TrainedVocoder
 
@@ -66,29 +64,6 @@ class Vocoding(Task):
             On the host, step 0.
         """
         return self.training.first_state(self.config, self.built)
-
-    def step(self, start_step: int, log: RunLog | None) -> Step:
-        """The training step over all devices, compiled once.
-
-        Args:
-            start_step: not used: the step draws by the state's own number.
-            log: not used.
-
-        Returns:
-            The step; its ``memory`` is known after the first call.
-        """
-        return self._step
-
-    def batches(self, start_step: int) -> Iterator[Any]:
-        """Crops on the devices.
-
-        Args:
-            start_step: of the first batch.
-
-        Returns:
-            float32 [devices, clips, time], or the corpus that the step draws from, without end.
-        """
-        return self.data.batches(start_step)
 
     def evaluate(self, state: TrainState, log: RunLog | None) -> dict[str, float]:
         """Scores on fixed clips; also plays the first of them in TensorBoard.
