@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from isincnet_jax.bank.dsp import kernels
+from isincnet_jax.dsp import checks
 from isincnet_jax.frontends import sinc_bands
 
 
@@ -52,8 +53,7 @@ def check_nyquist(high_hz: np.ndarray, sample_rate: float) -> None:
         ValueError: for an edge more than 1e-6 above half of the sample rate, or a rate that is not
             positive.
     """
-    if not 0 < sample_rate < np.inf:
-        raise ValueError(f"sample_rate={sample_rate} must be positive and finite")
+    checks.check_rate(sample_rate)
     highest = float(np.max(high_hz))
     if highest > (1 + 1e-6) * sample_rate / 2:
         raise ValueError(

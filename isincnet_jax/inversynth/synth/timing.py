@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from isincnet_jax.dsp import checks
+
 
 def check_timing(*, num_samples: int, sample_rate: float) -> None:
     """Refuses lengths and rates that no clip has.
@@ -17,8 +19,7 @@ def check_timing(*, num_samples: int, sample_rate: float) -> None:
     """
     if num_samples != int(num_samples) or num_samples < 1:
         raise ValueError(f"num_samples={num_samples} must be a whole number, at least 1")
-    if not 0 < sample_rate < math.inf:
-        raise ValueError(f"sample_rate={sample_rate} must be positive, in Hz")
+    checks.check_rate(sample_rate)
 
 
 def resolve_note_off(note_off: float | None, *, num_samples: int, sample_rate: float) -> float:
