@@ -16,8 +16,8 @@ from isincnet_jax.plots.drawing import (
     settle_ticks,
     styled,
     theme,
-    use_mel_axis,
 )
+from isincnet_jax.plots.ticks import use_mel_axis
 
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation

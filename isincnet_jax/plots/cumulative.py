@@ -9,8 +9,9 @@ import numpy as np
 
 from isincnet_jax.dsp import scales
 from isincnet_jax.plots.bands import responses
-from isincnet_jax.plots.drawing import line_style, new_figure, styled, use_mel_axis
+from isincnet_jax.plots.drawing import line_style, new_figure, styled
 from isincnet_jax.plots.ripple import band_note, draw_sum
+from isincnet_jax.plots.ticks import use_mel_axis
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from isincnet_jax.plots.drawing import FLOOR_DB, colors, khz_text, new_figure, styled, theme
+from isincnet_jax.plots.drawing import FLOOR_DB, colors, new_figure, styled, theme
 from isincnet_jax.plots.ripple import band_note, draw_sum
+from isincnet_jax.plots.ticks import khz_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

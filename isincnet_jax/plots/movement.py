@@ -9,13 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from isincnet_jax.plots.bands import checked_bands
-from isincnet_jax.plots.drawing import (
-    empty_figure,
-    importing_matplotlib,
-    styled,
-    theme,
-    use_mel_axis,
-)
+from isincnet_jax.plots.drawing import empty_figure, importing_matplotlib, styled, theme
+from isincnet_jax.plots.ticks import use_mel_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

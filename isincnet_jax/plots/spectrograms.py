@@ -11,11 +11,11 @@ from isincnet_jax.plots.drawing import (
     FLOOR_DB,
     color_bar,
     decibels,
-    frequency_ticks,
     new_figure,
     signed_colormap,
     styled,
 )
+from isincnet_jax.plots.ticks import frequency_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
