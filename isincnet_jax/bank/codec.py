@@ -14,8 +14,8 @@ from isincnet_jax.bank import quantizer
 from isincnet_jax.bank.sincnet import SincNet, check_refinements
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.dsp import checks
-from isincnet_jax.dsp.equality import equal_by_value
 from isincnet_jax.dsp.settling import settles
+from isincnet_jax.linen import TrainedModel
 from isincnet_jax.typing import Spectrogram, Waveform
 
 
@@ -44,8 +44,8 @@ def _decode(
     )
 
 
-@flax.struct.dataclass
-class Codec:
+@flax.struct.dataclass(eq=False)
+class Codec(TrainedModel[SincNet]):
     """Codec: a model and its variables.
 
     A pytree: pass it through ``jax.jit``, ``vmap`` or a checkpoint. Its methods compile once per
@@ -69,13 +69,6 @@ class Codec:
         >>> codes.shape
         (1, 16, 18)
     """
-
-    model: SincNet = flax.struct.field(pytree_node=False)
-    variables: Any = None
-    name: str = flax.struct.field(pytree_node=False, default="custom")
-
-    __eq__ = equal_by_value
-    __hash__ = None  # type: ignore[assignment]
 
     @property
     def spec(self) -> FilterbankSpec:
