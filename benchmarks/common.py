@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -114,10 +115,12 @@ def describe_run(args: argparse.Namespace, **more: Any) -> dict[str, Any]:
         if value is True:
             options.append(f"--{name}")
         elif value not in (None, False):
-            options.append(f"--{name} {'DIR' if isinstance(value, Path) else value}")
+            values = value if isinstance(value, list | tuple) else [value]
+            named = ["DIR" if isinstance(each, Path) else str(each) for each in values]
+            options += [f"--{name}", *named]
     script = Path(sys.argv[0]).name
     return {
-        "command": " ".join(["python", f"benchmarks/{script}", *options]),
+        "command": shlex.join(["python", f"benchmarks/{script}", *options]),
         **provenance.record(["torch"]),
         "seed": SEED,
         **more,

@@ -97,7 +97,7 @@ def design_projection(spec: FilterbankSpec, scale: str) -> Projection:
         scale: of the imitated bank, "mel" (Slaney) for instance.
 
     Returns:
-        Both matrices, kept for the next call: not to be written to.
+        Both matrices, kept for the next call: read only.
 
     Raises:
         ValueError: for an unknown scale.
@@ -113,4 +113,6 @@ def design_projection(spec: FilterbankSpec, scale: str) -> Projection:
     forward = _ridge_solve(gram, other @ signal @ own.T)
     projected = forward @ gram
     backward = _ridge_solve(projected @ forward.T, projected.T)
+    for matrix in (forward, backward):
+        matrix.setflags(write=False)
     return Projection(forward.T, backward.T)

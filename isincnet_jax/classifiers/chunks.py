@@ -54,7 +54,7 @@ def labelled_batch(
     if not gain[0] <= gain[1] or mixup < 0:
         raise ValueError(f"gain={gain}, mixup={mixup}: give (lowest, highest), and 0 or more")
     corpus, one_hot = data.corpora[split], np.eye(len(data.classes), dtype=np.float32)
-    lengths, targets = _lengths(corpus), one_hot[_labels(data, split)]
+    lengths, targets = corpus.lengths, one_hot[_labels(data, split)]
     batch = np.zeros((plan.host_batch, plan.crop_samples), np.float32)
     mixed = np.empty((plan.host_batch, len(data.classes)), np.float32)
     drawn = zip(*draw(plan, lengths, step, own_rows=True), strict=True)
@@ -136,11 +136,6 @@ def _fill(corpus: Corpus, target: np.ndarray, track: int, start: int) -> None:
     corpus.fill(target[: max(0, corpus.tracks[track].length - start)], track, start=start)
 
 
-@functools.lru_cache(maxsize=8)
-def _lengths(corpus: Corpus) -> np.ndarray:
-    return corpus.lengths
-
-
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=2)  # training and validation data; each holds its corpus
 def _labels(data: Labelled, split: str) -> np.ndarray:
     return data.labels(split)

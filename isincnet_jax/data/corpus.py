@@ -9,6 +9,7 @@ and holds the gain of the loudness normalisation:
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -67,10 +68,12 @@ class Corpus:
         """Names of the tracks, in order."""
         return tuple(track.name for track in self.tracks)
 
-    @property
+    @functools.cached_property
     def lengths(self) -> Int[np.ndarray, " tracks"]:
-        """Samples of each track, int64 [tracks]."""
-        return np.array([track.length for track in self.tracks], dtype=np.int64)
+        """Samples of each track, int64 [tracks], read only."""
+        lengths = np.array([track.length for track in self.tracks], dtype=np.int64)
+        lengths.setflags(write=False)
+        return lengths
 
     @property
     def duration_s(self) -> float:

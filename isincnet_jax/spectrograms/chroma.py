@@ -26,7 +26,7 @@ class Chroma(WeighedSpectrogram):
         tuning: deviation from A = 440 Hz in fractions of a class; it is not estimated.
         ctroct: octave of the largest weight, counted from A0 = 27.5 Hz.
         octwidth: width of the octave weighting; None for none.
-        base_c: whether class 0 is C; A otherwise.
+        base_c: whether class 0 is C; A otherwise, and with fewer than 12 classes.
         norm: p of the norm over the classes of a frame; inf, or None for raw energies.
         trainable_chroma: whether the weights are a parameter, ``basis`` [n_chroma, bins].
 

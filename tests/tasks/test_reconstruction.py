@@ -44,10 +44,11 @@ def test_a_killed_run_ends_as_if_it_had_not_been(base, finished):
 
 
 @pytest.mark.quick(0)
-def test_twenty_kills_lose_nothing(tmp_path):
-    result = resilience.measure(tmp_path, num_kills=20)
-    _assert_resumed(result, num_kills=20, save_every=result["save_every"])
-    assert result["num_cut_writes"] >= 3
+def test_kills_at_every_moment_lose_nothing(tmp_path):
+    """Three of each kind; ``benchmarks/resilience.py`` does twenty."""
+    result = resilience.measure(tmp_path, num_kills=9)
+    _assert_resumed(result, num_kills=9, save_every=result["save_every"])
+    assert result["num_cut_writes"] >= 1
 
 
 @pytest.mark.quick(0)

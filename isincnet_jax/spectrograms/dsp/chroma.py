@@ -47,7 +47,7 @@ def chroma_weights(
         ctroct: octave of the largest weight, counted from A0 = 27.5 Hz.
         octwidth: width of the octave weighting; None for none.
         norm: p of the norm over the classes of a bin; inf, or None for none.
-        base_c: whether class 0 is C; A otherwise.
+        base_c: whether class 0 is C; A otherwise, and with fewer than 12 classes.
 
     Returns:
         Float64 [n_chroma, 1 + n_fft // 2], read only; as ``librosa.filters.chroma``.
