@@ -9,7 +9,9 @@ import jax.numpy as jnp
 
 from isincnet_jax.inversynth.networks import TrainedInverSynth
 from isincnet_jax.linen import TrainedModel
-from isincnet_jax.pretrained import folder, hub, model_kinds
+from isincnet_jax.pretrained import folder as folders
+from isincnet_jax.pretrained import hub, members, model_kinds
+from isincnet_jax.training import initial_weights
 from isincnet_jax.vocoders.vocoder import TrainedVocoder, Vocoder
 
 Trained = TypeVar("Trained", bound=TrainedModel)
@@ -45,7 +47,7 @@ def export_trained(
         model = model.clone(network=network)
     model = model.clone(dtype=jnp.float32)
     half = TrainedModel(model, model_kinds.half_precision(trained.variables))
-    return folder.export_pretrained(half, path, overwrite=overwrite, card=card)
+    return folders.export_pretrained(half, path, overwrite=overwrite, card=card)
 
 
 def load_vocoder(name: str | Path, *, dtype: Any = None) -> TrainedVocoder:
@@ -84,6 +86,25 @@ def load_inversynth(name: str | Path, *, dtype: Any = None) -> TrainedInverSynth
     """
     wanted = "InverSynth; use the export folder of train_inversynth.py"
     return _load(name, dtype, TrainedInverSynth, wanted)
+
+
+def starting_parameters(folder: str | Path, template: Any) -> Any:
+    """Parameters of another run or of an exported model, to begin a training with.
+
+    Args:
+        folder: of a run (its best, else latest checkpoint), or of an export.
+        template: parameters with the structure, shapes and dtypes that they must have.
+
+    Returns:
+        NumPy arrays in the structure of the template.
+
+    Raises:
+        CheckpointError: if nothing is there, or the parameters do not fit.
+    """
+    if any((Path(folder) / name).is_file() for name in (members.WEIGHTS, *members.FORMAT_1)):
+        stored = hub.from_pretrained(Path(folder)).variables.get("params", {})
+        return initial_weights.fitting_parameters(folder, template, stored)
+    return initial_weights.load_parameters(folder, template)
 
 
 def _load(name: str | Path, dtype: Any, trained: type[Trained], wanted: str) -> Trained:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,8 +57,6 @@ def build_data(config: Config) -> Data:
             f"optimizer.accumulate={accumulate} does not divide the {clips_per_device} clips of a "
             "device; use 1, or change data.batch_size"
         )
-    corpora = _corpora(config)
-    train = corpora["train"]
     plan = pipeline.BatchPlan(
         batch_size=data.batch_size,
         crop_samples=crop_samples(config),
@@ -67,9 +65,15 @@ def build_data(config: Config) -> Data:
         num_hosts=jax.process_count(),
         pad_short=data.pad_short,
     )
+    corpora = _corpora(config)
+    train = corpora["train"]
     pipeline.check_plan(train, plan)  # now, not when the first batch is asked for
     if data.loader == "device":
-        return _resident_data(corpora, plan, clips_per_device)
+        draw = resident.crop_drawer(
+            crop_samples=plan.crop_samples, clips_per_device=clips_per_device, seed=plan.seed
+        )
+        placed = resident.resident_batches(train, crop_samples=plan.crop_samples)
+        return Data(train, corpora["validation"], corpora.get("test"), placed, draw)
 
     def host_batches(start_step: int) -> Iterator[np.ndarray]:
         if data.loader == "numpy":
@@ -105,30 +109,6 @@ def _corpora(config: Config) -> dict[str, Corpus]:
         truncated=data.get("truncated", "refuse"),
         **options,
     )
-
-
-def _resident_data(
-    corpora: Mapping[str, Corpus], plan: pipeline.BatchPlan, clips_per_device: int
-) -> Data:
-    train = corpora["train"]
-    corpus = resident.resident_corpus(
-        train.samples,
-        starts=[track.start for track in train.tracks],
-        lengths=train.lengths,
-        scales=[track.scale for track in train.tracks],
-        crop_samples=plan.crop_samples,
-    )
-    placed = parallel.replicate(corpus)
-    draw = resident.crop_drawer(
-        crop_samples=plan.crop_samples, clips_per_device=clips_per_device, seed=plan.seed
-    )
-
-    def batches(start_step: int) -> Iterator[Any]:
-        del start_step  # the step itself knows its number
-        while True:
-            yield placed
-
-    return Data(train, corpora["validation"], corpora.get("test"), batches, draw)
 
 
 def crop_samples(config: Config) -> int:

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 
 from isincnet_jax.benchmark.clips import evaluate_clips
 from isincnet_jax.data.pipeline import validation_clips
+from isincnet_jax.linen import TrainedModel
 from isincnet_jax.pretrained.folder import export_pretrained
 from isincnet_jax.tasks import tensorboard
 from isincnet_jax.tasks.command import run_command
@@ -49,6 +50,7 @@ class Reconstruction(Task):
         self.config = config
         self.model, self.optimizer = build_model(config), build_optimizer(config)
         self.loop, self.identity = build_loop(config), self.model.identity
+        self.samples_per_step = config.data.batch_size * crop_samples(config)
         _build_step(config, self.model, self.optimizer, None)
         self.data = build_data(config)
         names, self._clips = validation_clips(
@@ -57,7 +59,6 @@ class Reconstruction(Task):
             max_clips=config.evaluation.max_clips,
         )
         _logger.info("evaluating on %d clips, %s to %s", len(names), names[0], names[-1])
-        self.samples_per_step = config.data.batch_size * crop_samples(config)
         key = jax.random.key(0)
         self._reconstruct = jax.jit(
             lambda variables, clips: self.model.reconstruct(variables, clips, key)
@@ -117,7 +118,7 @@ class Reconstruction(Task):
         Returns:
             Nothing to write or print.
         """
-        trained = tensorboard.Trained(self.model.module, model_variables(state))
+        trained = TrainedModel(self.model.module, model_variables(state))
         folder = Path(self.config.workdir) / "export"
         export_pretrained(trained, folder, overwrite=True, card=about)
         _logger.info("exported: isincnet_jax.from_pretrained(%r)", str(folder))

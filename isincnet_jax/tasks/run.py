@@ -19,11 +19,11 @@ import jax
 
 from isincnet_jax import files, provenance
 from isincnet_jax.linen import TrainedModel
-from isincnet_jax.pretrained import hub, members
-from isincnet_jax.pretrained.trained import export_trained
+from isincnet_jax.pretrained import hub
+from isincnet_jax.pretrained.trained import export_trained, starting_parameters
 from isincnet_jax.tasks.config import Config
 from isincnet_jax.tasks.process import Stop, alone
-from isincnet_jax.training import initial_weights, trees
+from isincnet_jax.training import trees
 from isincnet_jax.training.checkpoints import Checkpoints
 from isincnet_jax.training.compiled import CompiledStep
 from isincnet_jax.training.logs import RunLog
@@ -199,9 +199,12 @@ def _open(
     )
     state = task.first_state()  # of a run that goes on: the structure that is read into
     restored = checkpoints.restore(state)
-    if restored is None:
-        state = with_weights_of(config.get("init_from"), state)
-    else:
+    folder = config.get("init_from")
+    if restored is None and folder:
+        parameters = starting_parameters(folder, state.params)
+        state = state.replace(params=parameters)  # type: ignore[attr-defined]
+        _logger.info("started from the weights of %s", folder)
+    elif restored is not None:
         state = restored.state
         _logger.info("resumed from step %d in %s", restored.step, workdir)
         changed = trees.first_difference(
@@ -234,31 +237,6 @@ def build_loop(config: Config) -> LoopSpec:
     """
     names = ("num_steps", "log_every", "evaluate_every", "save_every", "max_skipped")
     return LoopSpec(**{name: config.train[name] for name in names})
-
-
-def with_weights_of(folder: str | None, state: TrainState) -> TrainState:
-    """A first state with the weights of another run, or of an exported model; itself if None.
-
-    Args:
-        folder: of a run (its best, else latest checkpoint), or of an export; None or empty for
-            none.
-        state: whose structure, shapes and dtypes the weights must have.
-
-    Returns:
-        A state of the same step, whose ``params`` are replaced.
-
-    Raises:
-        CheckpointError: if nothing is there, or the weights do not fit.
-    """
-    if not folder:
-        return state
-    if any((Path(folder) / name).is_file() for name in (members.WEIGHTS, *members.FORMAT_1)):
-        stored = trees.flatten(hub.from_pretrained(Path(folder)).variables.get("params", {}))
-        params = initial_weights.fitting_parameters(folder, state.params, stored)
-    else:
-        params = initial_weights.load_parameters(folder, state.params)
-    _logger.info("started from the weights of %s", folder)
-    return state.replace(params=params)  # type: ignore[attr-defined]
 
 
 def _best_state(checkpoints: Checkpoints, state: TrainState) -> TrainState:

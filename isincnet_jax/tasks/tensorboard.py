@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +11,6 @@ import numpy as np
 import isincnet_jax as isn
 from isincnet_jax import plots
 from isincnet_jax.training.logs import RunLog
-
-
-class Trained(NamedTuple):
-    """A module with its variables, as ``export_pretrained`` takes it."""
-
-    model: Any
-    variables: Any
 
 
 def show(

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from isincnet_jax.training.checkpoints import Checkpoints
-from isincnet_jax.training.trees import CheckpointError, unflatten
+from isincnet_jax.training.trees import CheckpointError, flatten, unflatten
 
 
 def load_parameters(folder: str | Path, template: Any) -> Any:
@@ -41,13 +39,13 @@ def load_parameters(folder: str | Path, template: Any) -> Any:
     return fitting_parameters(folder, template, params)
 
 
-def fitting_parameters(folder: str | Path, template: Any, params: dict[str, np.ndarray]) -> Any:
-    """Flat parameters in the structure of a template.
+def fitting_parameters(folder: str | Path, template: Any, params: Any) -> Any:
+    """Parameters in the structure of a template.
 
     Args:
         folder: where the parameters are from, for the message.
         template: parameters with the wanted structure, shapes and dtypes.
-        params: arrays by dotted path, without the prefix "params.".
+        params: nested, or arrays by dotted path, without the prefix "params.".
 
     Returns:
         The arrays in the structure of the template.
@@ -56,6 +54,6 @@ def fitting_parameters(folder: str | Path, template: Any, params: dict[str, np.n
         CheckpointError: naming the folder that they are from, if they do not fit.
     """
     try:
-        return unflatten(template, params)
+        return unflatten(template, flatten(params))
     except CheckpointError as error:
         raise CheckpointError(f"{folder}: the parameters do not fit: {error}") from error

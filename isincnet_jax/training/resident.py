@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +12,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float, Int16, Int32
 
+from isincnet_jax.data.corpus import Corpus
+from isincnet_jax.training import parallel
 from isincnet_jax.training.step import AXIS
 
 
@@ -65,6 +68,33 @@ def resident_corpus(
         lengths.astype(np.int32),
         np.asarray(scales, np.float32),
     )
+
+
+def resident_batches(
+    corpus: Corpus, *, crop_samples: int
+) -> Callable[[int], Iterator[ResidentCorpus]]:
+    """A corpus on the devices in place of batches: every step draws its clips from the same one.
+
+    Args:
+        corpus: copied to all devices, now.
+        crop_samples: length of the clips that will be drawn.
+
+    Returns:
+        Batches from a step on, without end; for ``batches`` of a task.
+
+    Raises:
+        ValueError: see :func:`resident_corpus`.
+    """
+    placed = parallel.replicate(
+        resident_corpus(
+            corpus.samples,
+            starts=[track.start for track in corpus.tracks],
+            lengths=corpus.lengths,
+            scales=[track.scale for track in corpus.tracks],
+            crop_samples=crop_samples,
+        )
+    )
+    return lambda start_step: itertools.repeat(placed)  # the step itself knows its number
 
 
 def crop_drawer(

@@ -92,7 +92,8 @@ def test_the_export_reconstructs_as_evaluated(finished):
 
 @pytest.mark.parametrize("source", ["", "export"])
 def test_a_run_starts_from_the_weights_of_another(base, finished, source):
-    from isincnet_jax.tasks import command, compose, reconstruction, reconstruction_models, run
+    from isincnet_jax.pretrained.trained import starting_parameters
+    from isincnet_jax.tasks import command, compose, reconstruction, reconstruction_models
     from isincnet_jax.training import trees
 
     config = command.read_config(
@@ -103,11 +104,10 @@ def test_a_run_starts_from_the_weights_of_another(base, finished, source):
     )
     model = reconstruction_models.build_model(config)
     state = reconstruction.first_state(config, model, compose.build_optimizer(config))
-    state = run.with_weights_of(config.init_from, state)
+    params = starting_parameters(config.init_from, state.params)
     stored = resilience.final_state(finished[0])
-    for name, array in trees.flatten(state.params).items():
+    for name, array in trees.flatten(params).items():
         np.testing.assert_array_equal(array, stored[f"params.{name}"])
-    assert int(state.step) == 0
 
 
 @pytest.mark.quick(0)
