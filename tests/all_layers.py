@@ -25,6 +25,7 @@ REAL = isn.FilterbankSpec(
 )
 WIDE = SPEC.replace(num_bins=17)  # its DFTs are FFTs
 REFLECT = SPEC.replace(padding="reflect")
+LAPPED = isn.LappedSpec(sample_rate=8000, hop_length=16)
 STFT = {"n_fft": 64, "hop_length": 16}
 CQT = {"sample_rate": 8000, "hop_length": 32, "fmin": 500.0, "n_bins": 12}
 MELS = {"sample_rate": 8000, **STFT, "n_mels": 8}
@@ -177,6 +178,12 @@ CASES: dict[str, Case] = {
         _coefficients(isn.InvertibleCQT(**_GABOR)),
         "spectrum",
         _DECODE,
+    ),
+    "LappedBank": Case(lambda: isn.LappedBank(LAPPED, learnable=True)),
+    "LappedBank decode": Case(
+        lambda: isn.LappedBank(LAPPED),
+        (LAPPED.num_frames(TIME), LAPPED.num_bins),
+        options=_DECODE,
     ),
     "LeafFrontend": Case(
         lambda: isn.LeafFrontend(num_filters=4, kernel_size=33, hop_length=16, sample_rate=8000)
