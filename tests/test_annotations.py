@@ -51,6 +51,11 @@ TOUR = textwrap.dedent(
             quantizer.decode(quantizer.encode(spectrogram))
         isn.pretrained.description.describe(codec)
         isn.frame_bounds(spec)
+    for window, framing in (("sine", "tiled"), ("kbd", "zeros")):
+        lapped = isn.LappedSpec(8000, 16, window=window, framing=framing)
+        isn.LappedSpec.from_dict(lapped.to_dict()).window_taps()
+        bank = isn.LappedBank(lapped, learnable=framing == "tiled")
+        bank.init_with_output(jax.random.key(0), waveform)
     learning = isn.SincNet(specs[0], learnable_filters=True, learnable_decoder=True)
     variables = learning.init(jax.random.key(0), waveform)
     jax.grad(lambda v: jnp.sum(learning.apply(v, waveform)))(variables)
