@@ -137,9 +137,7 @@ def test_scripts_end_in_one_line():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert (
-        done.stderr == "error: training needs ml-collections: pip install 'isincnet-jax[train]'\n"
-    )
+    assert done.stderr == "error: training needs ml-collections: pip install 'isincnet-jax[runs]'\n"
 
 
 def _unguarded(path: Path) -> list[str]:

@@ -65,8 +65,9 @@ def count_frames(length: int, *, frame_length: int, hop_length: int, center: boo
     whole = length + (2 * (frame_length // 2) if center else 0)
     if whole < frame_length:
         raise ValueError(
-            f"length={length} is shorter than a frame of {frame_length} samples; use center=True, "
-            "which pads, or a longer clip"
+            f"length={length} is shorter than a frame of {frame_length} samples; audio is "
+            "[channels, time]; of a shorter clip pad the ends (center=True; padding='same' of a "
+            "convolution)"
         )
     return 1 + (whole - frame_length) // hop_length
 

@@ -136,7 +136,10 @@ class FileEncoder:
                 target, codec, info, counted, quantizer=chosen, model=options.model
             )
         self._say(text)
-        return Made(counted.rows / codec.spec.sample_rate)
+        rate = codec.spec.sample_rate
+        resampled = info.sample_rate != rate
+        notes = (f"resampled from {info.sample_rate} Hz to {rate} Hz",) if resampled else ()
+        return Made(counted.rows / rate, notes)
 
 
 def make_encoder(options: EncodeOptions, codec: Codec | None = None) -> FileEncoder:

@@ -100,7 +100,7 @@ def test_without_tensorboard_it_says_so(tmp_path, monkeypatch, caplog):
         log.scalars("train", 1, {"loss": 1.0})
         log.picture("bank", 1, np.zeros((2, 2, 3), np.uint8))
         log.audio("clip", 1, np.zeros(5), sample_rate=8000)
-    assert "pip install 'isincnet-jax[train]'; logging to log.jsonl only" in caplog.text
+    assert "pip install 'isincnet-jax[runs]'; logging to log.jsonl only" in caplog.text
     assert len(read_log(log.path)) == 1
     assert not (tmp_path / "tensorboard").exists()
 
