@@ -150,6 +150,8 @@ def _is_stored(name: str) -> bool:
 def _unknown(name: str) -> ValueError:
     near = difflib.get_close_matches(name, REGISTRY, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
+    if "/" in name:
+        hint = "nothing is there (a run writes its export when it ends); "
     return ValueError(
         f"no preset {name!r}; {hint}presets: {', '.join(REGISTRY)}; or give an existing folder or "
         ".zip of export_pretrained, or an https:// address of one"

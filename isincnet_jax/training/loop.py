@@ -140,7 +140,10 @@ def fit(
             if diverged:
                 raise DivergedError(_advice(number, values))
             if stopping:
-                _logger.warning("stopped at step %d of %d as asked", number, spec.num_steps)
+                onward = "; the same command goes on" if checkpoints is not None else ""
+                _logger.warning(
+                    "stopped at step %d of %d as asked%s", number, spec.num_steps, onward
+                )
                 break
     finally:
         progress.close()

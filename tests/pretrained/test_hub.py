@@ -72,6 +72,7 @@ def test_preset_states_its_geometry(name):
     [
         ("16khz-liner", r"no preset '16khz-liner'; did you mean '16khz-linear'\?"),
         ("zzz", r"no preset 'zzz'; presets: 16khz-linear, "),
+        ("runs/mine/export", r"nothing is there \(a run writes its export when it ends\); pres"),
     ],
 )
 def test_unknown_preset_is_answered_with_the_known_ones(name, message):
