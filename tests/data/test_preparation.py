@@ -207,4 +207,4 @@ except ImportError as error:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == "(2, 4000)"
-    assert "needs pyloudnorm: pip install 'isincnet-jax[train]'" in done.stdout
+    assert "needs pyloudnorm: pip install 'isincnet-jax[runs]'" in done.stdout

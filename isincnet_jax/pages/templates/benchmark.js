@@ -482,16 +482,17 @@
   });
 
   // Keys work while the players are in use: focus within them, or nowhere while they are in view.
-  let inView = false;
-  new IntersectionObserver(([entry]) => {
-    inView = entry.isIntersecting;
-  }).observe(document.querySelector(".listening"));
+  // Looked up when a key comes: an observer tells later than a quick hand, or a slow machine, types.
+  const inView = () => {
+    const { top, bottom } = document.querySelector(".listening").getBoundingClientRect();
+    return bottom > 0 && top < innerHeight;
+  };
 
   document.addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
     const focus = document.activeElement;
     const within = byId("listen").contains(focus);
-    if (!within && !(inView && focus === document.body)) return;
+    if (!within && !(inView() && focus === document.body)) return;
     if (/^[0-9]$/.test(event.key)) {
       choose(Number(event.key));
       event.preventDefault();
