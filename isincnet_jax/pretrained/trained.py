@@ -99,7 +99,8 @@ def starting_parameters(folder: str | Path, template: Any) -> Any:
         NumPy arrays in the structure of the template.
 
     Raises:
-        CheckpointError: if nothing is there, or the parameters do not fit.
+        isincnet_jax.training.trees.CheckpointError: if nothing is there, or the parameters do not
+            fit.
     """
     if any((Path(folder) / name).is_file() for name in (members.WEIGHTS, *members.FORMAT_1)):
         stored = hub.from_pretrained(Path(folder)).variables.get("params", {})
