@@ -183,17 +183,11 @@ def pipeline_rates(corpus: Any, plan: Any, count: int = 200) -> dict[str, float]
 def resident_steps(corpus: Any) -> Steps:
     """Our steps with the corpus on the device."""
     devices = jax.local_device_count()
-    arrays = on_device.resident_corpus(
-        corpus.samples,
-        starts=[track.start for track in corpus.tracks],
-        lengths=corpus.lengths,
-        scales=[track.scale for track in corpus.tracks],
-        crop_samples=LENGTH,
-    )
+    placed = next(on_device.resident_batches(corpus, crop_samples=LENGTH)(0))
     draw = on_device.crop_drawer(
         crop_samples=LENGTH, clips_per_device=BATCH // devices, seed=common.SEED
     )
-    return our_steps(draw=draw, placed=parallel.replicate(arrays))
+    return our_steps(draw=draw, placed=placed)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Atomic files, which appear whole or not at all; locks; names and errors in one line.
+"""Atomic files, which appear whole or not at all; locks; digests, names, errors in one line.
 
 The standard library only. Nothing here asks for the umask, which can only be asked by setting it,
 a race between threads: new files and folders are made by the system with the rights that it gives
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
+import json
 import logging
 import os
 import secrets
@@ -19,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 _logger = logging.getLogger(__name__)
 _POLL_S = 0.05
@@ -42,6 +44,18 @@ def first_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return (str(error).strip().splitlines() or [type(error).__name__])[0].strip()
+
+
+def content_digest(content: Any) -> str:
+    """Digest of plain values, stable across machines and versions: a name for what they made.
+
+    Args:
+        content: JSON values, nested; the order of a dictionary does not count.
+
+    Returns:
+        16 hexadecimal digits of the SHA-256.
+    """
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def shown(name: str | os.PathLike[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal, get_args
 
-from isincnet_jax.dsp import settling
+from isincnet_jax.dsp import checks, settling
 
 DecoderKind = Literal["auto", "least_squares", "dual", "wiener", "free"]
 
@@ -56,9 +56,7 @@ class DecoderSpec:
 
     def __post_init__(self) -> None:
         settling.settle_fields(self)
-        if self.kind not in get_args(DecoderKind):
-            options = ", ".join(get_args(DecoderKind))
-            raise ValueError(f"decoder kind={self.kind!r} is unknown; use {options}")
+        checks.check_choice("decoder kind", self.kind, get_args(DecoderKind))
         if self.num_frames is not None and self.num_frames < 1:
             raise ValueError(f"num_frames={self.num_frames} must be at least 1")
         if self.kind == "free" and (self.num_frames is None or self.first_frame is None):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from isincnet_jax import files
 from isincnet_jax.bank.dsp import lapped_transform
 from isincnet_jax.bank.dsp.frame_theory import FrameBounds
 from isincnet_jax.bank.dsp.lapped_transform import LappedFraming, LappedWindow
@@ -196,8 +195,7 @@ class LappedSpec:
         Returns:
             16 hexadecimal digits.
         """
-        text = json.dumps(self.to_dict(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return files.content_digest(self.to_dict())
 
     @classmethod
     def preset(cls, name: str) -> LappedSpec:

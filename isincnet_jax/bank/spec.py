@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
-import json
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from isincnet_jax import files
 from isincnet_jax.bank import designed
 from isincnet_jax.bank.dsp import kernels, shapes
 from isincnet_jax.bank.spec_checks import check_geometry, check_sizes, default_band, require
@@ -280,8 +279,7 @@ class FilterbankSpec:
         Returns:
             16 hexadecimal digits.
         """
-        text = json.dumps(self.to_dict(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return files.content_digest(self.to_dict())
 
     @classmethod
     def reference(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 
 from isincnet_jax.bank.dsp import kernels
+from isincnet_jax.dsp import checks
 from isincnet_jax.typing import Component, Dialect, Padding
 
 if TYPE_CHECKING:
@@ -68,15 +69,10 @@ def check_geometry(spec: FilterbankSpec) -> None:
         ValueError: for an unknown name, a band beyond the Nyquist frequency or out of order, a hop
             that leaves samples between the windows, and ``tight`` where no tight bank is defined.
     """
-
-    def choose(name: str, options: tuple[str, ...]) -> None:
-        value = getattr(spec, name)
-        require(value in options, f"{name}={value!r} is unknown; use {', '.join(options)}")
-
-    choose("component", get_args(Component))
-    choose("normalization", kernels.NORMALIZATIONS)
-    choose("padding", get_args(Padding))
-    choose("dialect", get_args(Dialect))
+    checks.check_choice("component", spec.component, get_args(Component))
+    checks.check_choice("normalization", spec.normalization, kernels.NORMALIZATIONS)
+    checks.check_choice("padding", spec.padding, get_args(Padding))
+    checks.check_choice("dialect", spec.dialect, get_args(Dialect))
     require(
         spec.hop_length <= spec.taps,
         f"hop_length={spec.hop_length} exceeds kernel_size={spec.taps}: samples between "

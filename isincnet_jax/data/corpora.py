@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
+from isincnet_jax import files
 from isincnet_jax.data import generated
 from isincnet_jax.data.audio_files import Truncated
 from isincnet_jax.data.corpus import Corpus, CorpusError
@@ -176,4 +175,4 @@ def _cache_key(
         "sample_rate": sample_rate,
         "loudness_db": loudness_db,
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    return files.content_digest(content)

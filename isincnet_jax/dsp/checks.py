@@ -15,6 +15,7 @@ any, and traced ones become NaN (:func:`refuse_nan`, :func:`codes_in_range`).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -263,6 +264,21 @@ def check_positive_integers(**values: int | None) -> None:
             continue
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise ValueError(f"{name}={value!r} must be an integer of at least 1")
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Checks a name against those that are known.
+
+    Args:
+        name: of the argument, for the message.
+        value: anything.
+        choices: the names.
+
+    Raises:
+        ValueError: for any other, with all that are known.
+    """
+    if value not in choices:
+        raise ValueError(f"{name}={value!r} is unknown; use {', '.join(choices)}")
 
 
 def check_rate(sample_rate: float) -> None:

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 
 from isincnet_jax.inversynth.networks import TrainedInverSynth
 from isincnet_jax.linen import TrainedModel
-from isincnet_jax.pretrained import folder as folders
-from isincnet_jax.pretrained import hub, members, model_kinds
+from isincnet_jax.pretrained import folder, hub, members, model_kinds
 from isincnet_jax.training import initial_weights
 from isincnet_jax.vocoders.vocoder import TrainedVocoder, Vocoder
 
@@ -47,7 +46,7 @@ def export_trained(
         model = model.clone(network=network)
     model = model.clone(dtype=jnp.float32)
     half = TrainedModel(model, model_kinds.half_precision(trained.variables))
-    return folders.export_pretrained(half, path, overwrite=overwrite, card=card)
+    return folder.export_pretrained(half, path, overwrite=overwrite, card=card)
 
 
 def load_vocoder(name: str | Path, *, dtype: Any = None) -> TrainedVocoder:
@@ -88,11 +87,11 @@ def load_inversynth(name: str | Path, *, dtype: Any = None) -> TrainedInverSynth
     return _load(name, dtype, TrainedInverSynth, wanted)
 
 
-def starting_parameters(folder: str | Path, template: Any) -> Any:
+def starting_parameters(source: str | Path, template: Any) -> Any:
     """Parameters of another run or of an exported model, to begin a training with.
 
     Args:
-        folder: of a run (its best, else latest checkpoint), or of an export.
+        source: folder of a run (its best, else latest checkpoint), or of an export.
         template: parameters with the structure, shapes and dtypes that they must have.
 
     Returns:
@@ -102,10 +101,10 @@ def starting_parameters(folder: str | Path, template: Any) -> Any:
         isincnet_jax.training.trees.CheckpointError: if nothing is there, or the parameters do not
             fit.
     """
-    if any((Path(folder) / name).is_file() for name in (members.WEIGHTS, *members.FORMAT_1)):
-        stored = hub.from_pretrained(Path(folder)).variables.get("params", {})
-        return initial_weights.fitting_parameters(folder, template, stored)
-    return initial_weights.load_parameters(folder, template)
+    if any((Path(source) / name).is_file() for name in (members.WEIGHTS, *members.FORMAT_1)):
+        stored = hub.from_pretrained(Path(source)).variables.get("params", {})
+        return initial_weights.fitting_parameters(source, template, stored)
+    return initial_weights.load_parameters(source, template)
 
 
 def _load(name: str | Path, dtype: Any, trained: type[Trained], wanted: str) -> Trained:

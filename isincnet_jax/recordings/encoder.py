@@ -136,10 +136,7 @@ class FileEncoder:
                 target, codec, info, counted, quantizer=chosen, model=options.model
             )
         self._say(text)
-        rate = codec.spec.sample_rate
-        resampled = info.sample_rate != rate
-        notes = (f"resampled from {info.sample_rate} Hz to {rate} Hz",) if resampled else ()
-        return Made(counted.rows / rate, notes)
+        return Made(counted.rows / codec.spec.sample_rate, _notes(info, codec))
 
 
 def make_encoder(options: EncodeOptions, codec: Codec | None = None) -> FileEncoder:
@@ -178,9 +175,17 @@ def open_recording(
     mode: Any = truncated
     info = audio_files.audio_info(path, truncated=mode)
     rate = codec.spec.sample_rate
-    if info.sample_rate != rate:
-        say(f"{path.name}: resampled from {info.sample_rate} Hz to {rate} Hz")
+    for note in _notes(info, codec):
+        say(f"{path.name}: {note}")
     return info, functools.partial(audio_files.read_blocks, path, sample_rate=rate, truncated=mode)
+
+
+def _notes(info: AudioInfo, codec: Codec) -> tuple[str, ...]:
+    """What the user should know about a recording."""
+    rate = codec.spec.sample_rate
+    if info.sample_rate == rate:
+        return ()
+    return (f"resampled from {info.sample_rate} Hz to {rate} Hz",)
 
 
 class _Counter:

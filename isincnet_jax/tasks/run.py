@@ -165,6 +165,7 @@ def run(config: Config, task: Task, *, stop: Stop | None = None) -> Outcome:
             show_progress=log is not None,
         )
         if int(state.step) < task.loop.num_steps:
+            _logger.warning("the same command goes on from there")
             return Outcome(stop.status)
         if log is None:
             return Outcome(0)
@@ -199,12 +200,7 @@ def _open(
     )
     state = task.first_state()  # of a run that goes on: the structure that is read into
     restored = checkpoints.restore(state)
-    folder = config.get("init_from")
-    if restored is None and folder:
-        parameters = starting_parameters(folder, state.params)
-        state = state.replace(params=parameters)  # type: ignore[attr-defined]
-        _logger.info("started from the weights of %s", folder)
-    elif restored is not None:
+    if restored is not None:
         state = restored.state
         _logger.info("resumed from step %d in %s", restored.step, workdir)
         changed = trees.first_difference(
@@ -212,6 +208,10 @@ def _open(
         )
         if changed and is_first:
             _logger.warning("the config is not the one of that checkpoint: %s", changed)
+    elif folder := config.get("init_from"):
+        parameters = starting_parameters(folder, state.params)
+        state = state.replace(params=parameters)  # type: ignore[attr-defined]
+        _logger.info("started from the weights of %s", folder)
     if not is_first:
         return checkpoints, None, state, about
     log = stack.enter_context(RunLog(workdir, resume_step=int(state.step)))

@@ -140,10 +140,7 @@ def fit(
             if diverged:
                 raise DivergedError(_advice(number, values))
             if stopping:
-                onward = "; the same command goes on" if checkpoints is not None else ""
-                _logger.warning(
-                    "stopped at step %d of %d as asked%s", number, spec.num_steps, onward
-                )
+                _logger.warning("stopped at step %d of %d as asked", number, spec.num_steps)
                 break
     finally:
         progress.close()

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import jax
 import optax
 
-from isincnet_jax.dsp import settling
+from isincnet_jax.dsp import checks, settling
 
 Schedule = Literal["constant", "cosine", "step"]
 
@@ -58,9 +58,7 @@ class OptimizerSpec:
 
     def __post_init__(self) -> None:
         settling.settle_fields(self)
-        if self.schedule not in get_args(Schedule):
-            options = ", ".join(get_args(Schedule))
-            raise ValueError(f"schedule={self.schedule!r} is unknown; use {options}")
+        checks.check_choice("schedule", self.schedule, get_args(Schedule))
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate={self.learning_rate} must be positive")
         if self.filter_learning_rate is not None and self.filter_learning_rate < 0:

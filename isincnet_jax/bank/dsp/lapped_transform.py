@@ -114,9 +114,7 @@ def check_window(window: str, hop_length: int, *, beta: float | None) -> None:
             f"hop_length={hop_length} must be even and at least 2: samples are turned in pairs "
             f"within half a block of a border; use {max(2, hop_length + 1)}"
         )
-    known = get_args(LappedWindow)
-    if window not in known:
-        raise ValueError(f"window={window!r} is unknown; use {', '.join(known)}")
+    checks.check_choice("window", window, get_args(LappedWindow))
     if (beta is not None) != (window == "kbd"):
         raise ValueError(
             f"window={window!r}, beta={beta}: 'kbd' needs a beta, and the others have none"
@@ -168,9 +166,7 @@ def check_framing(framing: str) -> None:
     Raises:
         ValueError: for anything but "tiled" and "zeros".
     """
-    known = get_args(LappedFraming)
-    if framing not in known:
-        raise ValueError(f"framing={framing!r} is unknown; use {', '.join(known)}")
+    checks.check_choice("framing", framing, get_args(LappedFraming))
 
 
 def analyse_lapped(

@@ -11,7 +11,6 @@ import contextlib
 import functools
 import hashlib
 import io
-import json
 import logging
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from isincnet_jax import files
 from isincnet_jax.data.audio_files import AudioError
 from isincnet_jax.data.corpus import CorpusError
 from isincnet_jax.data.gtzan_names import GENRES, KNOWN_CORRUPT, track_of
@@ -106,7 +106,7 @@ def _key(source: Source, assignment: dict[str, tuple[str, ...]]) -> str:
         [(track.name, track.stamp) for track in source.tracks],
         {split: sorted(names) for split, names in assignment.items()},
     ]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    return files.content_digest(content)
 
 
 def gtzan_builder(
