@@ -170,7 +170,7 @@ def floors(corner: Corner, built: Path) -> None:
 def check_floors(versions: dict[str, str]) -> None:
     """Raises RuntimeError where another version than the floor is there: then it is not tested."""
     extras = PROJECT["optional-dependencies"]
-    wanted = [*PROJECT["dependencies"], *extras["plots"], *extras["entropy"], *extras["runs"]]
+    wanted = [*PROJECT["dependencies"], *extras["plots"], *extras["runs"]]
     for line in wanted:
         name, floor = re.match(r"([\w-]+)>=([\d.]+)", line).groups()
         if not f"{versions[name]}.0.0".startswith(f"{floor}."):

@@ -26,9 +26,9 @@ import numpy as np
 import tokens
 
 import isincnet_jax as isn
+from isincnet_jax.bank.uniform_quantizer import make_uniform_quantizer
 from isincnet_jax.tokens import entropy, token_file
 from isincnet_jax.tokens.token_header import TokenHeader
-from isincnet_jax.tokens.uniform_quantizer import make_uniform_quantizer
 
 BITS = tuple(range(2, 13))
 REFERENCE_BITS = (8, 9, 10)

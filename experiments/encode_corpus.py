@@ -1,6 +1,6 @@
 """Encodes a corpus by an Apache Beam pipeline: ``isincnet encode DIR OUT`` beyond one machine.
 
-    python experiments/encode_corpus.py DIR OUT [--model NAME] [--q-bits 8] [--entropy]
+    python experiments/encode_corpus.py DIR OUT [--model NAME] [--q-bits 8] [--format .isn]
         [--runner=FlinkRunner --flink_master=HOST:8081 ...]
 
 DIR and OUT are folders or addresses that Beam knows (``gs://bucket/folder``). What is not listed
@@ -9,7 +9,7 @@ here goes to Beam: the runner and its options; without any, the pipeline runs in
 unless it comes after ``--``: some options only the job server of a runner knows. The same command
 goes on with a run that was interrupted; files that cannot be read are listed in
 OUT/failures.jsonl and do not stop the others.
-Every worker needs ``pip install 'isincnet-jax[beam]'``, with the extra ``entropy`` for .isn files.
+Every worker needs ``pip install 'isincnet-jax[beam]'``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from typing import Any
 
 from isincnet_jax import extras
 from isincnet_jax.cli.commands import name_options
-from isincnet_jax.pretrained.load import DEFAULT_MODEL
 from isincnet_jax.recordings.encoder import make_encoder
 from isincnet_jax.recordings.options import SUFFIXES, EncodeOptions
 
@@ -41,12 +40,12 @@ def main(arguments: Sequence[str]) -> int:
             "only a runner's job server knows goes after --"
         )
     options = EncodeOptions(given.model, given.q_bits, given.scales, given.step, given.snr)
-    prepared = options.prepare(given.format, entropy=given.entropy)
+    prepared = options.prepare(given.format)
     counts = run(
         given.source,
         given.out,
         suffix=prepared.suffix,
-        make_work=functools.partial(make_encoder, options),
+        make_work=functools.partial(make_encoder, options, prepared.suffix),
         configuration=prepared.configuration,
         overwrite=given.overwrite,
         pipeline_arguments=[*for_beam, *unchecked],
@@ -130,13 +129,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("source", metavar="DIR")
     parser.add_argument("out", metavar="OUT")
-    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--model")
     parser.add_argument("--q-bits", type=int)
     parser.add_argument("--scales", default="signal", choices=("signal", "spec"))
     parser.add_argument("--step", type=float)
     parser.add_argument("--snr", type=float)
     parser.add_argument("--format", choices=SUFFIXES)
-    parser.add_argument("--entropy", action="store_true")
     parser.add_argument("--overwrite", action="store_true")
     return parser
 

@@ -9,6 +9,8 @@ from .bank.decoder_spec import DecoderSpec as DecoderSpec
 from .bank.design import frame_bounds as frame_bounds
 from .bank.design import suggest_invertible as suggest_invertible
 from .bank.lapped_bank import LappedBank as LappedBank
+from .bank.lapped_codec import LappedCodec as LappedCodec
+from .bank.lapped_codec import build_lapped_codec as build_lapped_codec
 from .bank.lapped_spec import LappedSpec as LappedSpec
 from .bank.learned_inverse import with_exact_decoder as with_exact_decoder
 from .bank.quantizer import Quantizer as Quantizer

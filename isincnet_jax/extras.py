@@ -32,7 +32,6 @@ class Package(NamedTuple):
 _NUMPY = "use the NumPy pipeline, which reads audio files and prepared corpora without it"
 OPTIONAL = {
     "apache_beam": Package("Apache Beam", "beam", "encoding on clusters"),
-    "constriction": Package("constriction", "entropy", "entropy coding"),
     "flatbuffers": Package("flatbuffers", "", "exporting a program"),
     "h5py": Package("h5py", "runs", "a data set of synthesizer sounds"),
     "matplotlib": Package("Matplotlib", "plots", "drawing"),

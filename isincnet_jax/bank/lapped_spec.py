@@ -16,17 +16,6 @@ from isincnet_jax.bank.spec_checks import require
 from isincnet_jax.dsp import settling
 from isincnet_jax.dsp.settling import settles
 
-# Sample rate and hop. The long hops compact music best at 25 and 30 dB; 128 samples are for speech
-# and for low latency.
-_PRESETS = {
-    "16khz-lapped": (16_000, 512),
-    "22khz-lapped": (22_050, 512),
-    "44khz-lapped": (44_100, 1024),
-    "16khz-lapped-fast": (16_000, 128),
-    "22khz-lapped-fast": (22_050, 128),
-    "44khz-lapped-fast": (44_100, 128),
-}
-
 
 @dataclasses.dataclass(frozen=True)
 class LappedSpec:
@@ -196,25 +185,3 @@ class LappedSpec:
             16 hexadecimal digits.
         """
         return files.content_digest(self.to_dict())
-
-    @classmethod
-    def preset(cls, name: str) -> LappedSpec:
-        """Tiled bank with a sine window, by the name of a preset.
-
-        Args:
-            name: "16khz-lapped", "22khz-lapped" (hop 512), "44khz-lapped" (hop 1024), or one of
-                them with "-fast" behind it (hop 128, for low latency).
-
-        Returns:
-            Its spec.
-
-        Raises:
-            ValueError: for an unknown name.
-
-        Example:
-            >>> LappedSpec.preset("44khz-lapped").hop_length
-            1024
-        """
-        require(name in _PRESETS, f"preset {name!r} is unknown; use one of {', '.join(_PRESETS)}")
-        sample_rate, hop_length = _PRESETS[name]
-        return cls(sample_rate=sample_rate, hop_length=hop_length)

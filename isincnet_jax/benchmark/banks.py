@@ -15,7 +15,7 @@ import numpy as np
 from isincnet_jax.benchmark import baselines
 from isincnet_jax.benchmark.methods import Coded, Method
 
-_BITS, _STEPS = (8, 4), (4e-3, 2e-3, 1e-3, 5e-4, 1.25e-4)
+_BITS, _STEPS = (8, 4), (0.064, 0.032, 0.016, 0.008, 0.002)
 
 
 def geometry(spec: Any, *, magnitudes: bool = False) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def _preset(name: str) -> Any:
 
 
 def preset_methods(*, sample_rate: int, length: int) -> Iterator[Method]:
-    """The presets of a rate; of the linear one also tokens, the mel projection, magnitudes.
+    """The presets of a rate; of the linear one also codes, the mel projection, magnitudes.
 
     Args:
         sample_rate: Hz; presets of other rates are left out.
@@ -70,7 +70,7 @@ def preset_methods(*, sample_rate: int, length: int) -> Iterator[Method]:
     Yields:
         Methods that load nothing until they are called.
     """
-    from isincnet_jax.pretrained.registry import PRESETS
+    from isincnet_jax.pretrained.registry import LAPPED, PRESETS
 
     found = {name: one for name, one in PRESETS.items() if one.spec.sample_rate == sample_rate}
     for name, preset in found.items():
@@ -89,8 +89,10 @@ def preset_methods(*, sample_rate: int, length: int) -> Iterator[Method]:
         if preset.projections:
             yield _projection(name, preset)
         yield from _tokens(name, preset)
-        yield from _uniform(name, preset)
         yield from _magnitudes(name, preset, length)
+    for name, lapped in LAPPED.items():
+        if lapped.spec.sample_rate == sample_rate and not name.endswith("-fast"):
+            yield from _lapped(name, lapped)
 
 
 def round_trip(codec: Any, scale: str | None = None) -> Callable[[Any], Any]:
@@ -182,50 +184,39 @@ def _weighted(preset: Any, q_bits: int) -> Callable[[Any], Any]:
     return functools.partial(jax.jit(model.apply), variables)
 
 
-def _uniform(name: str, preset: Any) -> Iterator[Method]:
+def _lapped(name: str, preset: Any) -> Iterator[Method]:
     """One step for all coefficients and an entropy coder, sizes of real files."""
-    for step in _STEPS:
-        yield Method(
-            f"{name} step {step:g}",
-            "tokens",
-            lazy(lambda step=step: functools.partial(_through_file, _preset(name), step)),
-            "uniform step, range coder: the size of the .isn file, header included",
-            parameters=0,
-            checkpoint="solved",
-            settings={"step": step},
-            curve=f"{name} uniform step + range coder",
-            **geometry(preset.spec),
-        )
+    for is_optimised in (False, True):
+        for step in _STEPS:
+            yield Method(
+                f"{name} {'optimised ' if is_optimised else ''}step {step:g}",
+                "tokens",
+                functools.partial(_through_file, preset.spec, step, is_optimised),
+                "MDCT and one step: the size of the .isn file, header included"
+                + (", frames and rounding follow the recording" if is_optimised else ""),
+                parameters=0,
+                checkpoint="none",
+                settings={"step": step, "optimise": is_optimised},
+                curve=f"{name}{', optimised' if is_optimised else ''}",
+                **geometry(preset.spec),
+            )
 
 
-def _through_file(codec: Any, step: float, waveform: Any) -> Coded:
-    from isincnet_jax.tokens.uniform_quantizer import make_uniform_quantizer
-
-    quantizer = make_uniform_quantizer(step)
-    codes = quantizer.encode(codec.encode(waveform))
-    length = waveform.shape[-1]
-    sizes = [_file_bits(codec, clip, quantizer, length) for clip in np.asarray(codes)]
-    return Coded(codec.decode(quantizer.decode(codes), length=length), sizes)
-
-
-def _file_bits(codec: Any, codes: np.ndarray, quantizer: Any, length: int) -> int:
+def _through_file(spec: Any, step: float, is_optimised: bool, waveform: Any) -> Coded:
     from isincnet_jax.tokens import token_file
-    from isincnet_jax.tokens.token_header import TokenHeader
 
-    header = TokenHeader(
-        spec=codec.spec,
-        model=codec.name,
-        length=length,
-        original_length=length,
-        original_rate=codec.spec.sample_rate,
-        audio_channels=1,
-        **TokenHeader.describe_quantizer(quantizer),
-    )
-    # [frames, 1 audio channel, channels], as token files have it
-    kept = codes[:, None].astype(quantizer.storage_dtype)
+    sizes, decoded = [], []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.isn"
-        return 8 * token_file.write_token_file(path, [kept], header=header).num_bytes
+        for clip in np.asarray(waveform):
+            read = functools.partial(iter, [clip[:, None]])
+            written = token_file.write_token_file(
+                path, read, spec=spec, step=step, optimise=is_optimised
+            )
+            sizes.append(8 * written.num_bytes)
+            with token_file.TokenReader(path) as reader:
+                decoded.append(np.concatenate(list(reader.samples()))[:, 0])
+    return Coded(np.stack(decoded), sizes)
 
 
 def _magnitudes(name: str, preset: Any, length: int) -> Iterator[Method]:

@@ -15,7 +15,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from isincnet_jax import extras
 from isincnet_jax.benchmark import banks, baselines, vocoders, weights
 from isincnet_jax.benchmark.methods import Method
 from isincnet_jax.pretrained.registry import REGISTRY
@@ -57,13 +56,6 @@ def all_methods(
         *vocoders.shipped_methods(sample_rate=sample_rate),
         *baselines.codec_methods(sample_rate=sample_rate),
     ]
-    coded = [method for method in built_in if " step " in method.name]
-    if coded and not extras.is_installed("constriction"):
-        if wanted and any(_means(text, method) for text in wanted for method in coded):
-            extras.require("constriction")
-        if not wanted:
-            tell(f"left out {len(coded)} methods: {extras.explanation('constriction')}")
-            built_in = [method for method in built_in if method not in coded]
     own = [weights.exported_method(path, sample_rate=sample_rate) for path in models]
     own += [user_method(text, sample_rate=sample_rate) for text in functions]
     # A name of the registry that is asked for is the built-in method of that name.

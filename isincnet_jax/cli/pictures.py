@@ -20,7 +20,7 @@ from isincnet_jax.cli.common import (
     warn,
 )
 from isincnet_jax.cli.reconstruction import reconstruct
-from isincnet_jax.pretrained.load import DEFAULT_MODEL, load_model
+from isincnet_jax.pretrained.load import DEFAULT_MODEL, load_codec, load_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,12 +52,11 @@ def describe(
             say(f"{label:24s} {value}")
         return
     if Path(model).suffix.lower() == ".isn":
-        extras.require("constriction")
         _describe_tokens(Path(model))
         return
     from isincnet_jax.pretrained import description
 
-    for label, value in description.describe(load_model(model)):
+    for label, value in description.describe(load_codec(model)):
         say(f"{label:24s} {value}")
 
 
@@ -67,20 +66,21 @@ def _describe_tokens(path: Path) -> None:
 
     with token_file.TokenReader(path) as reader:
         header = reader.header
-        frames = sum(len(rows) for rows in reader.rows())
-    if header.code == "uniform":
-        code = f"uniform, step {header.step:.4g}"
-    else:
-        code = f"{header.code}, {header.q_bits} bits, mu {header.mu:g}"
+        frames = sum(len(block) for _, block in reader.blocks())
     size = path.stat().st_size
     duration_s = header.length / header.spec.sample_rate
+    kind = (
+        "of one size"
+        if header.largest == header.smallest
+        else f"{header.smallest} to {header.largest} samples long"
+    )
     for label, value in (
         ("token file", f"{path}, {size} bytes, intact"),
-        ("model", f"{header.model}, bank {header.spec.digest()}"),
-        ("code", code),
+        ("bank", header.spec.describe()),
+        ("code", f"step {header.step:.4g}"),
         ("recording", f"{duration_s:.2f} s, {header.audio_channels} audio channels"),
         ("original", f"{header.original_length} samples, {header.original_rate} Hz"),
-        ("codes", f"{frames} frames x {header.spec.num_channels} channels"),
+        ("codes", f"{header.length} per audio channel, in {frames} frames, {kind}"),
         ("bit rate", f"{8e-3 * size / duration_s:.1f} kbit/s"),
     ):
         say(f"{label:22s} {value}")

@@ -70,7 +70,7 @@ def stream(
         _check_designed(codec, model)
         codec = low_latency_codec(codec.spec, name=f"{codec.name}, low latency")
     encoder, decoder = stream_encoder(codec), stream_decoder(codec)
-    info, read = open_recording(source, codec, truncated=truncated, say=say)
+    info, read = open_recording(source, codec.spec.sample_rate, truncated=truncated, say=say)
     _compile(encoder, decoder, size, info.num_channels)
     times = _Times()
     length = audio_writing.write_blocks(

@@ -7,11 +7,12 @@ import numpy as np
 from isincnet_jax.bank import exactness
 from isincnet_jax.bank.codec import Codec
 from isincnet_jax.bank.dsp import rounding
+from isincnet_jax.bank.lapped_codec import LappedCodec
 from isincnet_jax.bank.solved import SolvedDecoder
 from isincnet_jax.streaming import stream as streaming
 
 
-def describe(codec: Codec) -> list[tuple[str, str]]:
+def describe(codec: Codec | LappedCodec) -> list[tuple[str, str]]:
     """Description of a codec: geometry, frame bounds, exactness, delay and rates.
 
     Args:
@@ -20,6 +21,8 @@ def describe(codec: Codec) -> list[tuple[str, str]]:
     Returns:
         Pairs of a label and a text, in the order in which they are printed.
     """
+    if isinstance(codec, LappedCodec):
+        return _describe_lapped(codec)
     spec = codec.spec
     bank = spec.bank
     solved = codec.model.solved
@@ -68,6 +71,25 @@ def describe(codec: Codec) -> list[tuple[str, str]]:
     if codec.model.projections:
         lines.append(("projections", ", ".join(codec.model.projections)))
     return lines
+
+
+def _describe_lapped(codec: LappedCodec) -> list[tuple[str, str]]:
+    spec = codec.spec
+    return [
+        ("model", codec.name),
+        ("sample rate", f"{spec.sample_rate} Hz"),
+        ("frames", f"{spec.frame_rate_hz:.6g} a second (hop_length {spec.hop_length})"),
+        ("bank", spec.describe()),
+        ("frame bounds", "1 to 1, condition number 1: orthonormal"),
+        ("exactness", "exact: 135 dB in float32"),
+        (
+            "delay",
+            f"{spec.latency} samples to encode and decode "
+            f"({1000 * spec.latency / spec.sample_rate:.1f} ms)",
+        ),
+        ("coefficients", f"{spec.sample_rate} a second, 1 per sample"),
+        ("tokens", f"rounded to a step of {codec.step:g}, the same for every waveform"),
+    ]
 
 
 def _algorithms(codec: Codec) -> str:

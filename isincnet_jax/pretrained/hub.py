@@ -19,11 +19,13 @@ from isincnet_jax import files
 from isincnet_jax.bank import solve as decoding
 from isincnet_jax.bank.codec import Codec, build_codec
 from isincnet_jax.bank.decoder_spec import DecoderSpec
+from isincnet_jax.bank.lapped_bank import LappedBank
+from isincnet_jax.bank.lapped_codec import build_lapped_codec
 from isincnet_jax.bank.sincnet import SincNet
 from isincnet_jax.bank.solved import DualWindow, SolvedDecoder
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.pretrained import download, stored
-from isincnet_jax.pretrained.registry import REGISTRY, Preset, Stored
+from isincnet_jax.pretrained.registry import REGISTRY, Lapped, Preset, Stored
 
 _logger = logging.getLogger(__name__)
 _FORMAT = 2
@@ -41,8 +43,8 @@ def from_pretrained(
 
     What ``name`` means is decided in this order:
 
-    1. a name of the registry: a key of :data:`PRESETS` is solved here, without a network; a
-       trained model of the package is read from it;
+    1. a name of the registry: a key of :data:`PRESETS` is solved here, without a network, a lapped
+       bank needs nothing solved, a trained model of the package is read from it;
     2. what starts with ``https://`` (or ``http://``, for this machine only) is the address of a
        .zip that :func:`isincnet_jax.pretrained.folder.export_pretrained` wrote, downloaded once
        and verified;
@@ -60,8 +62,9 @@ def from_pretrained(
             behind it.
 
     Returns:
-        A frozen pytree with ``encode`` and ``decode``, or what the model's kind is used by, such
-        as a :class:`.vocoder.TrainedVocoder`; its name finds it again.
+        A frozen pytree with ``encode`` and ``decode``: a :class:`.Codec`, for lapped presets a
+        :class:`.LappedCodec`; or what the model's kind is used by, such as a
+        :class:`.vocoder.TrainedVocoder`. Its name finds it again.
 
     Raises:
         ValueError: for an unknown name, an address without digest or a sha256 without address.
@@ -83,6 +86,9 @@ def from_pretrained(
         raise ValueError(f"sha256={sha256!r} belongs to an address; {name!r} is none: leave it out")
     if isinstance(entry, Preset):
         return _solve(entry, jnp.float32 if dtype is None else dtype, precision, cache, name)
+    if isinstance(entry, Lapped):
+        bank = LappedBank(entry.spec, dtype=jnp.float32 if dtype is None else dtype)
+        return build_lapped_codec(bank, step=entry.step, name=name)  # type: ignore[return-value]
     if isinstance(entry, Stored):
         path = shipped_file(name, entry)
     elif download.is_address(name):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from isincnet_jax.bank.codec import Codec
+    from isincnet_jax.bank.lapped_codec import LappedCodec
 
 DEFAULT_MODEL = "16khz-linear"
 
 
-def load_model(model: str | Path | Codec) -> Codec:
+def load_model(model: str | Path | Codec | LappedCodec) -> Codec:
     """Codec of a preset, an exported model, an address or a checkpoint file.
 
     Args:
@@ -25,15 +26,39 @@ def load_model(model: str | Path | Codec) -> Codec:
         ValueError: if there is none, or the model is no filterbank with its inverse.
     """
     from isincnet_jax.bank.codec import Codec
+
+    codec = load_codec(model)
+    if not isinstance(codec, Codec):
+        raise ValueError(
+            f"model={codec.name}: a {type(codec.model).__name__}; what is asked for is a "
+            "filterbank with its inverse"
+        )
+    return codec
+
+
+def load_codec(model: str | Path | Codec | LappedCodec) -> Codec | LappedCodec:
+    """Codec of any bank, lapped ones too: as :func:`load_model`, for what both can do.
+
+    Args:
+        model: as for :func:`load_model`.
+
+    Returns:
+        The codec, in its own dtype.
+
+    Raises:
+        ValueError: if there is none, or the model is no bank with its inverse.
+    """
+    from isincnet_jax.bank.codec import Codec
+    from isincnet_jax.bank.lapped_codec import LappedCodec
     from isincnet_jax.pretrained import hub, reference
 
-    if isinstance(model, Codec):
+    if isinstance(model, Codec | LappedCodec):
         return model
     name = str(model)
     if name.endswith(".ckpt") or (Path(name).is_file() and not name.endswith(".zip")):
         return reference.load_reference(name)
-    codec = hub.from_pretrained(name)
-    if not isinstance(codec, Codec):
+    codec: Any = hub.from_pretrained(name)
+    if not isinstance(codec, Codec | LappedCodec):
         raise ValueError(
             f"model={name}: a {type(codec.model).__name__}; what is asked for is a filterbank "
             "with its inverse"
@@ -41,7 +66,7 @@ def load_model(model: str | Path | Codec) -> Codec:
     return codec
 
 
-def name_of(model: str | Path | Codec) -> str:
+def name_of(model: str | Path | Codec | LappedCodec) -> str:
     """Name under which files remember a model.
 
     Args:

@@ -3,12 +3,13 @@
 The file is ``{"format": 1, "models": {name: entry}}``; an entry is one of::
 
     {"kind": "solved", "summary": ..., "spec": {...}, "decoder": {...}, "projections": [...]}
+    {"kind": "lapped", "summary": ..., "spec": {...}, "step": ...}
     {"kind": "stored", "summary": ..., "file": "models/....zip"}
 
-``spec`` and ``decoder`` hold fields of :class:`FilterbankSpec` and :class:`DecoderSpec`; those left
-out have their defaults. ``decoder`` and ``projections`` may be left out. ``file`` lies below the
-registry's folder, that is, in the package, and is written by
-:func:`isincnet_jax.pretrained.folder.export_pretrained`.
+``spec`` and ``decoder`` hold fields of :class:`FilterbankSpec` (of :class:`LappedSpec`, for a
+lapped bank) and :class:`DecoderSpec`; those left out have their defaults. ``decoder`` and
+``projections`` may be left out. ``file`` lies below the registry's folder, that is, in the package,
+and is written by :func:`isincnet_jax.pretrained.folder.export_pretrained`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from typing import Any, TypeAlias
 
 from isincnet_jax.bank import projection
 from isincnet_jax.bank.decoder_spec import DecoderSpec
+from isincnet_jax.bank.lapped_spec import LappedSpec
 from isincnet_jax.bank.spec import FilterbankSpec
+from isincnet_jax.bank.uniform_quantizer import make_uniform_quantizer
 
 _FORMAT = 1
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -62,7 +65,22 @@ class Stored:
     summary: str
 
 
-Entry: TypeAlias = Preset | Stored
+@dataclasses.dataclass(frozen=True)
+class Lapped:
+    """Named codec of a lapped bank.
+
+    Attributes:
+        spec: of its bank.
+        step: of its tokens.
+        summary: one line on what it is for.
+    """
+
+    spec: LappedSpec
+    step: float
+    summary: str
+
+
+Entry: TypeAlias = Preset | Lapped | Stored
 
 
 def read_registry(path: str | Path) -> dict[str, Entry]:
@@ -129,12 +147,17 @@ def _entry(name: str, values: Any, *, folder: Path) -> Entry:
             optional = {"decoder": dict, "projections": list}
             _check_fields(values, "entry", required={**common, "spec": dict}, optional=optional)
             return _preset(values)
+        if kind == "lapped":
+            _check_fields(values, "entry", required={**common, "spec": dict, "step": float})
+            spec = LappedSpec(**_fields_of(LappedSpec, values["spec"], "spec"))
+            step = make_uniform_quantizer(values["step"]).step
+            return Lapped(spec, step, values["summary"])
         if kind == "stored":
             _check_fields(values, "entry", required={**common, "file": str})
             return Stored(folder / _member(values["file"]), values["summary"])
     except (ValueError, TypeError) as error:
         raise ValueError(f"{place}: {error}") from error
-    raise ValueError(f"{place}: kind={kind!r} is unknown; use 'solved' or 'stored'")
+    raise ValueError(f"{place}: kind={kind!r} is unknown; use 'solved', 'lapped' or 'stored'")
 
 
 def _member(file: str) -> str:
@@ -180,6 +203,11 @@ PRESETS: dict[str, Preset] = {
     name: entry for name, entry in REGISTRY.items() if isinstance(entry, Preset)
 }
 """The solved presets of :func:`isincnet_jax.from_pretrained`."""
+
+LAPPED: dict[str, Lapped] = {
+    name: entry for name, entry in REGISTRY.items() if isinstance(entry, Lapped)
+}
+"""The lapped presets of :func:`isincnet_jax.from_pretrained`."""
 
 STORED: dict[str, Stored] = {
     name: entry for name, entry in REGISTRY.items() if isinstance(entry, Stored)

@@ -8,10 +8,9 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
-from isincnet_jax import extras
-from isincnet_jax.pretrained.load import load_model, name_of
+from isincnet_jax.pretrained.load import load_codec, load_model, name_of
 from isincnet_jax.recordings.encoder import silent
 from isincnet_jax.recordings.options import TOKEN_SUFFIX, weights_digest
 from isincnet_jax.recordings.workers import Made
@@ -68,7 +67,6 @@ def decode_file(
     Raises:
         ValueError: if the file is missing or damaged, is of another bank than ``model``, or the
             audio cannot be written.
-        ImportError: for ``.isn`` without constriction (the extra ``entropy``).
 
     Example:
         >>> import tempfile
@@ -86,8 +84,6 @@ def decode_file(
     source, target = Path(source), Path(target)
     if not source.exists():
         raise ValueError(f"{source}: no such file")
-    if source.suffix.lower() == TOKEN_SUFFIX:
-        extras.require("constriction")
     return FileDecoder(DecodeOptions(model, model_rate, refinements), say=say or silent)(
         source, target
     )
@@ -116,45 +112,71 @@ class FileDecoder:
         Raises:
             ValueError: if the file is damaged, or the audio cannot be written.
         """
-        from isincnet_jax.bank import long_signals
-        from isincnet_jax.data import audio_files, audio_writing
-        from isincnet_jax.tokens import archive, token_file
+        if source.suffix.lower() == TOKEN_SUFFIX:
+            return self._decode_tokens(source, target)
+        return self._decode_archive(source, target)
 
-        is_coded = source.suffix.lower() == TOKEN_SUFFIX
-        opened = token_file.TokenReader(source) if is_coded else archive.ArchiveReader(source)
-        with opened as reader:
+    def _decode_tokens(self, source: Path, target: Path) -> Made:
+        from isincnet_jax.tokens import token_file
+
+        with token_file.TokenReader(source) as reader:
+            header = reader.header
+            if self.options.model is not None:
+                codec = load_codec(self.options.model)
+                if codec.spec != header.spec:
+                    raise _other_bank(source, header.spec, codec)
+            samples = reader.samples()
+            return Made(self._write(samples, target, header, header.audio_channels, "PCM_24"))
+
+    def _decode_archive(self, source: Path, target: Path) -> Made:
+        from isincnet_jax.bank import long_signals
+        from isincnet_jax.tokens import archive
+
+        with archive.ArchiveReader(source) as reader:
             header = reader.header
             codec, digest = self._codec_of(header, source)
             quantizer = reader.quantizer()
             rows = reader.rows()
             num_channels, rows = _peek_channels(rows)
             if quantizer is not None:
-                rows = long_signals.dequantize_rows(rows, quantizer)  # type: ignore[arg-type]
+                rows = long_signals.dequantize_rows(rows, quantizer)
             samples = long_signals.decode_blocks(
                 codec, rows, length=header.length, refinements=self.options.refinements
             )
-            at_model_rate = self.options.model_rate
-            rate = header.spec.sample_rate if at_model_rate else header.original_rate
-            length = header.length if at_model_rate else header.original_length
-            if rate != header.spec.sample_rate:
-                self._say(
-                    f"{source.name}: resampled from {header.spec.sample_rate} Hz back to {rate} Hz"
-                )
-            resampled = audio_files.resample_blocks(
-                samples, source_rate=header.spec.sample_rate, target_rate=rate
-            )
-            written = audio_writing.write_blocks(
-                target,
-                long_signals.exactly(resampled, length),
-                sample_rate=rate,
-                num_channels=num_channels,
-                subtype="FLOAT" if quantizer is None else "PCM_24",
-            )
-        self._say(f"wrote {target}: {written / rate:.2f} s, {num_channels} channels, {rate} Hz")
+            subtype = "FLOAT" if quantizer is None else "PCM_24"
+            seconds = self._write(samples, target, header, num_channels, subtype)
         notes = (_fallback_note(header.model),) if digest == _BY_BANK else ()
         name = header.model if self.options.model is None else name_of(self.options.model)
         made_with = json.dumps([name, header.spec.digest(), digest]) if digest else ""  # a preset
-        return Made(written / rate, notes, made_with)
+        return Made(seconds, notes, made_with)
+
+    def _write(
+        self,
+        samples: Iterator[np.ndarray],
+        target: Path,
+        header: Header | TokenHeader,
+        num_channels: int,
+        subtype: str,
+    ) -> float:
+        """Writes samples at the rate and length of the original; returns the seconds."""
+        from isincnet_jax.bank import long_signals
+        from isincnet_jax.data import audio_files, audio_writing
+
+        own, at_own = header.spec.sample_rate, self.options.model_rate
+        rate = own if at_own else header.original_rate
+        length = header.length if at_own else header.original_length
+        if rate != own:
+            self._say(f"{target.name}: resampled from {own} Hz back to {rate} Hz")
+        resampled = audio_files.resample_blocks(samples, source_rate=own, target_rate=rate)
+        written = audio_writing.write_blocks(
+            target,
+            long_signals.exactly(resampled, length),
+            sample_rate=rate,
+            num_channels=num_channels,
+            subtype=subtype,
+        )
+        self._say(f"wrote {target}: {written / rate:.2f} s, {num_channels} channels, {rate} Hz")
+        return written / rate
 
     def is_current(self, made_with: str) -> bool:
         """Whether files would still be decoded by what made them, see :class:`.Made`.
@@ -178,7 +200,7 @@ class FileDecoder:
             return True
         return (now if codec.spec.digest() == bank else _BY_BANK) == digest
 
-    def _codec_of(self, header: Header | TokenHeader, source: Path) -> tuple[Codec, str]:
+    def _codec_of(self, header: Header, source: Path) -> tuple[Codec, str]:
         """The codec that made a file, and the digest of its weights.
 
         By name if that still has the same bank, else by spec.
@@ -191,16 +213,20 @@ class FileDecoder:
             codec, digest = self._load(name_of(model))
             if codec.spec == header.spec:
                 return codec, digest
-            raise ValueError(
-                f"{source}: was encoded with another bank ({header.model}, {header.spec.digest()}) "
-                f"than {name_of(model)} ({codec.spec.digest()}); leave model= out"
-            )
+            raise _other_bank(source, header.spec, codec)
         if _is_there(name):
             codec, digest = self._load(name)
             if codec.spec == header.spec:
                 return codec, digest
         self._say(f"{source.name}: {_fallback_note(name)}")
         return build_codec(SincNet(header.spec), name=f"bank {header.spec.digest()}"), _BY_BANK
+
+
+def _other_bank(source: Path, spec: Any, codec: Any) -> ValueError:
+    return ValueError(
+        f"{source}: was encoded with another bank ({spec.digest()}) than {codec.name} "
+        f"({codec.spec.digest()}); leave model= out"
+    )
 
 
 def _load(insisted: str | Path | Codec | None, name: str) -> tuple[Codec, str]:
@@ -216,19 +242,6 @@ def _is_there(name: str) -> bool:
 
 def _fallback_note(name: str) -> str:
     return f"no {name!r} with its bank here; decoding by the bank's inverse"
-
-
-def suitable_workers(names: list[str]) -> Literal["threads", "processes"]:
-    """Processes if some files are entropy-coded: their codes are read inside the interpreter.
-
-    Args:
-        names: of the files to decode.
-
-    Returns:
-        The kind of :func:`.workers.run_tasks`.
-    """
-    coded = any(name.lower().endswith(TOKEN_SUFFIX) for name in names)
-    return "processes" if coded else "threads"
 
 
 def _peek_channels(rows: Iterator[np.ndarray]) -> tuple[int, Iterator[np.ndarray]]:

@@ -7,18 +7,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isincnet_jax.pretrained.load import DEFAULT_MODEL, load_model, name_of
+from isincnet_jax.pretrained.load import DEFAULT_MODEL, name_of
 from isincnet_jax.recordings import quantizers
-from isincnet_jax.recordings.options import ARCHIVE_SUFFIX, EncodeOptions
+from isincnet_jax.recordings.options import (
+    ARCHIVE_SUFFIX,
+    DEFAULT_SNR_DB,
+    EncodeOptions,
+    lapped_codec,
+    recording_spec,
+)
 from isincnet_jax.recordings.workers import Made
 
 if TYPE_CHECKING:
     import numpy as np
 
     from isincnet_jax.bank.codec import Codec
+    from isincnet_jax.bank.lapped_codec import LappedCodec
     from isincnet_jax.bank.quantizer import Quantizer
     from isincnet_jax.data.audio_files import AudioInfo
-    from isincnet_jax.tokens.token_header import TokenQuantizer
 
 
 def silent(text: str) -> None:
@@ -33,31 +39,35 @@ def encode_file(
     source: str | Path,
     target: str | Path,
     *,
-    model: str | Path | Codec = DEFAULT_MODEL,
+    model: str | Path | Codec | LappedCodec | None = None,
     q_bits: int | None = None,
     scales: str = "signal",
     step: float | None = None,
     snr_db: float | None = None,
+    optimise: bool = False,
     truncated: str = "refuse",
-    entropy: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> Made:
     """Encodes a recording into coefficients, codes or entropy-coded codes, in constant memory.
 
     Args:
-        source: audio file of any format and rate; resampled to the model's.
+        source: audio file of any format and rate.
         target: file to write, whole or not at all: ``.npz`` with float32 coefficients [frames,
-            audio channels, channels], or codes of ``q_bits``; ``.isn`` with entropy-coded codes.
-        model: name of a preset, address, exported model or checkpoint; or a codec, of which the
-            file remembers bank and name, not the weights.
-        q_bits: of companded codes, 2 to 16; None for coefficients, or uniform codes in ``.isn``.
+            audio channels, channels], or codes of ``q_bits``; ``.isn`` with entropy-coded codes of
+            a lapped bank.
+        model: name of a preset, address, exported model or checkpoint, or a codec, to whose rate
+            the recording is resampled; the file remembers bank and name, not the weights. If None,
+            ``16khz-linear`` for ``.npz``, and for ``.isn`` a lapped bank at the recording's own
+            rate.
+        q_bits: of companded codes (``.npz``), 2 to 16; None for coefficients.
         scales: of companded codes: "signal" for the recording's peaks (one more pass over it), or
             "spec" for those that the bank lets expect.
-        step: of uniform codes (``.isn``), in units of the coefficients.
-        snr_db: of uniform codes (``.isn``) whose step is searched, -10 to 100 dB; 25 dB unless
-            one of ``q_bits``, ``step`` and this is given.
+        step: of the codes (``.isn``), in units of the coefficients.
+        snr_db: of codes (``.isn``) whose step is searched, -10 to 100 dB. Where neither it nor
+            ``step`` is given, the step of the preset, or 25 dB without a preset.
+        optimise: let frames and rounding (``.isn``) follow the recording: 5 to 7 % fewer bits, but
+            codes of another encoding differ.
         truncated: of damaged or cut audio: "refuse", or "keep" what can be read of it.
-        entropy: refuse any ``target`` but ``.isn``.
         say: called with a line for each thing that there is to say.
 
     Returns:
@@ -66,7 +76,6 @@ def encode_file(
     Raises:
         ValueError: for options that exclude each other, an unknown model, a recording that
             cannot be read or a silent one without ``step``, a file that cannot be written.
-        ImportError: for ``.isn`` without constriction (the extra ``entropy``).
 
     Example:
         >>> import tempfile
@@ -82,9 +91,12 @@ def encode_file(
     source, target = Path(source), Path(target)
     if not source.exists():
         raise ValueError(f"{source}: no such file")
-    options = EncodeOptions(name_of(model), q_bits, scales, step, snr_db, truncated)
-    options.check(target, entropy=entropy)
-    return FileEncoder(options, load_model(model), say=say or silent)(source, target)
+    name = None if model is None else name_of(model)
+    options = EncodeOptions(name, q_bits, scales, step, snr_db, optimise, truncated)
+    options.check(target)
+    given = None if model is None or isinstance(model, str | Path) else model
+    codec = options.load(target.suffix.lower()) if given is None else given
+    return FileEncoder(options, codec, say=say or silent)(source, target)
 
 
 class FileEncoder:
@@ -92,12 +104,16 @@ class FileEncoder:
 
     Args:
         options: what to make.
-        codec: of ``options.model``.
+        codec: of ``options.model``, see :meth:`.EncodeOptions.load`.
         say: gets a line before and one after each file.
     """
 
     def __init__(
-        self, options: EncodeOptions, codec: Codec, *, say: Callable[[str], None] = silent
+        self,
+        options: EncodeOptions,
+        codec: Codec | LappedCodec | None,
+        *,
+        say: Callable[[str], None] = silent,
     ) -> None:
         self.options = options
         self.codec = codec
@@ -112,54 +128,92 @@ class FileEncoder:
         Raises:
             ValueError: if the recording cannot be read or the file not be written.
         """
-        options, codec = self.options, self.codec
-        info, read = open_recording(source, codec, truncated=options.truncated, say=self._say)
         if target.suffix.lower() == ARCHIVE_SUFFIX:
-            scaled = quantizers.fitted_quantizer(
-                codec, read, q_bits=options.q_bits, scales=options.scales
-            )
-            counted = _Counter(read())  # the length is known when all has been read
-            text = _write_archive(
-                target, codec, info, counted, quantizer=scaled, model=options.model
-            )
-        else:
-            chosen = quantizers.token_quantizer(
-                codec,
+            return self._write_archive(source, target)
+        return self._write_tokens(source, target)
+
+    def _write_archive(self, source: Path, target: Path) -> Made:
+        options, codec = self.options, _filterbank(self.codec)
+        rate = codec.spec.sample_rate
+        info, read = open_recording(source, rate, truncated=options.truncated, say=self._say)
+        quantizer = quantizers.fitted_quantizer(
+            codec, read, q_bits=options.q_bits, scales=options.scales
+        )
+        counted = _Counter(read())  # the length is known when all has been read
+        name = DEFAULT_MODEL if options.model is None else options.model
+        self._say(_write_archive(target, codec, info, counted, quantizer=quantizer, model=name))
+        return Made(counted.rows / rate, _notes(info, rate))
+
+    def _write_tokens(self, source: Path, target: Path) -> Made:
+        from isincnet_jax import files
+        from isincnet_jax.tokens import token_file
+
+        options, codec = self.options, self.codec
+        step, snr_db = options.step, options.snr_db
+        given = None if codec is None else lapped_codec(codec)
+        if given is not None and step is None and snr_db is None:
+            step = given.step
+        rate = None if given is None else given.spec.sample_rate
+        info, read = open_recording(source, rate, truncated=options.truncated, say=self._say)
+        with files.replacing(target) as temporary:
+            written = token_file.write_token_file(
+                temporary,
                 read,
-                q_bits=options.q_bits,
-                scales=options.scales,
-                step=options.step,
-                snr_db=options.snr_db,
+                spec=recording_spec(info.sample_rate) if given is None else given.spec,
+                step=step,
+                snr_db=DEFAULT_SNR_DB if step is None and snr_db is None else snr_db,
+                optimise=options.optimise,
+                original_rate=info.sample_rate,
+                original_length=info.num_samples,
             )
-            counted = _Counter(read())
-            text = _write_tokens(
-                target, codec, info, counted, quantizer=chosen, model=options.model
-            )
-        self._say(text)
-        return Made(counted.rows / codec.spec.sample_rate, _notes(info, codec))
+        header = written.header
+        seconds = header.length / header.spec.sample_rate
+        self._say(
+            f"wrote {target}: {header.audio_channels} x {header.length} codes, step "
+            f"{header.step:.4g}, {written.snr_db:.2f} dB, {written.num_bytes} bytes, "
+            f"{8e-3 * written.num_bytes / seconds:.1f} kbit/s"
+        )
+        return Made(seconds, _notes(info, header.spec.sample_rate))
 
 
-def make_encoder(options: EncodeOptions, codec: Codec | None = None) -> FileEncoder:
+def _filterbank(codec: Any) -> Codec:
+    from isincnet_jax.bank.codec import Codec
+
+    if isinstance(codec, Codec):
+        return codec
+    raise ValueError(
+        f"model={codec.name}: {ARCHIVE_SUFFIX} files hold frames of a filterbank; write .isn"
+    )
+
+
+def make_encoder(
+    options: EncodeOptions, suffix: str, codec: Codec | LappedCodec | None = None
+) -> FileEncoder:
     """A :class:`FileEncoder` with its codec loaded; for workers, in other processes too.
 
     Args:
         options: what to make; picklable.
+        suffix: of the files to make.
         codec: of ``options.model``; loaded by its name if None.
 
     Returns:
         A function from two paths to :class:`.Made`.
     """
-    return FileEncoder(options, load_model(options.model) if codec is None else codec)
+    return FileEncoder(options, options.load(suffix) if codec is None else codec)
 
 
 def open_recording(
-    path: Path, codec: Codec, *, truncated: str = "refuse", say: Callable[[str], None] = silent
+    path: Path,
+    sample_rate: int | None,
+    *,
+    truncated: str = "refuse",
+    say: Callable[[str], None] = silent,
 ) -> tuple[AudioInfo, quantizers.Read]:
-    """The header of an audio file, and a function that starts reading it at the codec's rate.
+    """The header of an audio file, and a function that starts reading it at a rate.
 
     Args:
         path: audio file of any format and rate.
-        codec: whose sample rate the blocks have.
+        sample_rate: of the blocks, Hz; None for the file's own.
         truncated: of damaged or cut audio: "refuse", or "keep" what can be read of it.
         say: gets a line if it is resampled.
 
@@ -174,15 +228,14 @@ def open_recording(
 
     mode: Any = truncated
     info = audio_files.audio_info(path, truncated=mode)
-    rate = codec.spec.sample_rate
-    for note in _notes(info, codec):
+    rate = info.sample_rate if sample_rate is None else sample_rate
+    for note in _notes(info, rate):
         say(f"{path.name}: {note}")
     return info, functools.partial(audio_files.read_blocks, path, sample_rate=rate, truncated=mode)
 
 
-def _notes(info: AudioInfo, codec: Codec) -> tuple[str, ...]:
-    """What the user should know about a recording."""
-    rate = codec.spec.sample_rate
+def _notes(info: AudioInfo, rate: int) -> tuple[str, ...]:
+    """What the user should know about a recording that is read at a rate."""
     if info.sample_rate == rate:
         return ()
     return (f"resampled from {info.sample_rate} Hz to {rate} Hz",)
@@ -238,48 +291,4 @@ def _write_archive(
     return (
         f"wrote {target}: {num_frames} frames x {info.num_channels} audio channels x "
         f"{codec.spec.num_channels} {kind}, {target.stat().st_size} bytes"
-    )
-
-
-def _write_tokens(
-    target: Path,
-    codec: Codec,
-    info: AudioInfo,
-    counted: _Counter,
-    *,
-    quantizer: TokenQuantizer,
-    model: str,
-) -> str:
-    """Encodes a recording into an entropy-coded file; returns what there is to say about it."""
-    import numpy as np
-
-    from isincnet_jax import files
-    from isincnet_jax.bank import long_signals
-    from isincnet_jax.tokens import token_file, token_header
-    from isincnet_jax.tokens.uniform_quantizer import UniformQuantizer
-
-    is_uniform = isinstance(quantizer, UniformQuantizer)
-    header = token_header.TokenHeader(
-        spec=codec.spec,
-        model=model,
-        length=1,  # counted while reading
-        original_length=info.num_samples,
-        original_rate=info.sample_rate,
-        audio_channels=info.num_channels,
-        **token_header.TokenHeader.describe_quantizer(quantizer),
-    )
-    rows = long_signals.quantize_rows(long_signals.encode_blocks(codec, counted), quantizer)  # type: ignore[arg-type]
-    with files.replacing(target) as temporary:
-        written = token_file.write_token_file(
-            temporary,
-            rows,
-            header=header,
-            length=lambda: counted.rows,
-            scales=np.asarray(quantizer.weight if is_uniform else quantizer.scale),
-        )
-    kind = f"step {quantizer.step:.4g}" if is_uniform else f"{quantizer.q_bits}-bit codes"
-    rate = 8e-3 * written.num_bytes * codec.spec.sample_rate / counted.rows
-    return (
-        f"wrote {target}: {written.num_frames} frames x {info.num_channels} audio channels x "
-        f"{codec.spec.num_channels} codes, {kind}, {written.num_bytes} bytes, {rate:.1f} kbit/s"
     )

@@ -9,15 +9,15 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from isincnet_jax import extras
 from isincnet_jax.data.splits import AUDIO_SUFFIXES
-from isincnet_jax.pretrained.load import DEFAULT_MODEL, name_of
+from isincnet_jax.pretrained.load import name_of
 from isincnet_jax.recordings import decoder, encoder, output_folder, workers
 from isincnet_jax.recordings import jobs as file_jobs
-from isincnet_jax.recordings.options import SUFFIXES, TOKEN_SUFFIX, EncodeOptions
+from isincnet_jax.recordings.options import SUFFIXES, EncodeOptions
 
 if TYPE_CHECKING:
     from isincnet_jax.bank.codec import Codec
+    from isincnet_jax.bank.lapped_codec import LappedCodec
 
 
 class FolderReport(NamedTuple):
@@ -86,13 +86,13 @@ def encode_folder(
     target: str | Path,
     *,
     suffix: str | None = None,
-    model: str | Path | Codec = DEFAULT_MODEL,
+    model: str | Path | Codec | LappedCodec | None = None,
     q_bits: int | None = None,
     scales: str = "signal",
     step: float | None = None,
     snr_db: float | None = None,
+    optimise: bool = False,
     truncated: str = "refuse",
-    entropy: bool = False,
     jobs: int | None = None,
     overwrite: bool = False,
     progress: Callable[[FolderReport], None] | None = None,
@@ -106,15 +106,15 @@ def encode_folder(
         source: folder of audio files of any format and rate.
         target: folder to write; made if it is missing.
         suffix: of the files to make: ".npz" or ".isn"; None for ".isn" where ``step``, ``snr_db``
-            or ``entropy`` ask for it, else ".npz".
-        model: as of :func:`.encode_file`, and so are ``q_bits``, ``scales``, ``step``,
-            ``snr_db`` and ``truncated``.
+            or ``optimise`` ask for it, else ".npz".
+        model: as of :func:`.encode_file`, and so are ``q_bits``, ``scales``, ``step``, ``snr_db``,
+            ``optimise`` and ``truncated``.
         q_bits: of companded codes, 2 to 16.
         scales: "signal" or "spec".
-        step: of uniform codes.
-        snr_db: of uniform codes, dB.
+        step: of the codes of ".isn" files.
+        snr_db: of codes whose step is searched, dB.
+        optimise: let frames and rounding follow each recording.
         truncated: "refuse" or "keep".
-        entropy: refuse any ``suffix`` but ".isn".
         jobs: files at a time, 1 or more; None for one per core, fewer for small corpora.
         overwrite: make everything anew that an earlier run made here.
         progress: called at the beginning and after each file.
@@ -124,7 +124,6 @@ def encode_folder(
 
     Raises:
         ValueError: for what no file could be made with, or a folder that cannot be used.
-        ImportError: for ".isn" without constriction (the extra ``entropy``).
 
     Example:
         >>> import tempfile
@@ -140,19 +139,19 @@ def encode_folder(
     """
     source, target = Path(source), Path(target)
     _check_target(source, target)
-    options = EncodeOptions(name_of(model), q_bits, scales, step, snr_db, truncated)
-    given = None if isinstance(model, (str, Path)) else model
-    prepared = options.prepare(suffix, entropy=entropy, codec=given)
-    is_coded = prepared.suffix == TOKEN_SUFFIX
+    name = None if model is None else name_of(model)
+    options = EncodeOptions(name, q_bits, scales, step, snr_db, optimise, truncated)
+    given = None if model is None or isinstance(model, str | Path) else model
+    prepared = options.prepare(suffix, codec=given)
     one = functools.partial(encoder.FileEncoder, options, prepared.codec)
     return _make_folder(
         source,
         target,
         suffix=prepared.suffix,
         suffixes=AUDIO_SUFFIXES,
-        # Deflating leaves the interpreter, and threads share the codec; entropy coding does not.
-        make_work=functools.partial(encoder.make_encoder, options, given) if is_coded else one,
-        kind=lambda _: "processes" if is_coded else "threads",
+        # Deflating and entropy coding leave the interpreter, and threads share the codec.
+        make_work=one,
+        kind=lambda _: "threads",
         configuration=prepared.configuration,
         jobs=jobs,
         overwrite=overwrite,
@@ -193,7 +192,6 @@ def decode_folder(
 
     Raises:
         ValueError: for an unknown suffix, or a folder that cannot be used.
-        ImportError: for ".isn" files without constriction (the extra ``entropy``).
 
     Example:
         >>> import tempfile
@@ -210,8 +208,6 @@ def decode_folder(
     from isincnet_jax.data import audio_writing
 
     source, target = Path(source), Path(target)
-    if any(path.suffix.lower() == TOKEN_SUFFIX for path in source.rglob("*")):
-        extras.require("constriction")
     _check_target(source, target)
     if not suffix.startswith("."):
         raise ValueError(f"suffix={suffix}: a suffix begins with a point; use .{suffix}")
@@ -223,7 +219,7 @@ def decode_folder(
         suffix=suffix,
         suffixes=SUFFIXES,
         make_work=functools.partial(decoder.FileDecoder, options),
-        kind=decoder.suitable_workers,
+        kind=lambda _: "threads",
         configuration={
             "work": "decode",
             "suffix": suffix,

@@ -7,17 +7,20 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from isincnet_jax import extras
-from isincnet_jax.pretrained.load import load_model
+from isincnet_jax.pretrained.load import DEFAULT_MODEL, load_codec, load_model
 from isincnet_jax.recordings.quantizers import check_scales
 
 if TYPE_CHECKING:
     from isincnet_jax.bank.codec import Codec
+    from isincnet_jax.bank.lapped_codec import LappedCodec
+    from isincnet_jax.bank.lapped_spec import LappedSpec
 
 ARCHIVE_SUFFIX = ".npz"
 TOKEN_SUFFIX = ".isn"
 SUFFIXES = (ARCHIVE_SUFFIX, TOKEN_SUFFIX)
 """Of encoded files: coefficients or codes, and entropy-coded codes."""
+
+DEFAULT_SNR_DB = 25.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,59 +28,91 @@ class EncodeOptions:
     """Options of encoding files, in a form that workers can be sent.
 
     Attributes:
-        model: name, address or file of the codec.
-        q_bits: bits of companded codes; None for coefficients, or uniform codes in .isn files.
+        model: name, address or file of the codec; None for the default one, of .isn files a lapped
+            bank at the rate of each recording.
+        q_bits: bits of companded codes; None for coefficients.
         scales: "signal" or "spec", of companded codes.
-        step: of uniform codes.
-        snr_db: of uniform codes, aimed at.
+        step: of the codes of .isn files.
+        snr_db: of the codes of .isn files, aimed at.
+        optimise: whether frames and rounding of .isn files follow the recording.
         truncated: "refuse" or "keep", of damaged audio.
     """
 
-    model: str
+    model: str | None = None
     q_bits: int | None = None
     scales: str = "signal"
     step: float | None = None
     snr_db: float | None = None
+    optimise: bool = False
     truncated: str = "refuse"
 
-    def check(self, target: Path, *, entropy: bool = False) -> None:
+    def check(self, target: Path) -> None:
         """Refuses what does not go together, before anything is loaded.
 
         Args:
             target: file to write.
-            entropy: whether an entropy-coded file was asked for.
 
         Raises:
             ValueError: naming the keywords.
-            ImportError: for .isn files without constriction.
         """
+        from isincnet_jax.bank.uniform_quantizer import make_uniform_quantizer
+
         suffix = target.suffix.lower()
-        chosen = [name for name in ("step", "snr_db") if getattr(self, name) is not None]
-        if suffix == TOKEN_SUFFIX or entropy or chosen:
-            extras.require("constriction")
-        if entropy and suffix != TOKEN_SUFFIX:
-            fix = target.with_suffix(TOKEN_SUFFIX).name
-            raise ValueError(f"{target}: entropy-coded files end in {TOKEN_SUFFIX}; use {fix}")
-        if chosen and suffix != TOKEN_SUFFIX:
-            raise ValueError(f"{target}: step= and snr_db= make entropy-coded files; name it .isn")
+        coded = self._coded_options
         if suffix not in SUFFIXES:
-            fix = target.with_suffix(ARCHIVE_SUFFIX).name
-            raise ValueError(f"{target}: archives end in {ARCHIVE_SUFFIX}; use {fix}")
-        given = ["q_bits", *chosen] if self.q_bits is not None else chosen
-        if suffix == TOKEN_SUFFIX and len(given) > 1:
-            names = " and ".join(f"{name}=" for name in given)
-            raise ValueError(f"{names} exclude each other: give one of them")
+            fix = target.with_suffix(TOKEN_SUFFIX if coded else ARCHIVE_SUFFIX).name
+            raise ValueError(
+                f"{target}: encoded files end in {ARCHIVE_SUFFIX} or {TOKEN_SUFFIX}; use {fix}"
+            )
+        if suffix == TOKEN_SUFFIX and self.q_bits is not None:
+            raise ValueError(
+                f"q_bits=: {TOKEN_SUFFIX} files hold codes of one step; use step= or snr_db=, or "
+                f"write {target.with_suffix(ARCHIVE_SUFFIX).name}"
+            )
+        if coded and suffix != TOKEN_SUFFIX:
+            names = " and ".join(f"{name}=" for name in coded)
+            fix = target.with_suffix(TOKEN_SUFFIX).name
+            raise ValueError(f"{target}: {names} make entropy-coded files; use {fix}")
+        if self.step is not None and self.snr_db is not None:
+            raise ValueError("step= and snr_db= exclude each other: give one of them")
         if self.snr_db is not None and not -10 <= self.snr_db <= 100:
             raise ValueError(f"snr_db={self.snr_db:g}: use -10 to 100 dB")
+        if self.step is not None:
+            make_uniform_quantizer(self.step)
+
+    @property
+    def _coded_options(self) -> list[str]:
+        given = {
+            "step": self.step is not None,
+            "snr_db": self.snr_db is not None,
+            "optimise": self.optimise,
+        }
+        return [name for name, is_given in given.items() if is_given]
+
+    def load(self, suffix: str) -> Codec | LappedCodec | None:
+        """The codec.
+
+        Args:
+            suffix: of the files to make.
+
+        Returns:
+            A filterbank for archives; for .isn files a lapped codec, or None for a bank at the rate
+            of each recording.
+
+        Raises:
+            ValueError: if there is none, or it is of the wrong kind.
+        """
+        if suffix == TOKEN_SUFFIX:
+            return None if self.model is None else lapped_codec(load_codec(self.model))
+        return load_model(DEFAULT_MODEL if self.model is None else self.model)
 
     def prepare(
-        self, suffix: str | None = None, *, entropy: bool = False, codec: Codec | None = None
+        self, suffix: str | None = None, *, codec: Codec | LappedCodec | None = None
     ) -> Prepared:
         """Settles how a corpus is encoded; refuses what would fail for every file of it.
 
         Args:
-            suffix: of the files; None for .isn where codes are entropy-coded, else .npz.
-            entropy: whether entropy-coded files were asked for.
+            suffix: of the files; None for .isn where options ask for it, else .npz.
             codec: of ``model``, if it is loaded already.
 
         Returns:
@@ -85,53 +120,92 @@ class EncodeOptions:
 
         Raises:
             ValueError: as :meth:`check`; for impossible bits, scales or steps.
-            ImportError: as :meth:`check`.
         """
         from isincnet_jax.data.audio_inspection import check_truncated
-        from isincnet_jax.tokens.uniform_quantizer import make_uniform_quantizer
 
-        is_coded = self.step is not None or self.snr_db is not None
         if suffix is None:
-            suffix = TOKEN_SUFFIX if entropy or is_coded else ARCHIVE_SUFFIX
+            suffix = TOKEN_SUFFIX if self._coded_options else ARCHIVE_SUFFIX
         if suffix not in SUFFIXES:
             raise ValueError(f"suffix={suffix}: use {' or '.join(SUFFIXES)}")
-        if is_coded and suffix != TOKEN_SUFFIX:
-            raise ValueError(
-                f"suffix={suffix}: step= and snr_db= make entropy-coded files; use "
-                f"suffix={TOKEN_SUFFIX}"
-            )
-        self.check(Path(f"*{suffix}"), entropy=entropy)
+        self.check(Path(f"*{suffix}"))
         check_scales(self.scales)
         check_truncated(self.truncated)
-        if self.step is not None:
-            make_uniform_quantizer(self.step)
-        codec = load_model(self.model) if codec is None else codec
-        if self.q_bits is not None:
-            codec.quantizer(q_bits=self.q_bits)
+        codec = self.load(suffix) if codec is None else codec
         fields = dataclasses.asdict(self)
-        if self.truncated == "refuse":  # as in folders that were made before there was a choice
-            del fields["truncated"]
-        configuration = {
-            "work": "encode",
-            "suffix": suffix,
-            **fields,
-            "scales": None if self.q_bits is None else self.scales,
-            "bank": codec.spec.digest(),
-            "weights": weights_digest(codec),
-        }
-        return Prepared(codec, suffix, configuration)
+        if suffix == TOKEN_SUFFIX:
+            bank = "of each recording" if codec is None else lapped_codec(codec).spec.digest()
+            coding: dict[str, Any] = {"bank": bank, "format": 2}
+            del fields["q_bits"], fields["scales"]
+        else:
+            assert codec is not None
+            if self.q_bits is not None:
+                codec.quantizer(q_bits=self.q_bits)  # type: ignore[call-arg]
+            coding = {
+                "scales": None if self.q_bits is None else self.scales,
+                "bank": codec.spec.digest(),
+                "weights": weights_digest(codec),  # type: ignore[arg-type]
+            }
+            for name in ("step", "snr_db", "optimise"):
+                del fields[name]
+        return Prepared(codec, suffix, {"work": "encode", "suffix": suffix, **fields, **coding})
+
+
+def lapped_codec(codec: Codec | LappedCodec) -> LappedCodec:
+    """The codec, if it can make token files.
+
+    Args:
+        codec: any.
+
+    Returns:
+        The same.
+
+    Raises:
+        ValueError: for other banks, learned windows, and frames centred at the hops.
+    """
+    from isincnet_jax.bank.lapped_codec import LappedCodec
+
+    if not isinstance(codec, LappedCodec):
+        raise ValueError(
+            f"model={codec.name}: {TOKEN_SUFFIX} files hold frames of a lapped bank; use "
+            "16khz-lapped or another of that name, or leave model= out for the rate of the "
+            f"recording; {ARCHIVE_SUFFIX} files hold those of any bank"
+        )
+    if codec.spec.framing != "tiled" or codec.model.learnable:
+        raise ValueError(
+            f"model={codec.name}: {TOKEN_SUFFIX} files hold tiled frames of a fixed window"
+        )
+    return codec
+
+
+def recording_spec(sample_rate: int) -> LappedSpec:
+    """The lapped bank of recordings of a rate: a power of two of 16 to 32 ms.
+
+    Args:
+        sample_rate: Hz.
+
+    Returns:
+        A tiled bank with a sine window.
+
+    Example:
+        >>> [recording_spec(rate).hop_length for rate in (8000, 16000, 22050, 44100, 48000)]
+        [256, 512, 512, 1024, 1024]
+    """
+    from isincnet_jax.bank.lapped_spec import LappedSpec
+
+    hop = max(2, 1 << int(0.0325 * sample_rate).bit_length() - 1) if sample_rate >= 62 else 2
+    return LappedSpec(sample_rate=sample_rate, hop_length=min(hop, 4096))
 
 
 class Prepared(NamedTuple):
     """Codec, suffix and configuration of a corpus that is encoded.
 
     Attributes:
-        codec: loaded.
+        codec: loaded; None for a lapped bank at the rate of each recording.
         suffix: of the files.
         configuration: all that their bytes depend on, but for the recordings; JSON values.
     """
 
-    codec: Codec
+    codec: Codec | LappedCodec | None
     suffix: str
     configuration: dict[str, Any]
 

@@ -103,7 +103,9 @@ def reconstruct_file(
 
     begin = time.perf_counter()
     target, codec = Path(target), load_model(model)
-    info, read = open_recording(Path(source), codec, truncated=truncated, say=say or silent)
+    info, read = open_recording(
+        Path(source), codec.spec.sample_rate, truncated=truncated, say=say or silent
+    )
     subtype = audio_writing.output_subtype(target, info.subtype)
     quantizer = fitted_quantizer(codec, read, q_bits=q_bits, scales=scales)
     meter = _Meter()

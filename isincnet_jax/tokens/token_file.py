@@ -1,29 +1,28 @@
-"""Token files, ``.isn``: the entropy-coded codes of one recording.
+"""Token files, ``.isn``: the entropy-coded codes of a recording's lapped frames.
 
 All numbers are little-endian::
 
     8 bytes   magic: 89 "ISN" 0D 0A 1A 0A (damaged by any text-mode transfer)
-    u32       format version, 1
-    u32 u32   sizes of the two parts of the header
-    u32       CRC-32 of all bytes before it and of the header
-    ...       header: JSON, deflated: spec and its digest, model, lengths, rates, quantiser
-    ...       tables, deflated: turns per frame of every bin (u16, second differences), scales
-              of the quantiser (f32)
+    u8        format version, 2
+    60 bytes  header: bank, lengths, rates, quantiser, see :mod:`.token_header`
+    u32       CRC-32 of all bytes before it
     blocks, each
-    u32 u32   frames, bytes of the payload
-    u32       CRC-32 of the block's index (u32), the two numbers above and the payload
-    ...       payload: the words of a range coder, see :mod:`.entropy`
+    u32       bytes of the payload
+    u32       CRC-32 of the block's index (u32), the number above and the payload
+    ...       payload, see :mod:`.block_coder`
 
-A file ends with its last block. Every byte is under a checksum that is verified before
-anything is decoded, every size is bounded before anything is allocated, and blocks make the
-memory used independent of the length of the recording.
+What a block holds follows from the header, and each can be decoded alone. A file ends with its
+last block. Every byte is under a checksum that is verified before anything is decoded, every size
+is bounded before anything is allocated, and blocks make the memory used independent of the length
+of the recording.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 import struct
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -31,21 +30,24 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from isincnet_jax.dsp import meanings
-from isincnet_jax.tokens import entropy
+from isincnet_jax.bank.lapped_spec import LappedSpec
+from isincnet_jax.tokens import block_coder, lapped_frames, step_search
 from isincnet_jax.tokens.archive import ArchiveError
-from isincnet_jax.tokens.token_header import TokenHeader, TokenQuantizer
+from isincnet_jax.tokens.block_coder import Layout
+from isincnet_jax.tokens.lapped_frames import Tiling
+from isincnet_jax.tokens.step_search import Block, Errors, Quantised, Spool
+from isincnet_jax.tokens.token_header import LARGEST_FRAME, TokenHeader
 
 MAGIC = b"\x89ISN\r\n\x1a\n"
-_VERSION = 1
-_PREFIX = struct.Struct("<8sIII")
+_VERSION = 2
+_PREFIX = len(MAGIC) + 1
 _CRC = struct.Struct("<I")
 _BLOCK = struct.Struct("<II")
-_LARGEST_HEADER = 1 << 24
-_LARGEST_PAYLOAD = 1 << 28
-_BLOCK_SYMBOLS = 1 << 22
-_BLOCK_FRAMES = 1024
-_COPY_BYTES = 1 << 20
+_LARGEST_PAYLOAD = 1 << 27
+_SHORTEST_FRAME, _LONGEST_FRAME_S = 128, 0.128
+_TRADE = 0.1
+"""Squared error, in steps, that a bit is worth where rounding is optimised."""
+_OPTIMISED_TOLERANCE_DB = 0.01
 
 
 class TokenFileError(ArchiveError):
@@ -53,130 +55,210 @@ class TokenFileError(ArchiveError):
 
 
 class Written(NamedTuple):
-    """Size of a file that was written.
+    """What was written.
 
     Attributes:
-        num_frames: frames.
+        header: of the file.
         num_bytes: of the whole file.
-        model_bits: what the probability model says that the codes need.
+        snr_db: of the codes; infinite for a silent recording.
     """
 
-    num_frames: int
+    header: TokenHeader
     num_bytes: int
-    model_bits: float
+    snr_db: float
 
 
-def _block_frames(num_symbols: int) -> int:
-    """Frames per block, at most, when a frame has so many codes."""
-    return max(1, min(_BLOCK_FRAMES, _BLOCK_SYMBOLS // max(num_symbols, 1)))
+def switching_tiling(spec: LappedSpec) -> Tiling:
+    """Frames that follow the recording: of 128 samples to 128 ms, in octaves of the hop.
+
+    Args:
+        spec: of the bank.
+
+    Returns:
+        Largest and smallest size: the hop, doubled and halved some times.
+    """
+    largest = smallest = spec.hop_length
+    while 2 * largest <= min(_LONGEST_FRAME_S * spec.sample_rate, LARGEST_FRAME):
+        largest *= 2
+    while smallest % 4 == 0 and smallest // 2 >= _SHORTEST_FRAME:
+        smallest //= 2
+    return Tiling(spec, largest, smallest)
 
 
 def write_token_file(
     path: str | Path,
-    chunks: Iterable[np.ndarray],
+    read: Callable[[], Iterable[np.ndarray]],
     *,
-    header: TokenHeader,
-    length: Callable[[], int] | None = None,
-    scales: np.ndarray | None = None,
+    spec: LappedSpec,
+    step: float | None = None,
+    snr_db: float | None = None,
+    optimise: bool = False,
+    original_rate: int | None = None,
+    original_length: int | None = None,
 ) -> Written:
     """Writes a token file at ``path`` (not atomic: give a temporary path and rename).
 
     Args:
         path: where to.
-        chunks: codes as the quantizer makes them, [frames, audio channels, channels], in chunks
-            of any sizes.
-        header: what to write; its length may be any if ``length`` is given.
-        length: called when all codes have passed by, when the length is known.
-        scales: of the quantizer, float32, broadcasting against
-            [audio channels, frames, channels]; the weights of a uniform quantizer.
+        read: starts reading the recording: blocks [time, audio channels] at the rate of ``spec``.
+        spec: a tiled lapped bank.
+        step: of the codes; or
+        snr_db: that they are to reach. One of both is needed.
+        optimise: let the frames follow the recording, correct magnitudes by their mean error, and
+            round towards 0 where that is worth it. Fewer bits at a ratio; codes of another encoding
+            then differ.
+        original_rate: Hz, of the recording; the rate of ``spec`` if None.
+        original_length: of the recording at its own rate.
 
     Returns:
-        Frames, bytes and the entropy of the codes by the model.
+        Header, bytes, and the ratio that was reached.
 
     Raises:
-        ValueError: if there are no codes, or they do not fit the header.
-        ImportError: without constriction.
+        ValueError: for no samples, NaN, codes beyond 2^20, or a silent recording without ``step``.
     """
     path = Path(path)
-    turns = entropy.frame_turns(header.spec)
-    coder = entropy.RowEncoder(
-        num_audio=header.audio_channels, num_parts=header.num_parts, turns=turns
+    tiling = Tiling(spec, spec.hop_length, spec.hop_length)
+    with Spool(path.parent) as spool:
+        length, audio = _fill(spool, read, tiling, None)
+        if step is None and not spool.energy:
+            raise ValueError("snr_db=: the recording is silent, so that it has no ratio; use step=")
+        chosen = step if step is not None else _plain_step(spool, snr_db, length * audio)
+        header = TokenHeader(
+            spec=spec,
+            audio_channels=audio,
+            length=length,
+            original_length=length if original_length is None else original_length,
+            original_rate=spec.sample_rate if original_rate is None else original_rate,
+            step=float(np.float32(chosen)),
+            largest=tiling.largest,
+            smallest=tiling.smallest,
+        )
+        if not optimise:
+            found = step_search.measure_step(spool, header.step, with_offsets=False)
+            return Written(header, _write(path, header, spool), found.snr_db)
+    return _write_optimised(path, read, header, step, snr_db)
+
+
+def _plain_step(spool: Spool, snr_db: float | None, num_codes: int) -> float:
+    if snr_db is None:
+        raise ValueError("step= or snr_db= is needed")
+    return step_search.search_step(
+        lambda step: step_search.measure_step(spool, step, with_offsets=False).snr_db,
+        # Rounding to a step is noise of variance step^2 / 12.
+        start=math.sqrt(12 * spool.energy / num_codes) * 10 ** (-snr_db / 20),
+        snr_db=snr_db,
+        tolerance_db=step_search.TOLERANCE_DB,
     )
-    tables = _pack_tables(turns, header.shaped_scales(scales))
-    most = _block_frames(header.audio_channels * header.spec.num_channels)
-    frames = index = 0
-    with tempfile.TemporaryFile(dir=path.parent) as spool:
-        for rows in _recut(chunks, most):
-            # One block: its frames, its size, its checksum, then the words of the range coder.
-            payload = coder.encode(header.signed(rows))
-            spool.write(_block_head(index, len(rows), payload) + payload)
-            frames, index = frames + len(rows), index + 1
-        if length is not None:
-            header = dataclasses.replace(header, length=length())
-        expected = header.spec.bank.frame_grid(header.length).num_frames
-        if frames != expected:
-            raise ValueError(f"{frames} frames, but {header.length} samples have {expected}")
-        spool.seek(0)
-        with path.open("wb") as out:
-            out.write(_pack_header(header, tables))
-            while data := spool.read(_COPY_BYTES):
-                out.write(data)
-            size = out.tell()
-    return Written(frames, size, coder.model_bits)
 
 
-def _recut(chunks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """The same rows in pieces of ``size``, the last one shorter."""
-    held: list[np.ndarray] = []
-    count = 0
-    for chunk in chunks:
-        held.append(chunk)
-        count += len(chunk)
-        while count >= size:
-            rows = np.concatenate(held)
-            yield rows[:size]
-            held, count = [rows[size:]], count - size
-    if count:
-        yield np.concatenate(held)
+def _write_optimised(
+    path: Path,
+    read: Callable[[], Iterable[np.ndarray]],
+    plain: TokenHeader,
+    step: float | None,
+    snr_db: float | None,
+) -> Written:
+    """Writes a file whose frames and codes follow the recording."""
+    tiling = switching_tiling(plain.spec)
+    sizes = lapped_frames.choose_sizes(read(), tiling, step=plain.step)
+    with Spool(path.parent) as spool:
+        _fill(spool, read, tiling, sizes)
+
+        def settle(step: float) -> Quantised:
+            errors = Errors(step)
+            for block in spool:
+                _encoded(block, tiling, step, errors)
+            return errors.result(spool.energy, with_offsets=True)
+
+        chosen = plain.step
+        if step is None and snr_db is not None:
+            chosen = step_search.search_step(
+                lambda step: settle(step).snr_db,
+                start=0.93 * plain.step,
+                snr_db=snr_db,
+                tolerance_db=_OPTIMISED_TOLERANCE_DB,
+            )
+        found = settle(chosen)
+        header = dataclasses.replace(
+            plain,
+            step=chosen,
+            offsets=found.offsets,
+            largest=tiling.largest,
+            smallest=tiling.smallest,
+        )
+        return Written(header, _write(path, header, spool, optimise=True), found.snr_db)
 
 
-def _block_head(index: int, num_frames: int, payload: bytes) -> bytes:
+def _fill(
+    spool: Spool,
+    read: Callable[[], Iterable[np.ndarray]],
+    tiling: Tiling,
+    sizes: Iterator[list[int]] | None,
+) -> tuple[int, int]:
+    """Fills a spool with the coefficients of a recording; returns samples and audio channels."""
+    length, audio = 0, 0
+    for block in read():
+        if not np.isfinite(block).all():
+            raise ValueError("the recording has samples that are no finite numbers")
+        length, audio = length + len(block), block.shape[1]
+    if not length:
+        raise ValueError("the recording has no samples")
+    plans = block_coder.plan_blocks(tiling, length, audio)
+    _, tail, rest = plans[-1]
+    count = length // tiling.largest
+    chosen = [[tiling.largest]] * count if sizes is None else list(sizes)
+    nominal = [size for frame in chosen for size in frame] + tail
+    frames = lapped_frames.analyse(read(), nominal, rest, tiling.spec)
+    start = 0
+    for superframes, ending, extra in plans:
+        own = chosen[start : start + superframes]
+        start += superframes
+        layout = Layout(None, own, ending, extra)
+        values = [frame.values for frame in itertools.islice(frames, len(layout.frames))]
+        if audio == 2:
+            layout = layout._replace(sides=block_coder.choose_sides(values))
+        spool.add(layout, [block_coder.turn_sides(value, layout.sides) for value in values])
+    return length, audio
+
+
+def _encoded(block: Block, tiling: Tiling, step: float, errors: Errors | None) -> bytes:
+    """A block's bytes, optimised if its errors are wanted."""
+    ratios = block.values * np.float32(1 / step)
+    ends = np.cumsum(block.lengths)[:-1]
+    codes = np.split(np.rint(ratios).astype(np.int64), ends)
+    if errors is None:
+        return block_coder.encode_block(block.layout, codes, tiling)[0]
+    magnitudes = np.abs(ratios).astype(np.float64)
+    data, coded = block_coder.encode_block(
+        block.layout, codes, tiling, ratios=np.split(magnitudes, ends), trade=_TRADE
+    )
+    errors.add(magnitudes, np.abs(np.concatenate(coded)))
+    return data
+
+
+def _write(path: Path, header: TokenHeader, spool: Spool, *, optimise: bool = False) -> int:
+    with path.open("wb") as out:
+        head = MAGIC + bytes([_VERSION]) + header.pack()
+        out.write(head + _CRC.pack(zlib.crc32(head)))
+        for index, block in enumerate(spool):
+            errors = Errors(header.step) if optimise else None
+            payload = _encoded(block, header.tiling, header.step, errors)
+            out.write(_block_head(index, payload) + payload)
+        return out.tell()
+
+
+def _block_head(index: int, payload: bytes) -> bytes:
     # The index is under the checksum, not in the file: blocks that change places are found.
-    head = _BLOCK.pack(num_frames, len(payload))
-    return head + _CRC.pack(zlib.crc32(payload, zlib.crc32(_CRC.pack(index) + head)))
-
-
-def _pack_header(header: TokenHeader, tables: bytes) -> bytes:
-    text = zlib.compress(header.to_json().encode(), 9)
-    prefix = _PREFIX.pack(MAGIC, _VERSION, len(text), len(tables))
-    return prefix + _CRC.pack(zlib.crc32(prefix + text + tables)) + text + tables
-
-
-def _pack_tables(turns: np.ndarray, scales: np.ndarray | None) -> bytes:
-    # Turns of evenly spaced centres have second differences of 0, which deflate to nothing.
-    second = np.diff(turns, n=2, prepend=np.zeros(2, np.int64)) & 65535
-    content = second.astype("<u2").tobytes()
-    if scales is not None:
-        content += scales.astype("<f4").tobytes()
-    return zlib.compress(content, 9)
-
-
-def _inflate(data: bytes, limit: int) -> bytes:
-    """The content of a deflated part, never more than ``limit`` bytes of it."""
-    inflater = zlib.decompressobj()
-    content = inflater.decompress(data, limit + 1)
-    if len(content) > limit or not inflater.eof or inflater.unused_data:
-        raise ValueError("a header of the wrong size")
-    return content
+    size = _CRC.pack(len(payload))
+    return size + _CRC.pack(zlib.crc32(payload, zlib.crc32(_CRC.pack(index) + size)))
 
 
 class TokenReader:
-    """An open token file: header, quantizer, and its codes in blocks.
+    """An open token file: its header, its codes in blocks, and its samples.
 
     Attributes:
         path: of the file.
         header: what the file says about its recording.
-        scales: float32 [audio channels or 1, 1, channels or 1], or None.
 
     Raises:
         TokenFileError: if the file is no intact token file (what is wrong with a block is
@@ -191,14 +273,11 @@ class TokenReader:
         self._file: IO[bytes] = self.path.open("rb")
         try:
             self._left = self.path.stat().st_size
-            self.header, self.turns, self.scales = self._read_header()
+            self.header = self._read_header()
         except BaseException as error:
             self._file.close()
-            if isinstance(error, meanings.MeaningError):  # the file is as it was written
-                raise TokenFileError(f"{path}: {error}") from error
-            if isinstance(error, Exception):  # struct, zlib and JSON each raise their own
-                reason = " ".join(str(error).split()) or type(error).__name__
-                raise TokenFileError(f"{path}: no token file ({reason})") from error
+            if isinstance(error, Exception):
+                raise TokenFileError(f"{path}: no token file ({error})") from error
             raise
 
     def __enter__(self) -> TokenReader:
@@ -217,77 +296,82 @@ class TokenReader:
             raise ValueError("it ends early")
         return data
 
-    def _read_header(self) -> tuple[TokenHeader, np.ndarray, np.ndarray | None]:
-        prefix = self._take(_PREFIX.size)
-        magic, version, text_size, tables_size = _PREFIX.unpack(prefix)
-        if magic != MAGIC:
+    def _read_header(self) -> TokenHeader:
+        prefix = self._take(_PREFIX)
+        if prefix[: len(MAGIC)] != MAGIC:
             raise ValueError("it does not begin like one")
-        if version != _VERSION:
-            raise ValueError(f"format {version}, this version reads {_VERSION}")
+        if prefix[-1] != _VERSION:
+            raise ValueError(
+                f"format {prefix[-1]}, this version reads {_VERSION}: encode the recording again"
+            )
+        content = self._take(TokenHeader.SIZE)
         (checksum,) = _CRC.unpack(self._take(_CRC.size))
-        if max(text_size, tables_size) > _LARGEST_HEADER:
-            raise ValueError("a header of the wrong size")
-        text, tables = self._take(text_size), self._take(tables_size)
-        if zlib.crc32(prefix + text + tables) != checksum:
+        if zlib.crc32(prefix + content) != checksum:
             raise ValueError("the checksum of its header is wrong")
-        header = TokenHeader.from_json(_inflate(text, _LARGEST_HEADER).decode())
-        content = _inflate(tables, header.tables_size)
-        if len(content) != header.tables_size:
-            raise ValueError("tables of the wrong size")
-        num_bins = header.spec.num_bins
-        second = np.frombuffer(content, "<u2", num_bins).astype(np.int64)
-        # The inverse of second differences modulo 2^16, which are nearly 0 for even spacing.
-        turns = np.cumsum(np.cumsum(second) & 65535) & 65535
-        if header.scales_shape is None:
-            return header, turns, None
-        scales = np.frombuffer(content, "<f4", offset=2 * num_bins).astype(np.float32)
-        return header, turns, header.shaped_scales(scales.reshape(header.scales_shape))
+        return TokenHeader.unpack(content)
 
-    def quantizer(self) -> TokenQuantizer:
-        """Quantizer of the codes.
-
-        Returns:
-            The quantizer with its scales or weights.
-        """
-        return self.header.quantizer(self.scales)
-
-    def rows(self) -> Iterator[np.ndarray]:
-        """Codes block by block, as the quantizer made them; can be called once.
+    def blocks(self) -> Iterator[tuple[Layout, list[np.ndarray]]]:
+        """Codes block by block; can be called once.
 
         Yields:
-            [frames, audio channels, channels]: uint8 or uint16, int32 for the uniform code.
+            Layout of the block, and int64 [size, audio channels] of each of its frames.
 
         Raises:
             TokenFileError: if they are damaged or do not fit the header.
-            ImportError: without constriction.
         """
         header = self.header
-        total = header.spec.bank.frame_grid(header.length).num_frames
-        most = _block_frames(header.audio_channels * header.spec.num_channels)
-        decoder = entropy.RowDecoder(
-            num_audio=header.audio_channels, num_parts=header.num_parts, turns=self.turns
-        )
-        frames = index = 0
+        plans = block_coder.plan_blocks(header.tiling, header.length, header.audio_channels)
         try:
-            while frames < total:
-                count, payload = self._read_block(index, min(most, total - frames))
-                yield header.unsigned(decoder.decode(payload, count))
-                frames, index = frames + count, index + 1
+            for index, plan in enumerate(plans):
+                payload = self._read_block(index)
+                yield block_coder.decode_block(payload, plan, header.tiling, header.audio_channels)
             if self._left:
                 raise ValueError("it has bytes beyond its end")
         except (ValueError, struct.error) as error:
             raise TokenFileError(f"{self.path}: damaged ({error})") from error
 
-    def _read_block(self, index: int, most: int) -> tuple[int, bytes]:
+    def _read_block(self, index: int) -> bytes:
         head = self._take(_BLOCK.size)
-        count, size = _BLOCK.unpack(head)
-        (checksum,) = _CRC.unpack(self._take(_CRC.size))
+        size, checksum = _BLOCK.unpack(head)
         if size > _LARGEST_PAYLOAD:
             raise ValueError(f"block {index} of {size} bytes")
         payload = self._take(size)
-        if zlib.crc32(payload, zlib.crc32(_CRC.pack(index) + head)) != checksum:
+        if zlib.crc32(payload, zlib.crc32(_CRC.pack(index) + _CRC.pack(size))) != checksum:
             raise ValueError(f"the checksum of block {index} is wrong")
-        # Checked after the checksum, before anything of that size is made.
-        if not 1 <= count <= most:
-            raise ValueError(f"block {index} has {count} frames")
-        return count, payload
+        return payload
+
+    def codes(self) -> np.ndarray:
+        """All codes, in the order of the coefficients; can be called once, instead of the others.
+
+        Middle and side stay as they are coded.
+
+        Returns:
+            int32 [audio channels, length]; for frames of one size, what
+            ``quantizer.encode(bank.encode(waveform))`` holds in front of its zeros.
+        """
+        frames = [frame for _, block in self.blocks() for frame in block]
+        return np.concatenate(frames).T.astype(np.int32)
+
+    def samples(self) -> Iterator[np.ndarray]:
+        """Samples of the recording; can be called once.
+
+        Yields:
+            float32 [time, audio channels], as many as the header says in all.
+
+        Raises:
+            TokenFileError: if the codes are damaged.
+        """
+        header = self.header
+        offsets = np.array([0.0, *header.offsets])
+
+        def frames() -> Iterator[lapped_frames.Frame]:
+            for layout, codes in self.blocks():
+                # step (m + offset of m) with the sign of the code
+                values = [
+                    header.step * (code + np.sign(code) * offsets[np.minimum(np.abs(code), 3)])
+                    for code in codes
+                ]
+                yield from block_coder.as_frames(layout, values)
+
+        for block in lapped_frames.synthesise(frames(), header.spec):
+            yield block.astype(np.float32)

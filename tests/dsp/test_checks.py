@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import isincnet_jax as isn
+from isincnet_jax.bank.uniform_quantizer import make_uniform_quantizer
 from isincnet_jax.benchmark import metrics
 from isincnet_jax.constant_q.dsp import nonstationary_gabor, sliced_gabor
 from isincnet_jax.constant_q.dsp.gabor_spec import GaborSpec
@@ -21,7 +22,6 @@ from isincnet_jax.inversynth import matching
 from isincnet_jax.nets.pooling import squared_modulus
 from isincnet_jax.phase import heap_integration, mel_inversion, propagation, retrieval
 from isincnet_jax.spectrograms.dsp import cfp, chroma, pcen, time_stretch
-from isincnet_jax.tokens.uniform_quantizer import make_uniform_quantizer
 from isincnet_jax.training import augmentation
 from isincnet_jax.vocoders import compression as vocoder_features
 from isincnet_jax.vocoders import losses as vocoder_losses

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 import isincnet_jax as isn
+from isincnet_jax.bank import uniform_quantizer
 from isincnet_jax.constant_q.dsp.gabor_spec import GaborSpec
 from isincnet_jax.data.pipeline import BatchPlan
 from isincnet_jax.dsp import auditory, companding, fourier, settling
 from isincnet_jax.linen import SettledModule
 from isincnet_jax.spectrograms.dsp import time_stretch
-from isincnet_jax.tokens import uniform_quantizer
 from isincnet_jax.training.augmentation import AugmentationSpec
 from isincnet_jax.training.loop import LoopSpec
 from isincnet_jax.training.optimizers import OptimizerSpec

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 import isincnet_jax as isn
 from isincnet_jax.bank.quantizer import make_quantizer
+from isincnet_jax.bank.uniform_quantizer import UniformQuantizer, make_uniform_quantizer
 from isincnet_jax.tokens import entropy, token_file
 from isincnet_jax.tokens.token_file import TokenFileError
 from isincnet_jax.tokens.token_header import TokenHeader
-from isincnet_jax.tokens.uniform_quantizer import UniformQuantizer, make_uniform_quantizer
 
 LARGEST = 1 << 20
 

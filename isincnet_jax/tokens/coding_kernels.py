@@ -1,0 +1,472 @@
+"""Compiled kernels of the entropy coder: bits, their probabilities, and frames of codes.
+
+One file, because Numba's cache looks at the file of a function and not at those that it calls.
+Everything that decides a bit is 64-bit integer arithmetic (sums, products, shifts), so that an
+encoder and a decoder compute the same on every machine.
+
+**Range coder.** An interval ``low .. high`` of 32-bit numbers is divided in proportion to the
+probability of the next bit; bytes on which both ends agree are written. The decoder holds 32 bits
+of the file beside the same interval and sees in which part they lie.
+
+**Probabilities.** Each context of a decision holds an estimate of its probability. Their logits are
+added with weights that are learned as the decisions come (an online logistic regression), and the
+sum is corrected by an adaptive curve. Logits are in units of 1 / 256, from -8 to 8; probabilities
+have 16 bits, those of a context 22.
+
+**Frames.** A code is a magnitude and a sign. The magnitude is said in decisions (more than 0? more
+than 1? ... more than 6?), what lies beyond in the classes of an Elias gamma code, whose number is
+said in decisions too. Signs, and all but the two first bits within a class, are coded flat: they
+cannot be told from their surroundings. The magnitudes around a code tell its own: the lower bins of
+its frame, the same and neighbouring ones of the three frames before, slow averages, and those of
+the audio channel before it. Nine contexts (ten for later audio channels) look at them.
+
+References:
+    M. Mahoney, "Adaptive weighing of context models for lossless data compression", Florida Tech.
+        Technical Report CS-2005-16, 2005 (logistic mixing); "Data Compression Explained", 2013,
+        section 3.2 (arithmetic coding of binary decisions). https://mattmahoney.net/dc/dce.html
+    B. Knoll and N. de Freitas, "A machine learning perspective on predictive coding with PAQ",
+        DCC 2012: mixing as online gradient descent.
+    P. Elias, "Universal codeword sets and representations of the integers", IEEE Trans. Inf.
+        Theory 21, 1975.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+LOW, HIGH, CODE, POSITION = range(4)
+"""Of a range coder's state: both ends of the interval, 32 bits of the file, the next byte."""
+
+UNARY = 7
+"""Decisions about a magnitude before the classes begin."""
+DECISIONS = UNARY + 15
+CLASSES = 20
+"""Largest class: magnitudes reach 2^20."""
+CONTEXTS = 10
+CONTEXT_SIZE = 4096
+"""Estimates of a context and decision."""
+LEVELS = 96
+"""Logarithms of an expected magnitude."""
+PAD = 4
+"""Zeros on both sides of what is remembered: neighbours need no bounds."""
+FLAT = 1 << 15
+_LIMIT = 255
+_RATE = 6
+_SLOW = 7
+_TOP = 0xFF000000
+_MASK = 0xFFFFFFFF
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiled on its first call, for all processes to come where a folder can be written."""
+    try:
+        return njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # neither the package's folder nor the user's
+        return njit(nogil=True)(function)
+
+
+class Mixer(NamedTuple):
+    """State of the probabilities of a set of decisions, changed by every one of them.
+
+    Attributes:
+        estimates: uint32 [decisions, contexts, 4096]: probability times 2^22, and how many
+            decisions it has seen.
+        weights: int64 [2, decisions * 64, 2 contexts + 1]: two sets, each chosen by a selector of
+            64 values; 2^16 is a weight of 1.
+        curves: int64 [decisions, 128, 33], 16 bits: probability by logit, chosen by a selector.
+        inputs: int64 [2 contexts + 1], of the decision at hand.
+        output: int64 [3], of the decision at hand: two logits, cell of the curve.
+    """
+
+    estimates: np.ndarray
+    weights: np.ndarray
+    curves: np.ndarray
+    inputs: np.ndarray
+    output: np.ndarray
+
+
+class Tables(NamedTuple):
+    """Tables of the logistic function reciprocals and logarithms, int64.
+
+    Attributes:
+        logits: [4096]: 256 ln(p / (1 - p)) of 12-bit probabilities.
+        chances: [4096]: 16-bit probabilities of the logits from -2048 to 2047.
+        reciprocals: [1024]: 2^16 / (n + 1.6).
+        logarithms: [2^14]: 6 log2(1 + v / 4).
+    """
+
+    logits: np.ndarray
+    chances: np.ndarray
+    reciprocals: np.ndarray
+    logarithms: np.ndarray
+
+
+class Past(NamedTuple):
+    """What an audio channel remembers, int64 [size + 8] each, 4 zeros on both sides.
+
+    Attributes:
+        last: magnitudes of the frame before.
+        second: of the frame before that.
+        third: of the frame before that.
+        slow: average over some 8 frames, in sixteenths.
+    """
+
+    last: np.ndarray
+    second: np.ndarray
+    third: np.ndarray
+    slow: np.ndarray
+
+
+class Model(NamedTuple):
+    """All that adapts: probabilities of decisions, and those of the first bits of a class.
+
+    Attributes:
+        mixer: of the decisions.
+        classes: int64 [classes + 1, 4, 4], 16 bits: by the bits so far and the expectation.
+    """
+
+    mixer: Mixer
+    classes: np.ndarray
+
+
+@_compiled
+def code_bit(coder, data, decoding, bit, probability):
+    """Codes a bit.
+
+    Args:
+        coder: int64 [4], changed.
+        data: uint8; written when encoding, with room for three bytes more, read when decoding.
+        decoding: whether the bit is to be found.
+        bit: 0 or 1; not looked at when decoding.
+        probability: of a 1, 1 to 2^16 - 1.
+
+    Returns:
+        The bit.
+    """
+    low = coder[LOW]
+    high = coder[HIGH]
+    width = high - low
+    # low + width p / 2^16 without a product beyond 48 bits; at least low, less than high.
+    middle = low + (width >> 16) * probability + (((width & 65535) * probability) >> 16)
+    if decoding:
+        bit = 1 if coder[CODE] <= middle else 0
+    if bit:
+        high = middle
+    else:
+        low = middle + 1
+    while ((low ^ high) & _TOP) == 0:
+        position = coder[POSITION]
+        if decoding:
+            byte = data[position] if position < data.shape[0] else 0
+            coder[CODE] = ((coder[CODE] << 8) & _MASK) | np.int64(byte)
+        else:
+            data[position] = high >> 24
+        coder[POSITION] = position + 1
+        low = (low << 8) & _MASK
+        high = ((high << 8) & _MASK) | 255
+    coder[LOW] = low
+    coder[HIGH] = high
+    return bit
+
+
+@_compiled
+def predict(mixer, tables, decision, contexts, first, second, curve):
+    """Probability that a decision is a 1.
+
+    Args:
+        mixer: a :class:`Mixer`; its inputs and output are set, for :func:`learn`.
+        tables: of :func:`tables`.
+        decision: its kind.
+        contexts: int64 [contexts], below 4096.
+        first: selector of the first set of weights, below 64.
+        second: that of the second.
+        curve: selector of the curve, below 128.
+
+    Returns:
+        16 bits, from 48 to 2^16 - 48.
+    """
+    estimates, inputs = mixer.estimates, mixer.inputs
+    count = contexts.shape[0]
+    left = mixer.weights[0, decision * 64 + first]
+    right = mixer.weights[1, decision * 64 + second]
+    one = np.int64(0)
+    two = np.int64(0)
+    for index in range(count):
+        cell = np.int64(estimates[decision, index, contexts[index]])
+        logit = tables.logits[cell >> 20]
+        seen = min(cell & 1023, 32)
+        # What a context says twice over: its logit, and its leaning weighed by what it has seen.
+        leaning = (((cell >> 16) - 32768) * seen) >> 11
+        inputs[index] = logit
+        inputs[count + index] = leaning
+        one += logit * left[index] + leaning * left[count + index]
+        two += logit * right[index] + leaning * right[count + index]
+    inputs[2 * count] = 64
+    one = min(max((one + 64 * left[2 * count]) >> 16, -2047), 2047)
+    two = min(max((two + 64 * right[2 * count]) >> 16, -2047), 2047)
+    place = ((one + two) >> 1) + 2048
+    cell = place >> 7
+    fraction = place & 127
+    row = mixer.curves[decision, curve]
+    corrected = (row[cell] * (128 - fraction) + row[cell + 1] * fraction) >> 7
+    output = mixer.output
+    output[0] = one
+    output[1] = two
+    output[2] = cell if fraction < 64 else cell + 1
+    chance = (tables.chances[place] + corrected) >> 1
+    return min(max(chance, 48), 65536 - 48)
+
+
+@_compiled
+def learn(mixer, tables, decision, contexts, first, second, curve, bit):
+    """Takes in the decision that :func:`predict` was asked for.
+
+    Args:
+        mixer: the same; changed.
+        tables: the same.
+        decision: the same, as are the next four.
+        contexts: the same.
+        first: the same.
+        second: the same.
+        curve: the same.
+        bit: what was decided.
+    """
+    estimates, inputs, output = mixer.estimates, mixer.inputs, mixer.output
+    count = contexts.shape[0]
+    left = mixer.weights[0, decision * 64 + first]
+    right = mixer.weights[1, decision * 64 + second]
+    target = np.int64(65535 if bit else 0)
+    # Gradient of the code length: the error of the probability times the input.
+    one = (target - tables.chances[output[0] + 2048]) * _RATE
+    two = (target - tables.chances[output[1] + 2048]) * _RATE
+    for index in range(2 * count + 1):
+        left[index] += (inputs[index] * one + (1 << 17)) >> 18
+        right[index] += (inputs[index] * two + (1 << 17)) >> 18
+    goal = np.int64(((1 << 22) - 1) if bit else 0)
+    for index in range(count):
+        cell = np.int64(estimates[decision, index, contexts[index]])
+        seen = cell & 1023
+        chance = cell >> 10
+        # The mean of all so far, at first; a memory of about 255 decisions later.
+        chance += ((goal - chance) * tables.reciprocals[seen]) >> 16
+        if seen < _LIMIT:
+            seen += 1
+        estimates[decision, index, contexts[index]] = (chance << 10) | seen
+    row = mixer.curves[decision, curve]
+    row[output[2]] += (target - row[output[2]]) >> _SLOW
+
+
+@_compiled
+def _expect(past, sizes, other, place, around, logarithms, wide, contexts, position, near):
+    """Contexts of the code at ``place``; returns the logarithm of the expected magnitude."""
+    a, b, c, d = sizes[place - 1], sizes[place - 2], sizes[place - 3], sizes[place - 4]
+    last, second, third, slow = past.last, past.second, past.third, past.slow
+    up, down = last[place + 1], last[place - 1]
+    far = last[place + 2] + last[place - 2]
+    same = last[place]
+    older = second[place + 1] + second[place - 1]
+    total = (
+        around[0] * a
+        + around[1] * b
+        + around[2] * (c + d)
+        + around[3] * same
+        + around[4] * (up + down)
+        + around[5] * far
+        + around[6] * second[place]
+        + around[7] * older
+        + around[8] * third[place]
+    ) * 16
+    total += around[9] * slow[place] + around[10] * (slow[place + 1] + slow[place - 1])
+    total += around[11] * (wide >> 1)
+    if near:
+        # The channel before it knows as much as half of that.
+        beside = 2 * other[place] + other[place - 1] + other[place + 1]
+        total = (total * 5 + beside * 16 * 3 * 64) >> 3
+    expected = min(_log(total >> 8, logarithms), LEVELS - 1)
+    before = _log((2 * a + b) * 5, logarithms)
+    frame = _log((2 * same + up + down) * 4, logarithms)
+    frames = _log((2 * second[place] + older + 2 * third[place]) * 3, logarithms)
+    spread = _log(wide, logarithms)
+    steady = _log(slow[place], logarithms)
+    contexts[0] = expected
+    contexts[1] = min(before >> 1, 31) * 64 + min(frame >> 1, 31)
+    contexts[2] = min(steady, 63) * 32 + min(expected >> 2, 31)
+    contexts[3] = (
+        min(a, 3)
+        + 4 * min(b, 3)
+        + 16 * min(same, 3)
+        + 64 * min(up, 3)
+        + 256 * min(down, 3)
+        + 1024 * min(second[place], 3)
+    )
+    contexts[4] = min(spread >> 1, 31) * 64 + min(expected >> 1, 63)
+    contexts[5] = min(frame >> 1, 31) * 32 + min(frames >> 1, 31)
+    contexts[6] = position * 4 + min(expected >> 3, 3)
+    contexts[7] = (
+        min(_log(a * 16, logarithms) >> 2, 15) * 256
+        + min(_log(same * 16, logarithms) >> 2, 15) * 16
+        + min(_log((b + c) * 8, logarithms) >> 2, 15)
+    )
+    ahead = far + up + down + last[place + 3]
+    contexts[8] = min(_log((a + b + c + d) * 4, logarithms) >> 1, 31) * 64 + min(
+        _log(ahead * 4, logarithms) >> 1, 63
+    )
+    if near:
+        contexts[9] = (
+            min(_log(other[place] * 16, logarithms) >> 1, 31) * 64
+            + min(_log((other[place - 1] + other[place + 1]) * 8, logarithms) >> 2, 15) * 4
+            + min(expected >> 3, 3)
+        )
+    return expected
+
+
+@_compiled
+def _log(value, logarithms):
+    return logarithms[min(value, logarithms.shape[0] - 1)]
+
+
+@_compiled
+def code_frame(
+    decoding, codes, ratios, trade, past, other, near, around, model, tables, coder, data
+):
+    """Codes a frame of one audio channel.
+
+    Args:
+        decoding: whether the codes are to be found.
+        codes: int64 [size], signed; what was coded when it returns.
+        ratios: float64 [size]: magnitudes of the coefficients, in steps; for ``trade`` only.
+        trade: squared error, in steps, that a bit is worth; 0 to round nothing.
+        past: a :class:`Past` of this audio channel.
+        other: magnitudes of the audio channel before, int64 [size + 8], zeros if there is none.
+        near: whether there is one.
+        around: int64 [12], weights of the expected magnitude in 1 / 256.
+        model: a :class:`Model`, changed.
+        tables: a :class:`Tables`.
+        coder: state of the range coder, changed.
+        data: its bytes, with room when encoding.
+
+    Returns:
+        Magnitudes, int64 [size + 8]; none at all for bits that no encoder writes.
+    """
+    size = codes.shape[0]
+    mixer = model.mixer
+    sizes = np.zeros(size + 2 * PAD, np.int64)
+    contexts = np.zeros(CONTEXTS if near else CONTEXTS - 1, np.int64)
+    wide = np.int64(0)
+    for index in range(size):
+        place = index + PAD
+        wide += (sizes[place - 1] * 32 - wide) >> 3
+        position = (index << 10) // size
+        expected = _expect(
+            past, sizes, other, place, around, tables.logarithms, wide, contexts, position, near
+        )
+        first, second, curve = min(expected >> 1, 47), position >> 4, min(expected, 127)
+        magnitude = abs(codes[index])
+        if trade > 0 and 0 < magnitude <= UNARY:
+            magnitude = _cheapest(
+                magnitude, ratios[index], trade, mixer, tables, contexts, first, second, curve
+            )
+        level = 0
+        while level < UNARY:
+            chance = predict(mixer, tables, level, contexts, first, second, curve)
+            bit = code_bit(coder, data, decoding, 1 if magnitude > level else 0, chance)
+            learn(mixer, tables, level, contexts, first, second, curve, bit)
+            if not bit:
+                break
+            level += 1
+        if level == UNARY:
+            level = _code_beyond(
+                decoding, magnitude, expected, model, tables, contexts, first, second, coder, data
+            )
+            if level < 0:
+                return np.zeros(0, np.int64)
+        sizes[place] = level
+        if level:
+            sign = code_bit(coder, data, decoding, 1 if codes[index] < 0 else 0, FLAT)
+            codes[index] = -level if sign else level
+        else:
+            codes[index] = 0
+    return sizes
+
+
+@_compiled
+def _code_beyond(
+    decoding, magnitude, expected, model, tables, contexts, first, second, coder, data
+):
+    """Codes a magnitude of 7 or more and returns it; -1 for one that no encoder writes."""
+    mixer, classes = model.mixer, model.classes
+    curve, coarse = min(expected, 127), min(expected >> 4, 3)
+    beyond = magnitude - UNARY + 1  # 1 or more: 2^class and what lies above it
+    wanted = 0
+    while not decoding and beyond >> (wanted + 1):
+        wanted += 1
+    found = 0
+    while True:
+        decision = min(UNARY + found, DECISIONS - 1)
+        chance = predict(mixer, tables, decision, contexts, first, second, curve)
+        bit = code_bit(coder, data, decoding, 1 if found < wanted else 0, chance)
+        learn(mixer, tables, decision, contexts, first, second, curve, bit)
+        if not bit:
+            break
+        found += 1
+        if found > CLASSES:
+            return np.int64(-1)
+    value = np.int64(1)
+    for shift in range(found - 1, -1, -1):
+        bit = (beyond >> shift) & 1
+        if found - 1 - shift < 2:
+            prefix = value if found - 1 - shift else 0
+            chance = classes[found, prefix, coarse]
+            bit = code_bit(coder, data, decoding, bit, chance)
+            moved = chance + (((65535 if bit else 0) - chance) >> 5)
+            classes[found, prefix, coarse] = min(max(moved, 256), 65280)
+        else:
+            bit = code_bit(coder, data, decoding, bit, FLAT)
+        value = 2 * value + bit
+    return value + UNARY - 1
+
+
+@_compiled
+def code_flag(coder, data, decoding, bit, chances, index):
+    """Codes a bit with a probability of its own, which adapts.
+
+    Args:
+        coder: state of the range coder, changed.
+        data: its bytes.
+        decoding: whether the bit is to be found.
+        bit: 0 or 1; not looked at when decoding.
+        chances: int64, 16 bits, changed.
+        index: which of them.
+
+    Returns:
+        The bit.
+    """
+    chance = chances[index]
+    bit = code_bit(coder, data, decoding, bit, chance)
+    moved = chance + (((65535 if bit else 0) - chance) >> 4)
+    chances[index] = min(max(moved, 1024), 64512)
+    return bit
+
+
+@_compiled
+def _cheapest(magnitude, ratio, trade, mixer, tables, contexts, first, second, curve):
+    """The magnitude, the one below it, or 0: the least squared error plus ``trade`` times bits."""
+    best, least, bits = magnitude, np.inf, 0.0
+    for level in range(magnitude + 1):
+        more = 0.0
+        if level < UNARY:
+            chance = predict(mixer, tables, level, contexts, first, second, curve) / 65536.0
+            stop, more = -math.log2(1.0 - chance), -math.log2(chance)
+        else:
+            stop = 0.0
+        if level == 0 or level >= magnitude - 1:
+            cost = (ratio - level) ** 2 + trade * (bits + stop + (1.0 if level else 0.0))
+            if cost < least:
+                best, least = level, cost
+        bits += more
+    return best

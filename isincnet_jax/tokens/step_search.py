@@ -1,0 +1,189 @@
+"""Quantisation of a recording's lapped coefficients: its step, offsets and error.
+
+The transform keeps energy, so that the error of the coefficients is that of the samples, and a step
+is found without going back to sound.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from isincnet_jax.tokens.block_coder import Layout
+
+TOLERANCE_DB = 0.02
+_MOST_TRIALS = 12
+
+
+class Block(NamedTuple):
+    """Coefficients of a block.
+
+    Attributes:
+        layout: of its frames.
+        lengths: of the frames.
+        values: float32 [codes, audio channels], frame after frame.
+    """
+
+    layout: Layout
+    lengths: list[int]
+    values: np.ndarray
+
+
+class Spool:
+    """Coefficients of a recording, block by block, in a temporary file.
+
+    Attributes:
+        energy: sum of their squares.
+
+    Args:
+        folder: where the file stands.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed with the spool
+        self._blocks: list[tuple[Layout, list[int], int]] = []
+        self.energy = 0.0
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._file.close()
+
+    def add(self, layout: Layout, frames: list[np.ndarray]) -> None:
+        """Keeps a block.
+
+        Args:
+            layout: of its frames.
+            frames: coefficients, [size, audio channels] each.
+        """
+        values = np.concatenate(frames).astype(np.float32)
+        self._blocks.append((layout, [len(frame) for frame in frames], values.shape[1]))
+        self._file.write(values.tobytes())
+        self.energy += float(np.sum(np.square(values, dtype=np.float64)))
+
+    def __iter__(self) -> Iterator[Block]:
+        """The blocks, in their order."""
+        self._file.seek(0)
+        for layout, lengths, audio in self._blocks:
+            data = self._file.read(4 * sum(lengths) * audio)
+            yield Block(layout, lengths, np.frombuffer(data, np.float32).reshape(-1, audio))
+
+
+class Quantised(NamedTuple):
+    """What a step makes of a recording.
+
+    Attributes:
+        snr_db: of the reconstruction; infinite for an exact one.
+        offsets: mean of what magnitudes of 1, of 2, and of more lack, float32.
+    """
+
+    snr_db: float
+    offsets: tuple[float, float, float]
+
+
+class Errors:
+    """Sums from which the error of codes follows, with offsets and without.
+
+    Args:
+        step: of the quantizer.
+    """
+
+    def __init__(self, step: float) -> None:
+        self._step = step
+        self._counts = np.zeros(4)
+        self._sums = np.zeros(4)
+        self._squares = np.zeros(4)
+
+    def add(self, ratios: np.ndarray, magnitudes: np.ndarray) -> None:
+        """Takes in codes.
+
+        Args:
+            ratios: magnitudes of coefficients, in steps.
+            magnitudes: of their codes.
+        """
+        kind = np.minimum(magnitudes, 3).ravel().astype(np.int64)
+        lacking = (ratios - magnitudes).ravel()
+        self._counts += np.bincount(kind, minlength=4)
+        self._sums += np.bincount(kind, lacking, minlength=4)
+        self._squares += np.bincount(kind, np.square(lacking), minlength=4)
+
+    def result(self, energy: float, *, with_offsets: bool) -> Quantised:
+        """The error so far.
+
+        Args:
+            energy: of the recording.
+            with_offsets: whether magnitudes are corrected by their mean error.
+
+        Returns:
+            Ratio and offsets.
+        """
+        means = self._sums / np.maximum(self._counts, 1)
+        offsets = np.clip(means, -0.5, 0.5).astype(np.float32)
+        offsets[0] = 0.0
+        if not with_offsets:
+            offsets[:] = 0.0
+        error = self._squares - 2 * offsets * self._sums + offsets**2 * self._counts
+        noise = float(error.sum()) * self._step**2
+        snr_db = 10 * math.log10(energy / noise) if noise and energy else math.inf
+        first, second, third = (float(value) for value in offsets[1:])
+        return Quantised(snr_db, (first, second, third))
+
+
+def measure_step(spool: Spool, step: float, *, with_offsets: bool) -> Quantised:
+    """What plain rounding to a step makes of a recording.
+
+    Args:
+        spool: its coefficients.
+        step: of the quantizer.
+        with_offsets: whether magnitudes are corrected.
+
+    Returns:
+        Ratio and offsets.
+    """
+    errors = Errors(step)
+    for block in spool:
+        ratios = np.abs(block.values) * np.float32(1 / step)
+        errors.add(ratios, np.rint(ratios))
+    return errors.result(spool.energy, with_offsets=with_offsets)
+
+
+def search_step(
+    trial: Callable[[float], float], *, start: float, snr_db: float, tolerance_db: float
+) -> float:
+    """Step at which a recording has a signal-to-noise ratio.
+
+    Args:
+        trial: ratio in dB of a step.
+        start: first step to try.
+        snr_db: aimed at.
+        tolerance_db: that is near enough.
+
+    Returns:
+        A float32 step whose ratio is within the tolerance, or the nearest of 12 trials.
+    """
+    low, high = -math.inf, math.inf
+    points: list[tuple[float, float]] = []
+    last: tuple[float, float] | None = None
+    log_step = math.log(start)
+    for _ in range(_MOST_TRIALS):
+        step = float(np.float32(math.exp(log_step)))
+        found = trial(step)
+        points.append((abs(found - snr_db), step))
+        if points[-1][0] <= tolerance_db:
+            break
+        # The ratio falls as the step grows, by 8.7 dB per unit of its logarithm for fine steps.
+        low, high = (log_step, high) if found > snr_db else (low, log_step)
+        slope = -6.0
+        if last is not None and last[0] != log_step:
+            slope = min((found - last[1]) / (log_step - last[0]), -1.0)
+        last = log_step, found
+        log_step += max(-2.0, min((snr_db - found) / slope, 2.0))
+        if not low < log_step < high:
+            log_step = (low + high) / 2 if math.isfinite(low + high) else log_step
+    return min(points)[1]
