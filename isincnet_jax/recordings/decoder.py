@@ -124,7 +124,7 @@ class FileDecoder:
             if self.options.model is not None:
                 codec = load_codec(self.options.model)
                 if codec.spec != header.spec:
-                    raise _other_bank(source, header.spec, codec)
+                    raise _other_bank(source, header.spec.digest(), codec)
             samples = reader.samples()
             return Made(self._write(samples, target, header, header.audio_channels, "PCM_24"))
 
@@ -213,7 +213,7 @@ class FileDecoder:
             codec, digest = self._load(name_of(model))
             if codec.spec == header.spec:
                 return codec, digest
-            raise _other_bank(source, header.spec, codec)
+            raise _other_bank(source, f"{name}, {header.spec.digest()}", codec)
         if _is_there(name):
             codec, digest = self._load(name)
             if codec.spec == header.spec:
@@ -222,9 +222,9 @@ class FileDecoder:
         return build_codec(SincNet(header.spec), name=f"bank {header.spec.digest()}"), _BY_BANK
 
 
-def _other_bank(source: Path, spec: Any, codec: Any) -> ValueError:
+def _other_bank(source: Path, bank: str, codec: Any) -> ValueError:
     return ValueError(
-        f"{source}: was encoded with another bank ({spec.digest()}) than {codec.name} "
+        f"{source}: was encoded with another bank ({bank}) than {codec.name} "
         f"({codec.spec.digest()}); leave model= out"
     )
 

@@ -11,7 +11,6 @@ from isincnet_jax.pretrained.load import DEFAULT_MODEL, name_of
 from isincnet_jax.recordings import quantizers
 from isincnet_jax.recordings.options import (
     ARCHIVE_SUFFIX,
-    DEFAULT_SNR_DB,
     EncodeOptions,
     lapped_codec,
     recording_spec,
@@ -149,10 +148,8 @@ class FileEncoder:
         from isincnet_jax.tokens import token_file
 
         options, codec = self.options, self.codec
-        step, snr_db = options.step, options.snr_db
         given = None if codec is None else lapped_codec(codec)
-        if given is not None and step is None and snr_db is None:
-            step = given.step
+        step, snr_db = options.quality(given)
         rate = None if given is None else given.spec.sample_rate
         info, read = open_recording(source, rate, truncated=options.truncated, say=self._say)
         with files.replacing(target) as temporary:
@@ -161,7 +158,7 @@ class FileEncoder:
                 read,
                 spec=recording_spec(info.sample_rate) if given is None else given.spec,
                 step=step,
-                snr_db=DEFAULT_SNR_DB if step is None and snr_db is None else snr_db,
+                snr_db=snr_db,
                 optimise=options.optimise,
                 original_rate=info.sample_rate,
                 original_length=info.num_samples,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -55,30 +56,53 @@ class EncodeOptions:
         Raises:
             ValueError: naming the keywords.
         """
-        from isincnet_jax.bank.uniform_quantizer import make_uniform_quantizer
-
         suffix = target.suffix.lower()
-        coded = self._coded_options
         if suffix not in SUFFIXES:
-            fix = target.with_suffix(TOKEN_SUFFIX if coded else ARCHIVE_SUFFIX).name
+            fix = target.with_suffix(TOKEN_SUFFIX if self._coded_options else ARCHIVE_SUFFIX).name
             raise ValueError(
                 f"{target}: encoded files end in {ARCHIVE_SUFFIX} or {TOKEN_SUFFIX}; use {fix}"
             )
+        self._check_kind(suffix, str(target), lambda other: target.with_suffix(other).name)
+        self._check_quality()
+
+    def _check_kind(self, suffix: str, place: str, instead: Callable[[str], str]) -> None:
+        """Refuses options of the other kind of files."""
+        coded = self._coded_options
         if suffix == TOKEN_SUFFIX and self.q_bits is not None:
             raise ValueError(
                 f"q_bits=: {TOKEN_SUFFIX} files hold codes of one step; use step= or snr_db=, or "
-                f"write {target.with_suffix(ARCHIVE_SUFFIX).name}"
+                f"write {instead(ARCHIVE_SUFFIX)}"
             )
         if coded and suffix != TOKEN_SUFFIX:
             names = " and ".join(f"{name}=" for name in coded)
-            fix = target.with_suffix(TOKEN_SUFFIX).name
-            raise ValueError(f"{target}: {names} make entropy-coded files; use {fix}")
+            verb = "makes" if len(coded) == 1 else "make"
+            raise ValueError(
+                f"{place}: {names} {verb} entropy-coded files; use {instead(TOKEN_SUFFIX)}"
+            )
+
+    def _check_quality(self) -> None:
+        from isincnet_jax.bank.uniform_quantizer import make_uniform_quantizer
+
         if self.step is not None and self.snr_db is not None:
             raise ValueError("step= and snr_db= exclude each other: give one of them")
         if self.snr_db is not None and not -10 <= self.snr_db <= 100:
             raise ValueError(f"snr_db={self.snr_db:g}: use -10 to 100 dB")
         if self.step is not None:
             make_uniform_quantizer(self.step)
+
+    def quality(self, codec: LappedCodec | None) -> tuple[float | None, float | None]:
+        """What fixes the step of the codes of .isn files.
+
+        Args:
+            codec: of :meth:`load`.
+
+        Returns:
+            Step and dB, one of which is None: those of the options, else the codec's step, else
+            25 dB.
+        """
+        if self.step is None and self.snr_db is None:
+            return (None, DEFAULT_SNR_DB) if codec is None else (codec.step, None)
+        return self.step, self.snr_db
 
     @property
     def _coded_options(self) -> list[str]:
@@ -127,20 +151,26 @@ class EncodeOptions:
             suffix = TOKEN_SUFFIX if self._coded_options else ARCHIVE_SUFFIX
         if suffix not in SUFFIXES:
             raise ValueError(f"suffix={suffix}: use {' or '.join(SUFFIXES)}")
-        self.check(Path(f"*{suffix}"))
+        self._check_kind(suffix, f"suffix={suffix}", lambda other: f"suffix={other}")
+        self._check_quality()
         check_scales(self.scales)
         check_truncated(self.truncated)
         codec = self.load(suffix) if codec is None else codec
         fields = dataclasses.asdict(self)
+        if self.truncated == "refuse":  # as in folders that were made before there was a choice
+            del fields["truncated"]
         if suffix == TOKEN_SUFFIX:
-            bank = "of each recording" if codec is None else lapped_codec(codec).spec.digest()
-            coding: dict[str, Any] = {"bank": bank, "format": 2}
+            given = None if codec is None else lapped_codec(codec)
+            bank = "of each recording" if given is None else given.spec.digest()
+            step, snr_db = self.quality(given)
+            coding: dict[str, Any] = {"step": step, "snr_db": snr_db, "bank": bank, "file_format": 2}
             del fields["q_bits"], fields["scales"]
         else:
             assert codec is not None
             if self.q_bits is not None:
                 codec.quantizer(q_bits=self.q_bits)  # type: ignore[call-arg]
             coding = {
+                "model": DEFAULT_MODEL if self.model is None else self.model,
                 "scales": None if self.q_bits is None else self.scales,
                 "bank": codec.spec.digest(),
                 "weights": weights_digest(codec),  # type: ignore[arg-type]

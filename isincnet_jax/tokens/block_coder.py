@@ -7,7 +7,7 @@ superframe, how it is cut, and its frames. The coder begins afresh in every bloc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ _BAND_EDGES = np.array([0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128]) /
 NUM_BANDS = len(_BAND_EDGES) - 1
 _SIDES = 32
 """Context of the flags of middle and side; those of the sizes are below."""
-_BLOCK_CODES = 1 << 20
+_BLOCK_CODES, _BLOCK_FRAMES = 1 << 20, 1 << 14
 
 
 class Layout(NamedTuple):
@@ -43,7 +43,22 @@ class Layout(NamedTuple):
         return [size for frame in self.sizes for size in frame] + self.tail
 
 
-def plan_blocks(tiling: Tiling, length: int, num_audio: int) -> list[tuple[int, list[int], int]]:
+def block_superframes(tiling: Tiling, num_audio: int) -> int:
+    """Superframes of a block: some million codes, and not too many frames.
+
+    Args:
+        tiling: of the frames.
+        num_audio: audio channels.
+
+    Returns:
+        1 or more.
+    """
+    by_codes = _BLOCK_CODES // (tiling.largest * num_audio)
+    by_frames = _BLOCK_FRAMES * tiling.smallest // tiling.largest
+    return max(1, min(by_codes, by_frames))
+
+
+def count_blocks(tiling: Tiling, length: int, num_audio: int) -> int:
     """Blocks of a recording.
 
     Args:
@@ -52,17 +67,32 @@ def plan_blocks(tiling: Tiling, length: int, num_audio: int) -> list[tuple[int, 
         num_audio: audio channels.
 
     Returns:
+        1 or more.
+    """
+    return max(1, -(-(length // tiling.largest) // block_superframes(tiling, num_audio)))
+
+
+def plan_blocks(
+    tiling: Tiling, length: int, num_audio: int
+) -> Iterator[tuple[int, list[int], int]]:
+    """Content of the blocks of a recording.
+
+    Args:
+        tiling: of its frames.
+        length: samples.
+        num_audio: audio channels.
+
+    Yields:
         For each block its superframes, the sizes of its tail, and its rest. Only the last block has
         a tail.
     """
-    each = max(1, _BLOCK_CODES // (tiling.largest * num_audio))
+    each = block_superframes(tiling, num_audio)
     left = length // tiling.largest
-    blocks = []
     while left > each:
-        blocks.append((each, [], 0))
+        yield each, [], 0
         left -= each
     tail, rest = tiling.tail(length)
-    return [*blocks, (left, tail, rest)]
+    yield left, tail, rest
 
 
 def choose_sides(frames: Sequence[np.ndarray]) -> np.ndarray:

@@ -216,7 +216,9 @@ class _Samples:
                 break
             self._held.append(block)
             self._count += len(block)
-        held = np.concatenate(self._held) if len(self._held) != 1 else self._held[0]
+        if not self._held:
+            return np.zeros((0, 1))
+        held = np.concatenate(self._held) if len(self._held) > 1 else self._held[0]
         self._held, taken = [held[count:]], held[:count]
         self._count = len(self._held[0])
         return np.array(taken, np.float64)

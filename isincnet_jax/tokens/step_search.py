@@ -108,7 +108,7 @@ class Errors:
             magnitudes: of their codes.
         """
         kind = np.minimum(magnitudes, 3).ravel().astype(np.int64)
-        lacking = (ratios - magnitudes).ravel()
+        lacking = np.subtract(ratios, magnitudes, dtype=np.float64).ravel()
         self._counts += np.bincount(kind, minlength=4)
         self._sums += np.bincount(kind, lacking, minlength=4)
         self._squares += np.bincount(kind, np.square(lacking), minlength=4)

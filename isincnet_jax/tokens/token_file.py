@@ -203,14 +203,13 @@ def _fill(
         length, audio = length + len(block), block.shape[1]
     if not length:
         raise ValueError("the recording has no samples")
-    plans = block_coder.plan_blocks(tiling, length, audio)
-    _, tail, rest = plans[-1]
+    tail, rest = tiling.tail(length)
     count = length // tiling.largest
     chosen = [[tiling.largest]] * count if sizes is None else list(sizes)
     nominal = [size for frame in chosen for size in frame] + tail
     frames = lapped_frames.analyse(read(), nominal, rest, tiling.spec)
     start = 0
-    for superframes, ending, extra in plans:
+    for superframes, ending, extra in block_coder.plan_blocks(tiling, length, audio):
         own = chosen[start : start + superframes]
         start += superframes
         layout = Layout(None, own, ending, extra)
@@ -225,7 +224,8 @@ def _encoded(block: Block, tiling: Tiling, step: float, errors: Errors | None) -
     """A block's bytes, optimised if its errors are wanted."""
     ratios = block.values * np.float32(1 / step)
     ends = np.cumsum(block.lengths)[:-1]
-    codes = np.split(np.rint(ratios).astype(np.int64), ends)
+    # Clipped far beyond what can be coded, so that the coder refuses it, not to another integer.
+    codes = np.split(np.rint(np.clip(ratios, -(2.0**40), 2.0**40)).astype(np.int64), ends)
     if errors is None:
         return block_coder.encode_block(block.layout, codes, tiling)[0]
     magnitudes = np.abs(ratios).astype(np.float64)
@@ -308,7 +308,14 @@ class TokenReader:
         (checksum,) = _CRC.unpack(self._take(_CRC.size))
         if zlib.crc32(prefix + content) != checksum:
             raise ValueError("the checksum of its header is wrong")
-        return TokenHeader.unpack(content)
+        header = TokenHeader.unpack(content)
+        # Every block takes some bytes: a length that the file cannot hold is not believed.
+        if self._left < _BLOCK.size * self._count_blocks(header):
+            raise ValueError("it ends early")
+        return header
+
+    def _count_blocks(self, header: TokenHeader) -> int:
+        return block_coder.count_blocks(header.tiling, header.length, header.audio_channels)
 
     def blocks(self) -> Iterator[tuple[Layout, list[np.ndarray]]]:
         """Codes block by block; can be called once.

@@ -66,10 +66,10 @@ class TokenHeader:
         for value in self.offsets:
             if not -0.5 <= value <= 0.5 or float(np.float32(value)) != value:
                 raise ValueError(f"offsets={self.offsets}: float32 from -1/2 to 1/2 are needed")
-        size = self.smallest
-        while size < self.largest:
-            size *= 2
-        if not (size == self.largest <= LARGEST_FRAME and self.smallest >= 2):
+        ratio, odd = divmod(self.largest, max(self.smallest, 1))
+        is_octaves = ratio > 0 and not ratio & (ratio - 1) and not odd
+        largest = max(self.largest, self.spec.hop_length)
+        if not (is_octaves and self.smallest >= 2 and largest <= LARGEST_FRAME):
             raise ValueError(
                 f"frames of {self.smallest} to {self.largest} samples: the smallest, doubled some "
                 f"times, must give the largest, at most {LARGEST_FRAME}"
