@@ -2,9 +2,10 @@
 
     python benchmarks/frame_coder_prior.py [--audio DIR]
 
-The first 5 s of the 50 training clips of gtzan_mini (``genres/*/*.0000[0-4].wav``), mono, 16 kHz,
--23 LUFS, in lapped frames of 128 to 2048 samples, at steps of 20, 25, 30 and 40 dB. Three things
-are found, each by the codes that the coder would code:
+The first 5 s of the 50 training clips of gtzan_mini (``genres/*/*.0000[0-4].wav``) at 16 kHz, and
+of some of training/music and training/speech at 22.05 kHz; mono, -23 LUFS, in lapped frames of 128
+to 2048 samples, at steps of 20, 25, 30 and 40 dB. Three things are found, each by the codes that the
+coder would code:
 
 1. ``neighbours``: weights of the expected magnitude, non-negative, by maximum likelihood of a
    geometric distribution, for each size of a frame;
@@ -40,13 +41,18 @@ TARGET = Path(frame_coder.__file__).with_name("frame_coder.json")
 
 
 def read_clips(folder: Path) -> list[np.ndarray]:
-    files = sorted(folder.glob("**/gtzan_mini/genres/*/*.0000[0-4].wav"))
-    if not files:
-        raise SystemExit(f"{folder}: no training clips of gtzan_mini below it")
+    genres = sorted(folder.glob("**/gtzan_mini/genres/*/*.0000[0-4].wav"))
+    music = sorted(folder.glob("training/music/**/*.ogg"))[::12]
+    speech = sorted(folder.glob("training/speech/**/*.ogg"))[::180]
+    if not (genres and music and speech):
+        raise SystemExit(f"{folder}: gtzan_mini, training/music and training/speech are needed")
     clips = []
-    for clip in common.read_clips(files, folder):
-        start = clip.samples[: tokens.DURATION_S * clip.sample_rate]
-        clips.append(tokens.normalise(common.resample(start, clip.sample_rate, tokens.RATE)))
+    for files, rate in ((genres, tokens.RATE), (music + speech, None)):
+        for clip in common.read_clips(files, folder):
+            start = clip.samples[: tokens.DURATION_S * clip.sample_rate]
+            if len(start) > clip.sample_rate and np.ptp(start) > 0:
+                at_rate = start if rate is None else common.resample(start, clip.sample_rate, rate)
+                clips.append(tokens.normalise(at_rate))
     return clips
 
 
@@ -66,9 +72,9 @@ def codes_of(clip: np.ndarray, size: int, snr_db: float) -> np.ndarray:
     return np.rint(values / np.exp(low)).astype(np.int64)
 
 
-def mixture(clips: list[np.ndarray], sizes: tuple[int, ...], each: int = 1) -> Iterator[np.ndarray]:
-    """Codes of every ``each``-th clip, sizes and ratios in turns."""
-    for index, clip in enumerate(clips[::each]):
+def mixture(clips: list[np.ndarray], sizes: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """Codes of all clips, sizes and ratios in turns."""
+    for index, clip in enumerate(clips):
         size = sizes[index % len(sizes)]
         yield codes_of(clip, size, SNRS_DB[(index // len(sizes)) % len(SNRS_DB)])
 
@@ -134,7 +140,7 @@ def fit_neighbours(clips: list[np.ndarray], size: int) -> np.ndarray:
     chosen = []
     for codes in mixture(clips, (size,)):
         features, _, _ = look(codes, np.ones(12, np.int64))
-        some = rng.choice(codes.size, 20_000, replace=False)
+        some = rng.choice(codes.size, min(codes.size, 20_000), replace=False)
         chosen.append(np.column_stack([features[some] / 16, np.abs(codes).ravel()[some]]))
     rows = np.concatenate(chosen)
     features, magnitudes = rows[:, :-1], rows[:, -1]
@@ -179,8 +185,8 @@ def fit_weights(clips: list[np.ndarray], prior: Prior) -> Prior:
             coder.encode(frame[None])
         bits, codes_seen = bits + 8 * len(coder.finish()), codes_seen + codes.size
         weights = coder.model.mixer.weights
-        distance = np.abs(weights - begin).sum(axis=-1).reshape(2, -1, 64)
-        parts = weights.reshape(2, -1, 64, weights.shape[-1])
+        distance = np.abs(weights - begin).sum(axis=-1).reshape(3, -1, 64)
+        parts = weights.reshape(3, -1, 64, weights.shape[-1])
         sums += np.sum(parts * distance[..., None], axis=(0, 2))
         moved += distance.sum(axis=(0, 2))
     print(f"{bits / codes_seen:.4f} bits a code")

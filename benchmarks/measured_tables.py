@@ -85,7 +85,7 @@ def token_banks(tokens: Result) -> str:
 
 
 def rates(rate: Result) -> str:
-    formats = {"snr_db": ".1f", "file_kbps": ".1f", "order0_kbps": ".1f"}
+    formats = dict.fromkeys(("snr_db", "file_kbps", "marginal_kbps", "order0_kbps"), ".1f")
     formats |= {"encode_x_real_time": ".0f", "decode_x_real_time": ".0f"}
     rows = [
         (group, name, *_cells(row, **formats))
@@ -93,7 +93,7 @@ def rates(rate: Result) -> str:
         if isinstance(found, dict) and group != "versions"
         for name, row in found.items()
     ]
-    head = "code||SNR, dB|kbit/s of the file|entropy of order 0|encode, x real time|decode"
+    head = "code||SNR, dB|kbit/s of the file|marginal|entropy of order 0|encode, x real time|decode"
     return _table(head, rows)
 
 
@@ -409,7 +409,7 @@ def headlines(
     presets, theirs = exactness["presets"], exactness["peers"]["reference 16 kHz linear complex"]
     worst = min(row["worst_db"] for row in presets.values())
     snr = {name: row["8"]["mean_db"] for name, row in tokens["bits"].items()}
-    file = rate["uniform code, the same SNR for all clips"]["25 dB"]
+    file = rate["frames of one size"]["25 dB"]
     large = {(r["operation"], r["variant"]): r for r in operations["rows"] if r["batch"] == 16}
     encode, cqt = large["encode", "16khz-linear"], large["CQT", "84 bins"]
     ratios = [

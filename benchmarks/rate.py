@@ -1,23 +1,25 @@
-"""Rate and distortion: SNR and kbit/s of coded spectrograms beside other codecs.
+"""Rate and distortion: SNR and kbit/s of token files beside other codecs.
 
     python benchmarks/rate.py [--audio DIR] [--quick]
 
-The clips of ``tokens.py``: 20 validation clips of gtzan_mini, first 5 s, mono, 16 kHz, -23 LUFS.
-Every figure is a mean over clips. Rates of our codes are those of whole ``.isn`` files, headers
-included, beside the order-0 entropy (one histogram per clip, free) and the estimate of the
-probability model that the file uses; each file is decoded and compared code by code.
+The clips of ``tokens.py``: 20 validation clips of gtzan_mini, first 5 s, mono, 16 kHz, -23 LUFS;
+and of the first 5 s of the tracks of musdb_mini at 44.1 kHz. Every figure is a mean over clips.
+Rates of our codes are those of whole ``.isn`` files, headers included, beside the order-0 entropy
+of their codes (one histogram per clip, free); each file is decoded and its SNR measured.
 
-SNR of lossy codecs is that of the whole clip, after the shift by which the decoded clip fits best
-(within 0.2 s, by cross-correlation) and without any gain. They are made for ears, not for SNR.
+Rates of other codecs are those of whole files, too, and marginal: what 5 s more of the same sound
+add, without what every file begins with. SNR of lossy codecs is that of the whole clip, after the
+shift by which the decoded clip fits best (within 0.2 s, by cross-correlation) and without any gain.
+They are made for ears, not for SNR.
 """
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +28,13 @@ import numpy as np
 import tokens
 
 import isincnet_jax as isn
-from isincnet_jax.bank.uniform_quantizer import make_uniform_quantizer
-from isincnet_jax.tokens import entropy, token_file
-from isincnet_jax.tokens.token_header import TokenHeader
+from isincnet_jax.data import corpora, pipeline, preparation
+from isincnet_jax.pretrained.registry import LAPPED
+from isincnet_jax.tokens import token_file
 
-BITS = tuple(range(2, 13))
-REFERENCE_BITS = (8, 9, 10)
-STEPS = (8e-3, 4e-3, 2e-3, 1.4e-3, 1e-3, 7e-4, 5e-4, 2.5e-4, 1.25e-4, 6e-5)
 TARGETS_DB = (10, 15, 20, 25, 30, 40, 50)
+HOPS = (128, 256, 512, 1024, 2048)
+MUSDB_STEPS = (5e-4, 2e-3)
 LOSSY = (
     ("OPUS", "OGG", "OPUS", (1.0, 0.9, 0.8, 0.6, 0.4, 0.2, 0.0)),
     ("Vorbis", "OGG", "VORBIS", (0.9, 0.7, 0.5, 0.3, 0.1, 0.0)),
@@ -41,35 +42,33 @@ LOSSY = (
 )
 
 
-def store(
-    codec: isn.Codec, codes: np.ndarray, quantizer: Any, length: int, scales: np.ndarray | None
-) -> dict[str, float]:
-    """Writes codes [frames, channels] to an .isn file and reads them back: kbit/s and speed."""
-    header = TokenHeader(
-        spec=codec.spec,
-        model=codec.name,
-        length=length,
-        original_length=length,
-        original_rate=codec.spec.sample_rate,
-        audio_channels=1,
-        **TokenHeader.describe_quantizer(quantizer),
-    )
-    duration_s = length / codec.spec.sample_rate
+def order0_bits(codes: np.ndarray) -> float:
+    """Order-0 entropy of integers, all of them together: the histogram is free."""
+    _, counts = np.unique(codes, return_counts=True)
+    return float(-np.sum(counts * np.log2(counts / counts.sum())))
+
+
+def store(clip: np.ndarray, spec: isn.LappedSpec, **options: Any) -> dict[str, float]:
+    """Writes a clip to an .isn file and reads it back: SNR, kbit/s and speed."""
+    duration_s = len(clip) / spec.sample_rate
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.isn"
+        read = functools.partial(iter, [clip[:, None]])
         start = time.perf_counter()
-        written = token_file.write_token_file(path, [codes[:, None]], header=header, scales=scales)
+        written = token_file.write_token_file(path, read, spec=spec, **options)
         middle = time.perf_counter()
         with token_file.TokenReader(path) as reader:
-            found = np.concatenate(list(reader.rows()))
+            found = np.concatenate(list(reader.samples()))[:, 0]
         end = time.perf_counter()
-    np.testing.assert_array_equal(found[:, 0], codes)
+        with token_file.TokenReader(path) as reader:
+            codes = reader.codes()
     return {
-        "order0_kbps": entropy.order0_bits(codes) / duration_s / 1e3,
-        "model_kbps": written.model_bits / duration_s / 1e3,
+        "snr_db": common.snr_db(clip, found),
+        "order0_kbps": order0_bits(codes) / duration_s / 1e3,
         "file_kbps": 8e-3 * written.num_bytes / duration_s,
         "encode_x_real_time": duration_s / (middle - start),
         "decode_x_real_time": duration_s / (end - middle),
+        "step": written.header.step,
     }
 
 
@@ -77,45 +76,43 @@ def mean_of(rows: list[dict[str, float]]) -> dict[str, float]:
     return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
 
 
-def measure(codec: isn.Codec, clips: np.ndarray, make: Callable[[Any], Any]) -> dict[str, float]:
-    """One quantizer per clip, made from its spectrogram [1, frames, channels]."""
-    rows = []
+def measure(clips: np.ndarray, spec: isn.LappedSpec, **options: Any) -> dict[str, float]:
+    rows = [store(clip, spec, **options) for clip in clips]
+    # At a step that is known already, a file is written without a search.
+    known = [
+        store(clip, spec, **{**options, "snr_db": None, "step": row["step"]})
+        for clip, row in zip(clips, rows, strict=True)
+    ]
+    for row, again in zip(rows, known, strict=True):
+        row["encode_x_real_time"] = again["encode_x_real_time"]
+    return {**mean_of(rows), "worst_snr_db": min(row["snr_db"] for row in rows)}
+
+
+def musdb_clips(folder: Path | None) -> np.ndarray | None:
+    """[clips, time] at 44.1 kHz, mono, -23 LUFS; the first 5 s of every track."""
+    if folder is None or not (folder / "musdb_mini").is_dir():
+        print("skipped 44.1 kHz: no musdb_mini")
+        return None
+    source = corpora.open_source("folder", str(folder / "musdb_mini"), sample_rate=44_100)
+    subsets = {"clips": [track.name for track in source.tracks]}
+    prepared = preparation.prepare(source, subsets, sample_rate=44_100, loudness_db=-23.0)
+    return pipeline.validation_clips(prepared.corpora["clips"], duration_s=5.0)[1]
+
+
+def at_ratios_of_the_complex_bank(clips: np.ndarray, step: float) -> dict[str, dict[str, float]]:
+    """Each clip at the SNR that a step gives the coefficients of 44khz-linear."""
+    from isincnet_jax.bank.uniform_quantizer import make_uniform_quantizer
+
+    codec, quantizer = isn.from_pretrained("44khz-linear"), make_uniform_quantizer(step)
+    spec = LAPPED["44khz-lapped"].spec
+    rows: dict[str, list[dict[str, float]]] = {}
     for clip in clips:
-        spectrogram = codec.encode(clip[None])
-        quantizer = make(spectrogram)
-        codes = quantizer.encode(spectrogram)
-        decoded = np.asarray(codec.decode(quantizer.decode(codes), length=len(clip)))[0]
-        kept = np.asarray(codes)[0].astype(quantizer.storage_dtype)
-        scales = getattr(quantizer, "scale", None)
-        stored = store(codec, kept, quantizer, len(clip), scales)
-        rows.append({"snr_db": common.snr_db(clip, decoded), **stored})
-    worst = min(row["snr_db"] for row in rows)
-    return {**mean_of(rows), "worst_snr_db": worst}
-
-
-def step_for(codec: isn.Codec, clip: np.ndarray, snr_db: float) -> float:
-    """The step at which one clip is decoded with a ratio, by bisection to 0.01 dB."""
-    spectrogram = codec.encode(clip[None])
-    low, high = math.log(1e-6), math.log(0.1)
-    middle = low
-    for _ in range(20):
-        middle = (low + high) / 2
-        quantizer = make_uniform_quantizer(math.exp(middle))
-        values = quantizer.decode(quantizer.encode(spectrogram))
-        found = common.snr_db(clip, np.asarray(codec.decode(values, length=len(clip)))[0])
-        if abs(found - snr_db) < 0.01:
-            break
-        low, high = (middle, high) if found > snr_db else (low, middle)
-    return math.exp(middle)
-
-
-def measure_at(codec: isn.Codec, clips: np.ndarray, snr_db: float) -> dict[str, float]:
-    """A step per clip, so that every clip has the same ratio."""
-    rows = []
-    for clip in clips:
-        quantizer = make_uniform_quantizer(step_for(codec, clip, snr_db))
-        rows.append(measure(codec, clip[None], lambda _, quantizer=quantizer: quantizer))
-    return mean_of(rows)
+        values = quantizer.decode(quantizer.encode(codec.encode(clip[None])))
+        wanted = common.snr_db(clip, np.asarray(codec.decode(values, length=len(clip)))[0])
+        for name, optimise in (("one size", False), ("following", True)):
+            row = store(clip, spec, snr_db=wanted, optimise=optimise)
+            rows.setdefault(f"{name}, as step {step:g} of 44khz-linear", []).append(row)
+    return {name: mean_of(found) for name, found in rows.items()}
 
 
 def best_shift(original: np.ndarray, decoded: np.ndarray, rate: int) -> int:
@@ -136,17 +133,20 @@ def other_codec(
 
     rows = []
     for clip in clips:
-        memory = io.BytesIO()
-        options = {} if level is None else {"compression_level": level}
-        soundfile.write(memory, clip, rate, format=container, subtype=subtype, **options)
-        size = memory.getbuffer().nbytes
+        sizes = []
+        for sound in (np.concatenate([clip, clip]), clip):
+            memory = io.BytesIO()
+            options = {} if level is None else {"compression_level": level}
+            soundfile.write(memory, sound, rate, format=container, subtype=subtype, **options)
+            sizes.append(memory.getbuffer().nbytes)
         memory.seek(0)
         decoded = soundfile.read(memory, dtype="float32")[0]
         shift = best_shift(clip, decoded, rate)
         aligned = np.pad(decoded, (max(-shift, 0), len(clip)))[max(shift, 0) :][: len(clip)]
+        per_byte = 8e-3 * rate / len(clip)
         rows.append(
             {"snr_db": common.snr_db(clip, aligned), "shift": abs(shift),
-             "file_kbps": 8e-3 * size * rate / len(clip)}
+             "file_kbps": per_byte * sizes[1], "marginal_kbps": per_byte * (sizes[0] - sizes[1])}
         )  # fmt: skip
     return mean_of(rows)
 
@@ -175,8 +175,8 @@ def print_rows(title: str, table: dict[str, dict[str, float]]) -> None:
         "snr_db": "SNR dB",
         "worst_snr_db": "worst",
         "order0_kbps": "order 0",
-        "model_kbps": "model",
         "file_kbps": "file kbit/s",
+        "marginal_kbps": "marginal",
         "encode_x_real_time": "write x",
         "decode_x_real_time": "read x",
     }
@@ -189,38 +189,29 @@ def main() -> None:
     parser = common.parser_with_audio(__doc__ or "")
     parser.add_argument("--quick", action="store_true", help="every fourth clip")
     args = parser.parse_args()
-    clips, data = tokens.load_clips(common.audio_folder(args.audio))
+    folder = common.audio_folder(args.audio)
+    clips, data = tokens.load_clips(folder)
     clips = clips[:: 4 if args.quick else 1]
-    codec = isn.from_pretrained("16khz-linear")
-    trained = tokens.reference_codec(tokens.WEIGHTS)
+    spec = LAPPED["16khz-lapped"].spec
+    measure(clips[:1], spec, snr_db=25.0, optimise=True)  # compiles
     tables: dict[str, dict[str, dict[str, float]]] = {
-        "uniform code, the same SNR for all clips": {
-            f"{target} dB": measure_at(codec, clips, target) for target in TARGETS_DB
+        "frames of one size": {
+            f"{target} dB": measure(clips, spec, snr_db=float(target)) for target in TARGETS_DB
         },
-        "uniform code, the same step for all clips": {
-            f"step {step:g}": measure(
-                codec, clips, lambda _, step=step: make_uniform_quantizer(step)
-            )
-            for step in STEPS
+        "frames and rounding that follow the recording": {
+            f"{target} dB": measure(clips, spec, snr_db=float(target), optimise=True)
+            for target in TARGETS_DB
         },
-        "companded code, scales from the signal": {
-            f"{bits} bits": measure(
-                codec,
-                clips,
-                lambda spectrogram, bits=bits: codec.quantizer(q_bits=bits).fit(spectrogram),
-            )
-            for bits in BITS
+        "frames of other sizes, 25 dB": {
+            f"hop {hop}": measure(clips, spec.replace(hop_length=hop), snr_db=25.0) for hop in HOPS
         },
     }
-    if trained is not None:
-        tables["reference: its weights and its code"] = {
-            f"{bits} bits, {bits * trained.spec.num_channels * trained.spec.frame_rate_hz / 1e3:g}"
-            " kbit/s raw": measure(
-                trained,
-                clips,
-                lambda _, bits=bits: trained.quantizer(q_bits=bits, code="reference"),
-            )
-            for bits in REFERENCE_BITS
+    musdb = musdb_clips(folder)
+    if musdb is not None:
+        tables["44.1 kHz"] = {
+            name: row
+            for step in MUSDB_STEPS
+            for name, row in at_ratios_of_the_complex_bank(musdb, step).items()
         }
     tables["other codecs"] = measure_others(clips, tokens.RATE)
     for title, table in tables.items():

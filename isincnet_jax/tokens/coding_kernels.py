@@ -76,11 +76,11 @@ class Mixer(NamedTuple):
     Attributes:
         estimates: uint32 [decisions, contexts, 4096]: probability times 2^22, and how many
             decisions it has seen.
-        weights: int64 [2, decisions * 64, 2 contexts + 1]: two sets, each chosen by a selector of
-            64 values; 2^16 is a weight of 1.
+        weights: int64 [3, decisions * 64, 2 contexts + 1]: three sets, each chosen by a selector
+            of 64 values; 2^16 is a weight of 1.
         curves: int64 [decisions, 128, 33], 16 bits: probability by logit, chosen by a selector.
         inputs: int64 [2 contexts + 1], of the decision at hand.
-        output: int64 [3], of the decision at hand: two logits, cell of the curve.
+        output: int64 [4], of the decision at hand: three logits, cell of the curve.
     """
 
     estimates: np.ndarray
@@ -175,7 +175,7 @@ def code_bit(coder, data, decoding, bit, probability):
 
 
 @_compiled
-def predict(mixer, tables, decision, contexts, first, second, curve):
+def predict(mixer, tables, decision, contexts, selectors, curve):
     """Probability that a decision is a 1.
 
     Args:
@@ -183,8 +183,7 @@ def predict(mixer, tables, decision, contexts, first, second, curve):
         tables: of :func:`tables`.
         decision: its kind.
         contexts: int64 [contexts], below 4096.
-        first: selector of the first set of weights, below 64.
-        second: that of the second.
+        selectors: int64 [3], of the weights in each set, below 64.
         curve: selector of the curve, below 128.
 
     Returns:
@@ -192,10 +191,12 @@ def predict(mixer, tables, decision, contexts, first, second, curve):
     """
     estimates, inputs = mixer.estimates, mixer.inputs
     count = contexts.shape[0]
-    left = mixer.weights[0, decision * 64 + first]
-    right = mixer.weights[1, decision * 64 + second]
+    left = mixer.weights[0, decision * 64 + selectors[0]]
+    right = mixer.weights[1, decision * 64 + selectors[1]]
+    third = mixer.weights[2, decision * 64 + selectors[2]]
     one = np.int64(0)
     two = np.int64(0)
+    three = np.int64(0)
     for index in range(count):
         cell = np.int64(estimates[decision, index, contexts[index]])
         logit = tables.logits[cell >> 20]
@@ -206,10 +207,12 @@ def predict(mixer, tables, decision, contexts, first, second, curve):
         inputs[count + index] = leaning
         one += logit * left[index] + leaning * left[count + index]
         two += logit * right[index] + leaning * right[count + index]
+        three += logit * third[index] + leaning * third[count + index]
     inputs[2 * count] = 64
     one = min(max((one + 64 * left[2 * count]) >> 16, -2047), 2047)
     two = min(max((two + 64 * right[2 * count]) >> 16, -2047), 2047)
-    place = ((one + two) >> 1) + 2048
+    three = min(max((three + 64 * third[2 * count]) >> 16, -2047), 2047)
+    place = (((one + two + three) * 21845) >> 16) + 2048
     cell = place >> 7
     fraction = place & 127
     row = mixer.curves[decision, curve]
@@ -217,36 +220,39 @@ def predict(mixer, tables, decision, contexts, first, second, curve):
     output = mixer.output
     output[0] = one
     output[1] = two
-    output[2] = cell if fraction < 64 else cell + 1
+    output[2] = three
+    output[3] = cell if fraction < 64 else cell + 1
     chance = (tables.chances[place] + corrected) >> 1
     return min(max(chance, 48), 65536 - 48)
 
 
 @_compiled
-def learn(mixer, tables, decision, contexts, first, second, curve, bit):
+def learn(mixer, tables, decision, contexts, selectors, curve, bit):
     """Takes in the decision that :func:`predict` was asked for.
 
     Args:
         mixer: the same; changed.
         tables: the same.
-        decision: the same, as are the next four.
+        decision: the same, as are the next three.
         contexts: the same.
-        first: the same.
-        second: the same.
+        selectors: the same.
         curve: the same.
         bit: what was decided.
     """
     estimates, inputs, output = mixer.estimates, mixer.inputs, mixer.output
     count = contexts.shape[0]
-    left = mixer.weights[0, decision * 64 + first]
-    right = mixer.weights[1, decision * 64 + second]
+    left = mixer.weights[0, decision * 64 + selectors[0]]
+    right = mixer.weights[1, decision * 64 + selectors[1]]
+    third = mixer.weights[2, decision * 64 + selectors[2]]
     target = np.int64(65535 if bit else 0)
     # Gradient of the code length: the error of the probability times the input.
     one = (target - tables.chances[output[0] + 2048]) * _RATE
     two = (target - tables.chances[output[1] + 2048]) * _RATE
+    three = (target - tables.chances[output[2] + 2048]) * _RATE
     for index in range(2 * count + 1):
         left[index] += (inputs[index] * one + (1 << 17)) >> 18
         right[index] += (inputs[index] * two + (1 << 17)) >> 18
+        third[index] += (inputs[index] * three + (1 << 17)) >> 18
     goal = np.int64(((1 << 22) - 1) if bit else 0)
     for index in range(count):
         cell = np.int64(estimates[decision, index, contexts[index]])
@@ -258,7 +264,7 @@ def learn(mixer, tables, decision, contexts, first, second, curve, bit):
             seen += 1
         estimates[decision, index, contexts[index]] = (chance << 10) | seen
     row = mixer.curves[decision, curve]
-    row[output[2]] += (target - row[output[2]]) >> _SLOW
+    row[output[3]] += (target - row[output[3]]) >> _SLOW
 
 
 @_compiled
@@ -357,6 +363,7 @@ def code_frame(
     mixer = model.mixer
     sizes = np.zeros(size + 2 * PAD, np.int64)
     contexts = np.zeros(CONTEXTS if near else CONTEXTS - 1, np.int64)
+    selectors = np.zeros(3, np.int64)
     wide = np.int64(0)
     for index in range(size):
         place = index + PAD
@@ -365,23 +372,30 @@ def code_frame(
         expected = _expect(
             past, sizes, other, place, around, tables.logarithms, wide, contexts, position, near
         )
-        first, second, curve = min(expected >> 1, 47), position >> 4, min(expected, 127)
+        curve = min(expected, 127)
+        selectors[0] = min(expected >> 1, 47)
+        selectors[1] = position >> 4
+        selectors[2] = (
+            min(sizes[place - 1], 3) * 16
+            + min(past.last[place], 3) * 4
+            + min(past.second[place], 3)
+        )
         magnitude = abs(codes[index])
         if trade > 0 and 0 < magnitude <= UNARY:
             magnitude = _cheapest(
-                magnitude, ratios[index], trade, mixer, tables, contexts, first, second, curve
+                magnitude, ratios[index], trade, mixer, tables, contexts, selectors, curve
             )
         level = 0
         while level < UNARY:
-            chance = predict(mixer, tables, level, contexts, first, second, curve)
+            chance = predict(mixer, tables, level, contexts, selectors, curve)
             bit = code_bit(coder, data, decoding, 1 if magnitude > level else 0, chance)
-            learn(mixer, tables, level, contexts, first, second, curve, bit)
+            learn(mixer, tables, level, contexts, selectors, curve, bit)
             if not bit:
                 break
             level += 1
         if level == UNARY:
             level = _code_beyond(
-                decoding, magnitude, expected, model, tables, contexts, first, second, coder, data
+                decoding, magnitude, expected, model, tables, contexts, selectors, coder, data
             )
             if level < 0:
                 return np.zeros(0, np.int64)
@@ -395,9 +409,7 @@ def code_frame(
 
 
 @_compiled
-def _code_beyond(
-    decoding, magnitude, expected, model, tables, contexts, first, second, coder, data
-):
+def _code_beyond(decoding, magnitude, expected, model, tables, contexts, selectors, coder, data):
     """Codes a magnitude of 7 or more and returns it; -1 for one that no encoder writes."""
     mixer, classes = model.mixer, model.classes
     curve, coarse = min(expected, 127), min(expected >> 4, 3)
@@ -408,9 +420,9 @@ def _code_beyond(
     found = 0
     while True:
         decision = min(UNARY + found, DECISIONS - 1)
-        chance = predict(mixer, tables, decision, contexts, first, second, curve)
+        chance = predict(mixer, tables, decision, contexts, selectors, curve)
         bit = code_bit(coder, data, decoding, 1 if found < wanted else 0, chance)
-        learn(mixer, tables, decision, contexts, first, second, curve, bit)
+        learn(mixer, tables, decision, contexts, selectors, curve, bit)
         if not bit:
             break
         found += 1
@@ -454,13 +466,13 @@ def code_flag(coder, data, decoding, bit, chances, index):
 
 
 @_compiled
-def _cheapest(magnitude, ratio, trade, mixer, tables, contexts, first, second, curve):
+def _cheapest(magnitude, ratio, trade, mixer, tables, contexts, selectors, curve):
     """The magnitude, the one below it, or 0: the least squared error plus ``trade`` times bits."""
     best, least, bits = magnitude, np.inf, 0.0
     for level in range(magnitude + 1):
         more = 0.0
         if level < UNARY:
-            chance = predict(mixer, tables, level, contexts, first, second, curve) / 65536.0
+            chance = predict(mixer, tables, level, contexts, selectors, curve) / 65536.0
             stop, more = -math.log2(1.0 - chance), -math.log2(chance)
         else:
             stop = 0.0

@@ -65,10 +65,10 @@ def _new_model(prior: Prior) -> Model:
     curve = tables().chances[np.minimum(np.arange(_CURVE) * 128, 4095)]
     mixer = Mixer(
         estimates=estimates,
-        weights=np.repeat(prior.weights, 64, axis=0)[None].repeat(2, axis=0),
+        weights=np.repeat(prior.weights, 64, axis=0)[None].repeat(3, axis=0),
         curves=np.tile(curve, (kernels.DECISIONS, 128, 1)),
         inputs=np.zeros(2 * kernels.CONTEXTS + 1, np.int64),
-        output=np.zeros(3, np.int64),
+        output=np.zeros(4, np.int64),
     )
     return Model(mixer, np.full((kernels.CLASSES + 1, 4, 4), kernels.FLAT, np.int64))
 
