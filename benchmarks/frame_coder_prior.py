@@ -4,7 +4,7 @@
 
 The first 5 s of the 50 training clips of gtzan_mini (``genres/*/*.0000[0-4].wav``) at 16 kHz, and
 of some of training/music and training/speech at 22.05 kHz; mono, -23 LUFS, in lapped frames of 128
-to 2048 samples, at steps of 20, 25, 30 and 40 dB. Three things are found, each by the codes that the
+to 2048 samples, at steps of 20, 25, 30 and 40 dB. Three things are found, by the codes that the
 coder would code:
 
 1. ``neighbours``: weights of the expected magnitude, non-negative, by maximum likelihood of a

@@ -84,6 +84,19 @@ def token_banks(tokens: Result) -> str:
     return _table("8 bits|SNR, dB|worst clip|raw kbit/s|entropy of order 0, kbit/s", rows)
 
 
+def token_rounds(token_rounds: Result) -> str:
+    formats = dict.fromkeys(("round 1", "round 10", "round 500", "slice", "shift"), ".5g")
+    rows = [
+        (
+            f"{row['snr_db']:g} dB",
+            *_cells(row, **formats),
+            f"{row['clips_without_change']} of {token_rounds['clip_count']}",
+        )
+        for row in token_rounds["rows"]
+    ]
+    return _table("|after 1|after 10|after 500|slices|shifts|clips without any change", rows)
+
+
 def rates(rate: Result) -> str:
     formats = dict.fromkeys(("snr_db", "file_kbps", "marginal_kbps", "order0_kbps"), ".1f")
     formats |= {"encode_x_real_time": ".0f", "decode_x_real_time": ".0f"}

@@ -39,7 +39,9 @@ def main(arguments: Sequence[str]) -> int:
             f"{' '.join(unknown)}: no option of this script (see --help) nor of Apache Beam; what "
             "only a runner's job server knows goes after --"
         )
-    options = EncodeOptions(given.model, given.q_bits, given.scales, given.step, given.snr)
+    options = EncodeOptions(
+        given.model, given.q_bits, given.scales, given.step, given.snr, given.optimise
+    )
     prepared = options.prepare(given.format)
     counts = run(
         given.source,
@@ -134,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scales", default="signal", choices=("signal", "spec"))
     parser.add_argument("--step", type=float)
     parser.add_argument("--snr", type=float)
+    parser.add_argument("--optimise", action="store_true")
     parser.add_argument("--format", choices=SUFFIXES)
     parser.add_argument("--overwrite", action="store_true")
     return parser
@@ -146,5 +149,6 @@ if __name__ == "__main__":
         names = {
             name: f"--{name.replace('_', '-')}" for name in ("q_bits", "scales", "step", "snr")
         }
-        names |= {"model": "--model", "suffix": "--format", "overwrite": "--overwrite"}
+        names |= {name: f"--{name}" for name in ("model", "optimise", "overwrite")}
+        names["suffix"] = "--format"
         sys.exit(f"error: {name_options(str(problem), names)}")

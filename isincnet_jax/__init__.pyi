@@ -48,6 +48,8 @@ from .recordings.decoder import decode_file as decode_file
 from .recordings.encoder import encode_file as encode_file
 from .recordings.folders import decode_folder as decode_folder
 from .recordings.folders import encode_folder as encode_folder
+from .recordings.id_sequences import decode_ids as decode_ids
+from .recordings.id_sequences import encode_ids as encode_ids
 from .recordings.round_trip import reconstruct_file as reconstruct_file
 from .spectrograms.cfp import CFP as CFP
 from .spectrograms.chroma import Chroma as Chroma
@@ -67,6 +69,7 @@ from .streaming.stream import stream_decoder as stream_decoder
 from .streaming.stream import stream_encoder as stream_encoder
 from .tokens.refined_decoder import RefinedDecoder as RefinedDecoder
 from .tokens.token_codec import TokenCodec as TokenCodec
+from .tokens.token_ids import TokenIds as TokenIds
 from .vocoders.compression import (
     check_spectrogram as check_spectrogram,
 )

@@ -36,8 +36,6 @@ def block(monkeypatch):
 def folder(tmp_path, monkeypatch):
     """Recordings, and work that must not be begun."""
     (tmp_path / "in").mkdir()
-    (tmp_path / "coded").mkdir()
-    (tmp_path / "coded" / "a.ISN").write_bytes(b"")
     for name in ("a", "b"):
         soundfile.write(tmp_path / "in" / f"{name}.wav", 0.1 * np.ones(100), 8000)
 
@@ -90,14 +88,6 @@ def test_modules_made_by_hand_count_as_installed(monkeypatch):
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("constriction", "encode in/a.wav new/a.isn"),
-        ("constriction", "encode in/a.wav new/a.isn --snr 20"),
-        ("constriction", "encode in new/out --entropy"),
-        ("constriction", "encode in new/out --step 0.01"),
-        ("constriction", "encode in new/out --format .isn"),
-        ("constriction", "decode coded/a.ISN new/a.wav"),
-        ("constriction", "decode coded new/out"),
-        ("constriction", "describe coded/a.ISN"),
         ("matplotlib", "plot filters new/picture.png"),
         ("matplotlib", "plot spectrogram in/a.wav new/picture.png"),
         ("matplotlib", "filters bands.npz new/pictures"),
@@ -121,6 +111,26 @@ def test_commands_refuse_before_any_work(run, folder, block, module, line):
     if module == "pyloudnorm":
         assert "or switch it off with --no-loudness" in err
     assert sorted(folder.rglob("*")) == before
+
+
+def test_token_files_need_no_extra(run, tmp_path, block):
+    block(*extras.OPTIONAL)
+    for name in ("a", "b"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / "in" / f"{name}.wav", 0.1 * np.ones(100), 8000)
+    for line in (
+        "encode in/a.wav new/a.isn",
+        "encode in/a.wav new/a.isn --snr 20 --optimise",
+        "encode in coded --step 0.01",
+        "encode in other --format .isn",
+        "decode coded/a.isn new/a.wav",
+        "decode coded back",
+        "describe coded/a.isn",
+    ):
+        status, _, err = run(line)
+        assert (status, err) == (0, ""), line
+    assert len(list(tmp_path.rglob("*.isn"))) == 5
+    assert len(list(tmp_path.rglob("*.wav"))) == 5
 
 
 def test_tf_data_names_what_does_without(block):

@@ -47,7 +47,7 @@ def test_checkpoints_wait_for_the_next_orbax():
     assert not _requirements()["orbax-checkpoint"].specifier.contains("1.0.0")
 
 
-@pytest.mark.parametrize("name", ["flatbuffers", "jax", "flax", "numpy", "typer"])
+@pytest.mark.parametrize("name", ["flatbuffers", "jax", "flax", "numba", "numpy", "typer"])
 def test_the_core_needs(name):
     assert name in {Requirement(line).name for line in PROJECT["dependencies"]}
 
@@ -66,7 +66,7 @@ def test_notebooks_bring_no_tensorflow():
         inner = [names(sub) for one in found if one.name == "isincnet-jax" for sub in one.extras]
         return {one.name for one in found}.union(*inner)
 
-    assert {"matplotlib", "ml-collections", "constriction"} <= names("notebooks")
+    assert {"matplotlib", "ml-collections", "h5py"} <= names("notebooks")
     assert not {name for name in names("notebooks") if name.startswith("tensorflow")}
 
 
@@ -143,8 +143,8 @@ class TestCorners:
             corners.check_kept(before, [{"name": "jaxlib", "version": "0.12.0"}])
 
     def test_floors_that_were_not_reached_are_errors(self):
-        names = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["runs"]]
-        names += [PROJECT["optional-dependencies"][name][0] for name in ("plots", "entropy")]
+        extras = PROJECT["optional-dependencies"]
+        names = [*PROJECT["dependencies"], *extras["plots"], *extras["runs"]]
         floors = {one.name: min(part.version for part in one.specifier if part.operator == ">=")
                   for one in map(Requirement, names)}  # fmt: skip
         corners.check_floors(floors)

@@ -136,6 +136,11 @@ def build_lapped_codec(
 
     Returns:
         The model with its variables on the default device.
+
+    Example:
+        >>> codec = build_lapped_codec(LappedBank(LappedSpec(hop_length=64)), step=0.01)
+        >>> codec.encode(np.zeros((2, 640), np.float32)).shape, codec.name
+        ((2, 10, 64), 'custom')
     """
     like = jnp.zeros((1, model.spec.hop_length), model.dtype)
     variables = jax.jit(model.init)(jax.random.key(0), like)

@@ -160,6 +160,44 @@ def decode(
     decoder.decode_file(source, target, say=say, **options)
 
 
+@app.command()
+def ids(
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="Audio file; or .json of ids, to make sound of.")
+    ],
+    target: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", help=".json to write; or audio file.", callback=output),
+    ],
+    *,
+    model: Annotated[
+        str | None, typer.Option("--model", help="A lapped preset; 16khz-lapped unless told.")
+    ] = None,
+    order: Annotated[
+        str | None,
+        typer.Option("--order", help="'frames' (unless told), 'interleaved' or 'bins'."),
+    ] = None,
+    largest: Annotated[
+        int | None,
+        typer.Option("--largest", help="Largest code with an id of its own; 127 unless told."),
+    ] = None,
+    truncated: TruncatedOption = "refuse",
+) -> None:
+    """Write IN's token ids for a language model as JSON, or the sound of a JSON file of ids."""
+    from isincnet_jax.recordings import id_sequences
+
+    if not source.exists():
+        raise ValueError(f"{source}: no such file")
+    given: dict[str, Any] = {"model": model, "order": order, "largest": largest}
+    given = {name: value for name, value in given.items() if value is not None}
+    if source.suffix.lower() == ".json":
+        for name in given:
+            raise ValueError(f"--{name}: {source} says it; leave it out")
+        id_sequences.decode_ids(source, target, say=say)
+        return
+    id_sequences.encode_ids(source, target, truncated=truncated, say=say, **given)
+
+
 def _refuse_options_of_folders(
     source: Path, jobs: int | None, suffix: str | None, overwrite: bool
 ) -> None:

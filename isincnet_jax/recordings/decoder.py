@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from isincnet_jax.bank.codec import Codec
+    from isincnet_jax.bank.lapped_codec import LappedCodec
     from isincnet_jax.tokens.archive import Header
     from isincnet_jax.tokens.token_header import TokenHeader
 
@@ -35,7 +36,7 @@ class DecodeOptions:
         refinements: as of :meth:`.Codec.decode`.
     """
 
-    model: str | Path | Codec | None = None
+    model: str | Path | Codec | LappedCodec | None = None
     model_rate: bool = False
     refinements: int = 0
 
@@ -44,7 +45,7 @@ def decode_file(
     source: str | Path,
     target: str | Path,
     *,
-    model: str | Path | Codec | None = None,
+    model: str | Path | Codec | LappedCodec | None = None,
     model_rate: bool = False,
     refinements: int = 0,
     say: Callable[[str], None] | None = None,
@@ -229,7 +230,7 @@ def _other_bank(source: Path, bank: str, codec: Any) -> ValueError:
     )
 
 
-def _load(insisted: str | Path | Codec | None, name: str) -> tuple[Codec, str]:
+def _load(insisted: str | Path | Codec | LappedCodec | None, name: str) -> tuple[Codec, str]:
     codec = load_model(name if insisted is None else insisted)
     return codec, weights_digest(codec)
 

@@ -164,7 +164,7 @@ def decode_folder(
     target: str | Path,
     *,
     suffix: str = ".wav",
-    model: str | Path | Codec | None = None,
+    model: str | Path | Codec | LappedCodec | None = None,
     model_rate: bool = False,
     refinements: int = 0,
     jobs: int | None = None,

@@ -163,7 +163,12 @@ class EncodeOptions:
             given = None if codec is None else lapped_codec(codec)
             bank = "of each recording" if given is None else given.spec.digest()
             step, snr_db = self.quality(given)
-            coding: dict[str, Any] = {"step": step, "snr_db": snr_db, "bank": bank, "file_format": 2}
+            coding: dict[str, Any] = {
+                "step": step,
+                "snr_db": snr_db,
+                "bank": bank,
+                "file_format": 2,
+            }
             del fields["q_bits"], fields["scales"]
         else:
             assert codec is not None

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isincnet_jax import LappedBank, LappedSpec, demo_waveform
+from isincnet_jax.pretrained.registry import LAPPED
 
 SMALL = LappedSpec(sample_rate=8000, hop_length=8)
 
@@ -56,7 +57,7 @@ def round_trip_db(spec, waveform):
 def test_round_trips_of_presets(name, length, rng):
     """Some 40 roundings of relative size 2^-24 / sqrt(6): 136 dB, less at odd sizes."""
     waveform = rng.uniform(-1, 1, (1, length)).astype(np.float32)
-    assert round_trip_db(LappedSpec.preset(name), waveform) > 134
+    assert round_trip_db(LAPPED[name].spec, waveform) > 134
 
 
 @pytest.mark.quick(0)
@@ -70,7 +71,7 @@ def test_round_trips_of_presets(name, length, rng):
 def test_round_trips_of_every_length(name, window, framing, length):
     """FFTs round most at sizes with a large prime factor, as the last block's may be."""
     waveform = np.random.default_rng(length).uniform(-1, 1, (1, length)).astype(np.float32)
-    spec = LappedSpec.preset(name).replace(window=window, framing=framing)
+    spec = LAPPED[name].spec.replace(window=window, framing=framing)
     assert round_trip_db(spec, waveform) > 128
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from isincnet_jax import LappedSpec
+from isincnet_jax import LappedSpec, from_pretrained
+from isincnet_jax.pretrained import registry
 
 
 def test_what_follows_from_its_fields():
@@ -65,8 +66,8 @@ def test_it_goes_through_json():
 
 
 def test_presets():
-    long, fast = LappedSpec.preset("44khz-lapped"), LappedSpec.preset("44khz-lapped-fast")
+    long, fast = (registry.LAPPED[f"44khz-lapped{end}"].spec for end in ("", "-fast"))
     assert (long.sample_rate, long.hop_length, long.window) == (44_100, 1024, "sine")
     assert (fast.sample_rate, fast.hop_length, fast.framing) == (44_100, 128, "tiled")
-    with pytest.raises(ValueError, match="preset '8khz' is unknown; use one of 16khz-lapped"):
-        LappedSpec.preset("8khz")
+    with pytest.raises(ValueError, match="no preset '16khz-laped'; did you mean '16khz-lapped'"):
+        from_pretrained("16khz-laped")

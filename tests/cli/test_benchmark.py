@@ -272,6 +272,13 @@ def test_methods_at_a_rate_are_described():
     assert len(by_name) == len(methods)
     assert by_name["16khz-linear"].coefficients_per_s == 256 * 128
     assert by_name["16khz-linear 8 bits"].kbit_per_s == pytest.approx(262.144)
+    coded = [method for method in methods if " step " in method.name]
+    assert len(coded) == 10
+    assert {method.curve for method in coded} == {"16khz-lapped", "16khz-lapped, optimised"}
+    for method in coded:
+        assert (method.family, method.coefficients_per_s) == ("tokens", 16_000)
+        assert method.name.endswith(f" step {method.settings['step']:g}")
+        assert ("optimised" in method.name) == method.settings["optimise"]
     for method in methods:
         assert method.description
         assert method.domain
@@ -284,6 +291,26 @@ def test_methods_at_a_rate_are_described():
     chosen = benchmark_methods.choose(methods, ["tokens", "Opus *", "PGHI"])
     assert {"PGHI", "16khz-linear 4 bits"} <= {method.name for method in chosen}
     assert not any(method.family == "linear inverse" for method in chosen)
+
+
+def test_codes_of_lapped_banks_have_the_size_of_their_files(rng):
+    waveform = 0.1 * rng.standard_normal((2, 16_000)).astype(np.float32)
+    methods = benchmark_methods.all_methods(
+        sample_rate=16_000, length=16_000, wanted=["16khz-lapped *step 0.064"]
+    )
+    assert [method.name for method in methods] == [
+        "16khz-lapped step 0.064",
+        "16khz-lapped optimised step 0.064",
+    ]
+    plain, optimised = (method.reconstruct(waveform) for method in methods)
+    assert plain.waveform.shape == optimised.waveform.shape == waveform.shape
+    # Errors up to half a step of every coefficient, evenly spread: step^2 / 12.
+    error = np.sqrt(np.mean((plain.waveform - waveform) ** 2))
+    assert error == pytest.approx(0.064 / 12**0.5, rel=0.05)
+    # A coefficient has log2(0.1 / 0.064 sqrt(2 pi e)) bits, and a file a header of 73 bytes.
+    bits = np.log2(0.1 / 0.064 * np.sqrt(2 * np.pi * np.e))
+    np.testing.assert_allclose(plain.num_bits, 16_000 * bits + 8 * 81, rtol=0.02)
+    assert all(few < many for few, many in zip(optimised.num_bits, plain.num_bits, strict=True))
 
 
 @pytest.mark.quick(0)

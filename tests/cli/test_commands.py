@@ -18,10 +18,11 @@ import typer.testing
 
 import isincnet_jax as isn
 from isincnet_jax import cli
+from isincnet_jax.bank import uniform_quantizer
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.dsp import distances
 from isincnet_jax.pretrained import registry
-from isincnet_jax.tokens import archive, token_file, uniform_quantizer
+from isincnet_jax.tokens import archive, token_file
 
 RATE = 16_000
 COMMAND = Path(sys.executable).with_name("isincnet")
@@ -250,7 +251,7 @@ def test_bad_options_are_one_line(fails, run):
     fails("reconstruct in.wav out.wav --q-bits 8 --scales best", "'signal' or 'spec'")
     fails("reconstruct in.wav out.wav --model 16khz-liner", "did you mean '16khz-linear'")
     fails("describe 16khz", "no preset '16khz'")
-    fails("encode in.wav out.txt", r"out\.txt: archives end in \.npz; use out\.npz")
+    fails("encode in.wav out.txt", r"out\.txt: encoded files end in \.npz or \.isn; use out\.npz")
     fails("plot spectrogram in.wav out.gif", r"out\.gif: pictures end in")
     fails("plot filters out", "pictures end in")
     for seconds in ("0", "-1", "nan", "inf"):
@@ -424,6 +425,20 @@ def test_describe_every_preset(run, name):
 
 
 @pytest.mark.quick(1)
+@pytest.mark.parametrize("name", registry.LAPPED)
+def test_describe_every_lapped_preset(run, name):
+    status, out, err = run(f"describe {name}")
+    assert (status, err) == (0, "")
+    spec = registry.LAPPED[name].spec
+    assert re.search(rf"^model +{name}$", out, re.MULTILINE)
+    assert re.search(rf"^sample rate +{spec.sample_rate} Hz$", out, re.MULTILINE)
+    assert re.search(rf"^frames .*\(hop_length {spec.hop_length}\)$", out, re.MULTILINE)
+    assert re.search(r"^exactness +exact: \d+ dB", out, re.MULTILINE)
+    assert re.search(r"^tokens +rounded to a step of 0\.015625,", out, re.MULTILINE)
+    assert f"{spec.sample_rate} a second, 1 per sample" in out
+
+
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", ["out.png", "out.pdf", "out.SVG"])
 def test_pictures_are_drawn(run, name):
     _write("some $tune$.wav", _tones(44_100, 4410, 2), rate=44_100)
@@ -492,7 +507,13 @@ def test_the_installed_command_works(tmp_path):
 
 @pytest.mark.quick(1)
 @pytest.mark.parametrize(
-    "line", ["reconstruct in.wav out.wav", "encode in.wav out.npz", "plot filters out.png"]
+    "line",
+    [
+        "reconstruct in.wav out.wav",
+        "encode in.wav out.npz",
+        "plot filters out.png",
+        "encode --step 0.001 in.wav out.isn",
+    ],
 )
 def test_a_full_disk_is_one_line(tmp_path, line):
     soundfile.write(tmp_path / "in.wav", _noise(40_000), RATE, subtype="FLOAT")
@@ -528,17 +549,26 @@ def test_real_recordings(run, shared, pattern, num_channels):
 
 @pytest.mark.quick(2)
 @pytest.mark.parametrize(
-    ("options", "code"), [("", "uniform"), ("--step 0.002", "uniform"), ("--q-bits 8", "symmetric")]
+    ("options", "rate", "kind"),
+    [
+        ("", 44_100, "in 21 frames, of one size"),
+        ("--step 0.02 --optimise", 44_100, r"in \d+ frames, 128 to 4096 samples long"),
+        ("--model 16khz-lapped", RATE, "in 15 frames, of one size"),
+    ],
 )
-def test_token_files_restore_rate_and_length(run, options, code):
+def test_token_files_restore_rate_and_length(run, options, rate, kind):
     tones = _tones(44_100, 22_051, 2)
     _write("in.wav", tones, rate=44_100, subtype="PCM_16")
-    status, out, _ = run(f"encode in.wav a.isn --entropy {options}")
+    status, out, _ = run(f"encode in.wav a.isn {options}")
     assert status == 0
-    assert re.search(r"wrote a\.isn: \d+ frames x 2 audio channels x 256 codes, .* kbit/s\n", out)
+    length = 22_051 * rate // 44_100
+    assert re.search(rf"wrote a\.isn: 2 x {length} codes, step \S+, \S+ dB, .* kbit/s\n", out)
+    assert (f"resampled from 44100 Hz to {RATE} Hz" in out) == (rate == RATE)
     status, out, _ = run("describe a.isn")
     assert status == 0
-    assert re.search(rf"^code +{code}", out, re.MULTILINE)
+    assert re.search(rf"^bank +lapped, {rate} Hz, hop \d+, sine window, tiled$", out, re.MULTILINE)
+    assert re.search(r"^code +step 0\.\d+$", out, re.MULTILINE)
+    assert re.search(rf"^codes +{length} per audio channel, {kind}$", out, re.MULTILINE)
     assert re.search(r"^original +22051 samples, 44100 Hz$", out, re.MULTILINE)
     assert run("decode a.isn back.wav")[0] == 0
     info = soundfile.info("back.wav")
@@ -548,18 +578,27 @@ def test_token_files_restore_rate_and_length(run, options, code):
     assert np.sqrt(np.mean(error**2)) < 2e-2
 
 
-def test_token_files_hold_the_codes_of_the_archive(run):
-    _write("in.wav", isn.demo_waveform(RATE)[:16_000].reshape(2, 8000).T)
-    assert run("encode in.wav a.npz --q-bits 6")[0] == 0
-    assert run("encode in.wav a.isn --q-bits 6")[0] == 0
-    with archive.ArchiveReader("a.npz") as stored, token_file.TokenReader("a.isn") as coded:
-        np.testing.assert_array_equal(
-            np.concatenate(list(stored.rows())), np.concatenate(list(coded.rows()))
-        )
+def test_token_files_hold_the_codes_of_the_codec(run):
+    """Of each audio channel alone, where a preset fixes the step; a copy of theirs is no middle."""
+    samples = np.stack([isn.demo_waveform(RATE)[:8000], np.zeros(8000, np.float32)], axis=1)
+    _write("in.wav", samples)
+    assert run("encode in.wav a.isn --model 16khz-lapped")[0] == 0
+    codec = isn.from_pretrained("16khz-lapped")
+    codes = np.asarray(codec.quantizer().encode(codec.encode(samples.T)))
+    with token_file.TokenReader("a.isn") as coded:
+        # A coefficient on the border of two codes may fall to either side.
+        found = coded.codes()
+        assert np.mean(found != codes.reshape(2, -1)[:, :8000]) < 1e-3
+        assert not found[1].any()
         assert coded.header.length == coded.header.original_length == 8000
-        assert coded.header.model == "16khz-linear"
-    assert run("decode a.npz plain.wav")[0] == run("decode a.isn coded.wav")[0] == 0
-    np.testing.assert_array_equal(_read("plain.wav"), _read("coded.wav"))
+        assert (coded.header.spec, coded.header.step) == (codec.spec, codec.step)
+    assert run("decode a.isn coded.wav")[0] == 0
+    plain = np.asarray(codec.decode(codec.quantizer().decode(codes), length=8000))
+    np.testing.assert_allclose(_read("coded.wav"), plain.T, atol=codec.step)
+    assert run("encode coded.wav again.isn --model 16khz-lapped")[0] == 0
+    with token_file.TokenReader("again.isn") as coded:
+        np.testing.assert_array_equal(coded.codes(), found)
+    assert run("encode in.wav a.npz --q-bits 6")[0] == 0
     assert Path("a.isn").stat().st_size < Path("a.npz").stat().st_size
 
 
@@ -568,22 +607,28 @@ def test_token_files_hold_the_codes_of_the_archive(run):
 def test_the_step_is_searched(run, snr_db):
     waveform = isn.demo_waveform(RATE)[:16_000]
     _write("in.wav", waveform)
-    assert run(f"encode in.wav a.isn --snr {snr_db}")[0] == 0
+    status, out, _ = run(f"encode in.wav a.isn --snr {snr_db}")
+    assert status == 0
     assert run("decode a.isn back.wav")[0] == 0
     sums = distances.error_sums(prediction=_read("back.wav"), target=_read("in.wav"))
     assert sums.snr_db == pytest.approx(snr_db, abs=0.05)
+    assert float(re.search(r" (\S+) dB", out)[1]) == pytest.approx(sums.snr_db, abs=0.02)
 
 
 @pytest.mark.quick(0)
 def test_long_token_files_in_blocks_equal_one_go(run):
-    noise = _noise(40 * RATE)
+    """A block has some million codes; of four audio channels, none is a middle or a side."""
+    noise = _noise(20 * RATE + 77, 4)
     _write("in.wav", noise)
-    assert run("encode in.wav a.isn --step 0.02")[0] == 0
-    codec = isn.from_pretrained("16khz-linear")
+    assert run("encode in.wav a.isn --model 16khz-lapped --step 0.02")[0] == 0
+    codec = isn.from_pretrained("16khz-lapped")
     quantizer = uniform_quantizer.make_uniform_quantizer(0.02)
-    whole = np.asarray(quantizer.encode(codec.encode(noise.T))).transpose(1, 0, 2)
+    whole = np.asarray(quantizer.encode(codec.encode(noise.T)))
+    whole = whole.reshape(4, -1)[:, : len(noise)]
     with token_file.TokenReader("a.isn") as reader:
-        codes = np.concatenate(list(reader.rows()))
+        assert len(list(reader.blocks())) == 2
+    with token_file.TokenReader("a.isn") as reader:
+        codes = reader.codes()
     # A coefficient on the border of two codes may fall to either side.
     assert np.mean(codes != whole) < 1e-4
     assert np.max(np.abs(codes - whole)) <= 1
@@ -591,14 +636,17 @@ def test_long_token_files_in_blocks_equal_one_go(run):
 
 def test_bad_token_files_and_options_are_one_line(fails, run):
     _write("in.wav", _noise(4000))
-    fails("encode in.wav out.npz --step 1", r"--step and --snr make entropy-coded files")
-    fails("encode in.wav out.npz --entropy", r"entropy-coded files end in \.isn; use out\.isn")
-    fails("encode in.wav out.isn --q-bits 8 --step 1", "--q-bits and --step exclude each other")
+    fails("encode in.wav out.npz --step 1", r"--step makes entropy-coded files; use out\.isn")
+    fails("encode in.wav out.npz --optimise", r"--optimise makes entropy-coded files; use out\.isn")
+    fails("encode in.wav out.isn --step 1 --snr 20", "--step and --snr exclude each other")
+    fails("encode in.wav out.isn --q-bits 8", r"--q-bits: .*use --step or --snr, or write out\.npz")
     fails("encode in.wav out.isn --snr 300", "--snr 300: use -10 to 100 dB")
     for option in ("--step 0", "--step nan", "--snr nan"):
         _refused(run, "encode in.wav out.isn", option)
-    fails("encode in.wav out.isn --step 1e-12", "use a larger step")
-    fails("encode in.wav out.isn --q-bits 17", "--q-bits 17.*2 to 16")
+    for step in ("1e-12", "1e-29"):  # beyond 2^20, and beyond any integer
+        fails(f"encode in.wav out.isn --step {step}", "use a larger step")
+    fails("encode in.wav out.isn --model 16khz-linear", "16khz-linear: .*use 16khz-lapped or")
+    fails("encode in.wav out.npz --model 16khz-lapped", "16khz-lapped: a LappedBank; .* filterbank")
     _write("silent.wav", np.zeros((4000, 1)))
     fails("encode silent.wav out.isn", "silent.* use --step")
     assert run("encode silent.wav silent.isn --step 0.01")[0] == 0
@@ -610,4 +658,6 @@ def test_bad_token_files_and_options_are_one_line(fails, run):
     for command in ("decode bad.isn out.wav", "describe bad.isn"):
         fails(command, r"bad\.isn: damaged \(the checksum of block 0 is wrong\)")
     fails("decode none.isn out.wav", r"none\.isn: no such file")
-    fails("decode silent.isn out.wav --model 16khz-mel", "encoded with another bank")
+    for model in ("16khz-linear", "16khz-lapped-fast"):
+        fails(f"decode silent.isn out.wav --model {model}", "encoded with another bank")
+    assert run("decode silent.isn back.wav --model 16khz-lapped")[0] == 0

@@ -86,21 +86,21 @@ def test_a_folder_gives_the_files_of_one_at_a_time(corpus, options, suffix):
     assert times == {path: path.stat().st_mtime_ns for path in Path("out").rglob(f"*{suffix}")}
 
 
-def test_a_small_corpus_starts_no_processes(corpus, monkeypatch):
+def test_no_corpus_starts_processes(corpus, monkeypatch):
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a process pool")
 
     monkeypatch.setattr(concurrent.futures, "ProcessPoolExecutor", refuse)
-    assert corpus("encode in out --step 0.05")[0] == 0
-    with pytest.raises(AssertionError, match="a process pool"):
-        corpus("encode in other --step 0.05 --jobs 2")
+    for options in ("--step 0.05", "--step 0.05 --overwrite --jobs 2", "--overwrite --jobs 2"):
+        assert corpus(f"encode in out {options}")[0] == 0
+        assert corpus("decode out back --overwrite --jobs 2")[0] == 0
 
 
 @pytest.mark.quick(0)
-@pytest.mark.parametrize("options", ["--step 0.05", "--entropy --q-bits 6"])
-def test_processes_give_the_same_bytes(corpus, options):
-    assert corpus(f"encode in serial {options} --jobs 1")[0] == 0
-    assert corpus(f"encode in parallel {options} --jobs 2")[0] == 0
+@pytest.mark.parametrize("options", ["--step 0.05", "--optimise", "--model 16khz-lapped"])
+def test_threads_give_the_same_bytes(corpus, options):
+    assert corpus(f"encode in serial {options} --format .isn --jobs 1")[0] == 0
+    assert corpus(f"encode in parallel {options} --format .isn --jobs 2")[0] == 0
     assert _files("serial") == _files("parallel")
     assert corpus("decode serial back --jobs 2")[0] == 0
     assert set(_files("back")) == {str(Path(name).with_suffix(".wav")) for name in SOURCES}
@@ -161,7 +161,7 @@ def test_another_configuration_is_refused(corpus):
         ("", "--q-bits 8, now no --q-bits"),
         ("--q-bits 8 --scales spec", "--scales 'signal', now --scales 'spec'"),
         ("--q-bits 8 --model 16khz-mel", "--model '16khz-linear', now --model '16khz-mel'"),
-        ("--q-bits 8 --format .isn", r"--format '\.npz', now --format '\.isn'"),
+        ("--format .isn", r"--format '\.npz', now --format '\.isn'"),
     ):
         status, _, err = corpus(f"encode in out {options}")
         assert status == 1
@@ -169,7 +169,24 @@ def test_another_configuration_is_refused(corpus):
             rf"isincnet: error: out: its files were made with .*{difference}.*\n", err
         )
     assert _files("out") == before
-    assert corpus("encode in out --q-bits 6 --format .isn --overwrite --jobs 1")[0] == 0
+    assert corpus("encode in out --q-bits 8 --model 16khz-linear")[0] == 0  # as if left out
+    assert _files("out") == before
+    assert corpus("encode in out --format .isn --overwrite --jobs 1")[0] == 0
+    before = _files("out")
+    for options, difference in (
+        ("--snr 20", "--snr 25.0, now --snr 20.0"),
+        ("--step 0.02", "no --step, now --step 0.02"),
+        ("--optimise --snr 25", "no --optimise, now --optimise"),
+        ("--model 16khz-lapped", "no --model, now --model '16khz-lapped'"),
+        ("--format .npz", r"--format '\.isn', now --format '\.npz'"),
+    ):
+        status, _, err = corpus(f"encode in out --format .isn {options}")
+        assert status == 1
+        assert re.fullmatch(
+            rf"isincnet: error: out: its files were made with .*{difference}.*\n", err
+        )
+    assert "4 of 4 files are done already" in corpus("encode in out --snr 25")[1]
+    assert _files("out") == before
     assert set(_files("out")) == {str(Path(name).with_suffix(".isn")) for name in SOURCES}
 
 
@@ -182,6 +199,19 @@ def test_weights_from_a_file_belong_to_the_configuration():
     assert found[0] == found[1]
     assert found[0]["bank"] == found[2]["bank"]
     assert found[0]["weights"] != found[2]["weights"]
+    assert json.dumps(found[0])
+
+
+def test_the_step_of_a_codec_belongs_to_the_configuration():
+    bank = isn.LappedBank(isn.LappedSpec(sample_rate=8000, hop_length=16))
+    options = corpus_encoder.EncodeOptions("my-model")
+    found = [
+        options.prepare(".isn", codec=isn.build_lapped_codec(bank, step=step)).configuration
+        for step in (0.01, 0.01, 0.02)
+    ]
+    assert found[0] == found[1]
+    assert found[0]["bank"] == found[2]["bank"]
+    assert found[0]["step"] != found[2]["step"]
     assert json.dumps(found[0])
 
 
@@ -200,6 +230,9 @@ def test_bad_options_are_one_line(corpus):
         ("encode in out --jobs 0", "--jobs 0: use at least 1"),
         ("encode in out --format .wav", r"--format \.wav: use \.npz or \.isn"),
         ("encode in out --format .npz --snr 20", r"--format \.npz: .*use --format \.isn"),
+        ("encode in out --format .npz --optimise", r"--format \.npz: .*use --format \.isn"),
+        ("encode in out --format .isn --q-bits 8", r"--q-bits: .*write --format \.npz"),
+        ("encode in out --format .isn --model 16khz-linear", "16khz-linear: .*16khz-lapped or"),
         ("encode in out --step 0.1 --snr 20", "exclude each other"),
         ("encode in out --step 1e31", r"--step 1e\+31 must lie between"),
         ("encode in out --q-bits 40", "--q-bits 40.*2 to 16"),
@@ -340,7 +373,7 @@ def test_suffixes_are_read_in_any_case(corpus, name, monkeypatch):
     Path("codes/.hidden", hidden).write_bytes(b"")
     assert corpus(f"decode codes/{name} one.wav")[0] == 0
     assert corpus("decode codes back")[0] == 0
-    assert kinds == ["processes" if name == "C.ISN" else "threads"]
+    assert kinds == ["threads"]
     assert Path("back/C.wav").read_bytes() == Path("one.wav").read_bytes()
 
 
@@ -404,8 +437,8 @@ def _interruptible() -> None:
         (signal.SIGKILL, "--q-bits 8 --jobs 2"),
         (signal.SIGKILL, "--q-bits 8 --jobs 1"),
         (signal.SIGINT, "--q-bits 8 --jobs 2"),
-        (signal.SIGKILL, "--step 0.01 --jobs 2"),
-        (signal.SIGINT, "--step 0.01 --jobs 2"),
+        (signal.SIGKILL, "--step 0.1 --jobs 2"),
+        (signal.SIGINT, "--step 0.1 --jobs 2"),
     ],
 )
 def test_an_interrupted_run_goes_on(run, tmp_path, number, options):

@@ -121,6 +121,7 @@ MADE = {
     "LeafFrontend": lambda n: isn.LeafFrontend(num_filters=n(4), kernel_size=n(31)),
     "ISTFTNet": lambda n: isn.ISTFTNet(),
     "FilterbankSpec": lambda n: isn.FilterbankSpec(hop_length=n(8), num_bins=n(17), min_hz=n(0)),
+    "LappedSpec": lambda n: isn.LappedSpec(sample_rate=n(100), hop_length=n(64)),
     "DecoderSpec": lambda n: isn.DecoderSpec(num_frames=n(4)),
     "GaborSpec": lambda n: GaborSpec(n_bins=n(24), bins_per_octave=n(12), fmin=n(40)),
     "OptimizerSpec": lambda n: OptimizerSpec(total_steps=n(100), step_every=n(3)),

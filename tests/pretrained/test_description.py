@@ -116,3 +116,15 @@ def test_the_algorithms_are_named():
     assert lines["algorithms"].startswith("folded DFT matrices, 643 products a frame; mirrored")
     learned = isn.build_codec(isn.SincNet(_codec().spec, learnable_filters=True))
     assert dict(describe(learned))["algorithms"].startswith("strided convolution, 2210 products")
+
+
+def test_lapped_banks_are_described():
+    spec = isn.LappedSpec(sample_rate=8000, hop_length=16)
+    codec = isn.build_lapped_codec(isn.LappedBank(spec), step=0.25, name="small")
+    lines = dict(describe(codec))
+    assert (lines["model"], lines["sample rate"]) == ("small", "8000 Hz")
+    assert lines["frames"] == "500 a second (hop_length 16)"
+    assert lines["bank"] == spec.describe()
+    assert lines["delay"].startswith(f"{spec.latency} samples")
+    assert lines["coefficients"] == "8000 a second, 1 per sample"
+    assert "a step of 0.25" in lines["tokens"]

@@ -13,8 +13,11 @@ import pytest
 from isincnet_jax import PRESETS, from_pretrained
 from isincnet_jax.bank import solve as decoding
 from isincnet_jax.bank.decoder_spec import DecoderSpec
+from isincnet_jax.bank.lapped_codec import LappedCodec
+from isincnet_jax.bank.lapped_spec import LappedSpec
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.pretrained import hub, registry
+from isincnet_jax.pretrained.load import load_codec, load_model
 
 
 def snr_db(target, prediction) -> float:
@@ -246,6 +249,53 @@ def solved(**changes):
     return {name: value for name, value in {**entry, **changes}.items() if value is not None}
 
 
+LAPPED_DIGESTS = {
+    "16khz-lapped": "c04bf057b744bed1",
+    "22khz-lapped": "8c98e1a7da6efa04",
+    "44khz-lapped": "96c4e86e5a0a7b9c",
+    "16khz-lapped-fast": "7109fea179251141",
+    "22khz-lapped-fast": "870e0447a2f36b50",
+    "44khz-lapped-fast": "2fab45ce229be727",
+}
+
+
+def test_lapped_presets_are_those_of_the_releases():
+    """Tokens depend on bank and step alone: neither changes."""
+    found = {name: (one.spec.digest(), one.step) for name, one in registry.LAPPED.items()}
+    assert found == {name: (digest, 1 / 64) for name, digest in LAPPED_DIGESTS.items()}
+
+
+@pytest.mark.parametrize("name", ["16khz-lapped", "44khz-lapped-fast"])
+def test_lapped_presets_are_codecs(name, tmp_path, rng):
+    codec = hub.from_pretrained(name, cache_dir=tmp_path / "cache")
+    assert isinstance(codec, LappedCodec)
+    assert (codec.name, codec.spec) == (name, registry.LAPPED[name].spec)
+    assert codec.step == codec.quantizer().step == 1 / 64
+    waveform = rng.uniform(-0.5, 0.5, (2, 3000)).astype(np.float32)
+    coefficients = codec.encode(waveform)
+    assert coefficients.shape == (2, codec.num_frames(3000), codec.spec.num_bins)
+    np.testing.assert_allclose(codec.decode(coefficients, length=3000), waveform, atol=1e-6)
+    assert not (tmp_path / "cache").exists()  # nothing is solved
+    assert load_codec(name).spec == load_codec(codec).spec == codec.spec
+    for one in (name, codec):
+        with pytest.raises(ValueError, match=f"^model={name}: a LappedBank; .* a filterbank with"):
+            load_model(one)
+
+
+@pytest.mark.usefixtures("x64")
+def test_lapped_presets_in_double_precision(rng):
+    codec = hub.from_pretrained("16khz-lapped", dtype=np.float64)
+    waveform = rng.uniform(-0.5, 0.5, 3000)
+    found = codec.decode(codec.encode(waveform), length=3000)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, waveform, atol=1e-14)
+
+
+def lapped(**changes):
+    entry = {"kind": "lapped", "summary": "a test", "spec": {"hop_length": 64}, "step": 0.5}
+    return {name: value for name, value in {**entry, **changes}.items() if value is not None}
+
+
 def shipped(**changes):
     entry = {"kind": "stored", "summary": "a test", "file": "models/m.zip"}
     return {name: value for name, value in {**entry, **changes}.items() if value is not None}
@@ -271,6 +321,10 @@ def test_registry_reads_every_kind(tmp_path):
             "a test",
         )
     }
+    path = registry_file(tmp_path, lapped())
+    assert registry.read_registry(path) == {
+        "name": registry.Lapped(LappedSpec(hop_length=64), 0.5, "a test")
+    }
     path = registry_file(tmp_path, shipped())
     assert registry.read_registry(path) == {
         "name": registry.Stored(tmp_path / "models" / "m.zip", "a test")
@@ -278,7 +332,10 @@ def test_registry_reads_every_kind(tmp_path):
 
 
 ENTRIES = {
-    "unknown kind": ({"kind": "magic"}, "kind='magic' is unknown; use 'solved' or 'stored'"),
+    "unknown kind": (
+        {"kind": "magic"},
+        "kind='magic' is unknown; use 'solved', 'lapped' or 'stored'",
+    ),
     "no object": (7, "kind=None is unknown"),
     "unknown field": (solved(more=1), "unknown field 'more'; fields are kind, summary, spec"),
     "missing field": (solved(summary=None), "field 'summary' is missing"),
@@ -291,6 +348,11 @@ ENTRIES = {
     "decoder kind": (solved(decoder={"kind": "best"}), "decoder kind='best' is unknown"),
     "scale": (solved(projections=["loud"]), "loud"),
     "scale type": (solved(projections=[1]), "must be names of scales"),
+    "no step": (lapped(step=None), "field 'step' is missing"),
+    "step type": (lapped(step="1"), "step='1' must be of type float"),
+    "step value": (lapped(step=0.0), "step=0.0 must lie between"),
+    "lapped field": (lapped(spec={"num_bins": 3}), "spec: unknown field 'num_bins'; fields are"),
+    "lapped value": (lapped(spec={"hop_length": 63}), "hop_length=63 must be even"),
     "no file": (shipped(file=None), "field 'file' is missing"),
     "other file": (shipped(file="m.ckpt"), "file='m.ckpt' must be a .zip below the registry's"),
     "file above": (shipped(file="../m.zip"), "must be a .zip below"),

@@ -421,7 +421,7 @@ def script():
     ("options", "named"),
     [
         ("--q-bit 8", "--q-bit 8"),
-        ("--entropi --runner=DirectRunner", "--entropi"),
+        ("--optimize --runner=DirectRunner", "--optimize"),
         ("--direct_num_worker=4 --direct_num_workers=4", "--direct_num_worker=4"),
         ("more", "more"),
     ],
@@ -434,12 +434,17 @@ def test_the_script_refuses_options_that_nobody_knows(script, options, named):
 def test_the_script_takes_what_only_a_job_server_knows(script, monkeypatch):
     given = {}
     monkeypatch.setattr(script, "run", lambda *_, **options: given.update(options) or COUNTS)
-    line = "in out --entropy --q-bits 8 --flink_master=host:8081 -- --strange=3"
+    line = "in out --optimise --snr 20 --flink_master=host:8081 -- --strange=3"
     assert script.main(line.split()) == 0
     assert given["pipeline_arguments"] == ["--flink_master=host:8081", "--strange=3"]
-    assert (given["suffix"], given["configuration"]["q_bits"]) == (".isn", 8)
-    with pytest.raises(ValueError, match="entropy-coded files end in"):
-        script.main(["in", "out", "--entropy", "--format", ".npz"])
+    configuration = given["configuration"]
+    assert (given["suffix"], configuration["snr_db"], configuration["optimise"]) == (
+        ".isn",
+        20,
+        True,
+    )
+    with pytest.raises(ValueError, match=r"suffix=\.npz: optimise= makes entropy-coded files"):
+        script.main(["in", "out", "--optimise", "--format", ".npz"])
 
 
 @pytest.mark.quick(0)

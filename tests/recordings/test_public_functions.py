@@ -11,10 +11,11 @@ import soundfile
 
 import isincnet_jax as isn
 from isincnet_jax.dsp import distances
-from isincnet_jax.tokens import archive
+from isincnet_jax.tokens import archive, token_file
 
 RATE = 8000
 SPEC = isn.FilterbankSpec(sample_rate=RATE, hop_length=16, num_bins=17, shape="none")
+LAPPED = isn.LappedSpec(sample_rate=RATE, hop_length=16)
 
 
 @pytest.fixture(scope="module")
@@ -118,25 +119,78 @@ def test_an_interrupted_folder_goes_on(clips, codec):
 
 
 @pytest.mark.quick(0)
-def test_a_codec_reaches_the_workers_of_token_files(clips, codec):
-    isn.encode_folder("in", "alone", model=codec, step=0.01, jobs=1)
-    report = isn.encode_folder("in", "several", model=codec, step=0.01, jobs=2)
+def test_a_codec_reaches_the_workers_of_token_files(clips):
+    codec = isn.build_lapped_codec(isn.LappedBank(LAPPED), step=0.01)
+    isn.encode_folder("in", "alone", suffix=".isn", model=codec, jobs=1)
+    report = isn.encode_folder("in", "several", suffix=".isn", model=codec, jobs=2)
     assert report.num_made == 2
     for name in ("a.isn", "b/c.isn"):
         assert Path("alone", name).read_bytes() == Path("several", name).read_bytes()
+        with token_file.TokenReader(f"alone/{name}") as reader:
+            assert reader.header.spec == LAPPED
+            assert reader.header.step == pytest.approx(0.01)
+
+
+def test_a_token_file_equals_the_codec(clips):
+    codec = isn.build_lapped_codec(isn.LappedBank(LAPPED), step=0.01)
+    said = []
+    made = isn.encode_file("in/a.wav", "a.isn", model=codec, say=said.append)
+    assert made.seconds == pytest.approx(900 / RATE)
+    assert said[-1].startswith("wrote a.isn: 1 x 900 codes, step 0.01, ")
+    samples = soundfile.read("in/a.wav", dtype="float32")[0]
+    codes = np.asarray(codec.quantizer().encode(codec.encode(samples)))
+    with token_file.TokenReader("a.isn") as reader:
+        assert np.mean(reader.codes()[0] != codes.ravel()[:900]) < 1e-2
+    # The file says all that decoding takes, so that no codec is wanted; one may be insisted on.
+    assert isn.decode_file("a.isn", "one.wav").notes == ()
+    isn.decode_file("a.isn", "two.wav", model=codec)
+    assert Path("one.wav").read_bytes() == Path("two.wav").read_bytes()
+    decoded = np.asarray(codec.decode(codec.quantizer().decode(codes), length=900))
+    np.testing.assert_allclose(soundfile.read("one.wav")[0], decoded, atol=0.011)
+    other = isn.build_lapped_codec(isn.LappedBank(LAPPED.replace(hop_length=32)))
+    with pytest.raises(ValueError, match=r"another bank .* leave model= out"):
+        isn.decode_file("a.isn", "never.wav", model=other)
+    assert not Path("never.wav").exists()
+
+
+def test_token_files_hold_tiled_frames_of_a_fixed_window(clips, codec):
+    zeros = isn.build_lapped_codec(isn.LappedBank(LAPPED.replace(framing="zeros")))
+    learned = isn.build_lapped_codec(isn.LappedBank(LAPPED, learnable=True))
+    for one, message in (
+        (codec, "^model=custom: .isn files hold frames of a lapped bank"),
+        (zeros, "^model=custom: .isn files hold tiled frames of a fixed window"),
+        (learned, "^model=custom: .isn files hold tiled frames of a fixed window"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            isn.encode_file("in/a.wav", "a.isn", model=one)
+        with pytest.raises(ValueError, match=message):
+            isn.encode_folder("in", "out", suffix=".isn", model=one)
+    with pytest.raises(ValueError, match=r"^model=custom: \.npz files hold frames of a filterbank"):
+        isn.encode_file("in/a.wav", "a.npz", model=zeros)
+    assert sorted(path.name for path in clips.iterdir()) == ["in"]
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: isn.encode_file("gone.wav", "a.npz"), "gone.wav: no such file"),
-        (lambda: isn.encode_file("in/a.wav", "a.wav"), r"archives end in \.npz; use a\.npz"),
-        (lambda: isn.encode_file("in/a.wav", "a.npz", step=1.0), "^a.npz: step= and snr_db= make"),
-        (lambda: isn.encode_file("in/a.wav", "a.isn", step=1.0, q_bits=4), "^q_bits= and step= ex"),
+        (lambda: isn.encode_file("in/a.wav", "a.wav"), r"end in \.npz or \.isn; use a\.npz"),
+        (lambda: isn.encode_file("in/a.wav", "a.wav", snr_db=9.0), r"or \.isn; use a\.isn"),
+        (lambda: isn.encode_file("in/a.wav", "a.npz", step=1.0), "^a.npz: step= makes entropy-"),
+        (
+            lambda: isn.encode_file("in/a.wav", "a.npz", step=1.0, optimise=True),
+            r"^a\.npz: step= and optimise= make .*; use a\.isn",
+        ),
+        (lambda: isn.encode_file("in/a.wav", "a.isn", step=1.0, q_bits=4), "^q_bits=: .isn files"),
+        (lambda: isn.encode_file("in/a.wav", "a.isn", step=1.0, snr_db=9), "^step= and snr_db= ex"),
         (lambda: isn.encode_file("in/a.wav", "a.isn", snr_db=300), "snr_db=300: use -10 to 100"),
         (
             lambda: isn.encode_folder("in", "out", suffix=".wav"),
             r"suffix=\.wav: use \.npz or \.isn",
+        ),
+        (
+            lambda: isn.encode_folder("in", "out", suffix=".npz", snr_db=20.0),
+            r"^suffix=\.npz: snr_db= makes .*; use suffix=\.isn",
         ),
         (lambda: isn.encode_folder("in", "out", scales="best"), "scales='best'"),
         (lambda: isn.encode_folder("in", "out", jobs=0), "jobs=0: use at least 1"),
