@@ -27,6 +27,8 @@ _KINDS = {
     "floating": (("float32", "float64"), jnp.floating),
     "complex": (("complex64", "complex128"), jnp.complexfloating),
 }
+# So many clips of so few samples are a recording [time, channels], as soundfile reads it.
+_FEW_SAMPLES, _MANY_CLIPS = 8, 1000
 
 
 def check_array(values: Any, name: str) -> None:
@@ -101,13 +103,19 @@ def check_floating_waveform(waveform: Any, name: str = "waveform", *, dtype: Any
 
     Raises:
         TypeError: for what is no array, or of another dtype, integers among them.
-        ValueError: for no time axis, or an empty one.
+        ValueError: for no time axis, an empty one, or one that is before the channels' axis.
     """
     hint = "floating samples in [-1, 1]: scale integers first, e.g. pcm16 / 32768.0"
     _check(waveform, name, "floating", dtype=dtype, ndim=0, hint=hint)
     if waveform.ndim < 1 or waveform.shape[-1] < 1:
         raise ValueError(
             f"{name}.shape={tuple(waveform.shape)}: the last axis is time and needs a sample"
+        )
+    few, many = waveform.shape[-1], waveform.shape[-2] if waveform.ndim > 1 else 0
+    if few <= _FEW_SAMPLES and many >= _MANY_CLIPS:
+        raise ValueError(
+            f"{name}.shape={tuple(waveform.shape)}: the last axis is time, and these are {many} "
+            f"clips of {few}; use np.swapaxes({name}, -2, -1)"
         )
 
 

@@ -79,6 +79,11 @@ def test_integers_are_refused():
         _codec().encode(np.zeros(100, np.int16))
 
 
+def test_channels_last_are_refused():
+    with pytest.raises(ValueError, match=r"waveform\.shape=\(80000, 2\): the last axis is time"):
+        _codec().encode(np.zeros((80_000, 2), np.float32))
+
+
 @pytest.mark.parametrize("length", [1, 16, 700, 701])
 def test_frames_are_counted_and_placed(length):
     codec = _codec()

@@ -161,6 +161,23 @@ def test_a_waveform_has_a_sample(shape):
         checks.check_floating_waveform(np.ones(shape, np.float32))
 
 
+@pytest.mark.parametrize("shape", [(80_000, 2), (80_000, 1), (1, 80_000, 2), (1000, 8)])
+def test_time_is_the_last_axis(shape):
+    """Soundfile reads [time, channels]: a batch of many clips of two samples, it seems."""
+    waveform = np.zeros(shape, np.float32)
+    message = f"{shape[-2]} clips of {shape[-1]}; use np.swapaxes"
+    with pytest.raises(ValueError, match=message):
+        checks.check_floating_waveform(waveform)
+    for name in ("stft", "cqt"):
+        with pytest.raises(ValueError, match=message):
+            _trace(jax.jit(OF_WAVEFORMS[name]), waveform)
+
+
+@pytest.mark.parametrize("shape", [(1,), (80_000,), (2, 80_000), (999, 2), (1000, 9), (4, 8, 1)])
+def test_short_clips_are_no_channels(shape):
+    checks.check_floating_waveform(jax.ShapeDtypeStruct(shape, np.float32))
+
+
 CODES = {
     "symmetric": (lambda c: companding.decode_symmetric(c, q_bits=4, mu=30.0), 0, 14),
     "reference": (lambda c: companding.decode_reference(c, q_bits=4), 0, 15),
