@@ -32,11 +32,19 @@ def _command() -> Any:
 
 
 def main() -> None:
-    """Runs the command; errors that a user can mend become one line and exit status 1."""
+    """Runs the command; errors become one line, with status 2 for wrong usage and 1 for others."""
     try:
         with warnings_once():
-            _command()()
+            # Standalone, Typer would say in several lines what is wrong with the usage.
+            sys.exit(_command()(prog_name="isincnet", standalone_mode=False))
     except commands.EXPECTED as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        sys.stderr.write(f"isincnet: error: {printable(text, sys.stderr)}\n")
-        sys.exit(1)
+        _end(str(error) or type(error).__name__, 1)
+    except commands.USAGE_ERROR as error:
+        _end(commands.usage_text(error), 2)
+
+
+def _end(text: str, status: int) -> None:
+    if text:
+        line = printable(" ".join(text.split()), sys.stderr)
+        sys.stderr.write(f"isincnet: error: {line}\n")
+    sys.exit(status)

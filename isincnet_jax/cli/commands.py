@@ -14,6 +14,10 @@ import typer.core
 EXPECTED = (ValueError, TypeError, OSError, ImportError, RuntimeError, MemoryError)
 """Errors that a user can mend: one line and exit status 1."""
 
+# Typer's own, or Click's: newer versions of Typer have a copy of Click inside.
+USAGE_ERROR: Any = typer.BadParameter.__base__
+"""Wrong usage, whose text is :func:`usage_text`: one line and exit status 2."""
+
 _OUTPUTS = "isincnet_jax.outputs"
 # name=value or name= as messages write it; not in addresses, nor in --config.name=value.
 _KEYWORD = re.compile(r"(?<![\w.?&/-])([a-z]\w*)=((?:None|True|False)\b|(?=[\s:;,]|$))?")
@@ -131,6 +135,20 @@ def options_of(parameters: Iterable[Any]) -> dict[str, str]:
         for name in (*longs, *([parameter.name] if longs else [])):
             found.setdefault(name.removeprefix("--").replace("-", "_"), longs[0])
     return found
+
+
+def usage_text(error: Any) -> str:
+    """Usage error in one line, with the command whose help says more.
+
+    Args:
+        error: of :data:`USAGE_ERROR`.
+
+    Returns:
+        The line; empty where the help has been printed instead, for want of arguments.
+    """
+    message = error.format_message().rstrip(".")
+    hint = f"; see {error.ctx.command_path} --help" if message and error.ctx else ""
+    return f"{message[:1].lower()}{message[1:]}{hint}"
 
 
 def name_options(text: str, options: Mapping[str, str]) -> str:

@@ -83,11 +83,6 @@ def test_every_command_has_help(command):
     assert typer.testing.CliRunner().invoke(cli.app, [command, "--help"]).exit_code == 0
 
 
-def test_wrong_usage_has_its_own_status(run):
-    for line in ("bogus", "reconstruct", "reconstruct a.wav b.wav --q-bits many"):
-        assert run(line)[0] == 2
-
-
 def test_help_is_quick():
     code = (
         "import sys\nfrom isincnet_jax import cli\n"
@@ -264,8 +259,7 @@ def _refused(run, line, option):
     assert status == 2
     name, value = option.split()
     rule = "give a number above 0" if value in ("0", "-1") else "give a finite number"
-    words = " ".join(re.sub("[│╭╮╰╯─]", " ", err).split())  # out of their frame
-    assert re.search(f"{name}.*{rule}", words), words
+    assert re.fullmatch(f"isincnet: error: [^\n]*{name}[^\n]*{rule}[^\n]*\n", err), err
 
 
 def test_bad_output_is_one_line(fails, run):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import numpy as np
@@ -48,6 +49,29 @@ def test_without_arguments_there_is_help(run):
     _, out, err = run("")
     assert "Usage:" in out + err
     assert "reconstruct" in out + err
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("bogus", r"no such command 'bogus'; see isincnet --help"),
+        ("--nope", r"no such option: --nope; see isincnet --help"),
+        ("reconstruct", r"missing argument 'IN'; see isincnet reconstruct --help"),
+        ("plot bogus", r"no such command 'bogus'; see isincnet plot --help"),
+        ("plot filters", r"missing argument 'OUT'; see isincnet plot filters --help"),
+        ("vocoder train", r"missing argument 'INDEX'; see isincnet vocoder train --help"),
+        ("synth match --bogus", r"no such option: --bogus.*; see isincnet synth match --help"),
+        ("describe a b", r"got unexpected extra argument.* \(b\); see isincnet describe --help"),
+        ("encode a b --snr", r"option '--snr' requires an argument"),
+        ("encode a b --entropy=1", r"option '--entropy' does not take a value"),
+        ("encode a b --q-bits many", r"invalid value for '--q-bits': .*integer.*encode --help"),
+        ("encode a b --step 0", r"invalid value for '--step': 0\.0: give a number above 0; see .*"),
+    ],
+)
+def test_wrong_usage_is_one_line(run, line, message):
+    status, out, err = run(line)
+    assert (status, out) == (2, "")
+    assert re.fullmatch(f"isincnet: error: {message}[^\n]*\n", err), err
 
 
 def test_folders_of_outputs_are_made(run, tmp_path):
