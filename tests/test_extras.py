@@ -36,6 +36,7 @@ def block(monkeypatch):
 def folder(tmp_path, monkeypatch):
     """Recordings, and work that must not be begun."""
     (tmp_path / "in").mkdir()
+    (tmp_path / "bands.npz").write_bytes(b"")
     for name in ("a", "b"):
         soundfile.write(tmp_path / "in" / f"{name}.wav", 0.1 * np.ones(100), 8000)
 
@@ -131,6 +132,25 @@ def test_token_files_need_no_extra(run, tmp_path, block):
         assert (status, err) == (0, ""), line
     assert len(list(tmp_path.rglob("*.isn"))) == 5
     assert len(list(tmp_path.rglob("*.wav"))) == 5
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("matplotlib", "plot spectrogram gone new/picture.png"),
+        ("matplotlib", "filters gone.npz new/pictures"),
+        ("ml_collections", "vocoder train gone"),
+        ("pyloudnorm", "prepare gone new/out"),
+        ("pyloudnorm", "benchmark gone"),
+        ("pesq", "benchmark gone --no-loudness --speech"),
+    ],
+)
+def test_what_is_missing_is_said_before_what_reads_it(run, folder, block, module, line):
+    block(module)
+    status, out, err = run(line)
+    assert (status, out) == (1, "")
+    assert re.fullmatch(r"isincnet: error: gone(\.\w+)?: no such (file|folder)[^\n]*\n", err), err
+    assert not (folder / "new").exists()
 
 
 def test_tf_data_names_what_does_without(block):

@@ -15,6 +15,7 @@ from isincnet_jax.cli.common import (
     TruncatedOption,
     app,
     positive,
+    refuse_missing,
     say,
     say_skipped,
     warn,
@@ -91,6 +92,7 @@ def benchmark(
     JAX), or isincnet_jax.benchmark.methods.Coded(waveform, num_bits) with the size of every
     clip's code, num_bits [batch], for the column kbit/s. Its docstring's first line describes it.
     """
+    refuse_missing(path, "no such folder; give a folder of audio files")
     if not no_loudness:
         extras.require("pyloudnorm")
     from isincnet_jax.benchmark import perceptual

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -120,6 +121,20 @@ LoudnessOption = Annotated[
 NoLoudnessOption = Annotated[
     bool, typer.Option("--no-loudness", help="Leave the levels as they are.")
 ]
+
+
+def refuse_missing(path: Path, what: str = "no such file") -> None:
+    """Input of a command: asked for before optional packages are, and before any work.
+
+    Args:
+        path: of a file or folder; a link that leads nowhere is left to who reads it.
+        what: is wrong if it is not there, and what to give.
+
+    Raises:
+        ValueError: if nothing is there.
+    """
+    if not os.path.lexists(path):
+        raise ValueError(f"{path}: {what}")
 
 
 def say(text: str) -> None:

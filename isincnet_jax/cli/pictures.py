@@ -16,6 +16,7 @@ from isincnet_jax.cli.common import (
     app,
     plot_app,
     positive,
+    refuse_missing,
     say,
     warn,
 )
@@ -25,6 +26,7 @@ from isincnet_jax.pretrained.load import DEFAULT_MODEL, load_codec, load_model
 if TYPE_CHECKING:
     import numpy as np
 
+_EXPECTED = "needs an .npz with steps [n], low_hz and high_hz [n, filters] of a training run"
 
 OutputPicture = Annotated[
     Path, typer.Argument(metavar="OUT", help="Picture: .png, .pdf, .svg.", callback=output)
@@ -52,6 +54,7 @@ def describe(
             say(f"{label:24s} {value}")
         return
     if Path(model).suffix.lower() == ".isn":
+        refuse_missing(Path(model))
         _describe_tokens(Path(model))
         return
     from isincnet_jax.pretrained import description
@@ -121,6 +124,7 @@ def plot_spectrogram(
     ] = 10.0,
 ) -> None:
     """Draw the signed coefficients and the magnitude of the first channel of IN."""
+    refuse_missing(source)
     extras.require("matplotlib")
     import numpy as np
 
@@ -167,6 +171,7 @@ def draw_learned_filters(
     shape: Annotated[str, typer.Option("--shape", help="Spectral shape of the bands.")] = "sinc",
 ) -> None:
     """Draw how filters learned: movement.png, cumulative.png and training.gif in OUT_DIR."""
+    refuse_missing(source, f"no such file; {_EXPECTED}")
     extras.require("matplotlib")
     from isincnet_jax import files, plots
 
@@ -225,22 +230,21 @@ def _read_bands(path: Path) -> _Bands:
 
     from isincnet_jax.plots.bands import checked_bands
 
-    expected = "needs an .npz with steps [n], low_hz and high_hz [n, filters] of a training run"
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; {expected}")
+        raise ValueError(f"{path}: no such file; {_EXPECTED}")
     try:
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             bands = _Bands(*(np.asarray(file[name]) for name in _Bands._fields))
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path}: {expected}") from error
+        raise ValueError(f"{path}: {_EXPECTED}") from error
     steps, low, high = bands
     # steps [records], edges [records, filters], real numbers
     fits = steps.ndim == 1 and low.ndim == 2 and low.size and low.shape == high.shape
     if not fits or len(steps) != len(low) or not all(each.dtype.kind in "iuf" for each in bands):
         found = ", ".join(f"{name} {list(each.shape)}" for name, each in bands._asdict().items())
-        raise ValueError(f"{path}: {expected}; found {found}")
+        raise ValueError(f"{path}: {_EXPECTED}; found {found}")
     if not np.all(np.isfinite(steps)) or np.any(np.diff(steps) <= 0):
         raise ValueError(f"{path}: its steps must increase")
     try:

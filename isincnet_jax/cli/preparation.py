@@ -17,6 +17,7 @@ from isincnet_jax.cli.common import (
     NoLoudnessOption,
     TruncatedOption,
     app,
+    refuse_missing,
     say,
     say_skipped,
     warn,
@@ -66,6 +67,8 @@ def prepare(
     ] = False,
 ) -> None:
     """Decode a corpus into OUT_DIR/{train,validation,test}, at one rate and loudness."""
+    if source == "folder":
+        refuse_missing(path, "no such folder; give a folder of audio files")
     if not no_loudness:
         extras.require("pyloudnorm")
     from isincnet_jax.data import corpora, corpus_files, preparation

@@ -89,11 +89,12 @@ def train(
     The run's export/ is the model for `synthesize`. What the settings are: configs/vocoder.py in
     experiments/ of a checkout, in isincnet_jax/tasks/ of an installed package.
     """
-    extras.require("ml_collections")
     from isincnet_jax.data import recording_index
-    from isincnet_jax.tasks import command, vocoding
 
     fields = recording_index.data_fields(source)
+    extras.require("ml_collections")
+    from isincnet_jax.tasks import command, vocoding
+
     given = {"workdir": workdir, "train.num_steps": steps, "data.batch_size": batch_size}
     fields.update({name: value for name, value in given.items() if value is not None})
     config = f"--config={command.configs_folder() / 'vocoder.py'}:{kind}"
