@@ -7,6 +7,7 @@ errors of one line that name the nearest field, as ``tests/tasks/test_command.py
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import logging
 import os
@@ -72,7 +73,7 @@ def run_command(
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs what it raises as well
     silence_threads()
     keep_memory()
-    try:
+    with ending():
         read = read_config(arguments, default=config, aliases=aliases)
         if "hosts" in read:
             connect(read.hosts)
@@ -82,6 +83,20 @@ def run_command(
                 print(outcome.text)  # noqa: T201
             outcome = outcome.status
         sys.exit(outcome)
+
+
+@contextlib.contextmanager
+def ending() -> Iterator[None]:
+    """End of a command: errors that a user can mend are one message, without a traceback.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        SystemExit: with the message of such an error, or 130 after Ctrl-C.
+    """
+    try:
+        yield
     except OSError as error:
         reason = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
         sys.exit(f"error: {reason or error}")

@@ -5,7 +5,8 @@ r"""Scores an estimator of synthesizer settings on fresh sounds, and makes a pag
 
 MODEL is a name, an exported folder or a .zip. Prints top-1 to top-5, mean percentile rank and
 class error of every parameter, the correlations of rendered estimates beside random patches, and by
-how much refinement brings the sounds nearer; writes ``DIR/result.json`` and ``DIR/index.html``.
+how much refinement brings the sounds nearer; writes ``DIR/result.json`` and ``DIR/index.html``,
+first the scores alone, then with sounds and refinement. Ctrl-C ends it with what it has by then.
 
 The sounds are made from a key that no training uses: another stream than that of any seed's
 training and validation.
@@ -14,8 +15,10 @@ training and validation.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +40,9 @@ from isincnet_jax.inversynth.synth.sampling import sample_levels
 from isincnet_jax.inversynth.training import stream_key
 from isincnet_jax.pages.inversynth import Sound, Version, write_matching_page
 from isincnet_jax.pretrained.trained import load_inversynth
+from isincnet_jax.tasks.command import ending
 from isincnet_jax.tasks.inversynth_scores import Evaluator
+from isincnet_jax.tasks.process import Stop
 
 _BATCH = 50
 _REFINED_AT_ONCE = 10
@@ -68,42 +73,63 @@ class Matched(NamedTuple):
     seconds: float
 
 
-def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Scores, prints, writes; returns the results."""
-    trained = load_inversynth(arguments.model)
-    outcome = Evaluator(trained.model).outcome(
-        trained.variables, _batches(arguments.seed, arguments.clips)
-    )
-    results = {
-        **describe_run(arguments.seed),
-        "model": arguments.model,
-        "num_clips": arguments.clips,
-        **outcome.as_dict(),
-    }
-    print("\n".join(outcome.lines()), flush=True)  # noqa: T201
-    few = max(arguments.listen, arguments.refined_clips if arguments.refine else 0)
-    matched = _match(trained, arguments.seed, min(few, arguments.clips), arguments.refine)
-    if matched is not None and arguments.refine:
-        results["refinement"] = _refinement(matched, arguments.refine)
-        print(_refinement_line(results["refinement"]), flush=True)  # noqa: T201
-    folder = Path(arguments.out)
+def _evaluate(arguments: argparse.Namespace, stop: Stop) -> int:
+    """Scores, prints, writes: first the scores alone; returns the exit status.
+
+    Where it is asked to stop, it ends with what it has, asked twice without what it is at.
+    """
+    folder, kept = Path(arguments.out), "nothing was written"
+    with contextlib.suppress(KeyboardInterrupt):
+        trained = load_inversynth(arguments.model)
+        outcome = Evaluator(trained.model).outcome(
+            trained.variables, _batches(arguments.seed, arguments.clips, stop)
+        )
+        results = {
+            **describe_run(arguments.seed),
+            "model": arguments.model,
+            "num_clips": outcome.num_clips,
+            **outcome.as_dict(),
+        }
+        print("\n".join(outcome.lines()), flush=True)  # noqa: T201
+        page = _write(results, folder)
+        kept = f"{page} has the scores of {outcome.num_clips} sounds"
+        few = max(arguments.listen, arguments.refined_clips if arguments.refine else 0)
+        few = min(few, arguments.clips)
+        matched = _match(trained, arguments.seed, few, arguments.refine, stop)
+        if matched is not None:
+            sounds = _sounds(matched, arguments.listen, bool(arguments.refine))
+            if arguments.refine:
+                results["refinement"] = _refinement(matched, arguments.refine)
+                print(_refinement_line(results["refinement"]), flush=True)  # noqa: T201
+                kept += f", {len(matched.target)} refined"
+            _write(results, folder, sounds)
+        print(f"wrote {folder / 'result.json'} and {page}")  # noqa: T201
+    if stop():
+        print(f"stopped as asked: {kept}", file=sys.stderr)  # noqa: T201
+        return stop.status
+    return 0
+
+
+def _write(results: dict[str, Any], folder: Path, sounds: Sequence[Sound] = ()) -> Path:
+    """Writes the results and their page; returns the page."""
     tables.write_text(folder / "result.json", json.dumps(results, indent=1) + "\n")
-    sounds = [] if matched is None else _sounds(matched, arguments.listen, bool(arguments.refine))
-    page = write_matching_page(
+    return write_matching_page(
         results,
         folder / "index.html",
         sounds=sounds,
         units={parameter.name: parameter.unit for parameter in PARAMETERS},
         sample_rate=SAMPLE_RATE,
     )
-    print(f"wrote {folder / 'result.json'} and {page}")  # noqa: T201
-    return results
 
 
-def _batches(seed: int, count: int) -> Any:
-    """Waveforms and levels, as many as are wanted."""
+def _batches(seed: int, count: int, stop: Stop) -> Any:
+    """Waveforms and levels, as many as are wanted; a batch at least."""
     key = stream_key(seed, "test")
     for number in range(math.ceil(count / _BATCH)):
+        if stop():
+            if not number:
+                raise KeyboardInterrupt
+            return
         levels = _draw(jax.random.fold_in(key, number))
         few = min(_BATCH, count - number * _BATCH)
         yield np.asarray(_render(values_from_levels(levels)))[:few], np.asarray(levels)[:few]
@@ -113,11 +139,15 @@ _draw = jax.jit(lambda key: sample_levels(key, _BATCH))
 _render = jax.jit(render)
 
 
-def _match(trained: TrainedInverSynth, seed: int, count: int, num_steps: int) -> Matched | None:
+def _match(
+    trained: TrainedInverSynth, seed: int, count: int, num_steps: int, stop: Stop
+) -> Matched | None:
     """Estimates and refinements of the first sounds; None for no sounds."""
     parts, seconds = [], []
-    for waveforms, levels in _batches(seed, count):
+    for waveforms, levels in _batches(seed, count, stop):
         for start in range(0, len(waveforms), _REFINED_AT_ONCE):
+            if stop():
+                break
             part = slice(start, start + _REFINED_AT_ONCE)
             # Always as many at once: one compiled program.
             shape = (_REFINED_AT_ONCE, waveforms.shape[-1])
@@ -225,5 +255,7 @@ def _parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> None:
-    """Scores what the command line names."""
-    _evaluate(_parse())
+    """Scores what the command line names; errors and signals end it in one line."""
+    arguments = _parse()
+    with ending():
+        sys.exit(_evaluate(arguments, Stop(1)))

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
+import sys
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -12,9 +15,13 @@ import pytest
 import resilience
 
 import isincnet_jax as isn
+from isincnet_jax.inversynth import matching, scores
 from isincnet_jax.inversynth.corpus import SynthSettings
 from isincnet_jax.inversynth.generation import generate
 from isincnet_jax.inversynth.networks import NETWORKS, TrainedInverSynth
+from isincnet_jax.inversynth.synth.parameters import NAMES
+from isincnet_jax.pretrained.trained import load_inversynth
+from isincnet_jax.tasks.inversynth_scores import Outcome
 from isincnet_jax.training.checkpoints import Checkpoints
 
 CONFIG = resilience.common.ROOT / "experiments" / "configs" / "inversynth.py"
@@ -236,3 +243,94 @@ def test_a_run_from_disk_on_eight_devices(run, tmp_path, corpus):
     assert len(losses) == 8
     assert losses[-1] < losses[0]
     assert jax.tree.leaves(_states(tmp_path / "disk")[8])
+
+
+@pytest.fixture
+def evaluate(monkeypatch, capsys, tmp_path):
+    """Evaluates guesses, interrupted when so many sounds are rendered: status, error, results."""
+    from isincnet_jax.tasks import inversynth_evaluation as evaluation
+
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((50, 16_384)).astype(np.float32)
+    score = scores.score_sounds(noise[:3], noise[3:6])
+    folder = tmp_path / "out"
+
+    def guess(clips):
+        return rng.random((len(clips), 23, 16))
+
+    def outcome(variables, batches):
+        levels = np.concatenate([levels for _, levels in batches])
+        ranks = scores.rank_levels(guess(levels), levels)
+        return Outcome(scores.score_parameters(ranks, NAMES), score, score, num_clips=len(levels))
+
+    def refine(values, target, **options):
+        return matching.Refined(values, np.full(len(values), 0.5), np.ones(len(values)))
+
+    trained = SimpleNamespace(model=None, variables=None, scores=guess)
+    monkeypatch.setattr(evaluation, "load_inversynth", lambda model: trained)
+    monkeypatch.setattr(evaluation, "Evaluator", lambda model: SimpleNamespace(outcome=outcome))
+    monkeypatch.setattr(matching, "refine", refine)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def call(line="", *, at=None, times=1, **stubs):
+        rendered = 0
+
+        def render(values):
+            nonlocal rendered
+            rendered += len(values)
+            for _ in range(times if rendered == at else 0):
+                signal.raise_signal(signal.SIGINT)
+            return noise[: len(values)]
+
+        for name, value in {"_render": render, **stubs}.items():
+            monkeypatch.setattr(evaluation, name, value)
+        arguments = ["evaluate_inversynth.py", "some", "--out", str(folder), *line.split()]
+        monkeypatch.setattr(sys, "argv", arguments)
+        with pytest.raises(SystemExit) as end:
+            evaluation.main()
+        path = folder / "result.json"
+        result = json.loads(path.read_text()) if path.exists() else None
+        return end.value.code, capsys.readouterr().err.replace(str(tmp_path), ""), result
+
+    yield call
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def test_an_evaluation_writes_its_page(evaluate, tmp_path):
+    status, err, result = evaluate("--clips 110 --refined-clips 20 --listen 1")
+    assert (status, err) == (0, "")
+    assert result["num_clips"] == 110
+    assert result["refinement"]["num_clips"] == 20
+    assert "Sound 1" in (tmp_path / "out" / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "kept", "refined"),
+    [
+        # 50 sounds of each batch are rendered, then 50, 10 estimates, 10 refined and so on.
+        ({"at": 100}, "/out/index.html has the scores of 100 sounds", None),
+        ({"at": 150 + 70}, "/out/index.html has the scores of 150 sounds, 10 refined", 10),
+        ({"at": 150 + 80, "times": 2}, "/out/index.html has the scores of 150 sounds", None),
+    ],
+)
+def test_an_evaluation_that_is_stopped_keeps_what_it_has(evaluate, options, kept, refined):
+    status, err, result = evaluate("--clips 150 --refined-clips 30", **options)
+    assert (status, err) == (130, f"stopped as asked: {kept}\n")
+    assert f"scores of {result['num_clips']} sounds" in kept
+    assert result.get("refinement", {}).get("num_clips") == refined
+
+
+def test_an_evaluation_that_is_stopped_before_says_so(evaluate):
+    def load(name):
+        signal.raise_signal(signal.SIGINT)
+        return SimpleNamespace(model=None, variables=None)
+
+    stopped = evaluate(load_inversynth=load)
+    assert stopped == (130, "stopped as asked: nothing was written\n", None)
+
+
+def test_an_evaluation_of_no_model_is_one_line(evaluate, tmp_path):
+    status, _, result = evaluate(load_inversynth=lambda _: load_inversynth(tmp_path / "gone"))
+    assert re.fullmatch(r"error: no preset [^\n]+", status)
+    assert result is None
