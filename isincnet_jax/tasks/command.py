@@ -14,7 +14,7 @@ import os
 import runpy
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -27,6 +27,7 @@ from isincnet_jax.tasks.run import Outcome
 from isincnet_jax.training.checkpoints import CheckpointError
 from isincnet_jax.training.loop import DivergedError
 
+_logger = logging.getLogger("train")
 _MAY_BE_NONE = ("data.loudness_db", "optimizer.clip_norm", "optimizer.filter_learning_rate")
 
 
@@ -115,7 +116,8 @@ def read_config(
     """The config that ``--config=FILE`` and ``--config.field=value`` describe.
 
     ``FILE:text`` gives the text to ``get_config``. Values are written as in Python, text without
-    quotes; the type of a field stays.
+    quotes; the type of a field stays. Where only the number of steps is given, warm-up takes a
+    tenth of them at most.
 
     Args:
         arguments: of the command, without its name.
@@ -141,7 +143,21 @@ def read_config(
         if name not in names:
             raise ArgumentsError(f"--config.{name}: no such field{_hint(name, names)}")
         _change(config, name, text)
+    _shorten_warmup(config, {name for name, _ in changes})
     return config
+
+
+def _shorten_warmup(config: Config, given: Collection[str]) -> None:
+    """Warm-up of a run whose steps are given: the config's own may be longer than the run."""
+    for name in given:
+        part, found, _ = name.rpartition("train.num_steps")
+        if not found or f"{part}optimizer.warmup_steps" in given:
+            continue
+        section = config[part.removesuffix(".")] if part else config
+        tenth = section.train.num_steps // 10
+        if 0 <= tenth < section.optimizer.warmup_steps and section.train.num_steps > 0:
+            section.optimizer.warmup_steps = tenth
+            _logger.info("warm-up of %d steps, a tenth of the run", tenth)
 
 
 def _options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -75,7 +75,8 @@ class OptimizerSpec:
             )
         if not 0 <= self.warmup_steps < max(self.total_steps, 1):
             raise ValueError(
-                f"warmup_steps={self.warmup_steps} must be below total_steps={self.total_steps}"
+                f"warmup_steps={self.warmup_steps} must be below total_steps={self.total_steps}; "
+                f"use a tenth, {max(self.total_steps, 0) // 10}"
             )
         object.__setattr__(self, "filter_paths", tuple(self.filter_paths))
 

@@ -10,6 +10,7 @@ import pytest
 from isincnet_jax.tasks import command
 
 SCRIPTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.py"))
+ABLATION = SCRIPTS[0].parent / "configs" / "ablation.py"
 
 
 def read(line: str):
@@ -32,6 +33,27 @@ def test_fields_keep_their_type():
     assert config.data.stems == ("drums", "bass")
     assert (config.loss.multi_stft, config.optimizer.clip_norm) == (2.5, None)
     assert config.data.cache_dir == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "warmup"),
+    [
+        ("", 100),
+        ("--config.train.num_steps=20", 2),
+        ("--config.train.num_steps=5", 0),
+        ("--config.train.num_steps=999", 99),
+        ("--config.train.num_steps=5000", 100),
+        ("--config.train.num_steps=0", 100),
+        ("--config.train.num_steps=20 --config.optimizer.warmup_steps=15", 15),
+    ],
+)
+def test_warmup_of_a_short_run_is_short(line, warmup):
+    assert read(line).optimizer.warmup_steps == warmup
+
+
+def test_warmup_of_the_classifiers_of_an_ablation_is_short():
+    config = read(f"--config={ABLATION} --config.classifier.train.num_steps=40")
+    assert config.classifier.optimizer.warmup_steps == 4
 
 
 def test_a_config_file_takes_a_text(tmp_path):

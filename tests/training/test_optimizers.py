@@ -167,7 +167,10 @@ def test_labels(params):
         ({"learning_rate": float("nan")}, "learning_rate=nan must be a number"),
         ({"filter_learning_rate": -1.0}, "filter_learning_rate=-1.0 must be >= 0"),
         ({"clip_norm": 0.0}, "clip_norm=0.0 must be positive, or None"),
-        ({"warmup_steps": 50, "total_steps": 50}, "warmup_steps=50 must be below total_steps=50"),
+        (
+            {"warmup_steps": 50, "total_steps": 50},
+            "warmup_steps=50 must be below total_steps=50; use a tenth, 5",
+        ),
         ({"step_every": 0}, "step_every=0 must be at least 1"),
         ({"weight_decay": -0.1}, "weight_decay=-0.1 must be >= 0"),
         ({"filter_paths": "analysis"}, r"filter_paths='analysis': give names, \('analysis',\)"),
