@@ -68,6 +68,26 @@ def round_trips(exactness: Result) -> str:
     )
 
 
+def random_banks(random_specs: Result) -> str:
+    told = {"exact": "exact", "float64": "exact in float64", "none": "neither"}
+    rows = [
+        (text, *_cells(random_specs[name], banks="d", worst_db=".1f", below_115_db="d"))
+        for name, text in told.items()
+    ]
+    lowest = min(random_specs["rows"], key=lambda row: row["measured_db"])
+    spec = lowest["spec"]
+    kinds = (*(name for name in ("causal", "tight") if spec[name]), spec["component"])
+    return (
+        f"{_table('told of the bank|banks|worst, dB|below 115 dB', rows)}\n\n"
+        f"Predicted within 6 dB: {100 * random_specs['predicted_db']['within_6_db']:.1f} % of "
+        f"banks for the clip's length, {100 * random_specs['told_db']['within_6_db']:.1f} % for "
+        f"any. Lowest: {lowest['measured_db']:.1f} dB, predicted {lowest['predicted_db']:.1f}, by "
+        f"{spec['num_bins']} {' '.join(kinds)} bins ({spec['scale']}, {spec['shape']}, "
+        f"{spec['window']}) at hop {spec['hop_length']}, condition number "
+        f"{lowest['condition']:.2g}."
+    )
+
+
 def token_snr(tokens: Result) -> str:
     shown = ("4", "6", "8", "10", "12", "16")
     rows = [

@@ -6,6 +6,7 @@ import warnings
 
 import jax
 import librosa
+import measured_tables
 import numpy as np
 import pytest
 import random_specs
@@ -51,6 +52,11 @@ def test_a_few_random_banks():
     found = random_specs.summarize(rows)
     assert found["banks"] == 2
     assert found["predicted_db"]["within_6_db"] == 1.0
+    text = measured_tables.random_banks({**found, "rows": rows})
+    count, lowest = found["exact"]["banks"], min(rows, key=lambda row: row["measured_db"])
+    assert f"| exact | {count} | " in text
+    assert "100.0 % of banks for the clip's length" in text
+    assert f"Lowest: {lowest['measured_db']:.1f} dB" in text
 
 
 def _chunks(rng: np.random.Generator, waveform: np.ndarray) -> list[np.ndarray]:
