@@ -117,6 +117,14 @@ def token_rounds(token_rounds: Result) -> str:
     return _table("|after 1|after 10|after 500|slices|shifts|clips without any change", rows)
 
 
+def damaged_tokens(fuzz_tokens: Result) -> str:
+    rows = [(row["damage"], row["refused"], row["decoded"]) for row in fuzz_tokens["rows"]]
+    return (
+        f"{_table('damage|refused|decoded', rows)}\n\nThe slowest took "
+        f"{fuzz_tokens['slowest_s']:.2f} s; memory grew by {fuzz_tokens['grown_mib']:.0f} MiB."
+    )
+
+
 def rates(rate: Result) -> str:
     formats = dict.fromkeys(("snr_db", "file_kbps", "marginal_kbps", "order0_kbps"), ".1f")
     formats |= {"encode_x_real_time": ".0f", "decode_x_real_time": ".0f"}

@@ -7,6 +7,7 @@ import functools
 import struct
 import zlib
 
+import fuzz_tokens
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -281,6 +282,19 @@ def test_forged_blocks_are_an_error_or_codes(tmp_path, rng):
                 forge(path, payload, **changes)
                 with contextlib.suppress(TokenFileError):
                     assert codes_of(path).shape == (changes.get("audio", 1), 300)
+
+
+def test_damage_of_any_kind_is_refused_or_decoded(tmp_path, rng):
+    """What ``benchmarks/fuzz_tokens.py`` does a hundred thousand times."""
+    files = fuzz_tokens.make_files(tmp_path, rng)
+    outcomes = set()
+    for index in range(250):
+        kind = fuzz_tokens.KINDS[index % 5]
+        (tmp_path / "a.isn").write_bytes(fuzz_tokens.damage(files[index % 4], kind, rng))
+        outcomes.add((kind, fuzz_tokens.decode(tmp_path / "a.isn")))
+    assert {outcome for _, outcome in outcomes} == {"refused", "decoded"}
+    assert ("bytes", "decoded") not in outcomes
+    assert ("bytes and checksums", "decoded") in outcomes
 
 
 def test_other_files_are_refused(tmp_path):
