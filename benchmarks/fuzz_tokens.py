@@ -1,12 +1,12 @@
-"""Damaged and forged token files: each is decoded, or refused with one line, soon and in little room.
+"""Damaged and forged token files: each is decoded or refused, in little time and room.
 
     python benchmarks/fuzz_tokens.py [--count 100000] [--seed 0]
 
 Small files (one and two audio channels, frames of one size and of many) are damaged in one of five
 ways: bytes changed; bytes changed and all checksums made right, so that the decoder sees them; cut;
 extended; fields of the header drawn at random, with right checksums. Anything but the samples of
-the header's length or a ``TokenFileError`` is a failure. Time is that of the slowest file, memory the
-peak of the process beyond what it needed before the first one.
+the header's length or a ``TokenFileError`` is a failure. Time is that of the slowest file, memory
+the peak of the process beyond what it needed before the first one.
 """
 
 from __future__ import annotations
