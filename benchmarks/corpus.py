@@ -3,11 +3,11 @@
     python benchmarks/corpus.py [--files 40] [--write]
 
 Generated stereo music-like files of 5 to 20 s at 44.1 kHz, all of different lengths, encoded to
-8-bit codes (.npz, by threads) and to entropy-coded codes (.isn, by processes) with one file at a
-time and with as many as there are cores. Seconds are those of the whole command, the start of
-Python, JAX and the workers included, in the median of three runs; memory is the largest resident
-set of a single process, of the command or of a worker. Compilations are counted in one process
-that encodes the same files: those of the first quarter of the files, and of the rest.
+8-bit codes (.npz) and to entropy-coded codes (.isn) with one file at a time and with as many as
+there are cores. Seconds are those of the whole command, the start of Python and JAX included, in
+the median of three runs; memory is the largest resident set of the command. Compilations are
+counted in one process that encodes the same files: those of the first quarter of the files, and of
+the rest.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RATE = 44_100
 RUNS = 3
 CASES = {
     "8-bit codes, .npz": ["--q-bits", "8"],
-    "uniform codes, .isn": ["--step", "0.003"],
+    "tokens at 25 dB, .isn": ["--snr", "25"],
 }
 _CHILD = (
     "import resource, subprocess, sys\n"

@@ -115,7 +115,7 @@ def encode_folder(
         snr_db: of codes whose step is searched, dB.
         optimise: let frames and rounding follow each recording.
         truncated: "refuse" or "keep".
-        jobs: files at a time, 1 or more; None for one per core, fewer for small corpora.
+        jobs: files at a time, 1 or more; None for one per core.
         overwrite: make everything anew that an earlier run made here.
         progress: called at the beginning and after each file.
 
@@ -151,7 +151,6 @@ def encode_folder(
         suffixes=AUDIO_SUFFIXES,
         # Deflating and entropy coding leave the interpreter, and threads share the codec.
         make_work=one,
-        kind=lambda _: "threads",
         configuration=prepared.configuration,
         jobs=jobs,
         overwrite=overwrite,
@@ -183,7 +182,7 @@ def decode_folder(
         model: as of :func:`.decode_file`, and so are ``model_rate`` and ``refinements``.
         model_rate: keep the model's rate.
         refinements: 0 or more.
-        jobs: files at a time, 1 or more; None for one per core, fewer for small corpora.
+        jobs: files at a time, 1 or more; None for one per core.
         overwrite: make everything anew that an earlier run made here.
         progress: called at the beginning and after each file.
 
@@ -219,7 +218,6 @@ def decode_folder(
         suffix=suffix,
         suffixes=SUFFIXES,
         make_work=functools.partial(decoder.FileDecoder, options),
-        kind=lambda _: "threads",
         configuration={
             "work": "decode",
             "suffix": suffix,
@@ -249,7 +247,6 @@ def _make_folder(
     suffix: str,
     suffixes: Collection[str],
     make_work: Callable[[], workers.Work],
-    kind: Callable[[list[str]], workers.Kind],
     configuration: Mapping[str, Any],
     jobs: int | None,
     overwrite: bool,
@@ -264,9 +261,8 @@ def _make_folder(
         suffix: of the files to make.
         suffixes: of the files to read.
         make_work: makes the function that makes a file, see :func:`.workers.run_tasks`.
-        kind: of workers, for the names of the sources.
         configuration: all that the result depends on but for the sources.
-        jobs: files at a time; the number of cores if None, fewer for small corpora.
+        jobs: files at a time; the number of cores if None.
         overwrite: make everything anew.
         progress: called at the beginning and after each file.
         is_current: see :meth:`.output_folder.OutputFolder.is_done`.
@@ -299,8 +295,7 @@ def _make_folder(
             waiting,
             output,
             make_work,
-            num_workers=jobs or file_jobs.suitable_number(source, waiting, kind(names)),
-            kind=kind(names),
+            num_workers=jobs or workers.available_cores(),
         )
         with contextlib.closing(outcomes):  # which ends the workers if the caller interrupts
             for outcome in outcomes:

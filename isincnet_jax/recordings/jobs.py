@@ -19,8 +19,6 @@ from isincnet_jax.files import first_line, shown
 from isincnet_jax.recordings import workers as file_workers
 from isincnet_jax.recordings.output_folder import Job, OutputError, OutputFolder
 
-_PROCESS_BYTES = 1 << 24  # of sources that are worth the seconds in which a process starts
-
 
 class Outcome(NamedTuple):
     """Outcome of a job.
@@ -136,7 +134,6 @@ def run_jobs(
     make_work: Callable[[], file_workers.Work],
     *,
     num_workers: int,
-    kind: file_workers.Kind,
 ) -> Generator[Outcome, None, None]:
     """Makes the files that are not done yet, and yields what became of each.
 
@@ -146,7 +143,6 @@ def run_jobs(
         output: open.
         make_work: makes the function that makes a file, see :func:`.workers.run_tasks`.
         num_workers: files under way at a time.
-        kind: of workers.
 
     Yields:
         Outcomes in the order in which files are finished; a job that fails does not stop the
@@ -163,7 +159,7 @@ def run_jobs(
     for index, job in enumerate(jobs):
         with contextlib.suppress(OSError):  # the work reports what is missing
             stats[index] = (root / job.source).stat()
-    for result in file_workers.run_tasks(tasks(), make_work, num_workers=num_workers, kind=kind):
+    for result in file_workers.run_tasks(tasks(), make_work, num_workers=num_workers):
         task, job = result.task, jobs[result.task.number]
         reason, num_bytes = result.reason, 0
         if not reason and task.number not in stats:
@@ -208,24 +204,3 @@ def waiting_jobs(
         if not is_done:
             waiting.append(job)
     return waiting
-
-
-def suitable_number(folder: str | Path, jobs: Iterable[Job], kind: file_workers.Kind) -> int:
-    """Number of workers: as many as cores, fewer processes where there is little for each to do.
-
-    Args:
-        folder: of the sources.
-        jobs: to do.
-        kind: of workers: threads are cheap, a process is worth its start for 16 MiB of sources.
-
-    Returns:
-        At least 1.
-    """
-    cores = file_workers.available_cores()
-    if kind == "threads":
-        return cores
-    num_bytes = 0
-    for job in jobs:
-        with contextlib.suppress(OSError):  # gone meanwhile: the work says so
-            num_bytes += (Path(folder) / job.source).stat().st_size
-    return max(1, min(cores, num_bytes // _PROCESS_BYTES))

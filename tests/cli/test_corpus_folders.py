@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import errno
 import json
 import os
@@ -24,7 +23,6 @@ from isincnet_jax.recordings import decoder as corpus_decoder
 from isincnet_jax.recordings import encoder as corpus_encoder
 from isincnet_jax.recordings import jobs as corpus_encoding
 from isincnet_jax.recordings import options as corpus_options
-from isincnet_jax.recordings import workers as file_workers
 from isincnet_jax.recordings.output_folder import CONFIGURATION, JOURNAL
 from isincnet_jax.tokens import archive
 
@@ -84,16 +82,6 @@ def test_a_folder_gives_the_files_of_one_at_a_time(corpus, options, suffix):
     assert status == 0
     assert "out: 4 of 4 files are done already" in out
     assert times == {path: path.stat().st_mtime_ns for path in Path("out").rglob(f"*{suffix}")}
-
-
-def test_no_corpus_starts_processes(corpus, monkeypatch):
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("a process pool")
-
-    monkeypatch.setattr(concurrent.futures, "ProcessPoolExecutor", refuse)
-    for options in ("--step 0.05", "--step 0.05 --overwrite --jobs 2", "--overwrite --jobs 2"):
-        assert corpus(f"encode in out {options}")[0] == 0
-        assert corpus("decode out back --overwrite --jobs 2")[0] == 0
 
 
 @pytest.mark.quick(0)
@@ -358,22 +346,13 @@ def test_folders_that_cannot_be_listed_make_the_status_1(corpus, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["C.ISN", "C.NPZ"])
-def test_suffixes_are_read_in_any_case(corpus, name, monkeypatch):
-    kinds = []
-    real = file_workers.run_tasks
-
-    def run_tasks(*given, kind, **options):
-        kinds.append(kind)
-        return real(*given, kind=kind, **options)
-
-    monkeypatch.setattr(file_workers, "run_tasks", run_tasks)
+def test_suffixes_are_read_in_any_case(corpus, name):
     Path("codes/.hidden").mkdir(parents=True)
     assert corpus(f"encode in/a.wav codes/{name}")[0] == 0
     hidden = "a.npz" if name == "C.ISN" else "a.isn"
     Path("codes/.hidden", hidden).write_bytes(b"")
     assert corpus(f"decode codes/{name} one.wav")[0] == 0
     assert corpus("decode codes back")[0] == 0
-    assert kinds == ["threads"]
     assert Path("back/C.wav").read_bytes() == Path("one.wav").read_bytes()
 
 

@@ -1,10 +1,7 @@
-"""Work on files without a model, for worker processes to import."""
+"""Work on files without a model."""
 
 from __future__ import annotations
 
-import os
-import signal
-import time
 from pathlib import Path
 
 
@@ -25,11 +22,6 @@ def upper(source: Path, target: Path) -> float:
     if text == "gone":
         target.unlink()
         return 0.0
-    if text == "die":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if text.startswith("wait"):
-        Path(text.split()[1], str(os.getpid())).touch()
-        time.sleep(600)
     if text.startswith("once"):  # fails the first time
         mark = Path(text.split()[1])
         if not mark.exists():
@@ -37,7 +29,3 @@ def upper(source: Path, target: Path) -> float:
             raise OSError("the network is down")
     target.write_text(text.upper())
     return float(len(text))
-
-
-def make_nothing():
-    raise ImportError("something is missing")
