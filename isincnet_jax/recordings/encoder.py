@@ -140,7 +140,16 @@ class FileEncoder:
         )
         counted = _Counter(read())  # the length is known when all has been read
         name = DEFAULT_MODEL if options.model is None else options.model
-        self._say(_write_archive(target, codec, info, counted, quantizer=quantizer, model=name))
+        text = _write_archive(
+            target,
+            codec,
+            info,
+            counted,
+            quantizer=quantizer,
+            model=name,
+            is_fitted=options.scales == "signal",
+        )
+        self._say(text)
         return Made(counted.rows / rate, _notes(info, rate))
 
     def _write_tokens(self, source: Path, target: Path) -> Made:
@@ -251,6 +260,25 @@ class _Counter:
             yield block
 
 
+class _Ends:
+    """An iterator over companded codes that counts those at an end of the scale."""
+
+    def __init__(self, blocks: Iterator[np.ndarray], *, top: int) -> None:
+        self._blocks = blocks
+        self._top = top
+        self._count = self._total = 0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for block in self._blocks:
+            self._count += int(((block == 0) | (block >= self._top)).sum())
+            self._total += block.size
+            yield block
+
+    def __str__(self) -> str:
+        share = 100 * self._count / max(self._total, 1)
+        return f"{share:.2f} % of the codes at an end of the scale"
+
+
 def _write_archive(
     target: Path,
     codec: Codec,
@@ -259,6 +287,7 @@ def _write_archive(
     *,
     quantizer: Quantizer | None,
     model: str,
+    is_fitted: bool,
 ) -> str:
     """Encodes a recording into an .npz archive; returns what there is to say about it."""
     import numpy as np
@@ -268,10 +297,15 @@ def _write_archive(
     from isincnet_jax.tokens import archive
 
     rows = long_signals.encode_blocks(codec, counted)
+    ends = None
+    if quantizer is not None:
+        rows = ends = _Ends(
+            long_signals.quantize_rows(rows, quantizer), top=2**quantizer.q_bits - 2
+        )
     with files.replacing(target) as temporary:
         num_frames = archive.write_archive(
             temporary,
-            rows if quantizer is None else long_signals.quantize_rows(rows, quantizer),
+            rows,
             make_header=lambda: archive.Header(
                 spec=codec.spec,
                 model=model,
@@ -285,7 +319,9 @@ def _write_archive(
             scales=None if quantizer is None else np.asarray(quantizer.scale),
         )
     kind = "float32 coefficients" if quantizer is None else f"{quantizer.q_bits}-bit codes"
-    return (
+    text = (
         f"wrote {target}: {num_frames} frames x {info.num_channels} audio channels x "
         f"{codec.spec.num_channels} {kind}, {target.stat().st_size} bytes"
     )
+    # Scales of the signal are its peaks: some codes always lie there.
+    return text if ends is None or is_fitted else f"{text}; {ends}"

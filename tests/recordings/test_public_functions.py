@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import jax
@@ -203,3 +204,24 @@ def test_errors_name_keywords(clips, call, message):
     with pytest.raises(ValueError, match=message):
         call()
     assert sorted(path.name for path in clips.iterdir()) == ["in"]
+
+
+def test_codes_at_the_ends_of_fixed_scales_are_told(tmp_path):
+    shares = []
+    for gain in (0.1, 8.0):
+        samples = gain * isn.demo_waveform(16_000)[:8000]
+        soundfile.write(tmp_path / "a.wav", samples, 16_000, "FLOAT")
+        said = []
+        isn.encode_file(
+            tmp_path / "a.wav", tmp_path / "a.npz", q_bits=8, scales="spec", say=said.append
+        )
+        found = re.search(r"bytes; (.*) % of the codes at an end of the scale$", said[-1])
+        with np.load(tmp_path / "a.npz") as stored:
+            codes = stored["codes"]
+        shares.append(float(found[1]))
+        expected = 100 * np.mean((codes == 0) | (codes == 254))
+        assert abs(shares[-1] - expected) <= 0.005
+    assert shares[0] == 0
+    assert shares[1] > 1
+    isn.encode_file(tmp_path / "a.wav", tmp_path / "a.npz", q_bits=8, say=said.append)
+    assert said[-1].endswith(" bytes")
