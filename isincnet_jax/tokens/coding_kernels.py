@@ -180,7 +180,7 @@ def predict(mixer, tables, decision, contexts, selectors, curve):
 
     Args:
         mixer: a :class:`Mixer`; its inputs and output are set, for :func:`learn`.
-        tables: of :func:`tables`.
+        tables: of :func:`.coding_tables.tables`.
         decision: its kind.
         contexts: int64 [contexts], below 4096.
         selectors: int64 [3], of the weights in each set, below 64.

@@ -52,6 +52,7 @@ class TokenHeader:
     offsets: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     SIZE = _LAYOUT.size
+    """Bytes."""
 
     def __post_init__(self) -> None:
         if self.spec.framing != "tiled":
@@ -84,7 +85,7 @@ class TokenHeader:
         """The header as bytes.
 
         Returns:
-            :attr:`SIZE` bytes.
+            ``SIZE`` bytes.
         """
         spec = self.spec
         return _LAYOUT.pack(
@@ -98,7 +99,7 @@ class TokenHeader:
         """The inverse of :meth:`pack`.
 
         Args:
-            data: :attr:`SIZE` bytes of any making.
+            data: ``SIZE`` bytes of any making.
 
         Returns:
             The header.
