@@ -52,6 +52,9 @@ test test-slow docs corners: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1:$\
 	glibc.malloc.arena_max=1:glibc.malloc.top_pad=67108864:$\
 	glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=8589934592
 test test-slow docs corners: export PYTHONDONTWRITEBYTECODE :=
+# Two workers have the cores already: BLAS threads of each wait for the other's in busy loops, and
+# decoders that take a second alone take three.
+test test-slow docs corners: export OPENBLAS_NUM_THREADS := 1
 COMPILE_QUICKLY := flags=$$($(BIN)/python .ci/xla_flags.py $(TEST_FLAGS)) && \
 	XLA_FLAGS="$$flags $$XLA_FLAGS"
 test: lint
