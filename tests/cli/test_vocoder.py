@@ -273,7 +273,8 @@ def test_from_a_folder_to_sound(tmp_path):
         "optimizer.warmup_steps": 0,
     }
     fields = " ".join(f"--config.{name}={value}" for name, value in small.items())
-    environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=1"  # the last counts
+    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     environment["PYTHONPATH"] = str(tmp_path / "site")
 
     def isincnet(line, status=0):
