@@ -118,7 +118,7 @@ def token_rounds(token_rounds: Result) -> str:
 
 
 def damaged_tokens(fuzz_tokens: Result) -> str:
-    rows = [(row["damage"], row["refused"], row["decoded"]) for row in fuzz_tokens["rows"]]
+    rows = [(row["damage"], *_cells(row, refused="d", decoded="d")) for row in fuzz_tokens["rows"]]
     return (
         f"{_table('damage|refused|decoded', rows)}\n\nThe slowest took "
         f"{fuzz_tokens['slowest_s']:.2f} s; memory grew by {fuzz_tokens['grown_mib']:.0f} MiB."
