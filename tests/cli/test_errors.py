@@ -63,7 +63,7 @@ def test_without_arguments_there_is_help(run):
         ("synth match --bogus", r"no such option: --bogus.*; see isincnet synth match --help"),
         ("describe a b", r"got unexpected extra argument.* \(b\); see isincnet describe --help"),
         ("encode a b --snr", r"option '--snr' requires an argument"),
-        ("encode a b --entropy=1", r"option '--entropy' does not take a value"),
+        ("encode a b --optimise=1", r"option '--optimise' does not take a value"),
         ("encode a b --q-bits many", r"invalid value for '--q-bits': .*integer.*encode --help"),
         ("encode a b --step 0", r"invalid value for '--step': 0\.0: give a number above 0; see .*"),
     ],
