@@ -28,7 +28,6 @@ def all_methods(
     reference: Path | None = None,
     models: Sequence[str] = (),
     functions: Sequence[str] = (),
-    tell: Callable[[str], None] = lambda text: None,
 ) -> list[Method]:
     """The methods of a rate, in the order of tables.
 
@@ -39,7 +38,6 @@ def all_methods(
         reference: a folder of iSincNet's .ckpt files.
         models: exported models: codecs and vocoders.
         functions: of users, see :func:`user_method`.
-        tell: gets a line on methods that are left out.
 
     Returns:
         Those of the package first, then exported models, then users' functions.

@@ -84,7 +84,6 @@ def run(
         reference=settings.reference,
         models=settings.models,
         functions=settings.functions,
-        tell=tell,
     )
     clip_names, clips, skipped = load_clips(settings, tell=tell)
     heard = _spread(clip_names, settings.listen)

@@ -81,7 +81,8 @@ def _describe_lapped(codec: LappedCodec) -> list[tuple[str, str]]:
         ("frames", f"{spec.frame_rate_hz:.6g} a second (hop_length {spec.hop_length})"),
         ("bank", spec.describe()),
         ("frame bounds", "1 to 1, condition number 1: orthonormal"),
-        ("exactness", "exact: 135 dB in float32"),
+        ("exactness", "exact: the inverse is the transpose"),
+        ("expected SNR in float32", "135 dB on white noise"),
         (
             "delay",
             f"{spec.latency} samples to encode and decode "

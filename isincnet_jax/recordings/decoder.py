@@ -59,7 +59,7 @@ def decode_file(
         model: insisted on, its name or a codec of the same bank; None for the model that the
             file names, or the bank's inverse if that is not here.
         model_rate: keep the model's sample rate and length; do not resample to the original's.
-        refinements: as of :meth:`.Codec.decode`, 0 or more.
+        refinements: of ``.npz`` files, as of :meth:`.Codec.decode`, 0 or more.
         say: called with a line for each thing that there is to say.
 
     Returns:
@@ -85,6 +85,11 @@ def decode_file(
     source, target = Path(source), Path(target)
     if not source.exists():
         raise ValueError(f"{source}: no such file")
+    if source.suffix.lower() == TOKEN_SUFFIX and refinements:
+        raise ValueError(
+            f"refinements={refinements}: the bank of {source.name} is orthonormal, there is "
+            "nothing to refine; leave it out"
+        )
     return FileDecoder(DecodeOptions(model, model_rate, refinements), say=say or silent)(
         source, target
     )

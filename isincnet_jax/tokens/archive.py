@@ -25,13 +25,14 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from isincnet_jax.bank.quantizer import Code, Quantizer
-from isincnet_jax.dsp import companding, meanings
+from isincnet_jax.bank.spec import FilterbankSpec
+from isincnet_jax.dsp import companding, meanings, settling
 from isincnet_jax.files import first_line
-from isincnet_jax.tokens.recording_header import RecordingHeader
 
 _FORMAT = 1
 _COPY_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 28
+_MOST_BINS, _LARGEST_BANK = 1 << 18, 1 << 26  # taps of all bins: half a gigabyte in float64
 _LARGEST_HEADER, _NPY_HEADER = 1 << 20, 1 << 12  # bytes
 MOST_AUDIO_CHANNELS = 1024
 """Of a recording, as libsndfile has it."""
@@ -42,10 +43,15 @@ class ArchiveError(ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Header(RecordingHeader):
-    """Header of an archive.
+class Header:
+    """Header of an archive: bank, codec, lengths, rates and code of a recording.
 
     Attributes:
+        spec: the bank that made the coefficients.
+        model: name of the codec.
+        length: samples per audio channel at ``spec.sample_rate``.
+        original_length: samples of the recording at its own rate.
+        original_rate: Hz, of the recording.
         q_bits: bits per code; 0 for coefficients.
         mu: companding of the codes.
         code: "symmetric" or "reference".
@@ -54,12 +60,23 @@ class Header(RecordingHeader):
         ValueError, TypeError: at construction, for values that no recording has.
     """
 
+    spec: FilterbankSpec
+    model: str
+    length: int
+    original_length: int
+    original_rate: int
     q_bits: int = 0
     mu: float = 0.0
     code: str = "symmetric"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        settling.settle_fields(self)
+        for name in ("length", "original_length", "original_rate"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}={value!r} must be a positive integer")
+        if not isinstance(self.model, str):
+            raise TypeError(f"model={self.model!r} must be a name")
         if self.q_bits == 0:
             return
         companding.check_q_bits(self.q_bits)
@@ -72,7 +89,8 @@ class Header(RecordingHeader):
         Returns:
             JSON with sorted names, the format version among them.
         """
-        return json.dumps({"format": _FORMAT, **self._values()}, sort_keys=True)
+        values = {**dataclasses.asdict(self), "spec": self.spec.to_dict()}
+        return json.dumps({"format": _FORMAT, **values}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Header:
@@ -92,7 +110,11 @@ class Header(RecordingHeader):
         version = values.pop("format")
         if version != _FORMAT:
             raise ValueError(f"format {version}, this version reads {_FORMAT}")
-        return cls._of_values(values)
+        # Of a bank beyond all bounds nothing of its size is made.
+        num_bins, taps = values["spec"]["num_bins"], values["spec"]["kernel_size"]
+        if not (1 <= num_bins <= _MOST_BINS and 1 <= taps <= _LARGEST_BANK // num_bins):
+            raise ValueError(f"a bank of {num_bins} x {taps} taps is out of bounds")
+        return cls(**{**values, "spec": FilterbankSpec.from_dict(values["spec"])})
 
 
 def write_archive(

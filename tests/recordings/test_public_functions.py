@@ -225,3 +225,10 @@ def test_codes_at_the_ends_of_fixed_scales_are_told(tmp_path):
     assert shares[1] > 1
     isn.encode_file(tmp_path / "a.wav", tmp_path / "a.npz", q_bits=8, say=said.append)
     assert said[-1].endswith(" bytes")
+
+
+def test_token_files_have_nothing_to_refine(clips):
+    isn.encode_file("in/a.wav", "a.isn")
+    with pytest.raises(ValueError, match=r"refinements=2: the bank of a\.isn is orthonormal"):
+        isn.decode_file("a.isn", "b.wav", refinements=2)
+    assert not Path("b.wav").exists()
