@@ -432,6 +432,7 @@ def test_codec_is_a_pytree(rng):
 LEARNED = {"learnable_filters": True, "learnable_decoder": True}
 
 
+@pytest.mark.tail
 def test_a_learnable_window_starts_as_the_specs_and_multiplies_it(rng):
     model, variables = build(MEL, **LEARNED, window_terms=2)
     plain, others = build(MEL, **LEARNED)

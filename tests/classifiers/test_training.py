@@ -78,6 +78,7 @@ def test_cross_entropy_is_the_formula(smoothing):
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
 
 
+@pytest.mark.tail
 def test_eight_devices_share_batch_statistics():
     batches = [_batch(number) for number in range(5)]
     one, one_history = _run(1, batches)

@@ -26,6 +26,7 @@ def _content(folder):
     return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
+@pytest.mark.tail
 def test_three_pictures(run, tmp_path):
     _write("a $bank$.npz", low_hz=LOW.astype(np.float32), high_hz=HIGH.astype(np.float32))
     status, out, err = run("filters 'a $bank$.npz' new/pictures --kernel-size 129")

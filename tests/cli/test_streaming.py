@@ -33,6 +33,7 @@ def _figure(out: str, pattern: str) -> float:
     return float(re.search(pattern, out)[1])
 
 
+@pytest.mark.tail
 def test_a_file_streams_to_another(run, model):
     noise = _noise(RATE, 2)
     soundfile.write("in.wav", noise, RATE, subtype="FLOAT")

@@ -80,6 +80,7 @@ def test_gradients_on_silence_are_finite(case):
         assert np.all(np.isfinite(_distance(*pair)))
 
 
+@pytest.mark.tail
 def test_refinement_comes_nearer_and_reports_what_it_returns(case, refined):
     values, target, _ = case
     np.testing.assert_allclose(refined.before, _distance(_render(values), target), rtol=1e-3)

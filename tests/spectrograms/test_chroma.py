@@ -26,6 +26,7 @@ def _relative(found, wanted):
     return np.linalg.norm(np.asarray(found) - wanted) / np.linalg.norm(wanted)
 
 
+@pytest.mark.tail
 @settings(max_examples=8)
 @given(
     rate=st.sampled_from([8000, 22_050, 48_000]),

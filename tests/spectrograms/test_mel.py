@@ -57,6 +57,7 @@ def test_mel_spectrograms_are_librosas(rate, win, hop, band, length, jitted, **o
     assert layer.frame_times(length).shape == (len(wanted),)
 
 
+@pytest.mark.tail
 @settings(max_examples=6)
 @given(
     n_mfcc=st.sampled_from([1, 13, 20]),

@@ -256,6 +256,7 @@ def test_second_derivatives(output_format, x64, rng):
     assert np.all(np.isfinite(curvature(jnp.zeros(20))))
 
 
+@pytest.mark.tail
 def test_second_derivatives_in_blocks_are_finite_on_silence():
     layer = STFT(n_fft=1024, hop_length=64)
 

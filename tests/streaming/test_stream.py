@@ -260,6 +260,7 @@ def test_known_lengths_need_no_last_frames(kind):
     np.testing.assert_allclose(found, decoded, atol=TOLERANCE)
 
 
+@pytest.mark.tail
 def test_learned_weights_are_those_of_the_codec():
     spec = isn.FilterbankSpec(**GEOMETRY)
     model = isn.SincNet(spec, learnable_filters=True, learnable_decoder=True)

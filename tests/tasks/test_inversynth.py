@@ -163,6 +163,7 @@ def corpus(tmp_path_factory):
     )
 
 
+@pytest.mark.tail
 def test_sounds_on_disk_are_split_by_index(corpus, tmp_path):
     """Every epoch has every training sound once; resuming goes on in its order."""
     from isincnet_jax.tasks import command, inversynth_data

@@ -83,6 +83,7 @@ def test_without_iterations_and_training_it_decodes_centres_linearly(q_bits, rng
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.tail
 def test_untrained_it_is_the_weighted_least_squares_of_its_cells(rng):
     waveform = signal(rng, 80)
     plain = TokenCodec(SPEC, q_bits=4, num_blocks=None, iterations_before=80, iterations_after=0)

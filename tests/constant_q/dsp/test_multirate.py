@@ -87,6 +87,7 @@ def test_broad_kernels_stay_at_the_full_rate():
     assert multirate.choose_levels([long], hop_length=64, tolerance=TOLERANCE)[0] >= 3
 
 
+@pytest.mark.tail
 @settings(max_examples=6)
 @given(
     hop=st.sampled_from([1, 7, 24, 64]),

@@ -282,6 +282,7 @@ def test_padding_keeps_the_ends_apart():
     assert np.all(early < 0.03 * found.max(0))
 
 
+@pytest.mark.tail
 def test_gamma_is_no_early_downsampling_fault():
     """nnAudio's VQT puts 440 Hz into bin 57 instead of 45 at 44.1 kHz."""
     for sample_rate, gamma in ((44_100, 0.0), (44_100, 7.0), (48_000, 7.0)):
@@ -365,6 +366,7 @@ def test_frames_of_both_layouts_have_their_times(rng):
     np.testing.assert_allclose(gabor.frame_times(500, spec)[:2], [0, 3 / RATE])
 
 
+@pytest.mark.tail
 def test_jit_vmap_and_leading_axes_are_the_same(rng):
     spec = GaborSpec(**SMALL)
     waveform = rng.standard_normal((2, 3, 333)).astype(np.float32)
