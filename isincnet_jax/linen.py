@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 import flax.linen as nn
 import flax.struct
+import numpy as np
 
 from isincnet_jax.dsp.equality import equal_by_value
 from isincnet_jax.dsp.settling import settle_fields
@@ -59,3 +60,9 @@ class TrainedModel(Generic[Module]):
 
     __eq__ = equal_by_value
     __hash__ = None  # type: ignore[assignment]
+
+    def _cast(self, array: Any) -> Any:
+        """NumPy's floats in the model's dtype; all else as it is, for the model to check."""
+        if isinstance(array, np.ndarray) and np.issubdtype(array.dtype, np.floating):
+            return array.astype(self.model.dtype)  # type: ignore[attr-defined]
+        return array

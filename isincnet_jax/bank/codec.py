@@ -132,11 +132,6 @@ class Codec(TrainedModel[SincNet]):
             refinements=check_refinements(refinements),
         )
 
-    def _cast(self, array: Any) -> Any:
-        if isinstance(array, np.ndarray) and np.issubdtype(array.dtype, np.floating):
-            return array.astype(self.model.dtype)
-        return array
-
     def quantizer(self, *, q_bits: int = 8, **options: Any) -> quantizer.Quantizer:
         """Quantizer for this codec's coefficients.
 

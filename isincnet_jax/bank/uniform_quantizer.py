@@ -96,11 +96,6 @@ class UniformQuantizer:
         coded = self._levels(spectrogram) * steps
         return spectrogram + jax.lax.stop_gradient(coded - spectrogram)
 
-    @property
-    def storage_dtype(self) -> np.dtype:
-        """The type that holds the codes: int32."""
-        return np.dtype(np.int32)
-
     def _levels(self, spectrogram: jax.Array) -> jax.Array:
         steps = match_rank(self._steps(spectrogram.dtype), spectrogram)
         most = LARGEST_LEVEL + 1

@@ -227,7 +227,8 @@ def recording_spec(sample_rate: int) -> LappedSpec:
     """
     from isincnet_jax.bank.lapped_spec import LappedSpec
 
-    hop = max(2, 1 << int(0.0325 * sample_rate).bit_length() - 1) if sample_rate >= 62 else 2
+    # The largest power of two in 32.5 ms, 2 at least.
+    hop = 1 << max(2, int(0.0325 * sample_rate)).bit_length() - 1
     return LappedSpec(sample_rate=sample_rate, hop_length=min(hop, 4096))
 
 

@@ -199,14 +199,15 @@ def decode_block(
     if num_audio == 2:
         sides = np.array([coder.flag(_SIDES) for _ in range(NUM_BANDS)], bool)
     sizes, codes = [], []
-    for index in range(superframes):
-        found = _code_sizes(coder, tiling.sizes(), None)
-        sizes.append(found)
-        for position, size in enumerate(found):
-            is_last = not tail and index == superframes - 1 and position == len(found) - 1
-            codes.append(coder.decode(size + rest * is_last).T)
-    for position, size in enumerate(tail):
-        codes.append(coder.decode(size + rest * (position == len(tail) - 1)).T)
+    groups = superframes + bool(tail)
+    for index in range(groups):
+        found = tail
+        if index < superframes:
+            found = _code_sizes(coder, tiling.sizes(), None)
+            sizes.append(found)
+        totals = list(found)
+        totals[-1] += rest if index == groups - 1 else 0
+        codes += [coder.decode(total).T for total in totals]
     return Layout(sides, sizes, tail, rest), codes
 
 

@@ -91,7 +91,7 @@ class Mixer(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """Tables of the logistic function reciprocals and logarithms, int64.
+    """Tables of the logistic function, of reciprocals and of logarithms, int64.
 
     Attributes:
         logits: [4096]: 256 ln(p / (1 - p)) of 12-bit probabilities.

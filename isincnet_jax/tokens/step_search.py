@@ -90,12 +90,12 @@ class Quantised(NamedTuple):
 class Errors:
     """Sums from which the error of codes follows, with offsets and without.
 
-    Args:
+    Attributes:
         step: of the quantizer.
     """
 
     def __init__(self, step: float) -> None:
-        self._step = step
+        self.step = step
         self._counts = np.zeros(4)
         self._sums = np.zeros(4)
         self._squares = np.zeros(4)
@@ -129,28 +129,27 @@ class Errors:
         if not with_offsets:
             offsets[:] = 0.0
         error = self._squares - 2 * offsets * self._sums + offsets**2 * self._counts
-        noise = float(error.sum()) * self._step**2
+        noise = float(error.sum()) * self.step**2
         snr_db = 10 * math.log10(energy / noise) if noise and energy else math.inf
         first, second, third = (float(value) for value in offsets[1:])
         return Quantised(snr_db, (first, second, third))
 
 
-def measure_step(spool: Spool, step: float, *, with_offsets: bool) -> Quantised:
-    """What plain rounding to a step makes of a recording.
+def measure_snr(spool: Spool, step: float) -> float:
+    """Signal-to-noise ratio of a recording that is rounded to a step.
 
     Args:
         spool: its coefficients.
         step: of the quantizer.
-        with_offsets: whether magnitudes are corrected.
 
     Returns:
-        Ratio and offsets.
+        dB; infinite for an exact one.
     """
     errors = Errors(step)
     for block in spool:
         ratios = np.abs(block.values) * np.float32(1 / step)
         errors.add(ratios, np.rint(ratios))
-    return errors.result(spool.energy, with_offsets=with_offsets)
+    return errors.result(spool.energy, with_offsets=False).snr_db
 
 
 def search_step(

@@ -35,7 +35,7 @@ from isincnet_jax.tokens import block_coder, lapped_frames, step_search
 from isincnet_jax.tokens.archive import ArchiveError
 from isincnet_jax.tokens.block_coder import Layout
 from isincnet_jax.tokens.lapped_frames import Tiling
-from isincnet_jax.tokens.step_search import Block, Errors, Quantised, Spool
+from isincnet_jax.tokens.step_search import Block, Errors, Spool
 from isincnet_jax.tokens.token_header import LARGEST_FRAME, TokenHeader
 
 MAGIC = b"\x89ISN\r\n\x1a\n"
@@ -117,12 +117,13 @@ def write_token_file(
         ValueError: for no samples, NaN, codes beyond 2^20, or a silent recording without ``step``.
     """
     path = Path(path)
-    tiling = Tiling(spec, spec.hop_length, spec.hop_length)
+    length, audio = _survey(read)
     with Spool(path.parent) as spool:
-        length, audio = _fill(spool, read, tiling, None)
-        if step is None and not spool.energy:
-            raise ValueError("snr_db=: the recording is silent, so that it has no ratio; use step=")
-        chosen = step if step is not None else _plain_step(spool, snr_db, length * audio)
+        tiling = Tiling(spec, spec.hop_length, spec.hop_length)
+        if step is None or not optimise:
+            sizes = [[tiling.largest]] * (length // tiling.largest)
+            _fill(spool, read(), tiling, sizes, (length, audio))
+        chosen = _plain_step(spool, snr_db, length * audio) if step is None else step
         header = TokenHeader(
             spec=spec,
             audio_channels=audio,
@@ -134,16 +135,17 @@ def write_token_file(
             smallest=tiling.smallest,
         )
         if not optimise:
-            found = step_search.measure_step(spool, header.step, with_offsets=False)
-            return Written(header, _write(path, header, spool), found.snr_db)
-    return _write_optimised(path, read, header, step, snr_db)
+            return _write(path, header, spool, trade=0.0)
+    return _write_optimised(path, read, header, None if step is not None else snr_db)
 
 
 def _plain_step(spool: Spool, snr_db: float | None, num_codes: int) -> float:
+    if not spool.energy:
+        raise ValueError("snr_db=: the recording is silent, so that it has no ratio; use step=")
     if snr_db is None:
         raise ValueError("step= or snr_db= is needed")
     return step_search.search_step(
-        lambda step: step_search.measure_step(spool, step, with_offsets=False).snr_db,
+        lambda step: step_search.measure_snr(spool, step),
         # Rounding to a step is noise of variance step^2 / 12.
         start=math.sqrt(12 * spool.energy / num_codes) * 10 ** (-snr_db / 20),
         snr_db=snr_db,
@@ -155,47 +157,41 @@ def _write_optimised(
     path: Path,
     read: Callable[[], Iterable[np.ndarray]],
     plain: TokenHeader,
-    step: float | None,
     snr_db: float | None,
 ) -> Written:
-    """Writes a file whose frames and codes follow the recording."""
-    tiling = switching_tiling(plain.spec)
-    sizes = lapped_frames.choose_sizes(read(), tiling, step=plain.step)
-    with Spool(path.parent) as spool:
-        _fill(spool, read, tiling, sizes)
+    """Writes a file whose frames and codes follow the recording; the step is searched for a ratio.
 
-        def settle(step: float) -> Quantised:
+    Args:
+        path: where to.
+        read: starts reading the recording.
+        plain: header of the file with frames of one size.
+        snr_db: aimed at, or None for the step of the header.
+    """
+    tiling = switching_tiling(plain.spec)
+    header = dataclasses.replace(plain, largest=tiling.largest, smallest=tiling.smallest)
+    sizes = list(lapped_frames.choose_sizes(read(), tiling, step=plain.step))
+    with Spool(path.parent) as spool:
+        _fill(spool, read(), tiling, sizes, (plain.length, plain.audio_channels))
+
+        def trial(step: float) -> float:
             errors = Errors(step)
             for block in spool:
-                _encoded(block, tiling, step, errors)
-            return errors.result(spool.energy, with_offsets=True)
+                _encoded(block, tiling, errors, trade=_TRADE)
+            return errors.result(spool.energy, with_offsets=True).snr_db
 
-        chosen = plain.step
-        if step is None and snr_db is not None:
-            chosen = step_search.search_step(
-                lambda step: settle(step).snr_db,
+        if snr_db is not None:
+            step = step_search.search_step(
+                trial,
                 start=0.93 * plain.step,
                 snr_db=snr_db,
                 tolerance_db=_OPTIMISED_TOLERANCE_DB,
             )
-        found = settle(chosen)
-        header = dataclasses.replace(
-            plain,
-            step=chosen,
-            offsets=found.offsets,
-            largest=tiling.largest,
-            smallest=tiling.smallest,
-        )
-        return Written(header, _write(path, header, spool, optimise=True), found.snr_db)
+            header = dataclasses.replace(header, step=step)
+        return _write(path, header, spool, trade=_TRADE)
 
 
-def _fill(
-    spool: Spool,
-    read: Callable[[], Iterable[np.ndarray]],
-    tiling: Tiling,
-    sizes: Iterator[list[int]] | None,
-) -> tuple[int, int]:
-    """Fills a spool with the coefficients of a recording; returns samples and audio channels."""
+def _survey(read: Callable[[], Iterable[np.ndarray]]) -> tuple[int, int]:
+    """Samples and audio channels of a recording, which must be numbers."""
     length, audio = 0, 0
     for block in read():
         if not np.isfinite(block).all():
@@ -203,54 +199,65 @@ def _fill(
         length, audio = length + len(block), block.shape[1]
     if not length:
         raise ValueError("the recording has no samples")
+    return length, audio
+
+
+def _fill(
+    spool: Spool,
+    samples: Iterable[np.ndarray],
+    tiling: Tiling,
+    sizes: list[list[int]],
+    shape: tuple[int, int],
+) -> None:
+    """Fills a spool with the coefficients of a recording of [length, audio channels]."""
+    length, audio = shape
     tail, rest = tiling.tail(length)
-    count = length // tiling.largest
-    chosen = [[tiling.largest]] * count if sizes is None else list(sizes)
-    nominal = [size for frame in chosen for size in frame] + tail
-    frames = lapped_frames.analyse(read(), nominal, rest, tiling.spec)
+    nominal = [size for frame in sizes for size in frame] + tail
+    frames = lapped_frames.analyse(samples, nominal, rest, tiling.spec)
     start = 0
     for superframes, ending, extra in block_coder.plan_blocks(tiling, length, audio):
-        own = chosen[start : start + superframes]
+        layout = Layout(None, sizes[start : start + superframes], ending, extra)
         start += superframes
-        layout = Layout(None, own, ending, extra)
         values = [frame.values for frame in itertools.islice(frames, len(layout.frames))]
         if audio == 2:
             layout = layout._replace(sides=block_coder.choose_sides(values))
         spool.add(layout, [block_coder.turn_sides(value, layout.sides) for value in values])
-    return length, audio
 
 
-def _encoded(block: Block, tiling: Tiling, step: float, errors: Errors | None) -> bytes:
-    """A block's bytes, optimised if its errors are wanted."""
-    ratios = block.values * np.float32(1 / step)
+def _encoded(block: Block, tiling: Tiling, errors: Errors, *, trade: float) -> bytes:
+    """A block's bytes at the step of ``errors``, which take in its codes."""
+    ratios = block.values * np.float32(1 / errors.step)
     ends = np.cumsum(block.lengths)[:-1]
     # Clipped far beyond what can be coded, so that the coder refuses it, not to another integer.
     codes = np.split(np.rint(np.clip(ratios, -(2.0**40), 2.0**40)).astype(np.int64), ends)
-    if errors is None:
-        return block_coder.encode_block(block.layout, codes, tiling)[0]
     magnitudes = np.abs(ratios).astype(np.float64)
     data, coded = block_coder.encode_block(
-        block.layout, codes, tiling, ratios=np.split(magnitudes, ends), trade=_TRADE
+        block.layout, codes, tiling, ratios=np.split(magnitudes, ends), trade=trade
     )
     errors.add(magnitudes, np.abs(np.concatenate(coded)))
     return data
 
 
-def _write(path: Path, header: TokenHeader, spool: Spool, *, optimise: bool = False) -> int:
+def _write(path: Path, header: TokenHeader, spool: Spool, *, trade: float) -> Written:
+    """Writes the blocks, then, before them, the header, whose offsets follow from the codes."""
+    errors = Errors(header.step)
     with path.open("wb") as out:
-        head = MAGIC + bytes([_VERSION]) + header.pack()
-        out.write(head + _CRC.pack(zlib.crc32(head)))
+        out.seek(_PREFIX + TokenHeader.SIZE + _CRC.size)
         for index, block in enumerate(spool):
-            errors = Errors(header.step) if optimise else None
-            payload = _encoded(block, header.tiling, header.step, errors)
-            out.write(_block_head(index, payload) + payload)
-        return out.tell()
+            payload = _encoded(block, header.tiling, errors, trade=trade)
+            out.write(_BLOCK.pack(len(payload), _block_checksum(index, payload)) + payload)
+        size = out.tell()
+        found = errors.result(spool.energy, with_offsets=trade > 0)
+        header = dataclasses.replace(header, offsets=found.offsets)
+        head = MAGIC + bytes([_VERSION]) + header.pack()
+        out.seek(0)
+        out.write(head + _CRC.pack(zlib.crc32(head)))
+    return Written(header, size, found.snr_db)
 
 
-def _block_head(index: int, payload: bytes) -> bytes:
+def _block_checksum(index: int, payload: bytes) -> int:
     # The index is under the checksum, not in the file: blocks that change places are found.
-    size = _CRC.pack(len(payload))
-    return size + _CRC.pack(zlib.crc32(payload, zlib.crc32(_CRC.pack(index) + size)))
+    return zlib.crc32(payload, zlib.crc32(_CRC.pack(index) + _CRC.pack(len(payload))))
 
 
 class TokenReader:
@@ -343,7 +350,7 @@ class TokenReader:
         if size > _LARGEST_PAYLOAD:
             raise ValueError(f"block {index} of {size} bytes")
         payload = self._take(size)
-        if zlib.crc32(payload, zlib.crc32(_CRC.pack(index) + _CRC.pack(size))) != checksum:
+        if _block_checksum(index, payload) != checksum:
             raise ValueError(f"the checksum of block {index} is wrong")
         return payload
 
