@@ -57,14 +57,14 @@ test test-slow docs corners: export PYTHONDONTWRITEBYTECODE :=
 test test-slow docs corners: export OPENBLAS_NUM_THREADS := 1
 COMPILE_QUICKLY := flags=$$($(BIN)/python .ci/xla_flags.py $(TEST_FLAGS)) && \
 	XLA_FLAGS="$$flags $$XLA_FLAGS"
-test: lint
+test: $(VENV)/.dev
 	$(COMPILE_QUICKLY) $(PYTEST) -n 2 -m "not slow and not tail"
 
 test-slow: $(VENV)/.dev
 	$(COMPILE_QUICKLY) $(PYTEST) -n 2 -m "tail and not slow"
 	$(PYTEST) -n 2 -m slow
 
-test-all: test test-slow
+test-all: lint test test-slow
 
 # Of the versions that pyproject.toml allows; environments of their own, in a temporary folder.
 corners: $(VENV)/.core

@@ -135,6 +135,7 @@ def test_gradients_on_silence_are_finite(layer_type, output_format):
         assert np.all(np.isfinite(np.asarray(leaf)))
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("layer_type", [CQT1992v2, CQT2010v2])
 @pytest.mark.parametrize("length", [1, 5512])
 def test_short_clips_of_any_shape(layer_type, length):

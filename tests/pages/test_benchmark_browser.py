@@ -116,6 +116,7 @@ def test_a_click_on_a_head_sorts_best_first_and_another_turns_it_round(
         assert {*state[:index], *state[index + 1 :]} == {"none"}
 
 
+@pytest.mark.tail
 def test_the_keyboard_sorts_by_name(page):
     page.run("document.querySelector('#table thead button').focus()")
     page.press("Enter")
@@ -129,6 +130,7 @@ def test_the_keyboard_sorts_by_name(page):
     )
 
 
+@pytest.mark.tail
 def test_the_filter_shows_one_family_and_all_again(page):
     page.click("#families label:nth-of-type(4)")
     assert page.run(NAMES) == ["griffin-lim", "fast griffin-lim"]
@@ -164,6 +166,7 @@ def test_plays_what_is_chosen_and_keeps_the_position(page):
     assert page.run("document.querySelector('#play').getAttribute('aria-label')") == "Pause"
 
 
+@pytest.mark.tail
 def test_space_and_digits_and_arrows_by_the_keyboard(page):
     play_on_and_on(page)
     page.run("document.activeElement.blur()")
@@ -184,6 +187,7 @@ def test_space_and_digits_and_arrows_by_the_keyboard(page):
     page.wait("loudestHz() === 0")
 
 
+@pytest.mark.tail
 def test_space_scrolls_where_no_player_is_in_use(page):
     page.run("document.activeElement.blur(), scrollTo(0, 0)")
     page.wait("scrollY === 0")
@@ -192,6 +196,7 @@ def test_space_scrolls_where_no_player_is_in_use(page):
     assert page.run("document.querySelector('#play').dataset.state") == "paused"
 
 
+@pytest.mark.tail
 def test_a_click_in_a_picture_seeks_in_all(page):
     page.click(".picture:nth-child(3) .plot", at=(0.5, 0.4))
     assert position(page) == pytest.approx(1.5, abs=0.02)
@@ -201,6 +206,7 @@ def test_a_click_in_a_picture_seeks_in_all(page):
     assert len(shares) == 4
 
 
+@pytest.mark.tail
 def test_the_end_stops_and_repeat_goes_on(page):
     choose_clip(page, TONES)
     page.run("document.querySelector('#seek').value = 2.7")
@@ -216,6 +222,7 @@ def test_the_end_stops_and_repeat_goes_on(page):
     heard(page, report_data.tone_hz(0))
 
 
+@pytest.mark.tail
 def test_a_failed_method_cannot_be_chosen_and_says_why(page):
     choose_clip(page, 2)
     page.press("4")
@@ -225,12 +232,14 @@ def test_a_failed_method_cannot_be_chosen_and_says_why(page):
     assert "failed: ValueError: 3 samples" in said
 
 
+@pytest.mark.tail
 def test_silence_has_pictures_and_undefined_scores(page):
     choose_clip(page, 3)
     page.wait("document.querySelectorAll('.plot img').length === 4")
     assert "SNR –" in page.run("document.querySelectorAll('#tracks label')[1].textContent")
 
 
+@pytest.mark.tail
 @pytest.mark.parametrize("width", [390, 320])
 def test_a_phone_scrolls_the_table_and_not_the_page(page, width):
     page.resize(width, 844, phone=True)
@@ -242,6 +251,7 @@ def test_a_phone_scrolls_the_table_and_not_the_page(page, width):
     page.wait(f"document.querySelector('#chart svg').getBoundingClientRect().width < {width}")
 
 
+@pytest.mark.tail
 def test_light_and_dark_by_system_and_by_button(page):
     light = page.screenshot()
     page.prefer("dark")
@@ -253,6 +263,7 @@ def test_light_and_dark_by_system_and_by_button(page):
     assert page.run("document.querySelector('#theme').textContent") == "Dark theme"
 
 
+@pytest.mark.tail
 @pytest.mark.parametrize("width", [1600, 1280, 390])
 def test_a_table_that_goes_on_says_so_and_keeps_its_first_column(page, width):
     page.resize(width, 844, phone=width < 400)
@@ -281,6 +292,7 @@ def test_a_table_that_goes_on_says_so_and_keeps_its_first_column(page, width):
     assert found["offset"] == pytest.approx(1, abs=1)
 
 
+@pytest.mark.tail
 def test_small_numbers_keep_their_digits(page):
     cells = page.run(
         "[...document.querySelectorAll('#table tbody tr')].map((row) => row.cells[3].innerText)"
@@ -289,6 +301,7 @@ def test_small_numbers_keep_their_digits(page):
     assert sum("e−" in text for text in cells) > 3
 
 
+@pytest.mark.tail
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_has_the_contrast_of_aa(page, scheme):
     page.prefer(scheme)
@@ -332,6 +345,7 @@ def test_without_audio_and_curves_the_page_stays_quiet(browser, tmp_path):
     assert (browser.complaints, browser.requests) == ([], [path.as_uri()])
 
 
+@pytest.mark.tail
 def test_names_that_are_markup_stay_text(browser, tmp_path):
     hostile = "</script x><!--<script ><img src=x onerror=window.ran=1><!--\"'&amp;`${x}"
     results = report_data.make_results(tmp_path, duration_s=0.1)

@@ -54,6 +54,7 @@ def test_phases_of_a_gaussian_window_are_found_up_to_a_constant():
         assert turn > 0.95  # 1 if all phases agree; 0.02 for random ones
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("window", ["hann", "hamming", "blackman"])
 def test_windows_have_their_gamma(window):
     options = {"n_fft": N_FFT, "hop_length": HOP, "window": window}
