@@ -44,7 +44,7 @@ def origin(result: Mapping[str, Any]) -> str:
     rows = [*result.get("rows", ()), *result.get("comparisons", ())]
     runs = {(r["command"], r["commit"]): r for r in rows if "command" in r} or {None: result}
     about = [
-        *([result["data"]] if "data" in result else []),
+        *([result["data"].replace("*", "\\*")] if "data" in result else []),  # no emphasis
         *([f"{result['clip_count']} clips"] if "clip_count" in result else []),
         f"seed {result['seed']}, {result['device']}, jax {result['versions']['jax']}",
     ]

@@ -8,6 +8,7 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from isincnet_jax.bank.lapped_bank import LappedBank
 from isincnet_jax.bank.lapped_spec import LappedSpec
@@ -120,6 +121,29 @@ class LappedCodec(TrainedModel[LappedBank]):
             Frames, 1 or more.
         """
         return self.spec.num_frames(length)
+
+    def window_angles(self) -> np.ndarray:
+        """Angles of the window in use, the learned ones if they are learned.
+
+        Returns:
+            [N / 2]: float64 of a fixed window, else in the model's dtype.
+        """
+        if self.model.learnable:
+            return np.asarray(self.variables["params"]["angles"])
+        return self.spec.window_angles()
+
+    def frame_times_s(self, length: int) -> np.ndarray:
+        """Positions of the frames of a clip in seconds: the middles of their blocks.
+
+        Args:
+            length: samples, 1 or more.
+
+        Returns:
+            float64 [frames], seconds; a last row that holds the rest of a block follows it.
+        """
+        middle = 0.5 if self.spec.framing == "tiled" else 0.0
+        index = np.arange(self.num_frames(length)) + middle
+        return index * (self.spec.hop_length / self.spec.sample_rate)
 
 
 def build_lapped_codec(

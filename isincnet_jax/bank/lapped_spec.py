@@ -130,6 +130,17 @@ class LappedSpec:
         """
         return lapped_transform.window_of_angles(self.window_angles())  # type: ignore[return-value]
 
+    def design_kernels(self) -> Float[np.ndarray, "bins taps"]:
+        """Kernels of a frame between the ends of a clip, written out; sample N / 2 is its first.
+
+        Returns:
+            float64 [N, 2 N], orthonormal; the formula stands in :mod:`.lapped_transform`.
+        """
+        hop = self.hop_length
+        time, bins = np.arange(2 * hop) + (hop + 1) / 2, np.arange(hop) + 0.5
+        cosines = np.cos(np.pi / hop * np.outer(bins, time))
+        return (2 / hop) ** 0.5 * cosines * self.window_taps()
+
     def describe(self) -> str:
         """The bank in one line.
 

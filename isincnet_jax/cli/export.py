@@ -10,7 +10,7 @@ import typer
 from isincnet_jax import extras
 from isincnet_jax.cli.commands import output
 from isincnet_jax.cli.common import app, say
-from isincnet_jax.pretrained.load import load_model
+from isincnet_jax.pretrained.load import load_codec
 
 
 @app.command()
@@ -40,7 +40,7 @@ def export(
     from isincnet_jax.pretrained import exporting
 
     program = exporting.export_program(
-        load_model(model),
+        load_codec(model),
         part=part,  # type: ignore[arg-type]
         platforms=[name.strip() for name in platforms.split(",") if name.strip()],
     )

@@ -98,7 +98,7 @@ def plot_filters(
     extras.require("matplotlib")
     from isincnet_jax import plots
 
-    codec = load_model(model)
+    codec = load_codec(model)
     spec = codec.spec
     figure = plots.plot_filterbank(
         spec.design_kernels(),
@@ -131,7 +131,7 @@ def plot_spectrogram(
     from isincnet_jax import plots
     from isincnet_jax.data import audio_files
 
-    codec = load_model(model)
+    codec = load_codec(model)
     samples, rate = audio_files.read_audio(
         source, sample_rate=codec.spec.sample_rate, max_duration_s=seconds
     )
@@ -140,7 +140,7 @@ def plot_spectrogram(
         np.asarray(codec.encode(waveform)),
         frame_times_s=codec.frame_times_s(len(waveform)),
         center_hz=codec.spec.center_hz,
-        is_complex=codec.spec.component == "complex",
+        is_complex=getattr(codec.spec, "component", "real") == "complex",
         title=f"{source.name}, {codec.name}, {len(waveform) / rate:.2f} s",
     )
     _save_figure(figure, target)

@@ -17,13 +17,19 @@ from isincnet_jax.cli.common import (
     positive,
     say,
 )
-from isincnet_jax.pretrained.load import DEFAULT_MODEL, load_model
+from isincnet_jax.pretrained.load import DEFAULT_MODEL, load_codec
 
 if TYPE_CHECKING:
     import numpy as np
 
     from isincnet_jax.bank.codec import Codec
-    from isincnet_jax.streaming.stream import StreamDecoder, StreamEncoder
+    from isincnet_jax.bank.lapped_codec import LappedCodec
+    from isincnet_jax.streaming.decoder import StreamDecoder
+    from isincnet_jax.streaming.encoder import StreamEncoder
+    from isincnet_jax.streaming.lapped import LappedStreamDecoder, LappedStreamEncoder
+
+    Encoder = StreamEncoder | LappedStreamEncoder
+    Decoder = StreamDecoder | LappedStreamDecoder
 
 
 @app.command()
@@ -55,6 +61,7 @@ def stream(
     """
     import jax
 
+    from isincnet_jax.bank.lapped_codec import LappedCodec
     from isincnet_jax.data import audio_writing
     from isincnet_jax.recordings.encoder import open_recording
     from isincnet_jax.streaming.low_latency import low_latency_codec
@@ -62,11 +69,16 @@ def stream(
 
     # On a CPU, steps run in this thread: handing them to another one takes longer than they do.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    codec = load_model(model)
+    codec = load_codec(model)
     size = round(chunk_ms * 1e-3 * codec.spec.sample_rate)
     if size < 1:
         raise ValueError(f"--chunk-ms {chunk_ms:g}: less than one sample; use 1 or more")
     if low_latency:
+        if isinstance(codec, LappedCodec):
+            raise ValueError(
+                f"--low-latency: {model} is orthonormal, its inverse has no other form; leave it "
+                "out, or use a shorter hop, such as 16khz-lapped-fast has"
+            )
         _check_designed(codec, model)
         codec = low_latency_codec(codec.spec, name=f"{codec.name}, low latency")
     encoder, decoder = stream_encoder(codec), stream_decoder(codec)
@@ -117,7 +129,7 @@ def _rechunked(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
         yield np.ascontiguousarray(rest.T)
 
 
-def _compile(encoder: StreamEncoder, decoder: StreamDecoder, size: int, channels: int) -> None:
+def _compile(encoder: Encoder, decoder: Decoder, size: int, channels: int) -> None:
     """Runs the steps that chunks of this size will need, before any time is taken."""
     import numpy as np
 
@@ -140,7 +152,7 @@ class _Times:
         self.seconds: list[float] = []
 
     def converse(
-        self, encoder: StreamEncoder, decoder: StreamDecoder, chunks: Iterator[np.ndarray]
+        self, encoder: Encoder, decoder: Decoder, chunks: Iterator[np.ndarray]
     ) -> Iterator[np.ndarray]:
         """Yields [time, audio channels], what came out during each chunk, and the rest."""
         state = back = None
@@ -173,7 +185,7 @@ class _Times:
         say(f"late    {late} of {len(self.seconds)} chunks took longer than they last")
 
 
-def _report(codec: Codec, decoder: StreamDecoder, encoder: StreamEncoder, size: int) -> None:
+def _report(codec: Codec | LappedCodec, decoder: Decoder, encoder: Encoder, size: int) -> None:
     rate = codec.spec.sample_rate
     say(
         f"model   {codec.name}: {codec.spec.num_channels} channels, "

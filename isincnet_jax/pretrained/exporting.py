@@ -34,7 +34,9 @@ from jax import lax
 import isincnet_jax
 from isincnet_jax import extras, files
 from isincnet_jax.bank.codec import Codec
+from isincnet_jax.bank.dsp import lapped_transform
 from isincnet_jax.bank.edges import EdgePlan, edge_plan
+from isincnet_jax.bank.lapped_codec import LappedCodec
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.bank.synthesis import apply_synthesis
 from isincnet_jax.dsp import framing
@@ -60,7 +62,10 @@ class Program(NamedTuple):
 
 
 def export_program(
-    codec: Codec, *, part: Part = "round-trip", platforms: Sequence[str] = ("cpu", "cuda", "tpu")
+    codec: Codec | LappedCodec,
+    *,
+    part: Part = "round-trip",
+    platforms: Sequence[str] = ("cpu", "cuda", "tpu"),
 ) -> Program:
     """Exports a part of a codec with symbolic batch and time.
 
@@ -71,7 +76,7 @@ def export_program(
 
     Reflection needs clips longer than the filters reach, and its solved edges ask for clips of
     several times that, whole hops long: the description's ``constraints`` state it, and the program
-    refuses other shapes.
+    refuses other shapes. Lapped banks take two or more whole hops.
 
     Args:
         codec: any, trained ones included; of projections and quantizers it knows nothing.
@@ -102,15 +107,12 @@ def export_program(
     unknown = [name for name in platforms if name not in PLATFORMS]
     if unknown or not platforms:
         raise ValueError(f"platforms={tuple(platforms)!r}: use some of {', '.join(PLATFORMS)}")
-    operators = _Operators(codec)
+    operators = _LappedOperators(codec) if isinstance(codec, LappedCodec) else _Operators(codec)
     spec, dtype = codec.spec, np.dtype(codec.model.dtype)
-    function: Callable[[Any], Any]
-    if part == "decode":
-        function, least = operators.decode, _least_frames(spec, operators.edges)
-        time, constraints = "frames", [f"frames >= {least}"]
-    else:
-        function = operators.encode if part == "encode" else operators.round_trip
-        time, constraints = _time_axis(spec, operators.edges if part != "encode" else None)
+    function: Callable[[Any], Any] = {
+        "encode": operators.encode, "decode": operators.decode, "round-trip": operators.round_trip
+    }[part]  # fmt: skip
+    time, constraints = operators.time_axis(part)
     # "batch, time" or "batch, frames, 256": the symbols of jax.export's shapes.
     names = ["batch", time] + ([str(spec.num_channels)] if part == "decode" else [])
     shape = jax.export.symbolic_shape(", ".join(names), constraints=["batch >= 1", *constraints])
@@ -130,7 +132,7 @@ def export_program(
         "sample_rate": spec.sample_rate,
         "hop_length": spec.hop_length,
         "spec": spec.to_dict(),
-        "first_frame": spec.bank.frame_grid(1).first,
+        "first_frame": operators.first_frame,
         "inputs": [_described(inward, exported.in_avals[0])],
         "outputs": [_described(outward, exported.out_avals[0])],
         "constraints": ["batch >= 1", *constraints],
@@ -199,6 +201,13 @@ class _Operators:
         self.solved = stream_weights.synthesis_kernels(codec)
         self.synthesis = jnp.asarray(self.solved.values, settings.dtype)
         self.edges = _edges_of_whole_hops(codec)
+        self.first_frame = self.spec.bank.frame_grid(1).first
+
+    def time_axis(self, part: Part) -> tuple[str, list[str]]:
+        """Time axis of what a part takes, and what it must obey."""
+        if part == "decode":
+            return "frames", [f"frames >= {_least_frames(self.spec, self.edges)}"]
+        return _time_axis(self.spec, self.edges if part == "round-trip" else None)
 
     def encode(self, waveform: Any) -> Any:
         taps, hop = self.analysis.shape[1], self.spec.hop_length
@@ -253,6 +262,42 @@ class _Operators:
 
     def round_trip(self, waveform: Any) -> Any:
         return self.decode(self.encode(waveform), waveform.shape[-1])
+
+
+class _LappedOperators:
+    """A lapped codec's analysis and synthesis as functions of arrays of symbolic shape."""
+
+    first_frame = 0
+
+    def __init__(self, codec: LappedCodec) -> None:
+        self.spec, self.hop = codec.spec, codec.spec.hop_length
+        self.angles = codec.window_angles()
+
+    def time_axis(self, part: Part) -> tuple[str, list[str]]:
+        """Time axis of what a part takes, and what it must obey."""
+        centred = self.spec.framing == "zeros"
+        if part == "decode":
+            return "frames", [f"frames >= {2 + centred}"]
+        return f"{self.hop}*blocks", ["blocks >= 2"]
+
+    def encode(self, waveform: Any) -> Any:
+        if self.spec.framing == "zeros":
+            half = self.hop // 2
+            zero = jnp.zeros((), waveform.dtype)
+            waveform = lax.pad(waveform, zero, [(0, 0, 0), (half, half, 0)])
+        turned = lapped_transform.turn_borders(waveform, self.angles, back=False)
+        blocks = turned.reshape((turned.shape[0], -1, self.hop))
+        return lapped_transform.transform_blocks(blocks)
+
+    def decode(self, spectrogram: Any) -> Any:
+        blocks = lapped_transform.invert_blocks(spectrogram)
+        whole = blocks.reshape((blocks.shape[0], blocks.shape[1] * self.hop))
+        waveform = lapped_transform.turn_borders(whole, self.angles, back=True)
+        half = self.hop // 2 if self.spec.framing == "zeros" else 0
+        return lax.slice_in_dim(waveform, half, waveform.shape[-1] - half, axis=-1)
+
+    def round_trip(self, waveform: Any) -> Any:
+        return self.decode(self.encode(waveform))
 
 
 def _edges_of_whole_hops(codec: Codec) -> EdgePlan | None:

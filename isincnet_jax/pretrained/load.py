@@ -30,8 +30,8 @@ def load_model(model: str | Path | Codec | LappedCodec) -> Codec:
     codec = load_codec(model)
     if not isinstance(codec, Codec):
         raise ValueError(
-            f"model={codec.name}: a {type(codec.model).__name__}; what is asked for is a "
-            "filterbank with its inverse"
+            f"model={codec.name}: a lapped bank, which this does not take; encode, decode, ids, "
+            "stream, plot and export do"
         )
     return codec
 

@@ -18,31 +18,41 @@ per call, which take longer than that, and much longer on a busy machine.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, overload
 
+import jax
 import jax.numpy as jnp
 
 from isincnet_jax.bank.codec import Codec
+from isincnet_jax.bank.lapped_bank import LappedBank
+from isincnet_jax.bank.lapped_codec import LappedCodec, build_lapped_codec
+from isincnet_jax.bank.lapped_spec import LappedSpec
 from isincnet_jax.bank.sincnet import SincNet
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.streaming import framing as streaming
 from isincnet_jax.streaming import weights as stream_weights
 from isincnet_jax.streaming.decoder import StreamDecoder
 from isincnet_jax.streaming.encoder import StreamEncoder
+from isincnet_jax.streaming.lapped import LappedStreamDecoder, LappedStreamEncoder
 
 NEGLIGIBLE = 1e-8
 """Root energy of the ends of synthesis kernels that float32 streams leave out, relative to the
 whole: -160 dB, below float32 rounding. It lowers the latency of least-squares decoders."""
 
 Source: TypeAlias = FilterbankSpec | SincNet | Codec
+LappedSource: TypeAlias = LappedSpec | LappedBank | LappedCodec
 
 
-def stream_encoder(source: Source) -> StreamEncoder:
+@overload
+def stream_encoder(source: Source) -> StreamEncoder: ...
+@overload
+def stream_encoder(source: LappedSource) -> LappedStreamEncoder: ...
+def stream_encoder(source: Source | LappedSource) -> StreamEncoder | LappedStreamEncoder:
     """Stream encoder: the streaming form of an analysis.
 
     Args:
         source: a spec, for its designed filters; a SincNet, for those at its initialisation; or a
-            Codec, for those that it has, learned ones included.
+            Codec, for those that it has, learned ones included. Likewise of lapped banks.
 
     Returns:
         The encoder; ``init``, ``step`` and ``finish`` run it.
@@ -60,6 +70,8 @@ def stream_encoder(source: Source) -> StreamEncoder:
         >>> encoder.latency, frames.shape, last.shape
         (15, (12, 18), (4, 18))
     """
+    if isinstance(source, LappedSource):
+        return LappedStreamEncoder(*_lapped(source))
     spec, dtype, precision = stream_weights.settings(source)
     bank = spec.bank
     found = streaming.analysis_matrix(
@@ -71,12 +83,16 @@ def stream_encoder(source: Source) -> StreamEncoder:
     return StreamEncoder(spec, jnp.asarray(found.matrix, dtype), found.lead, precision)
 
 
-def stream_decoder(source: Source) -> StreamDecoder:
+@overload
+def stream_decoder(source: Source) -> StreamDecoder: ...
+@overload
+def stream_decoder(source: LappedSource) -> LappedStreamDecoder: ...
+def stream_decoder(source: Source | LappedSource) -> StreamDecoder | LappedStreamDecoder:
     """Stream decoder: the streaming form of a synthesis; every decoder here is a linear, local one.
 
     Args:
         source: a spec, for its default decoder; a SincNet, for the decoder at its initialisation;
-            or a Codec, for the weights that it has.
+            or a Codec, for the weights that it has. Likewise of lapped banks.
 
     Returns:
         The decoder; ``init``, ``step`` and ``finish`` run it.
@@ -98,6 +114,8 @@ def stream_decoder(source: Source) -> StreamDecoder:
         >>> bool(np.allclose(np.concatenate([samples, rest]), waveform, atol=1e-5))
         True
     """
+    if isinstance(source, LappedSource):
+        return LappedStreamDecoder(*_lapped(source))
     spec, dtype, precision = stream_weights.settings(source)
     if stream_weights.has_solved_edges(source):
         raise ValueError(
@@ -108,6 +126,13 @@ def stream_decoder(source: Source) -> StreamDecoder:
         )
     found = synthesis_step(source, spec, dtype)
     return StreamDecoder(spec, jnp.asarray(found.matrix, dtype), found.lead, precision)
+
+
+def _lapped(source: LappedSource) -> tuple[LappedSpec, jax.Array]:
+    """Spec of a lapped bank, and the angles of the window in use."""
+    bank = LappedBank(source) if isinstance(source, LappedSpec) else source
+    codec = bank if isinstance(bank, LappedCodec) else build_lapped_codec(bank)
+    return codec.spec, jnp.asarray(codec.window_angles(), codec.model.dtype)
 
 
 def synthesis_step(source: Source, spec: FilterbankSpec, dtype: Any) -> streaming.StreamKernels:

@@ -176,3 +176,14 @@ def test_wrong_arguments_are_refused():
         bank.apply({}, jnp.zeros((3, 7)), method="decode")
     with pytest.raises(TypeError, match="is a list"):
         bank.apply({}, [0.0])
+
+
+@pytest.mark.parametrize("window", ["sine", "kbd", "vorbis"])
+def test_kernels_are_what_a_frame_is_weighed_by(window):
+    spec = LappedSpec(sample_rate=8000, hop_length=16, window=window)
+    kernels = spec.design_kernels()
+    np.testing.assert_allclose(kernels @ kernels.T, np.eye(16), atol=1e-12)
+    waveform = np.random.default_rng(0).uniform(-1, 1, 80).astype(np.float32)
+    coefficients = LappedBank(spec).apply({}, waveform, method="encode")
+    # Frame 2 begins half a hop before its block.
+    np.testing.assert_allclose(coefficients[2], kernels @ waveform[24:56], atol=1e-5)

@@ -56,6 +56,20 @@ def test_a_file_streams_to_another(run, model):
     np.testing.assert_allclose(found, noise, atol=2e-6)
 
 
+def test_a_lapped_bank_streams_and_has_one_inverse(run):
+    noise = _noise(3000, 1)
+    soundfile.write("in.wav", noise, 16_000, subtype="FLOAT")
+    status, out, err = run("stream in.wav out.wav --model 16khz-lapped-fast --chunk-ms 20")
+    assert (status, err) == (0, "")
+    found, _ = soundfile.read("out.wav", dtype="float32", always_2d=True)
+    np.testing.assert_allclose(found, noise, atol=2e-6)
+    # 2 N - 1 and N / 2 samples of N = 128.
+    assert "latency 319 samples (19.94 ms): encoder 255, decoder 64" in out
+    status, _, err = run("stream in.wav low.wav --model 16khz-lapped --low-latency")
+    assert status == 1
+    assert "--low-latency: 16khz-lapped is orthonormal" in err
+
+
 def test_a_chunk_of_no_samples_is_refused(run, model):
     soundfile.write("in.wav", _noise(100, 1), RATE)
     status, _, err = run(f"stream in.wav out.wav --model {model} --chunk-ms 0.01")

@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 
 import isincnet_jax as isn
+from isincnet_jax.bank.lapped_bank import LappedBank
+from isincnet_jax.bank.lapped_codec import build_lapped_codec
+from isincnet_jax.bank.lapped_spec import LappedSpec
 from isincnet_jax.pretrained import exporting
 
 GEOMETRY = {"sample_rate": 8000, "hop_length": 16, "num_bins": 17, "shape": "none"}
@@ -138,6 +141,28 @@ def test_all_parts_equal_the_codec_at_any_length(kind):
         assert found.shape[-1] == (longest // 16 * 16 if kind == "reflect, causal" else longest)
         whole = codec.decode(spectrogram, length=found.shape[-1])
         np.testing.assert_allclose(found, np.asarray(whole), atol=TOLERANCE)
+
+
+@pytest.mark.quick(1)
+@pytest.mark.parametrize("framing", ["tiled", "zeros"])
+@pytest.mark.parametrize("learnable", [False, True])
+def test_lapped_banks_take_whole_hops(framing, learnable):
+    spec = LappedSpec(sample_rate=8000, hop_length=16, framing=framing)
+    codec = build_lapped_codec(LappedBank(spec, learnable=learnable))
+    program = {
+        part: exporting.export_program(codec, part=part, platforms=("cpu", "cuda", "tpu"))
+        for part in ("encode", "decode", "round-trip")
+    }
+    run = {part: jax.export.deserialize(bytearray(one.data)).call for part, one in program.items()}
+    for batch, length in ((1, 32), (2, 16 * 73)):
+        waveform = _noise(batch, length)
+        spectrogram = np.asarray(codec.encode(waveform))
+        np.testing.assert_allclose(run["encode"](waveform), spectrogram, atol=TOLERANCE)
+        np.testing.assert_allclose(run["decode"](spectrogram), waveform, atol=TOLERANCE)
+        np.testing.assert_allclose(run["round-trip"](waveform), waveform, atol=TOLERANCE)
+    assert program["encode"].description["constraints"] == ["batch >= 1", "blocks >= 2"]
+    with pytest.raises(ValueError, match="remainder 1 when computing the value of 'blocks'"):
+        run["round-trip"](_noise(1, 641))
 
 
 def test_descriptions_say_what_goes_in_and_out(tmp_path):

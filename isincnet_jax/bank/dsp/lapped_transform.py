@@ -208,14 +208,14 @@ def analyse_lapped(
         after = frames * hop_length - before - length
         signal = jnp.pad(signal, [(0, 0)] * len(batch) + [(before, after)])
         length = frames * hop_length
-    signal = _turn(signal, angles, back=False)
-    whole = _whole_blocks(length, hop_length)
+    signal = turn_borders(signal, angles, back=False)
+    whole = count_whole_blocks(length, hop_length)
     parts = []
     if whole:
         blocks = signal[..., : whole * hop_length].reshape((*batch, whole, hop_length))
-        parts.append(_forward(blocks))
+        parts.append(transform_blocks(blocks))
     if whole < frames:
-        last = _forward(signal[..., whole * hop_length :])
+        last = transform_blocks(signal[..., whole * hop_length :])
         rest = frames * hop_length - length
         last = jnp.pad(last, [(0, 0)] * len(batch) + [(0, rest)])
         parts.append(last.reshape((*batch, frames - whole, hop_length)))
@@ -258,15 +258,15 @@ def synthesise_lapped(
     if frames != wanted:
         raise ValueError(f"{frames} frames: {length} samples have {wanted}; give their length")
     tiled = frames * hop_length if framing == "zeros" else length
-    whole = _whole_blocks(tiled, hop_length)
+    whole = count_whole_blocks(tiled, hop_length)
     parts = []
     if whole:
-        blocks = _backward(values[..., :whole, :])
+        blocks = invert_blocks(values[..., :whole, :])
         parts.append(blocks.reshape((*batch, whole * hop_length)))
     if whole < frames:
         last = values[..., whole:, :].reshape((*batch, (frames - whole) * hop_length))
-        parts.append(_backward(last[..., : tiled - whole * hop_length]))
-    signal = _turn(jnp.concatenate(parts, axis=-1), angles, back=True)
+        parts.append(invert_blocks(last[..., : tiled - whole * hop_length]))
+    signal = turn_borders(jnp.concatenate(parts, axis=-1), angles, back=True)
     start = hop_length // 2 if framing == "zeros" else 0
     return signal[..., start : start + length]
 
@@ -277,19 +277,34 @@ def _hop_of(angles: Array) -> int:
     return 2 * angles.size
 
 
-def _whole_blocks(length: int, hop_length: int) -> int:
-    """Blocks of exactly one hop: all of a whole number of hops, else all but the last one."""
+def count_whole_blocks(length: int, hop_length: int) -> int:
+    """Blocks of exactly one hop: all of a whole number of hops, else all but the last one.
+
+    Args:
+        length: samples of a tiled clip.
+        hop_length: N.
+
+    Returns:
+        Blocks, 0 or more; what is behind them is one longer block.
+    """
     blocks, rest = divmod(length, hop_length)
     return blocks if rest == 0 else max(blocks - 1, 0)
 
 
-def _turn(signal: jax.Array, angles: Array, *, back: bool) -> jax.Array:
+def turn_borders(signal: jax.Array, angles: Array, *, back: bool) -> jax.Array:
     """Rotation of the pairs around every border: at N, 2 N, ... but for the ends of the clip.
 
-    Row b is the N samples around border b, and sample n is paired with its mirror image N - 1 - n:
-    ``y[n] = w[N - 1 - n] x[n] + w[n] x[N - 1 - n]`` before the border, n below N / 2, and
-    ``y[N - 1 - n] = w[N - 1 - n] x[N - 1 - n] - w[n] x[n]`` behind it. The other sign turns back.
+    Args:
+        signal: [..., time]; a last block that is longer than N has no border inside.
+        angles: [N / 2].
+        back: turn back, as the synthesis does.
+
+    Returns:
+        [..., time].
     """
+    # Row b is the N samples around border b. Sample n is paired with its mirror image N - 1 - n:
+    # y[n] = w[N - 1 - n] x[n] + w[n] x[N - 1 - n] before the border, n below N / 2, and
+    # y[N - 1 - n] = w[N - 1 - n] x[N - 1 - n] - w[n] x[n] behind it. The other sign turns back.
     hop_length = _hop_of(angles)
     *batch, length = signal.shape
     borders = max(length // hop_length, 1) - 1
@@ -308,13 +323,27 @@ def _turn(signal: jax.Array, angles: Array, *, back: bool) -> jax.Array:
     return jnp.concatenate([signal[..., :begin], turned, signal[..., end:]], axis=-1)
 
 
-# cos(pi / N (m + 1/2 + N) (k + 1/2)), sample m of a block in the formula of the MDCT, is
-# -cos(pi / N (N - 1 - m + 1/2) (k + 1/2)): minus the DCT-IV of the block read backwards.
+def transform_blocks(blocks: jax.Array) -> jax.Array:
+    """Coefficients of blocks whose borders are turned.
 
+    Args:
+        blocks: [..., N]; a last block of another size alone.
 
-def _forward(blocks: jax.Array) -> jax.Array:
+    Returns:
+        [..., N].
+    """
+    # cos(pi / N (m + 1/2 + N) (k + 1/2)), sample m of a block in the formula of the MDCT, is
+    # -cos(pi / N (N - 1 - m + 1/2) (k + 1/2)): minus the DCT-IV of the block read backwards.
     return -dct4(blocks[..., ::-1])
 
 
-def _backward(coefficients: jax.Array) -> jax.Array:
+def invert_blocks(coefficients: jax.Array) -> jax.Array:
+    """Blocks of coefficients, before their borders are turned back.
+
+    Args:
+        coefficients: [..., N].
+
+    Returns:
+        [..., N].
+    """
     return -dct4(coefficients)[..., ::-1]
