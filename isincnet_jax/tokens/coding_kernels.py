@@ -482,3 +482,399 @@ def _cheapest(magnitude, ratio, trade, mixer, tables, contexts, selectors, curve
                 best, least = level, cost
         bits += more
     return best
+
+
+FILTERS = np.array([256, 32, 16])
+"""Taps of the adaptive filters of a residual, one behind the other."""
+OWN, OTHER, BASE = 32, 16, 4
+"""Samples that least squares predict from: of the audio channel before this one, of the channel
+before it, and of the base layer on either side."""
+LEAVES = 16
+"""Buckets of a residual."""
+RESIDUAL_DECISIONS = LEAVES - 1 + 16
+RESIDUAL_CONTEXTS = 5
+_SOLVE_EVERY = 128
+_MEMORY = 0.998**_SOLVE_EVERY
+_WEIGHT_BITS = 20
+_LARGEST_INPUT = 1 << 26
+_LARGEST_WEIGHT = 1 << 26
+_MOST_FOLDED = 1 << 28
+
+
+@_compiled
+def code_residual(decoding, samples, base, bits, edges, mixer, tables, coder, data):
+    """Codes integers that adaptive filters predict: the residual of a block.
+
+    Least squares come first; a cascade of normalised LMS filters works on what they leave, each on
+    what the one before leaves; and for several audio channels a last filter on what is left of the
+    channel before. The predictions are added with weights that adapt, too. Whatever the samples
+    have, all of that has 24 bits.
+
+    Args:
+        decoding: whether the samples are to be found.
+        samples: int64 [time, audio channels], up to 2^bits either way; set when decoding.
+        base: int64 [time, audio channels], what they were subtracted from.
+        bits: of the recording, 8 to 24.
+        edges: int64 [16], of the buckets, see :func:`_code_folded`.
+        mixer: a :class:`Mixer`, changed.
+        tables: a :class:`Tables`.
+        coder: state of the range coder, changed.
+        data: its bytes, with room when encoding.
+
+    Returns:
+        Whether an encoder can have written that.
+    """
+    length, num_audio = samples.shape
+    stages, longest = FILTERS.shape[0], FILTERS[0]
+    below = 24 - bits
+    several = num_audio > 1
+    taps = 2 * BASE + 1 + OWN + (OTHER if several else 0)
+    # The samples, what each filter sees, and what the last one leaves.
+    seen = np.zeros((num_audio, stages + 2, longest + length), np.int64)
+    around = np.zeros((num_audio, length + 2 * BASE), np.int64)
+    for time in range(length):
+        for audio in range(num_audio):
+            around[audio, BASE + time] = base[time, audio] << below
+    inputs = np.zeros(taps, np.int64)
+    reals = np.zeros(taps)
+    linear = np.zeros((num_audio, taps), np.int64)
+    moments = np.zeros((num_audio, taps + 1, taps))
+    weights = np.zeros((num_audio, stages, longest), np.int64)
+    powers = np.zeros((num_audio, stages), np.int64)
+    across = np.zeros((num_audio, OTHER), np.int64)
+    predictions = np.zeros(stages + 2, np.int64)
+    shares = np.full((num_audio, stages + 2), np.int64(1 << 16))
+    loudness = np.ones((num_audio, stages + 2), np.int64)
+    means = np.full((num_audio, 4), np.int64(1 << 12))
+    last = np.zeros((num_audio, 3), np.int64)
+    contexts = np.zeros(RESIDUAL_CONTEXTS, np.int64)
+    selectors = np.zeros(3, np.int64)
+    # Solved after 32 samples, 64, 128, and then after every 128.
+    solve_at = np.int64(_SOLVE_EVERY // 4)
+    for time in range(length):
+        if time == solve_at:
+            for audio in range(num_audio):
+                solve(moments[audio], float(1 << 2 * below), linear[audio])
+                _forget(moments[audio])
+            solve_at += min(time, _SOLVE_EVERY)
+        place = time + longest
+        for audio in range(num_audio):
+            other = audio - 1 if audio else num_audio - 1
+            # Of the channel before this one the sample of the same time is known.
+            beside = place - OTHER + (1 if audio else 0)
+            _take(around[audio], time, 2 * BASE + 1, inputs, 0)
+            _take(seen[audio, 0], place - OWN, OWN, inputs, 2 * BASE + 1)
+            if several:
+                _take(seen[other, 0], beside, OTHER, inputs, 2 * BASE + 1 + OWN)
+                predictions[stages + 1] = _dot(
+                    across[audio], seen[other, stages + 1], beside, OTHER
+                )
+            predictions[0] = _dot(linear[audio], inputs, 0, taps)
+            for stage in range(stages):
+                count = FILTERS[stage]
+                predictions[1 + stage] = _dot(
+                    weights[audio, stage], seen[audio, 1 + stage], place - count, count
+                )
+            total = np.int64(1 << 15)
+            for stage in range(stages + 2):
+                total += shares[audio, stage] * predictions[stage]
+            predicted = _bounded(total >> 16)
+
+            nearest = (predicted + ((1 << below) >> 1)) >> below
+            above = predicted >= nearest << below
+            size = _expect_residual(
+                means, last, audio, other if several else -1, tables.logarithms, contexts, selectors
+            )
+            folded = _code_folded(
+                decoding, _fold(samples[time, audio] - nearest, above), size, edges, mixer, tables,
+                contexts, selectors, coder, data,
+            )  # fmt: skip
+            value = nearest + _unfold(folded, above)
+            if folded < 0 or abs(value) > np.int64(1) << bits:
+                return False
+            samples[time, audio] = value
+
+            _remember(means[audio], last[audio], folded)
+            target = value << below
+            _share(target - predicted, predictions, shares[audio], loudness[audio])
+            _observe(moments[audio], inputs, reals, target)
+            seen[audio, 0, place] = target
+            left = _bounded(target - predictions[0])
+            for stage in range(stages):
+                count = FILTERS[stage]
+                history = seen[audio, 1 + stage]
+                error = left - predictions[1 + stage]
+                power = powers[audio, stage] + (count << 2 * below)
+                _adapt(weights[audio, stage], history, place - count, count, error, power)
+                oldest = history[place - count]
+                powers[audio, stage] += left * left - oldest * oldest
+                history[place] = left
+                left = _bounded(error)
+            if several:
+                history = seen[other, stages + 1]
+                power = np.int64(OTHER << 2 * below)
+                for index in range(OTHER):
+                    power += history[beside + index] * history[beside + index]
+                error = left - predictions[stages + 1]
+                _adapt(across[audio], history, beside, OTHER, error, power << 1)
+            seen[audio, stages + 1, place] = left
+    return True
+
+
+@_compiled
+def _take(values, start, count, inputs, place):
+    for index in range(count):
+        inputs[place + index] = values[start + index]
+
+
+@_compiled
+def _bounded(value):
+    return min(max(value, -_LARGEST_INPUT), _LARGEST_INPUT)
+
+
+@_compiled
+def _dot(weights, values, start, count):
+    """Prediction of a filter, whose weights are in units of 2^-20."""
+    total = np.int64(1 << (_WEIGHT_BITS - 1))
+    for index in range(count):
+        total += weights[index] * values[start + index]
+    return _bounded(total >> _WEIGHT_BITS)
+
+
+@_compiled
+def _adapt(weights, values, start, count, error, power):
+    """Normalised LMS: weights += error values / (64 power), in units of 2^-20."""
+    # error 2^(20 + 16 - 6) / power first: at most 2^62, and so is its product with a value.
+    gain = ((error << 36) // (power + 1)) >> 6
+    for index in range(count):
+        moved = weights[index] + ((gain * values[start + index] + (1 << 15)) >> 16)
+        weights[index] = min(max(moved, -_LARGEST_WEIGHT), _LARGEST_WEIGHT)
+
+
+@_compiled
+def _share(error, predictions, shares, loudness):
+    """Normalised LMS of the weights by which predictions are added, in units of 2^-16."""
+    power = np.int64(1)
+    for index in range(predictions.shape[0]):
+        square = predictions[index] * predictions[index]
+        loudness[index] += (square - loudness[index]) >> 9
+        power += square + loudness[index]
+    for index in range(predictions.shape[0]):
+        # A rate of 1 / 64: 2^-16 of a weight are 2^-10 of it.
+        moved = shares[index] + error * predictions[index] // ((power >> 10) + 1)
+        shares[index] = min(max(moved, -(1 << 18)), 1 << 18)
+
+
+@_compiled
+def _observe(moments, inputs, reals, target):
+    """Adds a sample to the sums that least squares are solved from.
+
+    Args:
+        moments: float64 [taps + 1, taps], changed: lower triangle of the products of the inputs,
+            and in the last row their products with the target.
+        inputs: int64 [taps].
+        reals: float64 [taps], for the inputs as floats.
+        target: the sample.
+    """
+    taps = inputs.shape[0]
+    for row in range(taps):
+        reals[row] = inputs[row]
+    for row in range(taps):
+        value = reals[row]
+        for column in range(row + 1):
+            moments[row, column] += value * reals[column]
+        moments[taps, row] += value * target
+
+
+@_compiled
+def solve(moments, noise, weights):
+    """Least-squares weights by an LDL factorisation.
+
+    In float64, one operation after the other in a fixed order: Numba neither reorders nor fuses
+    them, so that IEEE 754 fixes every bit of the result (a test compares it with Python's own).
+
+    Args:
+        moments: of :func:`_observe`.
+        noise: added to the diagonal.
+        weights: int64 [taps], in units of 2^-20; changed, unless the sums are those of too few or
+            too dependent inputs.
+    """
+    taps = weights.shape[0]
+    lower = np.zeros((taps, taps))
+    pivots = np.zeros(taps)
+    found = np.zeros(taps)
+    # What a float64 can tell from 0 beside the largest moment.
+    largest = 0.0
+    for row in range(taps):
+        largest = max(largest, moments[row, row])
+    noise += largest * 2.0**-40
+    for row in range(taps):
+        value = moments[taps, row]
+        for column in range(row):
+            total = moments[row, column]
+            for index in range(column):
+                total -= lower[row, index] * lower[column, index] * pivots[index]
+            lower[row, column] = total / pivots[column]
+            value -= lower[row, column] * found[column]
+        total = moments[row, row] + noise
+        for index in range(row):
+            total -= lower[row, index] * lower[row, index] * pivots[index]
+        if not total > 0.0:
+            return
+        pivots[row] = total
+        found[row] = value
+    for row in range(taps - 1, -1, -1):
+        value = found[row] / pivots[row]
+        for index in range(row + 1, taps):
+            value -= lower[index, row] * found[index]
+        if not abs(value) < 32.0:
+            return
+        found[row] = value
+    for row in range(taps):
+        weights[row] = np.int64(math.floor(found[row] * (1 << _WEIGHT_BITS) + 0.5))
+
+
+@_compiled
+def _forget(moments):
+    """Fades sums, so that samples 128 before count as much as 0.77."""
+    for row in range(moments.shape[0]):
+        for column in range(moments.shape[1]):
+            moments[row, column] *= _MEMORY
+
+
+@_compiled
+def _fold(difference, above):
+    """Integers by their distance from the prediction: 0, then the side on which it lies."""
+    if (difference > 0) == above:
+        return max(2 * abs(difference) - 1, 0)
+    return 2 * abs(difference)
+
+
+@_compiled
+def _unfold(folded, above):
+    """The inverse of :func:`_fold`."""
+    half = (folded + 1) >> 1
+    return half if (folded & 1 == 1) == above else -half
+
+
+@_compiled
+def _remember(means, last, folded):
+    """Takes in a folded value: means over about 11, 32, 128 and 512, in units of 1 / 64."""
+    value = folded << 6
+    means[0] += (value - means[0]) * 3 >> 5
+    means[1] += (value - means[1]) >> 5
+    means[2] += (value - means[2]) >> 7
+    means[3] += (value - means[3]) >> 9
+    last[2] = last[1]
+    last[1] = last[0]
+    last[0] = folded
+
+
+@_compiled
+def _expect_residual(means, last, audio, other, logarithms, contexts, selectors):
+    """Contexts of a folded value; returns its expected size in units of 1 / 64."""
+    mine = means[audio]
+    size = (mine[0] + 2 * mine[1] + mine[2]) >> 2
+    level = _log2(size, logarithms)
+    # All else beside the expected size, in sixths of an octave.
+    fast = _within(_log2(mine[0], logarithms) - level + 16, 32)
+    slow = _within(_log2(mine[2], logarithms) - level + 16, 32)
+    slowest = _within(_log2(mine[3], logarithms) - level + 16, 32)
+    before = _within(_log2(last[audio, 0] << 6, logarithms) - level + 24, 48)
+    second = _within(_log2(last[audio, 1] << 6, logarithms) - level + 24, 48)
+    contexts[0] = fast * 32 + slow
+    contexts[1] = (before >> 1) * 32 + (second >> 1)
+    contexts[2] = min(level, 255) * 8 + (fast >> 2)
+    contexts[3] = slowest * 64 + before
+    if other >= 0:
+        # Of the same time, but for the first channel.
+        beside = _log2(last[other, 0] << 6, logarithms) - _log2(means[other, 1], logarithms)
+        contexts[4] = _within(beside + 24, 48) * 32 + fast
+    else:
+        third = _within(_log2(last[audio, 2] << 6, logarithms) - level + 24, 48)
+        contexts[4] = slow * 32 + (third >> 1)
+    selectors[0] = min(level >> 1, 63)
+    selectors[1] = fast
+    selectors[2] = before
+    return size
+
+
+@_compiled
+def _within(value, count):
+    return min(max(value, 0), count - 1)
+
+
+@_compiled
+def _log2(value, logarithms):
+    """6 log2(1 + value / 4) of numbers of any size."""
+    beyond = 0
+    while value >= logarithms.shape[0]:
+        value >>= 6
+        beyond += 36
+    return logarithms[value] + beyond
+
+
+@_compiled
+def _code_folded(decoding, folded, size, edges, mixer, tables, contexts, selectors, coder, data):
+    """Codes a folded value and returns it; -1 for one that no encoder writes.
+
+    First which bucket of :data:`LEAVES` it is in, by bisection. Buckets scale with the expected
+    size, and so about equally many values fall into each; the last one goes on in steps, each twice
+    as wide as the one before. Within a bucket all values are alike.
+    """
+    curve = min(selectors[0] * 2, 127)
+    low, high, node = 0, LEAVES, 1
+    while high - low > 1:
+        middle = (low + high) >> 1
+        edge = (size * edges[middle]) >> 20
+        # Of small sizes some buckets are empty: nothing is said where all lies on one side.
+        if edge <= (size * edges[low]) >> 20:
+            low, node = middle, 2 * node + 1
+        elif high < LEAVES and edge >= (size * edges[high]) >> 20:
+            high, node = middle, 2 * node
+        else:
+            chance = predict(mixer, tables, node - 1, contexts, selectors, curve)
+            bit = code_bit(coder, data, decoding, 1 if folded >= edge else 0, chance)
+            learn(mixer, tables, node - 1, contexts, selectors, curve, bit)
+            if bit:
+                low, node = middle, 2 * node + 1
+            else:
+                high, node = middle, 2 * node
+    begin = (size * edges[low]) >> 20
+    if low < LEAVES - 1:
+        width = ((size * edges[low + 1]) >> 20) - begin
+    else:
+        width, steps = max(size >> 6, 1), 0
+        while True:
+            decision = min(LEAVES - 1 + steps, RESIDUAL_DECISIONS - 1)
+            chance = predict(mixer, tables, decision, contexts, selectors, curve)
+            bit = code_bit(coder, data, decoding, 1 if folded >= begin + width else 0, chance)
+            learn(mixer, tables, decision, contexts, selectors, curve, bit)
+            if not bit:
+                break
+            begin += width
+            steps += 1
+            width = 2 * width if steps > 1 else width
+            if begin > _MOST_FOLDED:
+                return np.int64(-1)
+    return begin + _code_flat(decoding, folded - begin, width, coder, data)
+
+
+@_compiled
+def _code_flat(decoding, value, count, coder, data):
+    """Codes a value below ``count``, all of which are alike."""
+    found = np.int64(0)
+    while count > 1:
+        bits = 0
+        while count >> (bits + 1):
+            bits += 1
+        rest = count - (1 << bits)
+        if rest and code_bit(
+            coder, data, decoding, 1 if value >= 1 << bits else 0, max((rest << 16) // count, 1)
+        ):
+            found, value, count = found + (1 << bits), value - (1 << bits), rest
+            continue
+        for shift in range(bits - 1, -1, -1):
+            found += code_bit(coder, data, decoding, (value >> shift) & 1, FLAT) << shift
+        break
+    return found
