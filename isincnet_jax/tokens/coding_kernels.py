@@ -484,7 +484,7 @@ def _cheapest(magnitude, ratio, trade, mixer, tables, contexts, selectors, curve
     return best
 
 
-FILTERS = np.array([256, 32, 16])
+FILTERS = (256, 32, 16)
 """Taps of the adaptive filters of a residual, one behind the other."""
 OWN, OTHER, BASE = 32, 16, 4
 """Samples that least squares predict from: of the audio channel before this one, of the channel
@@ -493,6 +493,11 @@ LEAVES = 16
 """Buckets of a residual."""
 RESIDUAL_DECISIONS = LEAVES - 1 + 16
 RESIDUAL_CONTEXTS = 5
+_STAGES = len(FILTERS)
+_LONGEST = FILTERS[0]
+_TAPS = np.array(FILTERS)
+_OWN_AT = 2 * BASE + 1
+_OTHER_AT = _OWN_AT + OWN
 _SOLVE_EVERY = 128
 _MEMORY = 0.998**_SOLVE_EVERY
 _WEIGHT_BITS = 20
@@ -501,20 +506,69 @@ _LARGEST_WEIGHT = 1 << 26
 _MOST_FOLDED = 1 << 28
 
 
-@_compiled
-def code_residual(decoding, samples, base, bits, edges, mixer, tables, coder, data):
-    """Codes integers that adaptive filters predict: the residual of a block.
+class Predictor(NamedTuple):
+    """State of the predictor of a residual; int64 unless said, and all samples scaled to 24 bits.
 
-    Least squares come first; a cascade of normalised LMS filters works on what they leave, each on
-    what the one before leaves; and for several audio channels a last filter on what is left of the
-    channel before. The predictions are added with weights that adapt, too. Whatever the samples
-    have, all of that has 24 bits.
+    Least squares predict a sample first; a cascade of normalised LMS filters works on what they
+    leave, each on what the one before leaves; and for several audio channels a last filter predicts
+    from what is left of the channel before. The predictions are added with weights that adapt, too.
+
+    Attributes:
+        seen: [audio channels, filters + 2, 256 + time]: the samples, what each filter sees, and
+            what the last one leaves, behind zeros.
+        around: [audio channels, time + 8], the base layer between zeros.
+        inputs: [taps] of the least squares.
+        reals: the same as float64.
+        linear: [audio channels, taps], their weights, in units of 2^-20, as all weights of filters.
+        moments: float64 [audio channels, taps + 1, taps], from which these follow.
+        weights: [audio channels, filters, 256], of the filters.
+        powers: [audio channels, filters], sums of squares of what they look at.
+        across: [audio channels, 16], weights of the last filter.
+        predictions: [filters + 2] of the sample at hand: least squares, filters, last filter.
+        shares: [audio channels, filters + 2], by which they are added, in units of 2^-16.
+        loudness: [audio channels, filters + 2], means of their squares.
+    """
+
+    seen: np.ndarray
+    around: np.ndarray
+    inputs: np.ndarray
+    reals: np.ndarray
+    linear: np.ndarray
+    moments: np.ndarray
+    weights: np.ndarray
+    powers: np.ndarray
+    across: np.ndarray
+    predictions: np.ndarray
+    shares: np.ndarray
+    loudness: np.ndarray
+
+
+class Spread(NamedTuple):
+    """What tells how far a prediction will miss, int64.
+
+    Attributes:
+        means: [audio channels, 4] of folded values, in units of 1 / 64.
+        last: [audio channels, 3], the last folded values.
+        contexts: [5], of the value at hand.
+        selectors: [3], of the value at hand.
+    """
+
+    means: np.ndarray
+    last: np.ndarray
+    contexts: np.ndarray
+    selectors: np.ndarray
+
+
+@_compiled
+def code_residual(decoding, samples, bits, predictor, spread, edges, mixer, tables, coder, data):
+    """Codes integers that a predictor predicts: the residual of a block.
 
     Args:
         decoding: whether the samples are to be found.
         samples: int64 [time, audio channels], up to 2^bits either way; set when decoding.
-        base: int64 [time, audio channels], what they were subtracted from.
         bits: of the recording, 8 to 24.
+        predictor: a :class:`Predictor`, changed.
+        spread: a :class:`Spread`, changed.
         edges: int64 [16], of the buckets, see :func:`_code_folded`.
         mixer: a :class:`Mixer`, changed.
         tables: a :class:`Tables`.
@@ -525,100 +579,96 @@ def code_residual(decoding, samples, base, bits, edges, mixer, tables, coder, da
         Whether an encoder can have written that.
     """
     length, num_audio = samples.shape
-    stages, longest = FILTERS.shape[0], FILTERS[0]
     below = 24 - bits
-    several = num_audio > 1
-    taps = 2 * BASE + 1 + OWN + (OTHER if several else 0)
-    # The samples, what each filter sees, and what the last one leaves.
-    seen = np.zeros((num_audio, stages + 2, longest + length), np.int64)
-    around = np.zeros((num_audio, length + 2 * BASE), np.int64)
-    for time in range(length):
-        for audio in range(num_audio):
-            around[audio, BASE + time] = base[time, audio] << below
-    inputs = np.zeros(taps, np.int64)
-    reals = np.zeros(taps)
-    linear = np.zeros((num_audio, taps), np.int64)
-    moments = np.zeros((num_audio, taps + 1, taps))
-    weights = np.zeros((num_audio, stages, longest), np.int64)
-    powers = np.zeros((num_audio, stages), np.int64)
-    across = np.zeros((num_audio, OTHER), np.int64)
-    predictions = np.zeros(stages + 2, np.int64)
-    shares = np.full((num_audio, stages + 2), np.int64(1 << 16))
-    loudness = np.ones((num_audio, stages + 2), np.int64)
-    means = np.full((num_audio, 4), np.int64(1 << 12))
-    last = np.zeros((num_audio, 3), np.int64)
-    contexts = np.zeros(RESIDUAL_CONTEXTS, np.int64)
-    selectors = np.zeros(3, np.int64)
     # Solved after 32 samples, 64, 128, and then after every 128.
     solve_at = np.int64(_SOLVE_EVERY // 4)
     for time in range(length):
         if time == solve_at:
             for audio in range(num_audio):
-                solve(moments[audio], float(1 << 2 * below), linear[audio])
-                _forget(moments[audio])
+                solve(predictor.moments[audio], float(1 << 2 * below), predictor.linear[audio])
+                _forget(predictor.moments[audio])
             solve_at += min(time, _SOLVE_EVERY)
-        place = time + longest
         for audio in range(num_audio):
-            other = audio - 1 if audio else num_audio - 1
-            # Of the channel before this one the sample of the same time is known.
-            beside = place - OTHER + (1 if audio else 0)
-            _take(around[audio], time, 2 * BASE + 1, inputs, 0)
-            _take(seen[audio, 0], place - OWN, OWN, inputs, 2 * BASE + 1)
-            if several:
-                _take(seen[other, 0], beside, OTHER, inputs, 2 * BASE + 1 + OWN)
-                predictions[stages + 1] = _dot(
-                    across[audio], seen[other, stages + 1], beside, OTHER
-                )
-            predictions[0] = _dot(linear[audio], inputs, 0, taps)
-            for stage in range(stages):
-                count = FILTERS[stage]
-                predictions[1 + stage] = _dot(
-                    weights[audio, stage], seen[audio, 1 + stage], place - count, count
-                )
-            total = np.int64(1 << 15)
-            for stage in range(stages + 2):
-                total += shares[audio, stage] * predictions[stage]
-            predicted = _bounded(total >> 16)
-
+            predicted = _predict(predictor, time, audio)
             nearest = (predicted + ((1 << below) >> 1)) >> below
             above = predicted >= nearest << below
-            size = _expect_residual(
-                means, last, audio, other if several else -1, tables.logarithms, contexts, selectors
-            )
+            size = _expect_residual(spread, audio, tables.logarithms)
             folded = _code_folded(
                 decoding, _fold(samples[time, audio] - nearest, above), size, edges, mixer, tables,
-                contexts, selectors, coder, data,
+                spread.contexts, spread.selectors, coder, data,
             )  # fmt: skip
             value = nearest + _unfold(folded, above)
             if folded < 0 or abs(value) > np.int64(1) << bits:
                 return False
             samples[time, audio] = value
-
-            _remember(means[audio], last[audio], folded)
-            target = value << below
-            _share(target - predicted, predictions, shares[audio], loudness[audio])
-            _observe(moments[audio], inputs, reals, target)
-            seen[audio, 0, place] = target
-            left = _bounded(target - predictions[0])
-            for stage in range(stages):
-                count = FILTERS[stage]
-                history = seen[audio, 1 + stage]
-                error = left - predictions[1 + stage]
-                power = powers[audio, stage] + (count << 2 * below)
-                _adapt(weights[audio, stage], history, place - count, count, error, power)
-                oldest = history[place - count]
-                powers[audio, stage] += left * left - oldest * oldest
-                history[place] = left
-                left = _bounded(error)
-            if several:
-                history = seen[other, stages + 1]
-                power = np.int64(OTHER << 2 * below)
-                for index in range(OTHER):
-                    power += history[beside + index] * history[beside + index]
-                error = left - predictions[stages + 1]
-                _adapt(across[audio], history, beside, OTHER, error, power << 1)
-            seen[audio, stages + 1, place] = left
+            _remember(spread.means[audio], spread.last[audio], folded)
+            _correct(predictor, time, audio, value << below, predicted, below)
     return True
+
+
+@_compiled
+def _predict(predictor, time, audio):
+    """Prediction of a sample, and of all stages."""
+    seen, inputs, predictions = predictor.seen, predictor.inputs, predictor.predictions
+    num_audio, place = seen.shape[0], time + _LONGEST
+    _take(predictor.around[audio], time, _OWN_AT, inputs, 0)
+    _take(seen[audio, 0], place - OWN, OWN, inputs, _OWN_AT)
+    if num_audio > 1:
+        other, beside = _other(num_audio, audio, place)
+        _take(seen[other, 0], beside, OTHER, inputs, _OTHER_AT)
+        predictions[_STAGES + 1] = _dot(
+            predictor.across[audio], seen[other, _STAGES + 1], beside, OTHER
+        )
+    predictions[0] = _dot(predictor.linear[audio], inputs, 0, inputs.shape[0])
+    for stage in range(_STAGES):
+        count = _TAPS[stage]
+        predictions[1 + stage] = _dot(
+            predictor.weights[audio, stage], seen[audio, 1 + stage], place - count, count
+        )
+    total = np.int64(1 << 15)
+    for stage in range(_STAGES + 2):
+        total += predictor.shares[audio, stage] * predictions[stage]
+    return _bounded(total >> 16)
+
+
+@_compiled
+def _correct(predictor, time, audio, target, predicted, below):
+    """Takes in the sample that was predicted."""
+    seen, predictions = predictor.seen, predictor.predictions
+    num_audio, place = seen.shape[0], time + _LONGEST
+    _share(target - predicted, predictions, predictor.shares[audio], predictor.loudness[audio])
+    _observe(predictor.moments[audio], predictor.inputs, predictor.reals, target)
+    seen[audio, 0, place] = target
+    left = _bounded(target - predictions[0])
+    powers = predictor.powers[audio]
+    for stage in range(_STAGES):
+        count = _TAPS[stage]
+        history = seen[audio, 1 + stage]
+        error = left - predictions[1 + stage]
+        power = powers[stage] + (count << 2 * below)
+        _adapt(predictor.weights[audio, stage], history, place - count, count, error, power)
+        oldest = history[place - count]
+        powers[stage] += left * left - oldest * oldest
+        history[place] = left
+        left = _bounded(error)
+    if num_audio > 1:
+        other, beside = _other(num_audio, audio, place)
+        history = seen[other, _STAGES + 1]
+        power = np.int64(OTHER << 2 * below)
+        for index in range(OTHER):
+            power += history[beside + index] * history[beside + index]
+        error = left - predictions[_STAGES + 1]
+        _adapt(predictor.across[audio], history, beside, OTHER, error, power << 1)
+    seen[audio, _STAGES + 1, place] = left
+
+
+@_compiled
+def _other(num_audio, audio, place):
+    """The audio channel before, and where what is known of it begins."""
+    # Of the same time, but for the first channel.
+    if audio:
+        return audio - 1, place - OTHER + 1
+    return num_audio - 1, place - OTHER
 
 
 @_compiled
@@ -771,8 +821,10 @@ def _remember(means, last, folded):
 
 
 @_compiled
-def _expect_residual(means, last, audio, other, logarithms, contexts, selectors):
-    """Contexts of a folded value; returns its expected size in units of 1 / 64."""
+def _expect_residual(spread, audio, logarithms):
+    """Sets the contexts of a folded value; returns its expected size in units of 1 / 64."""
+    means, last = spread.means, spread.last
+    contexts, selectors = spread.contexts, spread.selectors
     mine = means[audio]
     size = (mine[0] + 2 * mine[1] + mine[2]) >> 2
     level = _log2(size, logarithms)
@@ -786,8 +838,8 @@ def _expect_residual(means, last, audio, other, logarithms, contexts, selectors)
     contexts[1] = (before >> 1) * 32 + (second >> 1)
     contexts[2] = min(level, 255) * 8 + (fast >> 2)
     contexts[3] = slowest * 64 + before
-    if other >= 0:
-        # Of the same time, but for the first channel.
+    if means.shape[0] > 1:
+        other = _other(means.shape[0], audio, 0)[0]
         beside = _log2(last[other, 0] << 6, logarithms) - _log2(means[other, 1], logarithms)
         contexts[4] = _within(beside + 24, 48) * 32 + fast
     else:

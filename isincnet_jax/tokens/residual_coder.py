@@ -23,10 +23,11 @@ import numpy as np
 
 from isincnet_jax.tokens import coding_kernels as kernels
 from isincnet_jax.tokens import frame_coder
-from isincnet_jax.tokens.coding_kernels import Mixer
+from isincnet_jax.tokens.coding_kernels import Mixer, Predictor, Spread
 from isincnet_jax.tokens.coding_tables import tables
 
 _BYTES_PER_SAMPLE = 96  # 31 decisions of 11 bits, and 28 flat bits, at most
+_FIRST_MEAN = 64 << 6  # of folded values, in units of 1 / 64: any within a few octaves would do
 _FIRST_WEIGHT = 15_729  # 1.2 / 5: contexts agree more often than they tell
 
 
@@ -62,7 +63,7 @@ def encode_residual(residual: np.ndarray, base: np.ndarray, *, bits: int) -> byt
     """
     data = np.zeros(residual.size * _BYTES_PER_SAMPLE + 16, np.uint8)
     coder = frame_coder.new_coder(None)
-    _code(False, np.array(residual, np.int64), base, bits, coder, data)
+    _code(np.array(residual, np.int64), base, bits, coder, data, decoding=False)
     return frame_coder.finish(coder, data)
 
 
@@ -82,22 +83,63 @@ def decode_residual(data: bytes, base: np.ndarray, *, bits: int) -> np.ndarray:
     """
     content = np.frombuffer(data, np.uint8).copy()  # one compiled program for both
     residual = np.zeros(base.shape, np.int64)
-    if not _code(True, residual, base, bits, frame_coder.new_coder(content), content):
+    coder = frame_coder.new_coder(content)
+    if not _code(residual, base, bits, coder, content, decoding=True):
         raise ValueError("a residual of too many bits")
     return residual
 
 
 def _code(
-    decoding: bool,
     residual: np.ndarray,
     base: np.ndarray,
     bits: int,
     coder: np.ndarray,
     data: np.ndarray,
+    *,
+    decoding: bool,
 ) -> bool:
-    base = np.ascontiguousarray(base, np.int64)
     return kernels.code_residual(
-        decoding, residual, base, bits, bucket_edges(), _new_mixer(), tables(), coder, data
+        decoding, residual, bits, new_predictor(base, bits), _new_spread(residual.shape[1]),
+        bucket_edges(), _new_mixer(), tables(), coder, data,
+    )  # fmt: skip
+
+
+def new_predictor(base: np.ndarray, bits: int) -> Predictor:
+    """State of a predictor before the first sample.
+
+    Args:
+        base: int64 [time, audio channels], samples of the base layer.
+        bits: of the samples.
+
+    Returns:
+        Arrays of zeros but for the base layer and the weights of the sum, which are 1.
+    """
+    length, num_audio = base.shape
+    stages, longest = len(kernels.FILTERS), kernels.FILTERS[0]
+    taps = 2 * kernels.BASE + 1 + kernels.OWN + (kernels.OTHER if num_audio > 1 else 0)
+    beside = ((0, 0), (kernels.BASE, kernels.BASE))
+    return Predictor(
+        seen=np.zeros((num_audio, stages + 2, longest + length), np.int64),
+        around=np.pad(base.T.astype(np.int64) << 24 - bits, beside),
+        inputs=np.zeros(taps, np.int64),
+        reals=np.zeros(taps),
+        linear=np.zeros((num_audio, taps), np.int64),
+        moments=np.zeros((num_audio, taps + 1, taps)),
+        weights=np.zeros((num_audio, stages, longest), np.int64),
+        powers=np.zeros((num_audio, stages), np.int64),
+        across=np.zeros((num_audio, kernels.OTHER), np.int64),
+        predictions=np.zeros(stages + 2, np.int64),
+        shares=np.full((num_audio, stages + 2), 1 << 16, np.int64),
+        loudness=np.ones((num_audio, stages + 2), np.int64),
+    )
+
+
+def _new_spread(num_audio: int) -> Spread:
+    return Spread(
+        means=np.full((num_audio, 4), _FIRST_MEAN, np.int64),
+        last=np.zeros((num_audio, 3), np.int64),
+        contexts=np.zeros(kernels.RESIDUAL_CONTEXTS, np.int64),
+        selectors=np.zeros(3, np.int64),
     )
 
 
