@@ -503,6 +503,10 @@ _MEMORY = 0.998**_SOLVE_EVERY
 _WEIGHT_BITS = 20
 _LARGEST_INPUT = 1 << 26
 _LARGEST_WEIGHT = 1 << 26
+_POWER_BITS = 36
+SHARE_BITS = 22
+"""Units of the weights by which predictions are added."""
+_LARGEST_SHARE = 4 << SHARE_BITS
 _MOST_FOLDED = 1 << 28
 
 
@@ -511,7 +515,8 @@ class Predictor(NamedTuple):
 
     Least squares predict a sample first; a cascade of normalised LMS filters works on what they
     leave, each on what the one before leaves; and for several audio channels a last filter predicts
-    from what is left of the channel before. The predictions are added with weights that adapt, too.
+    from what is left of the channel before. The predictions are added with weights that adapt, too;
+    where least squares alone came nearer lately, as where two channels are the same, they count.
 
     Attributes:
         seen: [audio channels, filters + 2, 256 + time]: the samples, what each filter sees, and
@@ -525,8 +530,10 @@ class Predictor(NamedTuple):
         powers: [audio channels, filters], sums of squares of what they look at.
         across: [audio channels, 16], weights of the last filter.
         predictions: [filters + 2] of the sample at hand: least squares, filters, last filter.
-        shares: [audio channels, filters + 2], by which they are added, in units of 2^-16.
+        shares: [audio channels, filters + 2], by which they are added, in units of 2^-22.
         loudness: [audio channels, filters + 2], means of their squares.
+        sums: [audio channels], weighted sums for the sample at hand.
+        misses: [audio channels, 2], means of what the sum and least squares alone missed.
     """
 
     seen: np.ndarray
@@ -541,6 +548,8 @@ class Predictor(NamedTuple):
     predictions: np.ndarray
     shares: np.ndarray
     loudness: np.ndarray
+    sums: np.ndarray
+    misses: np.ndarray
 
 
 class Spread(NamedTuple):
@@ -602,7 +611,7 @@ def code_residual(decoding, samples, bits, predictor, spread, edges, mixer, tabl
                 return False
             samples[time, audio] = value
             _remember(spread.means[audio], spread.last[audio], folded)
-            _correct(predictor, time, audio, value << below, predicted, below)
+            _correct(predictor, time, audio, value << below, below)
     return True
 
 
@@ -625,18 +634,25 @@ def _predict(predictor, time, audio):
         predictions[1 + stage] = _dot(
             predictor.weights[audio, stage], seen[audio, 1 + stage], place - count, count
         )
-    total = np.int64(1 << 15)
+    total = np.int64(1 << (SHARE_BITS - 1))
     for stage in range(_STAGES + 2):
         total += predictor.shares[audio, stage] * predictions[stage]
-    return _bounded(total >> 16)
+    total = _bounded(total >> SHARE_BITS)
+    predictor.sums[audio] = total
+    misses = predictor.misses[audio]
+    return predictions[0] if misses[1] < misses[0] else total
 
 
 @_compiled
-def _correct(predictor, time, audio, target, predicted, below):
+def _correct(predictor, time, audio, target, below):
     """Takes in the sample that was predicted."""
     seen, predictions = predictor.seen, predictor.predictions
     num_audio, place = seen.shape[0], time + _LONGEST
-    _share(target - predicted, predictions, predictor.shares[audio], predictor.loudness[audio])
+    error = target - predictor.sums[audio]
+    _share(error, predictions, predictor.shares[audio], predictor.loudness[audio])
+    misses = predictor.misses[audio]
+    misses[0] += ((abs(error) << 8) - misses[0]) >> 6
+    misses[1] += ((abs(target - predictions[0]) << 8) - misses[1]) >> 6
     _observe(predictor.moments[audio], predictor.inputs, predictor.reals, target)
     seen[audio, 0, place] = target
     left = _bounded(target - predictions[0])
@@ -645,7 +661,8 @@ def _correct(predictor, time, audio, target, predicted, below):
         count = _TAPS[stage]
         history = seen[audio, 1 + stage]
         error = left - predictions[1 + stage]
-        power = powers[stage] + (count << 2 * below)
+        # The first filter, of the most weights, learns at half the rate of the others.
+        power = (powers[stage] + (count << 2 * below)) >> min(stage, 1)
         _adapt(predictor.weights[audio, stage], history, place - count, count, error, power)
         oldest = history[place - count]
         powers[stage] += left * left - oldest * oldest
@@ -694,25 +711,32 @@ def _dot(weights, values, start, count):
 @_compiled
 def _adapt(weights, values, start, count, error, power):
     """Normalised LMS: weights += error values / (64 power), in units of 2^-20."""
-    # error 2^(20 + 16 - 6) / power first: at most 2^62, and so is its product with a value.
-    gain = ((error << 36) // (power + 1)) >> 6
+    shift = 0
+    while power >> (shift + _POWER_BITS):
+        shift += 1
+    # error / power is at most 2^62 in units of 2^-36, and so is its product with a value, whose
+    # square is less than the power.
+    gain = (error << 36) // ((power >> shift) + 1)
+    shift += 36 - _WEIGHT_BITS + 6
+    half = np.int64(1) << (shift - 1)
     for index in range(count):
-        moved = weights[index] + ((gain * values[start + index] + (1 << 15)) >> 16)
+        moved = weights[index] + ((gain * values[start + index] + half) >> shift)
         weights[index] = min(max(moved, -_LARGEST_WEIGHT), _LARGEST_WEIGHT)
 
 
 @_compiled
 def _share(error, predictions, shares, loudness):
-    """Normalised LMS of the weights by which predictions are added, in units of 2^-16."""
+    """Normalised LMS of the weights by which predictions are added, in units of 2^-22."""
     power = np.int64(1)
     for index in range(predictions.shape[0]):
         square = predictions[index] * predictions[index]
         loudness[index] += (square - loudness[index]) >> 9
         power += square + loudness[index]
+    # A rate of 1 / 64: 2^-22 of a weight are 2^-16 of it.
+    power = (power >> SHARE_BITS - 6) + 1
     for index in range(predictions.shape[0]):
-        # A rate of 1 / 64: 2^-16 of a weight are 2^-10 of it.
-        moved = shares[index] + error * predictions[index] // ((power >> 10) + 1)
-        shares[index] = min(max(moved, -(1 << 18)), 1 << 18)
+        moved = shares[index] + (error * predictions[index] + (power >> 1)) // power
+        shares[index] = min(max(moved, -_LARGEST_SHARE), _LARGEST_SHARE)
 
 
 @_compiled

@@ -129,8 +129,10 @@ def new_predictor(base: np.ndarray, bits: int) -> Predictor:
         powers=np.zeros((num_audio, stages), np.int64),
         across=np.zeros((num_audio, kernels.OTHER), np.int64),
         predictions=np.zeros(stages + 2, np.int64),
-        shares=np.full((num_audio, stages + 2), 1 << 16, np.int64),
+        shares=np.full((num_audio, stages + 2), 1 << kernels.SHARE_BITS, np.int64),
         loudness=np.ones((num_audio, stages + 2), np.int64),
+        sums=np.zeros(num_audio, np.int64),
+        misses=np.zeros((num_audio, 2), np.int64),
     )
 
 
