@@ -1,8 +1,8 @@
 """Compiled kernels of the entropy coder: bits, their probabilities, and frames of codes.
 
 One file, because Numba's cache looks at the file of a function and not at those that it calls.
-Everything that decides a bit is 64-bit integer arithmetic (sums, products, shifts), so that an
-encoder and a decoder compute the same on every machine.
+Everything that decides a bit is 64-bit integer arithmetic (sums, products, quotients, shifts), so
+that an encoder and a decoder compute the same on every machine.
 
 **Range coder.** An interval ``low .. high`` of 32-bit numbers is divided in proportion to the
 probability of the next bit; bytes on which both ends agree are written. The decoder holds 32 bits
@@ -19,6 +19,11 @@ said in decisions too. Signs, and all but the two first bits within a class, are
 cannot be told from their surroundings. The magnitudes around a code tell its own: the lower bins of
 its frame, the same and neighbouring ones of the three frames before, slow averages, and those of
 the audio channel before it. Nine contexts (ten for later audio channels) look at them.
+
+**Residuals.** What codes leave of the samples of a lossless file is predicted sample by sample, see
+:class:`Predictor`, and what the prediction misses is said by bisection of buckets that scale with
+what the last ones missed. Solving the least squares is the one place with floats, see
+:func:`solve`.
 
 References:
     M. Mahoney, "Adaptive weighing of context models for lossless data compression", Florida Tech.
@@ -501,7 +506,7 @@ _OTHER_AT = _OWN_AT + OWN
 _SOLVE_EVERY = 128
 _MEMORY = 0.998**_SOLVE_EVERY
 _WEIGHT_BITS = 20
-_LARGEST_INPUT = 1 << 26
+_LARGEST_INPUT = 1 << 25
 _LARGEST_WEIGHT = 1 << 26
 _POWER_BITS = 36
 SHARE_BITS = 22

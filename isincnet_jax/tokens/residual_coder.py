@@ -60,10 +60,14 @@ def encode_residual(residual: np.ndarray, base: np.ndarray, *, bits: int) -> byt
 
     Returns:
         Its bytes.
+
+    Raises:
+        ValueError: for integers beyond plus and minus 2^bits.
     """
     data = np.zeros(residual.size * _BYTES_PER_SAMPLE + 16, np.uint8)
     coder = frame_coder.new_coder(None)
-    _code(np.array(residual, np.int64), base, bits, coder, data, decoding=False)
+    if not _code(np.array(residual, np.int64, order="C"), base, bits, coder, data, decoding=False):
+        raise ValueError(f"a residual beyond {bits} bits and a sign")
     return frame_coder.finish(coder, data)
 
 
@@ -120,7 +124,8 @@ def new_predictor(base: np.ndarray, bits: int) -> Predictor:
     beside = ((0, 0), (kernels.BASE, kernels.BASE))
     return Predictor(
         seen=np.zeros((num_audio, stages + 2, longest + length), np.int64),
-        around=np.pad(base.T.astype(np.int64) << 24 - bits, beside),
+        # In C order, whatever the channels: one compiled program for all.
+        around=np.pad(np.ascontiguousarray(base.T, np.int64) << 24 - bits, beside),
         inputs=np.zeros(taps, np.int64),
         reals=np.zeros(taps),
         linear=np.zeros((num_audio, taps), np.int64),

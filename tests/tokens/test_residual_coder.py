@@ -145,6 +145,12 @@ def test_dependent_inputs_leave_the_weights_alone():
     np.testing.assert_array_equal(weights, [1, 2, 3])
 
 
+def test_what_is_no_residual_is_refused():
+    base = np.zeros((5, 1), np.int64)
+    with pytest.raises(ValueError, match="beyond 16 bits and a sign"):
+        residual_coder.encode_residual(base + (1 << 16) + 1, base, bits=16)
+
+
 def test_edges_are_far_from_ties():
     fractions = np.abs(np.array(residual_coder.exact_edges()) % 1 - 0.5)
     assert np.min(fractions) > 1e-6
