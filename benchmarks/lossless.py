@@ -25,8 +25,9 @@ import soundfile
 import tokens
 
 import isincnet_jax as isn
-from isincnet_jax.recordings.options import LOSSLESS_SNR_DB, recording_spec
+from isincnet_jax.recordings.options import recording_spec
 from isincnet_jax.tokens import pcm, token_file
+from isincnet_jax.tokens.token_file import LOSSLESS_SNR_DB
 
 BASES_DB = (LOSSLESS_SNR_DB, 20.0, 25.0)
 DURATION_S = 5

@@ -22,8 +22,6 @@ SUFFIXES = (ARCHIVE_SUFFIX, TOKEN_SUFFIX)
 """Of encoded files: coefficients or codes, and entropy-coded codes."""
 
 DEFAULT_SNR_DB = 25.0
-LOSSLESS_SNR_DB = 15.0
-"""Of the codes of lossless files: the fewer of them, the smaller the whole."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,10 +105,10 @@ class EncodeOptions:
 
         Returns:
             Step and dB, one of which is None: those of the options, else the codec's step, else
-            25 dB, or 15 dB for lossless files.
+            25 dB; both are None of lossless files, where :func:`.write_token_file` knows better.
         """
         if self.step is None and self.snr_db is None:
-            snr_db = LOSSLESS_SNR_DB if self.lossless else DEFAULT_SNR_DB
+            snr_db = None if self.lossless else DEFAULT_SNR_DB
             return (None, snr_db) if codec is None else (codec.step, None)
         return self.step, self.snr_db
 

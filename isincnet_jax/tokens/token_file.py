@@ -58,8 +58,10 @@ _CRC = struct.Struct("<I")
 _BLOCK = struct.Struct("<II")
 _LARGEST_PAYLOAD = 1 << 27
 _RESIDUAL = 1 << 31
+LOSSLESS_SNR_DB = 15.0
+"""Of the codes of lossless files, unless told: the fewer codes, the smaller the whole."""
 _FINEST_BITS = 4
-"""Units of the last bit of the smallest step that is found for a lossless file."""
+"""Units of the last bit: a finer step would code noise that the residual holds in fewer bits."""
 _SHORTEST_FRAME, _LONGEST_FRAME_S = 128, 0.128
 _TRADE = 0.1
 """Squared error, in steps, that a bit is worth where rounding is optimised."""
@@ -120,22 +122,22 @@ def write_token_file(
         read: starts reading the recording: blocks [time, audio channels] at the rate of ``spec``.
         spec: a tiled lapped bank.
         step: of the codes; or
-        snr_db: that they are to reach. One of both is needed.
+        snr_db: that they are to reach. One of both is needed, but for lossless files: 15 dB, with
+            steps of 4 units of the last bit or more.
         optimise: let the frames follow the recording, correct magnitudes by their mean error, and
             round towards 0 where that is worth it. Fewer bits at a ratio; codes of another encoding
             then differ.
         original_rate: Hz, of the recording; the rate of ``spec`` if None.
         original_length: of the recording at its own rate.
         bits: of the recording's samples, integers of 8, 16 or 24 bits over 2^(bits - 1), to keep
-            them exactly behind the codes; 0 for the codes alone. A step that is searched then has
-            at least 4 units of the last bit, and silence needs none.
+            them exactly behind the codes; 0 for the codes alone.
 
     Returns:
         Header, bytes, and the ratio that was reached.
 
     Raises:
-        ValueError: for no samples, NaN, codes beyond 2^20, or a silent recording without ``step``;
-            for samples that are no such integers.
+        ValueError: for no samples, NaN, codes beyond 2^20, or a silent recording without ``step``
+            (a lossless file may be silent); for samples that are no such integers.
     """
     path = Path(path)
     if bits and optimise:
@@ -169,7 +171,11 @@ def write_token_file(
 
 def _lossless_step(spool: Spool, snr_db: float | None, num_codes: int, bits: int) -> float:
     finest = _FINEST_BITS * 2.0 ** (1 - bits)
-    return max(_plain_step(spool, snr_db, num_codes), finest) if spool.energy else finest
+    if not spool.energy:
+        return finest  # of silence any step makes zeros
+    if snr_db is not None:
+        return _plain_step(spool, snr_db, num_codes)
+    return max(_plain_step(spool, LOSSLESS_SNR_DB, num_codes), finest)
 
 
 def _plain_step(spool: Spool, snr_db: float | None, num_codes: int) -> float:

@@ -98,6 +98,31 @@ def test_awkward_signals(here, kind, bits):
         assert Path("a.isn").stat().st_size < 150
 
 
+def test_codes_leave_the_last_bits_to_the_residual(here, rng):
+    """A step is not made finer than 4 units of the last bit, unless that is asked for."""
+    write_audio("in.wav", rng.integers(-1, 2, (4000, 1)).astype(np.int32), 16)
+    sizes = []
+    for options in ({}, {"snr_db": 15.0}):
+        isn.encode_file("in.wav", "a.isn", lossless=True, **options)
+        with TokenReader("a.isn") as reader:
+            assert (reader.header.step == 2.0**-13) == (not options)
+        sizes.append(Path("a.isn").stat().st_size)
+        np.testing.assert_array_equal(_both("a.isn"), read_integers("in.wav", 16))
+    assert sizes[0] < 0.8 * sizes[1]
+
+
+@pytest.mark.parametrize("window", ["vorbis", "kbd"])
+def test_windows_that_the_integer_inverse_does_not_know(here, window):
+    write_audio("in.wav", make_integers(0, 900, 1, 16), 16)
+    spec = isn.LappedSpec(
+        sample_rate=RATE, hop_length=64, window=window, beta=4.0 if window == "kbd" else None
+    )
+    codec = isn.build_lapped_codec(isn.LappedBank(spec), step=0.01)
+    with pytest.raises(ValueError, match="lossless files have sine windows"):
+        isn.encode_file("in.wav", "a.isn", lossless=True, model=codec)
+    assert not Path("a.isn").exists()
+
+
 @pytest.mark.parametrize("bits", [16, 24])
 def test_the_checksum_is_that_of_flac(here, bits):
     integers = make_integers(3, 2000, 2, bits)
@@ -217,11 +242,10 @@ def test_what_only_the_md5_of_the_samples_tells(here):
     write_audio("in.wav", integers, 16)
     isn.encode_file("in.wav", "a.isn", lossless=True)
     content = Path("a.isn").read_bytes()
-    payload = bytearray(_blocks(content)[1][8:])
-    Path("a.isn").write_bytes(_with_residual(content, bytes(payload)))
-    np.testing.assert_array_equal(_both("a.isn"), integers)  # the forgery works
-    payload[-1] ^= 0x40
-    Path("a.isn").write_bytes(_with_residual(content, bytes(payload)))
+    forged = bytearray(content[: HEAD - 4])
+    forged[-1] ^= 1  # the last byte of the MD5
+    forged += struct.pack("<I", zlib.crc32(forged)) + content[HEAD:]
+    Path("a.isn").write_bytes(forged)
     with pytest.raises(TokenFileError, match=r"a\.isn: damaged \(the MD5 of its samples is not"):
         isn.decode_file("a.isn", "never.wav")
     assert not Path("never.wav").exists()
