@@ -80,6 +80,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/resilience.py --kills 20
 	$(BIN)/python benchmarks/phase.py
 	$(BIN)/python benchmarks/rate.py
+	$(BIN)/python benchmarks/lossless.py
 	$(BIN)/python benchmarks/spectrograms.py
 	$(BIN)/python benchmarks/invertible.py
 

@@ -2,7 +2,8 @@
 
     python benchmarks/fuzz_tokens.py [--count 100000] [--seed 0]
 
-Small files (one and two audio channels, frames of one size and of many) are damaged in one of five
+Small files (one and two audio channels, frames of one size and of many, and lossless ones, of which
+both layers and the first alone are decoded) are damaged in one of five
 ways: bytes changed; bytes changed and all checksums made right, so that the decoder sees them; cut;
 extended; fields of the header drawn at random, with right checksums. Anything but the samples of
 the header's length or a ``TokenFileError`` is a failure. Time is that of the slowest file, memory
@@ -19,6 +20,7 @@ import struct
 import tempfile
 import time
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +31,22 @@ import isincnet_jax as isn
 from isincnet_jax.tokens import token_file
 from isincnet_jax.tokens.token_file import TokenFileError, TokenReader
 
-_HEAD = 73
-FIELDS = struct.Struct("<BxHHHIIIQQdffff")
+_HEAD = 90
+FIELDS = struct.Struct("<BxHHHIIIQQdffffB16s")
 KINDS = ("bytes", "bytes and checksums", "cut", "extended", "header")
 
 
 def make_files(folder: Path, rng: np.random.Generator) -> list[bytes]:
     found = []
+    kinds: tuple[dict[str, Any], ...] = ({}, {"optimise": True}, {"bits": 16})
     for audio in (1, 2):
-        for optimise in (False, True):
-            samples = (0.1 * rng.standard_normal((700, audio)).cumsum(axis=0)).astype(np.float32)
+        for options in kinds:
+            samples = (0.01 * rng.standard_normal((700, audio)).cumsum(axis=0)).astype(np.float32)
+            samples = np.rint(samples * 32768) / np.float32(32768)
             path = folder / "small.isn"
             spec = isn.LappedSpec(sample_rate=8000, hop_length=64)
             token_file.write_token_file(
-                path, functools.partial(iter, [samples]), spec=spec, snr_db=15.0, optimise=optimise
+                path, functools.partial(iter, [samples]), spec=spec, snr_db=15.0, **options
             )
             found.append(path.read_bytes())
     return found
@@ -54,21 +58,35 @@ def with_checksums(content: bytearray) -> bytearray:
         return content
     content[_HEAD - 4 : _HEAD] = struct.pack("<I", zlib.crc32(content[: _HEAD - 4]))
     begin, index = _HEAD, 0
+    layers = 2 if content[_HEAD - 4 - 17] else 1
     while begin + 8 <= len(content):
         (size,) = struct.unpack("<I", content[begin : begin + 4])
         payload = bytes(content[begin + 8 : begin + 8 + size])
-        head = struct.pack("<I", index) + content[begin : begin + 4]
+        # A residual has the index of its block, and 2^31 more.
+        head = struct.pack("<I", index // layers + (index % layers << 31))
+        head += content[begin : begin + 4]
         content[begin + 4 : begin + 8] = struct.pack("<I", zlib.crc32(payload, zlib.crc32(head)))
         begin, index = begin + 8 + size, index + 1
     return content
+
+
+def _payloads(content: bytes) -> np.ndarray:
+    """Places of all bytes of payloads."""
+    begin, found = _HEAD, []
+    while begin < len(content):
+        (size,) = struct.unpack("<I", content[begin : begin + 4])
+        found.append(np.arange(begin + 8, begin + 8 + size))
+        begin += 8 + size
+    return np.concatenate(found)
 
 
 def damage(content: bytes, kind: str, rng: np.random.Generator) -> bytes:
     found = bytearray(content)
     if kind.startswith("bytes"):
         # Sizes of blocks stay, or nothing after them would be reached.
-        lowest = _HEAD + 8 if kind == "bytes and checksums" else 0
-        for position in rng.integers(lowest, len(found), rng.integers(1, 9)):
+        known = kind == "bytes and checksums"
+        places = _payloads(content) if known else np.arange(len(content))
+        for position in rng.choice(places, rng.integers(1, 9)):
             found[position] ^= int(rng.integers(1, 256))
         return bytes(with_checksums(found) if kind == "bytes and checksums" else found)
     if kind == "cut":
@@ -76,28 +94,37 @@ def damage(content: bytes, kind: str, rng: np.random.Generator) -> bytes:
     if kind == "extended":
         return bytes(found) + rng.integers(0, 256, rng.integers(1, 200), dtype=np.uint8).tobytes()
     fields: list[Any] = list(FIELDS.unpack(found[9 : 9 + FIELDS.size]))
-    for index in rng.integers(0, len(fields), rng.integers(1, 4)):
+    for index in rng.integers(0, len(fields) - 1, rng.integers(1, 4)):
         if isinstance(fields[index], float):
             fields[index] = float(rng.choice([0, -1, 1e-30, 1e30, np.nan, np.inf, 0.3]))
         else:
-            bits = 8 if index == 0 else 16 if index < 4 else 32 if index < 7 else 64
+            bits = 8 if index in (0, 14) else 16 if index < 4 else 32 if index < 7 else 64
             fields[index] = int(rng.integers(0, 1 << int(rng.integers(1, bits)), dtype=np.uint64))
     found[9 : 9 + FIELDS.size] = FIELDS.pack(*fields)
     return bytes(with_checksums(found))
 
 
 def decode(path: Path) -> str:
+    """What becomes of a file, and of both layers of a lossless one."""
     try:
         with TokenReader(path) as reader:
-            length, audio = reader.header.length, reader.header.audio_channels
-            count = 0
-            for block in reader.samples():
-                assert block.shape[1] == audio
-                count += len(block)
-        assert count == length, f"{count} samples of {length}"
+            _count(reader, reader.samples())
+            is_lossless = reader.header.bits > 0
+        if is_lossless:
+            with TokenReader(path) as reader:
+                _count(reader, reader.pcm())
     except TokenFileError as error:
         return "refused" if "\n" not in str(error) else "in several lines"
     return "decoded"
+
+
+def _count(reader: TokenReader, blocks: Iterator[np.ndarray]) -> None:
+    length, audio = reader.header.length, reader.header.audio_channels
+    count = 0
+    for block in blocks:
+        assert block.shape[1] == audio
+        count += len(block)
+    assert count == length, f"{count} samples of {length}"
 
 
 def peak_mib() -> float:

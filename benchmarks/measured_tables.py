@@ -138,6 +138,18 @@ def rates(rate: Result) -> str:
     return _table(head, rows)
 
 
+def lossless_files(lossless: Result) -> str:
+    formats = {"clips": "d", "snr_db": ".0f", "base_kbps": ".1f", "file_kbps": ".1f"}
+    formats |= {"flac_kbps": ".1f", "of_flac_percent": ".1f", "worst_of_flac_percent": ".1f"}
+    formats |= {"encode_x_real_time": ".0f", "decode_x_real_time": ".0f"}
+    rows = [(row["set"], *_cells(row, **formats)) for row in lossless["table"]]
+    head = (
+        "set|clips|base, dB|base, kbit/s|file, kbit/s|FLAC -8|% of FLAC|worst clip|encode, x real "
+        "time|decode"
+    )
+    return _table(head, rows)
+
+
 def peer_speed(speed: Result) -> str:
     formats = {"ours_times_real_time": ",.0f", "peer_times_real_time": ",.0f", "ratio": ".2f"}
     rows = [

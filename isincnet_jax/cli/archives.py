@@ -76,7 +76,8 @@ def encode(
         float | None,
         typer.Option(
             "--snr",
-            help="Codes of so many dB (.isn; 25 unless told, or the step of --model).",
+            help="Codes of so many dB (.isn; 25 unless told, 15 of --lossless, or the step of "
+            "--model).",
             callback=finite,
         ),
     ] = None,
@@ -85,6 +86,14 @@ def encode(
         typer.Option(
             "--optimise",
             help="Let frames and rounding follow the recording (.isn): 5 to 7 % fewer bits.",
+        ),
+    ] = False,
+    lossless: Annotated[
+        bool,
+        typer.Option(
+            "--lossless",
+            help="Keep the samples exactly (.isn), PCM of 8, 16 or 24 bits: codes, and what they "
+            "leave.",
         ),
     ] = False,
     truncated: TruncatedOption = "refuse",
@@ -107,6 +116,7 @@ def encode(
         "snr_db": snr,
         "truncated": truncated,
         "optimise": optimise,
+        "lossless": lossless,
     }
     if source.is_dir():
         options.update(suffix=suffix, jobs=jobs, overwrite=overwrite)
@@ -135,6 +145,9 @@ def decode(
         bool, typer.Option("--model-rate", help="Keep the model's rate; do not resample back.")
     ] = False,
     refinements: RefinementsOption = 0,
+    base: Annotated[
+        bool, typer.Option("--base", help="Of lossless .isn files: decode the codes alone.")
+    ] = False,
     jobs: JobsOption = None,
     suffix: FormatOption = None,
     overwrite: OverwriteOption = False,
@@ -150,6 +163,7 @@ def decode(
         "model": model,
         "model_rate": model_rate,
         "refinements": refinements,
+        "base": base,
     }
     if source.is_dir():
         options.update(suffix=".wav" if suffix is None else suffix, jobs=jobs, overwrite=overwrite)

@@ -70,6 +70,12 @@ def _describe_tokens(path: Path) -> None:
     with token_file.TokenReader(path) as reader:
         header = reader.header
         frames = sum(len(block) for _, block in reader.blocks())
+    samples = "not held exactly"
+    if header.bits:
+        with token_file.TokenReader(path) as reader:
+            for _ in reader.pcm():
+                pass
+        samples = f"held exactly, {header.bits} bits, MD5 {header.md5.hex()}"
     size = path.stat().st_size
     duration_s = header.length / header.spec.sample_rate
     kind = (
@@ -83,6 +89,7 @@ def _describe_tokens(path: Path) -> None:
         ("code", f"step {header.step:.4g}"),
         ("recording", f"{duration_s:.2f} s, {header.audio_channels} audio channels"),
         ("original", f"{header.original_length} samples, {header.original_rate} Hz"),
+        ("samples", samples),
         ("codes", f"{header.length} per audio channel, in {frames} frames, {kind}"),
         ("bit rate", f"{8e-3 * size / duration_s:.1f} kbit/s"),
     ):

@@ -34,11 +34,13 @@ class DecodeOptions:
         model: insisted on, its name or a codec; None for the one that each file names.
         model_rate: keep the model's rate.
         refinements: as of :meth:`.Codec.decode`.
+        base: decode the codes of lossless files alone.
     """
 
     model: str | Path | Codec | LappedCodec | None = None
     model_rate: bool = False
     refinements: int = 0
+    base: bool = False
 
 
 def decode_file(
@@ -48,6 +50,7 @@ def decode_file(
     model: str | Path | Codec | LappedCodec | None = None,
     model_rate: bool = False,
     refinements: int = 0,
+    base: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> Made:
     """Decodes what :func:`.encode_file` wrote into audio, in constant memory.
@@ -55,11 +58,13 @@ def decode_file(
     Args:
         source: ``.npz`` or ``.isn`` file.
         target: audio file to write, whole or not at all; its suffix is the format. Coefficients
-            become float32, codes 24 bits, where the format has them.
+            become float32, codes 24 bits, and lossless files what they were made from, bit for bit,
+            where the format has that.
         model: insisted on, its name or a codec of the same bank; None for the model that the
             file names, or the bank's inverse if that is not here.
         model_rate: keep the model's sample rate and length; do not resample to the original's.
         refinements: of ``.npz`` files, as of :meth:`.Codec.decode`, 0 or more.
+        base: of lossless ``.isn`` files, decode the codes alone; what is behind them is not read.
         say: called with a line for each thing that there is to say.
 
     Returns:
@@ -90,9 +95,13 @@ def decode_file(
             f"refinements={refinements}: the bank of {source.name} is orthonormal, there is "
             "nothing to refine; leave it out"
         )
-    return FileDecoder(DecodeOptions(model, model_rate, refinements), say=say or silent)(
-        source, target
-    )
+    if source.suffix.lower() != TOKEN_SUFFIX and base:
+        raise ValueError(
+            f"base=: {source.name} has one layer; lossless {TOKEN_SUFFIX} files have two; leave it "
+            "out"
+        )
+    options = DecodeOptions(model, model_rate, refinements, base)
+    return FileDecoder(options, say=say or silent)(source, target)
 
 
 class FileDecoder:
@@ -123,7 +132,7 @@ class FileDecoder:
         return self._decode_archive(source, target)
 
     def _decode_tokens(self, source: Path, target: Path) -> Made:
-        from isincnet_jax.tokens import token_file
+        from isincnet_jax.tokens import pcm, token_file
 
         with token_file.TokenReader(source) as reader:
             header = reader.header
@@ -131,8 +140,12 @@ class FileDecoder:
                 codec = load_codec(self.options.model)
                 if codec.spec != header.spec:
                     raise _other_bank(source, header.spec.digest(), codec)
-            samples = reader.samples()
-            return Made(self._write(samples, target, header, header.audio_channels, "PCM_24"))
+            if not header.bits or self.options.base:
+                samples = reader.samples()
+                return Made(self._write(samples, target, header, header.audio_channels, "PCM_24"))
+            exact = (pcm.as_floats(block, header.bits) for block in reader.pcm())
+            subtype = _integer_subtype(target, header.bits)
+            return Made(self._write(exact, target, header, header.audio_channels, subtype))
 
     def _decode_archive(self, source: Path, target: Path) -> Made:
         from isincnet_jax.bank import long_signals
@@ -226,6 +239,16 @@ class FileDecoder:
                 return codec, digest
         self._say(f"{source.name}: {_fallback_note(name)}")
         return build_codec(SincNet(header.spec), name=f"bank {header.spec.digest()}"), _BY_BANK
+
+
+def _integer_subtype(target: Path, bits: int) -> str:
+    """The sample format of integers in a file; its default if it has none of so many bits."""
+    from isincnet_jax.data import audio_writing
+
+    # 8 bits are unsigned in WAV files, and signed elsewhere.
+    names = ["PCM_S8", "PCM_U8"] if bits == 8 else [f"PCM_{bits}"]
+    found = [audio_writing.output_subtype(target, name) for name in names]
+    return next((name for name in found if name in names), found[0])
 
 
 def _other_bank(source: Path, bank: str, codec: Any) -> ValueError:

@@ -45,6 +45,7 @@ def encode_file(
     snr_db: float | None = None,
     optimise: bool = False,
     truncated: str = "refuse",
+    lossless: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> Made:
     """Encodes a recording into coefficients, codes or entropy-coded codes, in constant memory.
@@ -63,10 +64,13 @@ def encode_file(
             "spec" for those that the bank lets expect.
         step: of the codes (``.isn``), in units of the coefficients.
         snr_db: of codes (``.isn``) whose step is searched, -10 to 100 dB. Where neither it nor
-            ``step`` is given, the step of the preset, or 25 dB without a preset.
+            ``step`` is given, the step of the preset, or 25 dB without a preset (15 dB of lossless
+            files).
         optimise: let frames and rounding (``.isn``) follow the recording: 5 to 7 % fewer bits, but
             codes of another encoding differ.
         truncated: of damaged or cut audio: "refuse", or "keep" what can be read of it.
+        lossless: keep the samples exactly (``.isn``), integers of 8, 16 or 24 bits at the
+            recording's own rate, in a layer behind the codes that a reader may leave out.
         say: called with a line for each thing that there is to say.
 
     Returns:
@@ -74,7 +78,8 @@ def encode_file(
 
     Raises:
         ValueError: for options that exclude each other, an unknown model, a recording that
-            cannot be read or a silent one without ``step``, a file that cannot be written.
+            cannot be read or a silent one without ``step``, a file that cannot be written; with
+            ``lossless``, for samples that are no integers, and a model of another rate.
 
     Example:
         >>> import tempfile
@@ -91,7 +96,7 @@ def encode_file(
     if not source.exists():
         raise ValueError(f"{source}: no such file")
     name = None if model is None else name_of(model)
-    options = EncodeOptions(name, q_bits, scales, step, snr_db, optimise, truncated)
+    options = EncodeOptions(name, q_bits, scales, step, snr_db, optimise, truncated, lossless)
     options.check(target)
     given = None if model is None or isinstance(model, str | Path) else model
     codec = options.load(target.suffix.lower()) if given is None else given
@@ -161,6 +166,7 @@ class FileEncoder:
         step, snr_db = options.quality(given)
         rate = None if given is None else given.spec.sample_rate
         info, read = open_recording(source, rate, truncated=options.truncated, say=self._say)
+        bits = _sample_bits(source, info, rate) if options.lossless else 0
         with files.replacing(target) as temporary:
             written = token_file.write_token_file(
                 temporary,
@@ -171,15 +177,45 @@ class FileEncoder:
                 optimise=options.optimise,
                 original_rate=info.sample_rate,
                 original_length=info.num_samples,
+                bits=bits,
             )
         header = written.header
         seconds = header.length / header.spec.sample_rate
+        samples = f", and {bits}-bit samples exactly" if bits else ""
         self._say(
-            f"wrote {target}: {header.audio_channels} x {header.length} codes, step "
+            f"wrote {target}: {header.audio_channels} x {header.length} codes{samples}, step "
             f"{header.step:.4g}, {written.snr_db:.2f} dB, {written.num_bytes} bytes, "
             f"{8e-3 * written.num_bytes / seconds:.1f} kbit/s"
         )
         return Made(seconds, _notes(info, header.spec.sample_rate))
+
+
+_INTEGERS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24}
+"""Bits of soundfile's sample formats that lossless files hold."""
+
+
+def _sample_bits(source: Path, info: AudioInfo, rate: int | None) -> int:
+    """Bits of the samples of a recording that is to be kept exactly.
+
+    Args:
+        source: of the recording.
+        info: its header.
+        rate: of the model, Hz; None for that of the recording.
+
+    Raises:
+        ValueError: if its samples are no integers, or the model's rate is another one.
+    """
+    if rate not in (None, info.sample_rate):
+        raise ValueError(
+            f"{source}: has {info.sample_rate} Hz, the model {rate} Hz, and lossless= keeps the "
+            "samples of the recording; leave model= out"
+        )
+    if info.subtype not in _INTEGERS:
+        raise ValueError(
+            f"{source}: its samples ({info.subtype or 'of a lossy format'}) are not integers of 8, "
+            "16 or 24 bits, which lossless= keeps; leave lossless= out, or write such a file first"
+        )
+    return _INTEGERS[info.subtype]
 
 
 def _filterbank(codec: Any) -> Codec:

@@ -93,6 +93,7 @@ def encode_folder(
     snr_db: float | None = None,
     optimise: bool = False,
     truncated: str = "refuse",
+    lossless: bool = False,
     jobs: int | None = None,
     overwrite: bool = False,
     progress: Callable[[FolderReport], None] | None = None,
@@ -105,16 +106,17 @@ def encode_folder(
     Args:
         source: folder of audio files of any format and rate.
         target: folder to write; made if it is missing.
-        suffix: of the files to make: ".npz" or ".isn"; None for ".isn" where ``step``, ``snr_db``
-            or ``optimise`` ask for it, else ".npz".
+        suffix: of the files to make: ".npz" or ".isn"; None for ".isn" where ``step``, ``snr_db``,
+            ``optimise`` or ``lossless`` ask for it, else ".npz".
         model: as of :func:`.encode_file`, and so are ``q_bits``, ``scales``, ``step``, ``snr_db``,
-            ``optimise`` and ``truncated``.
+            ``optimise``, ``truncated`` and ``lossless``.
         q_bits: of companded codes, 2 to 16.
         scales: "signal" or "spec".
         step: of the codes of ".isn" files.
         snr_db: of codes whose step is searched, dB.
         optimise: let frames and rounding follow each recording.
         truncated: "refuse" or "keep".
+        lossless: keep the samples of each recording exactly.
         jobs: files at a time, 1 or more; None for one per core.
         overwrite: make everything anew that an earlier run made here.
         progress: called at the beginning and after each file.
@@ -140,7 +142,7 @@ def encode_folder(
     source, target = Path(source), Path(target)
     _check_target(source, target)
     name = None if model is None else name_of(model)
-    options = EncodeOptions(name, q_bits, scales, step, snr_db, optimise, truncated)
+    options = EncodeOptions(name, q_bits, scales, step, snr_db, optimise, truncated, lossless)
     given = None if model is None or isinstance(model, str | Path) else model
     prepared = options.prepare(suffix, codec=given)
     one = functools.partial(encoder.FileEncoder, options, prepared.codec)
@@ -166,6 +168,7 @@ def decode_folder(
     model: str | Path | Codec | LappedCodec | None = None,
     model_rate: bool = False,
     refinements: int = 0,
+    base: bool = False,
     jobs: int | None = None,
     overwrite: bool = False,
     progress: Callable[[FolderReport], None] | None = None,
@@ -179,9 +182,10 @@ def decode_folder(
         source: folder of ``.npz`` and ``.isn`` files of :func:`encode_folder`.
         target: folder to write; made if it is missing, and not the one of the recordings.
         suffix: of the audio files to make, with its point.
-        model: as of :func:`.decode_file`, and so are ``model_rate`` and ``refinements``.
+        model: as of :func:`.decode_file`, and so are ``model_rate``, ``refinements`` and ``base``.
         model_rate: keep the model's rate.
         refinements: 0 or more.
+        base: decode the codes of lossless files alone.
         jobs: files at a time, 1 or more; None for one per core.
         overwrite: make everything anew that an earlier run made here.
         progress: called at the beginning and after each file.
@@ -211,7 +215,7 @@ def decode_folder(
     if not suffix.startswith("."):
         raise ValueError(f"suffix={suffix}: a suffix begins with a point; use .{suffix}")
     audio_writing.output_subtype(target / f"*{suffix}", "PCM_24")
-    options = decoder.DecodeOptions(model, model_rate, refinements)
+    options = decoder.DecodeOptions(model, model_rate, refinements, base)
     return _make_folder(
         source,
         target,
@@ -225,6 +229,7 @@ def decode_folder(
             "model_rate": model_rate,
             # Left out where it is 0, as of folders that were decoded before there was any.
             **({"refinements": refinements} if refinements else {}),
+            **({"base": base} if base else {}),
         },
         jobs=jobs,
         overwrite=overwrite,

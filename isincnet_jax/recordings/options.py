@@ -37,6 +37,7 @@ class EncodeOptions:
         snr_db: of the codes of .isn files, aimed at.
         optimise: whether frames and rounding of .isn files follow the recording.
         truncated: "refuse" or "keep", of damaged audio.
+        lossless: whether .isn files hold the recordings' samples exactly.
     """
 
     model: str | None = None
@@ -46,6 +47,7 @@ class EncodeOptions:
     snr_db: float | None = None
     optimise: bool = False
     truncated: str = "refuse"
+    lossless: bool = False
 
     def check(self, target: Path) -> None:
         """Refuses what does not go together, before anything is loaded.
@@ -83,6 +85,11 @@ class EncodeOptions:
     def _check_quality(self) -> None:
         from isincnet_jax.bank.uniform_quantizer import make_uniform_quantizer
 
+        if self.lossless and self.optimise:
+            raise ValueError(
+                "lossless= and optimise= exclude each other: what optimise= leaves out would have "
+                "to be kept beside it; leave optimise= out"
+            )
         if self.step is not None and self.snr_db is not None:
             raise ValueError("step= and snr_db= exclude each other: give one of them")
         if self.snr_db is not None and not -10 <= self.snr_db <= 100:
@@ -98,10 +105,11 @@ class EncodeOptions:
 
         Returns:
             Step and dB, one of which is None: those of the options, else the codec's step, else
-            25 dB.
+            25 dB; both are None of lossless files, where :func:`.write_token_file` knows better.
         """
         if self.step is None and self.snr_db is None:
-            return (None, DEFAULT_SNR_DB) if codec is None else (codec.step, None)
+            snr_db = None if self.lossless else DEFAULT_SNR_DB
+            return (None, snr_db) if codec is None else (codec.step, None)
         return self.step, self.snr_db
 
     @property
@@ -110,6 +118,7 @@ class EncodeOptions:
             "step": self.step is not None,
             "snr_db": self.snr_db is not None,
             "optimise": self.optimise,
+            "lossless": self.lossless,
         }
         return [name for name, is_given in given.items() if is_given]
 
@@ -159,6 +168,8 @@ class EncodeOptions:
         fields = dataclasses.asdict(self)
         if self.truncated == "refuse":  # as in folders that were made before there was a choice
             del fields["truncated"]
+        if not self.lossless:
+            del fields["lossless"]
         if suffix == TOKEN_SUFFIX:
             given = None if codec is None else lapped_codec(codec)
             bank = "of each recording" if given is None else given.spec.digest()

@@ -125,8 +125,22 @@ def turn_sides(frame: np.ndarray, sides: np.ndarray | None) -> np.ndarray:
     """
     if sides is None or not sides.any():
         return frame
-    chosen = np.repeat(sides, np.diff(_edges(len(frame))))
-    return np.where(chosen[:, None], _rotate(frame), frame)
+    return np.where(side_bins(sides, len(frame))[:, None], _rotate(frame), frame)
+
+
+def side_bins(sides: np.ndarray | None, size: int) -> np.ndarray:
+    """Bins of middle and side.
+
+    Args:
+        sides: bool [bands], or None for no bin.
+        size: of the frame.
+
+    Returns:
+        bool [size].
+    """
+    if sides is None:
+        return np.zeros(size, bool)
+    return np.repeat(sides, np.diff(_edges(size)))
 
 
 def _edges(size: int) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Compiled kernels of the entropy coder: bits, their probabilities, and frames of codes.
 
 One file, because Numba's cache looks at the file of a function and not at those that it calls.
-Everything that decides a bit is 64-bit integer arithmetic (sums, products, shifts), so that an
-encoder and a decoder compute the same on every machine.
+Everything that decides a bit is 64-bit integer arithmetic (sums, products, quotients, shifts), so
+that an encoder and a decoder compute the same on every machine.
 
 **Range coder.** An interval ``low .. high`` of 32-bit numbers is divided in proportion to the
 probability of the next bit; bytes on which both ends agree are written. The decoder holds 32 bits
@@ -19,6 +19,11 @@ said in decisions too. Signs, and all but the two first bits within a class, are
 cannot be told from their surroundings. The magnitudes around a code tell its own: the lower bins of
 its frame, the same and neighbouring ones of the three frames before, slow averages, and those of
 the audio channel before it. Nine contexts (ten for later audio channels) look at them.
+
+**Residuals.** What codes leave of the samples of a lossless file is predicted sample by sample, see
+:class:`Predictor`, and what the prediction misses is said by bisection of buckets that scale with
+what the last ones missed. Solving the least squares is the one place with floats, see
+:func:`solve`.
 
 References:
     M. Mahoney, "Adaptive weighing of context models for lossless data compression", Florida Tech.
@@ -482,3 +487,475 @@ def _cheapest(magnitude, ratio, trade, mixer, tables, contexts, selectors, curve
                 best, least = level, cost
         bits += more
     return best
+
+
+FILTERS = (256, 32, 16)
+"""Taps of the adaptive filters of a residual, one behind the other."""
+OWN, OTHER, BASE = 32, 16, 4
+"""Samples that least squares predict from: of the audio channel before this one, of the channel
+before it, and of the base layer on either side."""
+LEAVES = 16
+"""Buckets of a residual."""
+RESIDUAL_DECISIONS = LEAVES - 1 + 16
+RESIDUAL_CONTEXTS = 5
+_STAGES = len(FILTERS)
+_LONGEST = FILTERS[0]
+_TAPS = np.array(FILTERS)
+_OWN_AT = 2 * BASE + 1
+_OTHER_AT = _OWN_AT + OWN
+_SOLVE_EVERY = 128
+_MEMORY = 0.998**_SOLVE_EVERY
+_WEIGHT_BITS = 20
+_LARGEST_INPUT = 1 << 25
+_LARGEST_WEIGHT = 1 << 26
+_POWER_BITS = 36
+SHARE_BITS = 22
+"""Units of the weights by which predictions are added."""
+_LARGEST_SHARE = 4 << SHARE_BITS
+_MOST_FOLDED = 1 << 28
+
+
+class Predictor(NamedTuple):
+    """State of the predictor of a residual; int64 unless said, and all samples scaled to 24 bits.
+
+    Least squares predict a sample first; a cascade of normalised LMS filters works on what they
+    leave, each on what the one before leaves; and for several audio channels a last filter predicts
+    from what is left of the channel before. The predictions are added with weights that adapt, too;
+    where least squares alone came nearer lately, as where two channels are the same, they count.
+
+    Attributes:
+        seen: [audio channels, filters + 2, 256 + time]: the samples, what each filter sees, and
+            what the last one leaves, behind zeros.
+        around: [audio channels, time + 8], the base layer between zeros.
+        inputs: [taps] of the least squares.
+        reals: the same as float64.
+        linear: [audio channels, taps], their weights, in units of 2^-20, as all weights of filters.
+        moments: float64 [audio channels, taps + 1, taps], from which these follow.
+        weights: [audio channels, filters, 256], of the filters.
+        powers: [audio channels, filters], sums of squares of what they look at.
+        across: [audio channels, 16], weights of the last filter.
+        predictions: [filters + 2] of the sample at hand: least squares, filters, last filter.
+        shares: [audio channels, filters + 2], by which they are added, in units of 2^-22.
+        loudness: [audio channels, filters + 2], means of their squares.
+        sums: [audio channels], weighted sums for the sample at hand.
+        misses: [audio channels, 2], means of what the sum and least squares alone missed.
+    """
+
+    seen: np.ndarray
+    around: np.ndarray
+    inputs: np.ndarray
+    reals: np.ndarray
+    linear: np.ndarray
+    moments: np.ndarray
+    weights: np.ndarray
+    powers: np.ndarray
+    across: np.ndarray
+    predictions: np.ndarray
+    shares: np.ndarray
+    loudness: np.ndarray
+    sums: np.ndarray
+    misses: np.ndarray
+
+
+class Spread(NamedTuple):
+    """What tells how far a prediction will miss, int64.
+
+    Attributes:
+        means: [audio channels, 4] of folded values, in units of 1 / 64.
+        last: [audio channels, 3], the last folded values.
+        contexts: [5], of the value at hand.
+        selectors: [3], of the value at hand.
+    """
+
+    means: np.ndarray
+    last: np.ndarray
+    contexts: np.ndarray
+    selectors: np.ndarray
+
+
+@_compiled
+def code_residual(decoding, samples, bits, predictor, spread, edges, mixer, tables, coder, data):
+    """Codes integers that a predictor predicts: the residual of a block.
+
+    Args:
+        decoding: whether the samples are to be found.
+        samples: int64 [time, audio channels], up to 2^bits either way; set when decoding.
+        bits: of the recording, 8 to 24.
+        predictor: a :class:`Predictor`, changed.
+        spread: a :class:`Spread`, changed.
+        edges: int64 [16], of the buckets, see :func:`_code_folded`.
+        mixer: a :class:`Mixer`, changed.
+        tables: a :class:`Tables`.
+        coder: state of the range coder, changed.
+        data: its bytes, with room when encoding.
+
+    Returns:
+        Whether an encoder can have written that.
+    """
+    length, num_audio = samples.shape
+    below = 24 - bits
+    # Solved after 32 samples, 64, 128, and then after every 128.
+    solve_at = np.int64(_SOLVE_EVERY // 4)
+    for time in range(length):
+        if time == solve_at:
+            for audio in range(num_audio):
+                solve(predictor.moments[audio], float(1 << 2 * below), predictor.linear[audio])
+                _forget(predictor.moments[audio])
+            solve_at += min(time, _SOLVE_EVERY)
+        for audio in range(num_audio):
+            predicted = _predict(predictor, time, audio)
+            nearest = (predicted + ((1 << below) >> 1)) >> below
+            above = predicted >= nearest << below
+            size = _expect_residual(spread, audio, tables.logarithms)
+            folded = _code_folded(
+                decoding, _fold(samples[time, audio] - nearest, above), size, edges, mixer, tables,
+                spread.contexts, spread.selectors, coder, data,
+            )  # fmt: skip
+            value = nearest + _unfold(folded, above)
+            if folded < 0 or abs(value) > np.int64(1) << bits:
+                return False
+            samples[time, audio] = value
+            _remember(spread.means[audio], spread.last[audio], folded)
+            _correct(predictor, time, audio, value << below, below)
+    return True
+
+
+@_compiled
+def _predict(predictor, time, audio):
+    """Prediction of a sample, and of all stages."""
+    seen, inputs, predictions = predictor.seen, predictor.inputs, predictor.predictions
+    num_audio, place = seen.shape[0], time + _LONGEST
+    _take(predictor.around[audio], time, _OWN_AT, inputs, 0)
+    _take(seen[audio, 0], place - OWN, OWN, inputs, _OWN_AT)
+    if num_audio > 1:
+        other, beside = _other(num_audio, audio, place)
+        _take(seen[other, 0], beside, OTHER, inputs, _OTHER_AT)
+        predictions[_STAGES + 1] = _dot(
+            predictor.across[audio], seen[other, _STAGES + 1], beside, OTHER
+        )
+    predictions[0] = _dot(predictor.linear[audio], inputs, 0, inputs.shape[0])
+    for stage in range(_STAGES):
+        count = _TAPS[stage]
+        predictions[1 + stage] = _dot(
+            predictor.weights[audio, stage], seen[audio, 1 + stage], place - count, count
+        )
+    total = np.int64(1 << (SHARE_BITS - 1))
+    for stage in range(_STAGES + 2):
+        total += predictor.shares[audio, stage] * predictions[stage]
+    total = _bounded(total >> SHARE_BITS)
+    predictor.sums[audio] = total
+    misses = predictor.misses[audio]
+    return predictions[0] if misses[1] < misses[0] else total
+
+
+@_compiled
+def _correct(predictor, time, audio, target, below):
+    """Takes in the sample that was predicted."""
+    seen, predictions = predictor.seen, predictor.predictions
+    num_audio, place = seen.shape[0], time + _LONGEST
+    error = target - predictor.sums[audio]
+    _share(error, predictions, predictor.shares[audio], predictor.loudness[audio])
+    misses = predictor.misses[audio]
+    misses[0] += ((abs(error) << 8) - misses[0]) >> 6
+    misses[1] += ((abs(target - predictions[0]) << 8) - misses[1]) >> 6
+    _observe(predictor.moments[audio], predictor.inputs, predictor.reals, target)
+    seen[audio, 0, place] = target
+    left = _bounded(target - predictions[0])
+    powers = predictor.powers[audio]
+    for stage in range(_STAGES):
+        count = _TAPS[stage]
+        history = seen[audio, 1 + stage]
+        error = left - predictions[1 + stage]
+        # The first filter, of the most weights, learns at half the rate of the others.
+        power = (powers[stage] + (count << 2 * below)) >> min(stage, 1)
+        _adapt(predictor.weights[audio, stage], history, place - count, count, error, power)
+        oldest = history[place - count]
+        powers[stage] += left * left - oldest * oldest
+        history[place] = left
+        left = _bounded(error)
+    if num_audio > 1:
+        other, beside = _other(num_audio, audio, place)
+        history = seen[other, _STAGES + 1]
+        power = np.int64(OTHER << 2 * below)
+        for index in range(OTHER):
+            power += history[beside + index] * history[beside + index]
+        error = left - predictions[_STAGES + 1]
+        _adapt(predictor.across[audio], history, beside, OTHER, error, power << 1)
+    seen[audio, _STAGES + 1, place] = left
+
+
+@_compiled
+def _other(num_audio, audio, place):
+    """The audio channel before, and where what is known of it begins."""
+    # Of the same time, but for the first channel.
+    if audio:
+        return audio - 1, place - OTHER + 1
+    return num_audio - 1, place - OTHER
+
+
+@_compiled
+def _take(values, start, count, inputs, place):
+    for index in range(count):
+        inputs[place + index] = values[start + index]
+
+
+@_compiled
+def _bounded(value):
+    return min(max(value, -_LARGEST_INPUT), _LARGEST_INPUT)
+
+
+@_compiled
+def _dot(weights, values, start, count):
+    """Prediction of a filter, whose weights are in units of 2^-20."""
+    total = np.int64(1 << (_WEIGHT_BITS - 1))
+    for index in range(count):
+        total += weights[index] * values[start + index]
+    return _bounded(total >> _WEIGHT_BITS)
+
+
+@_compiled
+def _adapt(weights, values, start, count, error, power):
+    """Normalised LMS: weights += error values / (64 power), in units of 2^-20."""
+    shift = 0
+    while power >> (shift + _POWER_BITS):
+        shift += 1
+    # error / power is at most 2^62 in units of 2^-36, and so is its product with a value, whose
+    # square is less than the power.
+    gain = (error << 36) // ((power >> shift) + 1)
+    shift += 36 - _WEIGHT_BITS + 6
+    half = np.int64(1) << (shift - 1)
+    for index in range(count):
+        moved = weights[index] + ((gain * values[start + index] + half) >> shift)
+        weights[index] = min(max(moved, -_LARGEST_WEIGHT), _LARGEST_WEIGHT)
+
+
+@_compiled
+def _share(error, predictions, shares, loudness):
+    """Normalised LMS of the weights by which predictions are added, in units of 2^-22."""
+    power = np.int64(1)
+    for index in range(predictions.shape[0]):
+        square = predictions[index] * predictions[index]
+        loudness[index] += (square - loudness[index]) >> 9
+        power += square + loudness[index]
+    # A rate of 1 / 64: 2^-22 of a weight are 2^-16 of it.
+    power = (power >> SHARE_BITS - 6) + 1
+    for index in range(predictions.shape[0]):
+        moved = shares[index] + (error * predictions[index] + (power >> 1)) // power
+        shares[index] = min(max(moved, -_LARGEST_SHARE), _LARGEST_SHARE)
+
+
+@_compiled
+def _observe(moments, inputs, reals, target):
+    """Adds a sample to the sums that least squares are solved from.
+
+    Args:
+        moments: float64 [taps + 1, taps], changed: lower triangle of the products of the inputs,
+            and in the last row their products with the target.
+        inputs: int64 [taps].
+        reals: float64 [taps], for the inputs as floats.
+        target: the sample.
+    """
+    taps = inputs.shape[0]
+    for row in range(taps):
+        reals[row] = inputs[row]
+    for row in range(taps):
+        value = reals[row]
+        for column in range(row + 1):
+            moments[row, column] += value * reals[column]
+        moments[taps, row] += value * target
+
+
+@_compiled
+def solve(moments, noise, weights):
+    """Least-squares weights by an LDL factorisation.
+
+    In float64, one operation after the other in a fixed order: Numba neither reorders nor fuses
+    them, so that IEEE 754 fixes every bit of the result (a test compares it with Python's own).
+
+    Args:
+        moments: of :func:`_observe`.
+        noise: added to the diagonal.
+        weights: int64 [taps], in units of 2^-20; changed, unless the sums are those of too few or
+            too dependent inputs.
+    """
+    taps = weights.shape[0]
+    lower = np.zeros((taps, taps))
+    pivots = np.zeros(taps)
+    found = np.zeros(taps)
+    # What a float64 can tell from 0 beside the largest moment.
+    largest = 0.0
+    for row in range(taps):
+        largest = max(largest, moments[row, row])
+    noise += largest * 2.0**-40
+    for row in range(taps):
+        value = moments[taps, row]
+        for column in range(row):
+            total = moments[row, column]
+            for index in range(column):
+                total -= lower[row, index] * lower[column, index] * pivots[index]
+            lower[row, column] = total / pivots[column]
+            value -= lower[row, column] * found[column]
+        total = moments[row, row] + noise
+        for index in range(row):
+            total -= lower[row, index] * lower[row, index] * pivots[index]
+        if not total > 0.0:
+            return
+        pivots[row] = total
+        found[row] = value
+    for row in range(taps - 1, -1, -1):
+        value = found[row] / pivots[row]
+        for index in range(row + 1, taps):
+            value -= lower[index, row] * found[index]
+        if not abs(value) < 32.0:
+            return
+        found[row] = value
+    for row in range(taps):
+        weights[row] = np.int64(math.floor(found[row] * (1 << _WEIGHT_BITS) + 0.5))
+
+
+@_compiled
+def _forget(moments):
+    """Fades sums, so that samples 128 before count as much as 0.77."""
+    for row in range(moments.shape[0]):
+        for column in range(moments.shape[1]):
+            moments[row, column] *= _MEMORY
+
+
+@_compiled
+def _fold(difference, above):
+    """Integers by their distance from the prediction: 0, then the side on which it lies."""
+    if (difference > 0) == above:
+        return max(2 * abs(difference) - 1, 0)
+    return 2 * abs(difference)
+
+
+@_compiled
+def _unfold(folded, above):
+    """The inverse of :func:`_fold`."""
+    half = (folded + 1) >> 1
+    return half if (folded & 1 == 1) == above else -half
+
+
+@_compiled
+def _remember(means, last, folded):
+    """Takes in a folded value: means over about 11, 32, 128 and 512, in units of 1 / 64."""
+    value = folded << 6
+    means[0] += (value - means[0]) * 3 >> 5
+    means[1] += (value - means[1]) >> 5
+    means[2] += (value - means[2]) >> 7
+    means[3] += (value - means[3]) >> 9
+    last[2] = last[1]
+    last[1] = last[0]
+    last[0] = folded
+
+
+@_compiled
+def _expect_residual(spread, audio, logarithms):
+    """Sets the contexts of a folded value; returns its expected size in units of 1 / 64."""
+    means, last = spread.means, spread.last
+    contexts, selectors = spread.contexts, spread.selectors
+    mine = means[audio]
+    size = (mine[0] + 2 * mine[1] + mine[2]) >> 2
+    level = _log2(size, logarithms)
+    # All else beside the expected size, in sixths of an octave.
+    fast = _within(_log2(mine[0], logarithms) - level + 16, 32)
+    slow = _within(_log2(mine[2], logarithms) - level + 16, 32)
+    slowest = _within(_log2(mine[3], logarithms) - level + 16, 32)
+    before = _within(_log2(last[audio, 0] << 6, logarithms) - level + 24, 48)
+    second = _within(_log2(last[audio, 1] << 6, logarithms) - level + 24, 48)
+    contexts[0] = fast * 32 + slow
+    contexts[1] = (before >> 1) * 32 + (second >> 1)
+    contexts[2] = min(level, 255) * 8 + (fast >> 2)
+    contexts[3] = slowest * 64 + before
+    if means.shape[0] > 1:
+        other = _other(means.shape[0], audio, 0)[0]
+        beside = _log2(last[other, 0] << 6, logarithms) - _log2(means[other, 1], logarithms)
+        contexts[4] = _within(beside + 24, 48) * 32 + fast
+    else:
+        third = _within(_log2(last[audio, 2] << 6, logarithms) - level + 24, 48)
+        contexts[4] = slow * 32 + (third >> 1)
+    selectors[0] = min(level >> 1, 63)
+    selectors[1] = fast
+    selectors[2] = before
+    return size
+
+
+@_compiled
+def _within(value, count):
+    return min(max(value, 0), count - 1)
+
+
+@_compiled
+def _log2(value, logarithms):
+    """6 log2(1 + value / 4) of numbers of any size."""
+    beyond = 0
+    while value >= logarithms.shape[0]:
+        value >>= 6
+        beyond += 36
+    return logarithms[value] + beyond
+
+
+@_compiled
+def _code_folded(decoding, folded, size, edges, mixer, tables, contexts, selectors, coder, data):
+    """Codes a folded value and returns it; -1 for one that no encoder writes.
+
+    First which bucket of :data:`LEAVES` it is in, by bisection. Buckets scale with the expected
+    size, and so about equally many values fall into each; the last one goes on in steps, each twice
+    as wide as the one before. Within a bucket all values are alike.
+    """
+    curve = min(selectors[0] * 2, 127)
+    low, high, node = 0, LEAVES, 1
+    while high - low > 1:
+        middle = (low + high) >> 1
+        edge = (size * edges[middle]) >> 20
+        # Of small sizes some buckets are empty: nothing is said where all lies on one side.
+        if edge <= (size * edges[low]) >> 20:
+            low, node = middle, 2 * node + 1
+        elif high < LEAVES and edge >= (size * edges[high]) >> 20:
+            high, node = middle, 2 * node
+        else:
+            chance = predict(mixer, tables, node - 1, contexts, selectors, curve)
+            bit = code_bit(coder, data, decoding, 1 if folded >= edge else 0, chance)
+            learn(mixer, tables, node - 1, contexts, selectors, curve, bit)
+            if bit:
+                low, node = middle, 2 * node + 1
+            else:
+                high, node = middle, 2 * node
+    begin = (size * edges[low]) >> 20
+    if low < LEAVES - 1:
+        width = ((size * edges[low + 1]) >> 20) - begin
+    else:
+        width, steps = max(size >> 6, 1), 0
+        while True:
+            decision = min(LEAVES - 1 + steps, RESIDUAL_DECISIONS - 1)
+            chance = predict(mixer, tables, decision, contexts, selectors, curve)
+            bit = code_bit(coder, data, decoding, 1 if folded >= begin + width else 0, chance)
+            learn(mixer, tables, decision, contexts, selectors, curve, bit)
+            if not bit:
+                break
+            begin += width
+            steps += 1
+            width = 2 * width if steps > 1 else width
+            if begin > _MOST_FOLDED:
+                return np.int64(-1)
+    return begin + _code_flat(decoding, folded - begin, width, coder, data)
+
+
+@_compiled
+def _code_flat(decoding, value, count, coder, data):
+    """Codes a value below ``count``, all of which are alike."""
+    found = np.int64(0)
+    while count > 1:
+        bits = 0
+        while count >> (bits + 1):
+            bits += 1
+        rest = count - (1 << bits)
+        if rest and code_bit(
+            coder, data, decoding, 1 if value >= 1 << bits else 0, max((rest << 16) // count, 1)
+        ):
+            found, value, count = found + (1 << bits), value - (1 << bits), rest
+            continue
+        for shift in range(bits - 1, -1, -1):
+            found += code_bit(coder, data, decoding, (value >> shift) & 1, FLAT) << shift
+        break
+    return found

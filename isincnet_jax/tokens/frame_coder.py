@@ -24,7 +24,8 @@ from isincnet_jax.tokens.coding_tables import tables
 _BYTES_PER_CODE = 96  # 28 decisions of 11 bits at most, and 19 flat bits
 _CURVE = 33
 _FLAGS = 64
-_EVEN = 1 << 31  # probability 1/2 in 22 bits, and 10 bits of a count: seen nothing
+EVEN = 1 << 31
+"""Estimate that has seen nothing: probability 1/2 in 22 bits, and 10 bits of a count."""
 _KNOWN = 128  # decisions that the prior of the weighted sum counts as
 
 
@@ -59,22 +60,41 @@ def read_prior() -> Prior:
 
 def _new_model(prior: Prior) -> Model:
     shape = (kernels.DECISIONS, kernels.CONTEXTS, kernels.CONTEXT_SIZE)
-    estimates = np.full(shape, _EVEN, np.uint32)
+    estimates = np.full(shape, EVEN, np.uint32)
     estimates[:, 0, : kernels.LEVELS] = prior.chances << 16 | _KNOWN
-    # The curves begin as the logistic function itself.
-    curve = tables().chances[np.minimum(np.arange(_CURVE) * 128, 4095)]
-    mixer = Mixer(
-        estimates=estimates,
-        weights=np.repeat(prior.weights, 64, axis=0)[None].repeat(3, axis=0),
-        curves=np.tile(curve, (kernels.DECISIONS, 128, 1)),
-        inputs=np.zeros(2 * kernels.CONTEXTS + 1, np.int64),
-        output=np.zeros(4, np.int64),
-    )
+    mixer = new_mixer(estimates, np.repeat(prior.weights, 64, axis=0)[None].repeat(3, axis=0))
     return Model(mixer, np.full((kernels.CLASSES + 1, 4, 4), kernels.FLAT, np.int64))
 
 
-def _new_coder(data: np.ndarray | None) -> np.ndarray:
-    """State of a range coder before the first bit; of a decoder if there are bytes."""
+def new_mixer(estimates: np.ndarray, weights: np.ndarray) -> Mixer:
+    """State of the probabilities of decisions before the first one.
+
+    Args:
+        estimates: uint32 [decisions, contexts, 4096].
+        weights: int64 [3, decisions * 64, 2 contexts + 1].
+
+    Returns:
+        A mixer whose curves are the logistic function itself.
+    """
+    curve = tables().chances[np.minimum(np.arange(_CURVE) * 128, 4095)]
+    return Mixer(
+        estimates=estimates,
+        weights=weights,
+        curves=np.tile(curve, (len(estimates), 128, 1)),
+        inputs=np.zeros(weights.shape[-1], np.int64),
+        output=np.zeros(4, np.int64),
+    )
+
+
+def new_coder(data: np.ndarray | None) -> np.ndarray:
+    """State of a range coder before the first bit.
+
+    Args:
+        data: uint8, to decode; None to encode.
+
+    Returns:
+        int64 [4], see :func:`.coding_kernels.code_bit`.
+    """
     coder = np.array([0, 0xFFFFFFFF, 0, 0], np.int64)
     if data is not None:
         head = data[:4].tobytes().ljust(4, b"\0")
@@ -83,8 +103,16 @@ def _new_coder(data: np.ndarray | None) -> np.ndarray:
     return coder
 
 
-def _finish(coder: np.ndarray, data: np.ndarray) -> bytes:
-    """All bytes of an encoder, with as few as tell the last interval, no zeros at their end."""
+def finish(coder: np.ndarray, data: np.ndarray) -> bytes:
+    """Ends an encoder.
+
+    Args:
+        coder: its state.
+        data: uint8, what it wrote.
+
+    Returns:
+        All its bytes, with as few as tell the last interval, no zeros at their end.
+    """
     low, high, written = (
         int(coder[kernels.LOW]),
         int(coder[kernels.HIGH]),
@@ -131,10 +159,10 @@ class FrameCoder:
         self._decoding = data is not None
         if data is None:
             self._data = np.zeros(1 << 12, np.uint8)
-            self._coder = _new_coder(None)
+            self._coder = new_coder(None)
         else:
             self._data = np.frombuffer(data, np.uint8).copy()  # one compiled program for both
-            self._coder = _new_coder(self._data)
+            self._coder = new_coder(self._data)
         empty = np.zeros(1 + 2 * PAD, np.int64)
         self._past = [Past(empty, empty, empty, empty) for _ in range(num_audio)]
         self._chances = np.full(_FLAGS, kernels.FLAT, np.int64)
@@ -208,7 +236,7 @@ class FrameCoder:
         Returns:
             The bytes of all its frames.
         """
-        return _finish(self._coder, self._data)
+        return finish(self._coder, self._data)
 
     def _reserve(self, num_codes: int) -> None:
         needed = self.num_bytes + num_codes * _BYTES_PER_CODE + 16

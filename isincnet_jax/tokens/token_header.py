@@ -1,4 +1,4 @@
-"""Header of a token file: 60 bytes that tell its bank, lengths, rates and quantiser."""
+"""Header of a token file: 77 bytes that tell its bank, lengths, rates, quantiser and samples."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ import numpy as np
 
 from isincnet_jax.bank.dsp.lapped_transform import LappedWindow
 from isincnet_jax.bank.lapped_spec import LappedSpec
+from isincnet_jax.tokens.integer_synthesis import LARGEST_HOP
 from isincnet_jax.tokens.lapped_frames import Tiling
 
 _WINDOWS = get_args(LappedWindow)
-# Window, audio channels, smallest frame and superframe; hop, rates, lengths, beta, step, offsets.
-_LAYOUT = struct.Struct("<BxHHHIIIQQdffff")
+# Window, audio channels, smallest frame and superframe; hop, rates, lengths, beta, step, offsets;
+# bits of the samples and their MD5.
+_LAYOUT = struct.Struct("<BxHHHIIIQQdffffB16s")
 MOST_AUDIO = 64
 """Audio channels."""
 LARGEST_FRAME = 1 << 15
 _LONGEST = 1 << 48
+SAMPLE_BITS = (8, 16, 24)
+"""Of the integers that lossless files hold."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +40,9 @@ class TokenHeader:
         largest: samples of a superframe; ``spec.hop_length`` where frames have one size.
         smallest: samples of the smallest frame.
         offsets: what is added to magnitudes of 1, of 2, and of more, float32 between -1/2 and 1/2.
+        bits: of the recording's samples, which can be had exactly: 8, 16 or 24; 0 of a file of
+            codes alone.
+        md5: of the samples, as FLAC defines it: signed, little-endian, audio channels interleaved.
 
     Raises:
         ValueError: at construction, for values that no recording has.
@@ -50,6 +57,8 @@ class TokenHeader:
     largest: int
     smallest: int
     offsets: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    bits: int = 0
+    md5: bytes = bytes(16)
 
     SIZE = _LAYOUT.size
     """Bytes."""
@@ -76,6 +85,26 @@ class TokenHeader:
                 f"times, must give the largest, at most {LARGEST_FRAME}"
             )
 
+        self._check_samples()
+
+    def _check_samples(self) -> None:
+        """Refuses lossless files that the integer inverse does not know."""
+        if self.bits not in (0, *SAMPLE_BITS) or len(self.md5) != 16:
+            raise ValueError(f"samples of {self.bits} bits: use 8, 16 or 24, or 0 for codes alone")
+        if not self.bits:
+            return
+        spec = self.spec
+        if spec.window != "sine" or spec.hop_length > LARGEST_HOP:
+            raise ValueError(
+                f"window={spec.window!r}, hop_length={spec.hop_length}: lossless files have sine "
+                f"windows and hops of at most {LARGEST_HOP}"
+            )
+        if not self.smallest == self.largest == spec.hop_length or any(self.offsets):
+            raise ValueError("lossless files have frames of one size and plain rounding")
+        own = (self.original_length, self.original_rate)
+        if own != (self.length, spec.sample_rate):
+            raise ValueError("lossless files have the recording's own rate and length")
+
     @property
     def tiling(self) -> Tiling:
         """How the recording is cut."""
@@ -92,6 +121,7 @@ class TokenHeader:
             _WINDOWS.index(spec.window), self.audio_channels, self.smallest, self.largest,
             spec.hop_length, spec.sample_rate, self.original_rate, self.length,
             self.original_length, spec.beta or 0.0, self.step, *self.offsets,
+            self.bits, self.md5,
         )  # fmt: skip
 
     @classmethod
@@ -108,7 +138,7 @@ class TokenHeader:
             ValueError: if they are none.
         """
         window, audio, smallest, largest, hop, rate, original_rate, *rest = _LAYOUT.unpack(data)
-        length, original_length, beta, step, *offsets = rest
+        length, original_length, beta, step, *offsets, bits, md5 = rest
         if window >= len(_WINDOWS):
             raise ValueError(f"window {window} is unknown")
         name = _WINDOWS[window]
@@ -128,4 +158,6 @@ class TokenHeader:
             largest=largest,
             smallest=smallest,
             offsets=(first, second, third),
+            bits=bits,
+            md5=md5,
         )

@@ -572,6 +572,46 @@ def test_token_files_restore_rate_and_length(run, options, rate, kind):
     assert np.sqrt(np.mean(error**2)) < 2e-2
 
 
+@pytest.mark.parametrize(("subtype", "bits"), [("PCM_16", 16), ("PCM_24", 24)])
+def test_lossless_files_restore_every_bit(run, subtype, bits):
+    _write("in.wav", _tones(44_100, 5001, 2), rate=44_100, subtype=subtype)
+    status, out, _ = run("encode in.wav a.isn --lossless")
+    assert status == 0
+    assert re.search(rf"wrote a\.isn: 2 x 5001 codes, and {bits}-bit samples exactly, step", out)
+    status, out, _ = run("describe a.isn")
+    assert status == 0
+    assert re.search(
+        rf"^samples +held exactly, {bits} bits, MD5 [0-9a-f]{{32}}$", out, re.MULTILINE
+    )
+    assert run("decode a.isn back.wav")[0] == 0
+    assert soundfile.info("back.wav").subtype == subtype
+    exact, back = (soundfile.read(name, dtype="int32")[0] for name in ("in.wav", "back.wav"))
+    np.testing.assert_array_equal(back, exact)
+    assert run("decode a.isn base.wav --base")[0] == 0
+    base = soundfile.read("base.wav", dtype="int32")[0]
+    assert not np.array_equal(base, exact)
+    np.testing.assert_allclose(base / 2**31, exact / 2**31, atol=0.2)
+
+
+def test_lossless_files_refuse_what_they_cannot_keep(run, fails):
+    _write("in.wav", _tones(44_100, 5001, 1), rate=44_100, subtype="FLOAT")
+    fails(
+        "encode in.wav a.isn --lossless", r"in\.wav: its samples \(FLOAT\) .*leave --lossless out"
+    )
+    _write("in.wav", _tones(44_100, 5001, 1), rate=44_100, subtype="PCM_16")
+    fails("encode in.wav a.isn --lossless --model 16khz-lapped", "44100 Hz.*leave --model out")
+    fails(
+        "encode in.wav a.isn --lossless --optimise", "--lossless and --optimise exclude each other"
+    )
+    fails("encode in.wav a.npz --lossless", r"--lossless makes entropy-coded files; use a\.isn")
+    assert run("encode in.wav a.isn --lossless")[0] == 0
+    content = bytearray(Path("a.isn").read_bytes())
+    content[-1] ^= 1
+    Path("a.isn").write_bytes(content)
+    for command in ("decode a.isn out.wav", "describe a.isn"):
+        fails(command, r"a\.isn: damaged \(the checksum of residual 0 is wrong\)")
+
+
 def test_token_files_hold_the_codes_of_the_codec(run):
     """Of each audio channel alone, where a preset fixes the step; a copy of theirs is no middle."""
     samples = np.stack([isn.demo_waveform(RATE)[:8000], np.zeros(8000, np.float32)], axis=1)

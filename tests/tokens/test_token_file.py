@@ -147,7 +147,7 @@ def test_tokens_of_a_decoded_file_are_the_same(tmp_path, rng):
 
 
 def test_the_header_is_small():
-    assert token_file._PREFIX + TokenHeader.SIZE + 4 == 73
+    assert token_file._PREFIX + TokenHeader.SIZE + 4 == 90
 
 
 def test_every_damaged_byte_is_found(tmp_path, rng):
@@ -168,7 +168,7 @@ def test_the_coder_never_sees_damaged_bytes(tmp_path, rng, monkeypatch):
     write(path, music(rng, 300), step=STEP)
     content = path.read_bytes()
     monkeypatch.setattr(frame_coder.FrameCoder, "decode", lambda *_: pytest.fail("it decoded"))
-    for position in range(81, len(content)):
+    for position in range(98, len(content)):
         damaged = bytearray(content)
         damaged[position] ^= 4
         path.write_bytes(damaged)
@@ -198,9 +198,9 @@ def test_blocks_stand_alone_and_in_order(tmp_path, rng, monkeypatch, optimise):
     with TokenReader(path) as reader:
         blocks = list(reader.blocks())
         plans = list(block_coder.plan_blocks(reader.header.tiling, 10_000, 1))
-        assert len(blocks) == len(plans) == reader._count_blocks(reader.header) > 3
+        assert len(blocks) == len(plans) == token_file._count_blocks(reader.header) > 3
         tiling = reader.header.tiling
-    content, begin, payloads = path.read_bytes(), 73, []
+    content, begin, payloads = path.read_bytes(), 90, []
     while begin < len(content):
         size = struct.unpack("<I", content[begin : begin + 4])[0]
         payloads.append(content[begin : begin + 8 + size])
@@ -210,12 +210,12 @@ def test_blocks_stand_alone_and_in_order(tmp_path, rng, monkeypatch, optimise):
     assert layout.sizes == blocks[2][0].sizes
     np.testing.assert_array_equal(np.concatenate(codes), np.concatenate(blocks[2][1]))
     swapped = [payloads[1], payloads[0], *payloads[2:]]
-    path.write_bytes(content[:73] + b"".join(swapped))
+    path.write_bytes(content[:90] + b"".join(swapped))
     with pytest.raises(TokenFileError, match="checksum of block 0 is wrong"):
         codes_of(path)
 
 
-FIELDS = struct.Struct("<BxHHHIIIQQdffff")
+FIELDS = struct.Struct("<BxHHHIIIQQdffffB16s")
 
 
 def forge(path, payload=b"", **changes):
@@ -224,6 +224,7 @@ def forge(path, payload=b"", **changes):
         **{"window": 0, "audio": 1, "smallest": 64, "largest": 64, "hop": 64, "rate": 8000},
         **{"original_rate": 8000, "length": 300, "original_length": 300, "beta": 0.0},
         **{"step": STEP, "first": 0.0, "second": 0.0, "third": 0.0},
+        **{"bits": 0, "md5": bytes(16)},
         **changes,
     }
     head = token_file.MAGIC + b"\2" + FIELDS.pack(*values.values())
@@ -261,6 +262,14 @@ def forge(path, payload=b"", **changes):
         {"third": np.nan},
         {"window": 1, "beta": -1.0},
         {"window": 1, "beta": np.nan},
+        {"bits": 1},
+        {"bits": 32},
+        {"bits": 16, "window": 2},
+        {"bits": 16, "first": 0.1},
+        {"bits": 16, "original_rate": 16_000},
+        {"bits": 16, "original_length": 301},
+        {"bits": 16, "largest": 128},
+        {"bits": 16, "hop": 8192, "smallest": 8192, "largest": 8192},
     ],
 )
 def test_impossible_headers_are_refused(tmp_path, changes):
@@ -290,7 +299,7 @@ def test_damage_of_any_kind_is_refused_or_decoded(tmp_path, rng):
     outcomes = set()
     for index in range(250):
         kind = fuzz_tokens.KINDS[index % 5]
-        (tmp_path / "a.isn").write_bytes(fuzz_tokens.damage(files[index % 4], kind, rng))
+        (tmp_path / "a.isn").write_bytes(fuzz_tokens.damage(files[index % len(files)], kind, rng))
         outcomes.add((kind, fuzz_tokens.decode(tmp_path / "a.isn")))
     assert {outcome for _, outcome in outcomes} == {"refused", "decoded"}
     assert ("bytes", "decoded") not in outcomes
