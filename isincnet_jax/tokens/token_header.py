@@ -14,8 +14,12 @@ from isincnet_jax.bank.lapped_spec import LappedSpec
 from isincnet_jax.tokens.lapped_frames import Tiling
 
 _WINDOWS = get_args(LappedWindow)
-# Window, audio channels, smallest frame and superframe; hop, rates, lengths, beta, step, offsets.
-_LAYOUT = struct.Struct("<BxHHHIIIQQdffff")
+# Window, mode, audio channels, smallest frame and superframe; hop, rates, lengths, beta, step,
+# offsets. A mode is 0, 1, or 2 + 4 n.
+_LAYOUT = struct.Struct("<BBHHHIIIQQdffff")
+UNIFORM, CURVE, FOLLOWING = range(3)
+"""Modes: one step; step indices of bands that stay the same, or follow the recording."""
+_ONCE = 1 << 20
 MOST_AUDIO = 64
 """Audio channels."""
 LARGEST_FRAME = 1 << 15
@@ -36,6 +40,8 @@ class TokenHeader:
         largest: samples of a superframe; ``spec.hop_length`` where frames have one size.
         smallest: samples of the smallest frame.
         offsets: what is added to magnitudes of 1, of 2, and of more, float32 between -1/2 and 1/2.
+        mode: :data:`UNIFORM`, :data:`CURVE` or :data:`FOLLOWING`, see :mod:`.band_steps`.
+        num_shared: superframes that share step indices where these follow, 1 to 63; else 0.
 
     Raises:
         ValueError: at construction, for values that no recording has.
@@ -50,6 +56,8 @@ class TokenHeader:
     largest: int
     smallest: int
     offsets: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    mode: int = UNIFORM
+    num_shared: int = 0
 
     SIZE = _LAYOUT.size
     """Bytes."""
@@ -67,6 +75,11 @@ class TokenHeader:
         for value in self.offsets:
             if not -0.5 <= value <= 0.5 or float(np.float32(value)) != value:
                 raise ValueError(f"offsets={self.offsets}: float32 from -1/2 to 1/2 are needed")
+        most = 63 if self.mode == FOLLOWING else 0
+        if self.mode not in (UNIFORM, CURVE, FOLLOWING) or not (
+            most // 63 <= self.num_shared <= most
+        ):
+            raise ValueError(f"mode {self.mode} of {self.num_shared} superframes is unknown")
         ratio, odd = divmod(self.largest, max(self.smallest, 1))
         is_octaves = ratio > 0 and not ratio & (ratio - 1) and not odd
         largest = max(self.largest, self.spec.hop_length)
@@ -81,6 +94,11 @@ class TokenHeader:
         """How the recording is cut."""
         return Tiling(self.spec, self.largest, self.smallest)
 
+    @property
+    def every(self) -> int:
+        """Superframes that share step indices; 0 where there are none."""
+        return _ONCE if self.mode == CURVE else self.num_shared
+
     def pack(self) -> bytes:
         """The header as bytes.
 
@@ -89,9 +107,9 @@ class TokenHeader:
         """
         spec = self.spec
         return _LAYOUT.pack(
-            _WINDOWS.index(spec.window), self.audio_channels, self.smallest, self.largest,
-            spec.hop_length, spec.sample_rate, self.original_rate, self.length,
-            self.original_length, spec.beta or 0.0, self.step, *self.offsets,
+            _WINDOWS.index(spec.window), self.mode + 4 * self.num_shared, self.audio_channels,
+            self.smallest, self.largest, spec.hop_length, spec.sample_rate, self.original_rate,
+            self.length, self.original_length, spec.beta or 0.0, self.step, *self.offsets,
         )  # fmt: skip
 
     @classmethod
@@ -107,8 +125,8 @@ class TokenHeader:
         Raises:
             ValueError: if they are none.
         """
-        window, audio, smallest, largest, hop, rate, original_rate, *rest = _LAYOUT.unpack(data)
-        length, original_length, beta, step, *offsets = rest
+        window, mode, audio, smallest, largest, hop, rate, *rest = _LAYOUT.unpack(data)
+        original_rate, length, original_length, beta, step, *offsets = rest
         if window >= len(_WINDOWS):
             raise ValueError(f"window {window} is unknown")
         name = _WINDOWS[window]
@@ -128,4 +146,6 @@ class TokenHeader:
             largest=largest,
             smallest=smallest,
             offsets=(first, second, third),
+            mode=mode % 4,
+            num_shared=mode // 4,
         )
