@@ -3,9 +3,9 @@
 The step of a band of bins is ``step 2^(index / 2)``, so that an index is 3 dB. An encoder lets the
 noise follow the signal, but not wholly, and, in speech, rise with the frequency: ::
 
-    index = round(2 a log2(rms) + t bark)
+    index = round(2 a log2(rms / 10^-3) + t (bark - 10))
 
-for the root mean square of a band, 1 at full scale, and its place in Bark; and no step is finer
+for the root mean square of a band, 1 at full scale, and its middle in Bark; and no step is finer
 than one whose noise is as loud as the threshold of hearing, if a sine of full scale has 96 dB SPL.
 a, t and the width of the bands were chosen on training clips by ViSQOL and PESQ
 (``benchmarks/ears_choice.py``).
@@ -25,6 +25,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,26 +36,47 @@ LARGEST_INDEX = 127
 """Of magnitudes of indices: 380 dB either way."""
 FULL_SCALE_DB_SPL = 96.0
 """Of a sine of amplitude 1."""
+LEAST_SHARED = 64
+"""Samples that share step indices: a file of many indices takes long to decode."""
 _WIDTH_BARK = 1.5
-_EXPONENT = 0.7
-_TILT, _SPEECH_TILT, _SPEECH_RATE = 0.0, 0.15, 16_000
-"""In indices by Bark: up to the rates of speech, noise rises by 0.45 dB with every Bark."""
+_USUAL_RMS, _USUAL_BARK = 1e-3, 10.0
+
+
+class Shape(NamedTuple):
+    """How steps follow levels.
+
+    Attributes:
+        exponent: a, of the root mean square.
+        tilt: t, indices of a Bark.
+    """
+
+    exponent: float
+    tilt: float
+
+
+SPEECH, MUSIC = Shape(0.7, 0.15), Shape(0.8, 0.0)
+"""Up to the sample rates of speech, 16 kHz, and above them."""
+_SPEECH_RATE = 16_000
 _SHARED_FRAMES, _SHARED_S = 3, 0.048
-_COARSEST_LOG2 = 1.0
 _KEEP = 0.75
 """An index stays while it is no farther from the exact one."""
 
 
 def quality_step(quality: float) -> float:
-    """Step of a quality: 3 dB less noise in every band for each unit.
+    """Step of a quality, which is a ratio of signal to noise: 3 dB for each unit.
+
+    A band at -60 dB (its root mean square is a thousandth of full scale) has a ratio of
+    3 (quality - 5) dB, another one 1 - a dB more for every dB that it is louder. Units are
+    3.01 dB.
 
     Args:
-        quality: 0 to 20 make sense.
+        quality: any; 0 to 20 make sense.
 
     Returns:
-        A float32 step: that of the lowest band where its root mean square is full scale.
+        A float32 step.
     """
-    return float(np.float32(2.0 ** (_COARSEST_LOG2 - quality / 2)))
+    # Rounding to a step is noise of variance step^2 / 12.
+    return float(np.float32(math.sqrt(12) * _USUAL_RMS * 2.0 ** ((5 - quality) / 2)))
 
 
 def step_quality(step: float) -> float:
@@ -66,11 +88,11 @@ def step_quality(step: float) -> float:
     Returns:
         The quality.
     """
-    return 2 * (_COARSEST_LOG2 - math.log2(step))
+    return 5 - 2 * math.log2(step / (math.sqrt(12) * _USUAL_RMS))
 
 
 def num_shared(size: int, sample_rate: int) -> int:
-    """Frames that share their indices: 3, or as many as fill 48 ms.
+    """Frames that share their indices: 3, or as many as fill 48 ms or 64 samples.
 
     Args:
         size: of a frame, samples.
@@ -79,7 +101,8 @@ def num_shared(size: int, sample_rate: int) -> int:
     Returns:
         3 to 63.
     """
-    return min(max(_SHARED_FRAMES, round(_SHARED_S * sample_rate / size)), 63)
+    for_time, for_samples = round(_SHARED_S * sample_rate / size), -(-LEAST_SHARED // size)
+    return min(max(_SHARED_FRAMES, for_time, for_samples), 63)
 
 
 def count_bands(sample_rate: int) -> int:
@@ -190,10 +213,11 @@ def choose_indices(
         int64 [audio channels, bands].
     """
     squares = energies[0] / np.maximum(energies[1], 1)
-    slope = _WIDTH_BARK * np.arange(squares.shape[1])
-    slope *= _SPEECH_TILT if sample_rate <= _SPEECH_RATE else _TILT
+    shape = SPEECH if sample_rate <= _SPEECH_RATE else MUSIC
+    bark = _WIDTH_BARK * (np.arange(squares.shape[1]) + 0.5)
     # 2 a log2(rms) = a log2(rms^2); silence is as quiet as float64 can say.
-    wanted = _EXPONENT * np.log2(np.maximum(squares, 1e-300)) + slope
+    levels = np.log2(np.maximum(squares, 1e-300) / _USUAL_RMS**2)
+    wanted = shape.exponent * levels + shape.tilt * (bark - _USUAL_BARK)
     lowest = np.floor(2 * np.log2(threshold_steps(max(size, 1), sample_rate) / step))
     wanted = np.maximum(wanted, lowest)
     found = np.rint(wanted)

@@ -11,6 +11,7 @@ import numpy as np
 
 from isincnet_jax.bank.dsp.lapped_transform import LappedWindow
 from isincnet_jax.bank.lapped_spec import LappedSpec
+from isincnet_jax.tokens.band_steps import LEAST_SHARED
 from isincnet_jax.tokens.lapped_frames import Tiling
 
 _WINDOWS = get_args(LappedWindow)
@@ -75,9 +76,12 @@ class TokenHeader:
         for value in self.offsets:
             if not -0.5 <= value <= 0.5 or float(np.float32(value)) != value:
                 raise ValueError(f"offsets={self.offsets}: float32 from -1/2 to 1/2 are needed")
-        most = 63 if self.mode == FOLLOWING else 0
-        if self.mode not in (UNIFORM, CURVE, FOLLOWING) or not (
-            most // 63 <= self.num_shared <= most
+        is_following = self.mode == FOLLOWING
+        is_known = self.mode in (UNIFORM, CURVE, FOLLOWING) and 0 <= self.num_shared <= 63
+        if (
+            not is_known
+            or is_following != (self.num_shared > 0)
+            or (is_following and self.num_shared * self.largest < LEAST_SHARED)
         ):
             raise ValueError(f"mode {self.mode} of {self.num_shared} superframes is unknown")
         ratio, odd = divmod(self.largest, max(self.smallest, 1))
