@@ -71,7 +71,7 @@ def encode_file(
             ``step`` nor any of the next ones is given, the step of the preset, or 25 dB without a
             preset.
         quality: for ears (``.isn``), 0 to 20: steps by band and time that follow what is heard;
-            one more is 3 dB less noise in every band. Music takes some QQ kbit/s at 5.
+            one more is 3 dB less noise in every band. Music takes 20 to 25 kbit/s at 5.
         kbps: for ears (``.isn``): the quality is searched at which the whole file has that rate,
             within 1 %.
         curve: for ears: steps by band that stay the same throughout. Tokens of the decoded sound

@@ -114,6 +114,8 @@ class EncodeOptions:
                 f"optimise= and {aims[0]}= exclude each other: "
                 + ("ears hear what it rounds away" if self.is_for_ears else "codes would differ")
             )
+        if self.like is not None and not Path(self.like).is_file():
+            raise ValueError(f"like={self.like}: no such file")
         if self.like is not None and self.model is not None:
             raise ValueError("like= and model= exclude each other: the file has its bank")
 
