@@ -129,8 +129,7 @@ def measure(
 
 def methods(clips: Clips) -> dict[str, Callable[..., Any]]:
     """What is measured of a set: the rate that counts, with and without ears, and others."""
-    usual = 16 if clips.is_speech else 20
-    others = [kbps for kbps in (12, 16, 20, 24, 32) if kbps != usual]
+    usual, *others = (16, 12, 24) if clips.is_speech else (20, 12, 32)
     return {
         f"following, {usual} kbit/s": functools.partial(write, kbps=float(usual)),
         f"one curve, {usual} kbit/s": functools.partial(write, kbps=float(usual), curve=True),
@@ -139,8 +138,6 @@ def methods(clips: Clips) -> dict[str, Callable[..., Any]]:
             f"following, {kbps} kbit/s": functools.partial(write, kbps=float(kbps))
             for kbps in others
         },
-        "following, quality 5": functools.partial(write, quality=5.0),
-        "following, quality 8": functools.partial(write, quality=8.0),
     }
 
 

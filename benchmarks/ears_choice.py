@@ -21,9 +21,9 @@ from isincnet_jax.tokens.band_steps import Shape
 
 SHAPES = (
     Shape(0.6, 0.0), Shape(0.7, 0.0), Shape(0.8, 0.0), Shape(0.9, 0.0), Shape(0.7, 0.1),
-    Shape(0.7, 0.15), Shape(0.7, 0.2), Shape(0.8, 0.15),
+    Shape(0.7, 0.2), Shape(0.8, 0.15),
 )  # fmt: skip
-SHARED = (1, 2, 3, 4, 6)
+SHARED = (2, 4, 6)
 
 
 def main() -> None:
