@@ -71,7 +71,7 @@ def encode_file(
             ``step`` nor any of the next ones is given, the step of the preset, or 25 dB without a
             preset.
         quality: for ears (``.isn``), 0 to 20: steps by band and time that follow what is heard;
-            one more is 3 dB less noise in every band. Music takes 20 to 25 kbit/s at 5.
+            one more is 3 dB less noise in every band. Mono music takes some 20 kbit/s at 5.
         kbps: for ears (``.isn``): the quality is searched at which the whole file has that rate,
             within 1 %.
         curve: for ears: steps by band that stay the same throughout. Tokens of the decoded sound
@@ -100,6 +100,19 @@ def encode_file(
         ...     soundfile.write(clip, isn.demo_waveform(16_000)[:8000], 16_000)
         ...     isn.encode_file(clip, codes, q_bits=8).seconds
         0.5
+
+        For ears, and the same tokens of the decoded sound:
+
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     clip, first, back, again = (
+        ...         Path(folder, name) for name in ("a.wav", "a.isn", "b.wav", "b.isn")
+        ...     )
+        ...     soundfile.write(clip, isn.demo_waveform(16_000)[:16_000], 16_000)
+        ...     made = isn.encode_file(clip, first, kbps=24.0, curve=True)
+        ...     made = isn.decode_file(first, back)
+        ...     made = isn.encode_file(back, again, like=first)
+        ...     print(round(8e-3 * first.stat().st_size), again.read_bytes() == first.read_bytes())
+        24 True
     """
     source, target = Path(source), Path(target)
     if not source.exists():

@@ -112,11 +112,11 @@ def count_bands(sample_rate: int) -> int:
         sample_rate: Hz.
 
     Returns:
-        1 to 25.
+        1 to 17.
 
     Example:
         >>> [count_bands(rate) for rate in (8000, 16_000, 22_050, 44_100, 48_000)]
-        [17, 21, 22, 24, 24]
+        [12, 14, 15, 16, 16]
     """
     top = float(hz_to_scale(sample_rate / 2, scale="bark"))
     return max(1, round(top / _WIDTH_BARK))
