@@ -80,7 +80,7 @@ def damage(content: bytes, kind: str, rng: np.random.Generator) -> bytes:
         if isinstance(fields[index], float):
             fields[index] = float(rng.choice([0, -1, 1e-30, 1e30, np.nan, np.inf, 0.3]))
         else:
-            bits = 8 if index == 0 else 16 if index < 4 else 32 if index < 7 else 64
+            bits = 8 if index < 2 else 16 if index < 5 else 32 if index < 8 else 64
             fields[index] = int(rng.integers(0, 1 << int(rng.integers(1, bits)), dtype=np.uint64))
     found[9 : 9 + FIELDS.size] = FIELDS.pack(*fields)
     return bytes(with_checksums(found))
