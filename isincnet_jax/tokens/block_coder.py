@@ -142,8 +142,20 @@ def turn_sides(frame: np.ndarray, sides: np.ndarray | None) -> np.ndarray:
     """
     if sides is None or not sides.any():
         return frame
-    chosen = np.repeat(sides, np.diff(_edges(len(frame))))
-    return np.where(chosen[:, None], _rotate(frame), frame)
+    return np.where(side_bins(len(frame), sides)[:, None], _rotate(frame), frame)
+
+
+def side_bins(size: int, sides: np.ndarray) -> np.ndarray:
+    """Coefficients that are middle and side.
+
+    Args:
+        size: of the frame.
+        sides: bool [bands].
+
+    Returns:
+        bool [size].
+    """
+    return np.repeat(sides, np.diff(_edges(size)))
 
 
 def _edges(size: int) -> np.ndarray:

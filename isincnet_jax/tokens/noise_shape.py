@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from isincnet_jax.tokens import band_steps
+from isincnet_jax.tokens import band_steps, block_coder
 from isincnet_jax.tokens.block_coder import Layout
 from isincnet_jax.tokens.step_search import Block
 from isincnet_jax.tokens.token_header import CURVE, UNIFORM, TokenHeader
@@ -158,4 +158,16 @@ def _indices(energies: np.ndarray, header: TokenHeader, before: np.ndarray | Non
 
 
 def _frames(block: Block) -> list[np.ndarray]:
-    return np.split(block.values, np.cumsum(block.lengths)[:-1])
+    """Coefficients whose levels steps follow; of middle and side, those of the two ears' mean.
+
+    Noise of a side that is much softer than the middle is not heard beside that.
+    """
+    frames = np.split(block.values, np.cumsum(block.lengths)[:-1])
+    sides = block.layout.sides
+    if sides is None:
+        return frames
+    found = []
+    for frame in frames:
+        mean = np.sqrt(np.mean(np.square(frame), axis=1, keepdims=True))
+        found.append(np.where(block_coder.side_bins(len(frame), sides)[:, None], mean, frame))
+    return found
