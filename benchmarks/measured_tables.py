@@ -152,6 +152,16 @@ def ears(ears: Result) -> str:
     return f"{_table(head, rows)}\n\nBy {', '.join(used)}."
 
 
+def ears_choice(ears_choice: Result) -> str:
+    formats = {"kbps": ".1f", "side_kbps": ".2f", "visqol": ".3f", "pesq": ".2f"}
+    rows = [
+        (f"{group}, {row['clips']} clips", name, *_cells(row, **formats))
+        for group, found in ears_choice["sets"].items()
+        for name, row in found.items()
+    ]
+    return _table("training clips||kbit/s|of it indices|ViSQOL|PESQ", rows)
+
+
 def peer_speed(speed: Result) -> str:
     formats = {"ours_times_real_time": ",.0f", "peer_times_real_time": ",.0f", "ratio": ".2f"}
     rows = [
