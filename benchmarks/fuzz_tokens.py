@@ -2,12 +2,12 @@
 
     python benchmarks/fuzz_tokens.py [--count 100000] [--seed 0]
 
-Small files (one and two audio channels, frames of one size and of many, and lossless ones, of which
-both layers and the first alone are decoded) are damaged in one of five
-ways: bytes changed; bytes changed and all checksums made right, so that the decoder sees them; cut;
-extended; fields of the header drawn at random, with right checksums. Anything but the samples of
-the header's length or a ``TokenFileError`` is a failure. Time is that of the slowest file, memory
-the peak of the process beyond what it needed before the first one.
+Small files (one and two audio channels; frames of one size, of many, for ears, and lossless ones,
+of which both layers and the first alone are decoded) are damaged in one of five ways: bytes
+changed; bytes changed and all checksums made right, so that the decoder sees them; cut; extended;
+fields of the header drawn at random, with right checksums. Anything but the samples of the header's
+length or a ``TokenFileError`` is a failure. Time is that of the slowest file, memory the peak of
+the process beyond what it needed before the first one.
 """
 
 from __future__ import annotations
@@ -32,13 +32,18 @@ from isincnet_jax.tokens import token_file
 from isincnet_jax.tokens.token_file import TokenFileError, TokenReader
 
 _HEAD = 90
-FIELDS = struct.Struct("<BxHHHIIIQQdffffB16s")
+FIELDS = struct.Struct("<BBHHHIIIQQdffffB16s")
 KINDS = ("bytes", "bytes and checksums", "cut", "extended", "header")
 
 
 def make_files(folder: Path, rng: np.random.Generator) -> list[bytes]:
     found = []
-    kinds: tuple[dict[str, Any], ...] = ({}, {"optimise": True}, {"bits": 16})
+    kinds: tuple[dict[str, Any], ...] = (
+        {"snr_db": 15.0},
+        {"snr_db": 15.0, "optimise": True},
+        {"quality": 9.0},
+        {"snr_db": 15.0, "bits": 16},
+    )
     for audio in (1, 2):
         for options in kinds:
             samples = (0.01 * rng.standard_normal((700, audio)).cumsum(axis=0)).astype(np.float32)
@@ -46,7 +51,7 @@ def make_files(folder: Path, rng: np.random.Generator) -> list[bytes]:
             path = folder / "small.isn"
             spec = isn.LappedSpec(sample_rate=8000, hop_length=64)
             token_file.write_token_file(
-                path, functools.partial(iter, [samples]), spec=spec, snr_db=15.0, **options
+                path, functools.partial(iter, [samples]), spec=spec, **options
             )
             found.append(path.read_bytes())
     return found
@@ -98,7 +103,7 @@ def damage(content: bytes, kind: str, rng: np.random.Generator) -> bytes:
         if isinstance(fields[index], float):
             fields[index] = float(rng.choice([0, -1, 1e-30, 1e30, np.nan, np.inf, 0.3]))
         else:
-            bits = 8 if index in (0, 14) else 16 if index < 4 else 32 if index < 7 else 64
+            bits = 8 if index in (0, 1, 15) else 16 if index < 5 else 32 if index < 8 else 64
             fields[index] = int(rng.integers(0, 1 << int(rng.integers(1, bits)), dtype=np.uint64))
     found[9 : 9 + FIELDS.size] = FIELDS.pack(*fields)
     return bytes(with_checksums(found))

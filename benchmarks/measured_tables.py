@@ -150,6 +150,30 @@ def lossless_files(lossless: Result) -> str:
     return _table(head, rows)
 
 
+def ears(ears: Result) -> str:
+    formats = {"kbps": ".1f", "side_kbps": ".2f", "quality": ".1f", "snr_db": ".1f"}
+    formats |= {"visqol": ".2f", "pesq": ".2f", "stoi": ".3f"}
+    rows = []
+    for group, found in ears["sets"].items():
+        for name, row in found.items():
+            cells = dict(zip(formats, _cells(row, **formats), strict=True))
+            cells["quality"] = "" if name.startswith("one step") else cells["quality"]
+            rows.append((f"{group}, {row['clips']} clips", name, *cells.values()))
+    head = "clips|steps|kbit/s of the file|of it indices|quality|SNR, dB|ViSQOL|PESQ|STOI"
+    used = (f"{name} {ears['versions'][name]}" for name in ("visqol-python", "pesq", "pystoi"))
+    return f"{_table(head, rows)}\n\nBy {', '.join(used)}."
+
+
+def ears_choice(ears_choice: Result) -> str:
+    formats = {"kbps": ".1f", "side_kbps": ".2f", "visqol": ".3f", "pesq": ".2f"}
+    rows = [
+        (f"{group}, {row['clips']} clips", name, *_cells(row, **formats))
+        for group, found in ears_choice["sets"].items()
+        for name, row in found.items()
+    ]
+    return _table("training clips||kbit/s|of it indices|ViSQOL|PESQ", rows)
+
+
 def peer_speed(speed: Result) -> str:
     formats = {"ours_times_real_time": ",.0f", "peer_times_real_time": ",.0f", "ratio": ".2f"}
     rows = [

@@ -40,8 +40,9 @@ def main(arguments: Sequence[str]) -> int:
             "only a runner's job server knows goes after --"
         )
     options = EncodeOptions(
-        given.model, given.q_bits, given.scales, given.step, given.snr, given.optimise
-    )
+        given.model, given.q_bits, given.scales, given.step, given.snr, given.quality, given.kbps,
+        given.curve, given.like, given.optimise,
+    )  # fmt: skip
     prepared = options.prepare(given.format)
     counts = run(
         given.source,
@@ -136,6 +137,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scales", default="signal", choices=("signal", "spec"))
     parser.add_argument("--step", type=float)
     parser.add_argument("--snr", type=float)
+    parser.add_argument("--quality", type=float)
+    parser.add_argument("--kbps", type=float)
+    parser.add_argument("--curve", action="store_true")
+    parser.add_argument("--like")
     parser.add_argument("--optimise", action="store_true")
     parser.add_argument("--format", choices=SUFFIXES)
     parser.add_argument("--overwrite", action="store_true")
@@ -149,6 +154,7 @@ if __name__ == "__main__":
         names = {
             name: f"--{name.replace('_', '-')}" for name in ("q_bits", "scales", "step", "snr")
         }
-        names |= {name: f"--{name}" for name in ("model", "optimise", "overwrite")}
+        plain = ("model", "quality", "kbps", "curve", "like", "optimise", "overwrite")
+        names |= {name: f"--{name}" for name in plain}
         names["suffix"] = "--format"
         sys.exit(f"error: {name_options(str(problem), names)}")

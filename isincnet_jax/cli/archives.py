@@ -81,6 +81,39 @@ def encode(
             callback=finite,
         ),
     ] = None,
+    quality: Annotated[
+        float | None,
+        typer.Option(
+            "--quality",
+            help="For ears (.isn), 0 to 20: steps follow what is heard; one more is 3 dB less "
+            "noise.",
+            callback=finite,
+        ),
+    ] = None,
+    kbps: Annotated[
+        float | None,
+        typer.Option(
+            "--kbps",
+            help="For ears (.isn): so many kbit/s, of the whole file.",
+            callback=positive,
+        ),
+    ] = None,
+    curve: Annotated[
+        bool,
+        typer.Option(
+            "--curve",
+            help="With --quality or --kbps: steps by band that stay the same throughout, for "
+            "--like.",
+        ),
+    ] = False,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            "--like",
+            metavar="FILE",
+            help="Bank, step and curve of FILE (.isn): a decoded FILE gives the same tokens again.",
+        ),
+    ] = None,
     optimise: Annotated[
         bool,
         typer.Option(
@@ -114,6 +147,10 @@ def encode(
         "scales": scales,
         "step": step,
         "snr_db": snr,
+        "quality": quality,
+        "kbps": kbps,
+        "curve": curve,
+        "like": like,
         "truncated": truncated,
         "optimise": optimise,
         "lossless": lossless,

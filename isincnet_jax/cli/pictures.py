@@ -65,7 +65,7 @@ def describe(
 
 def _describe_tokens(path: Path) -> None:
     """Prints what a token file says about itself, and checks that all of it decodes."""
-    from isincnet_jax.tokens import token_file
+    from isincnet_jax.tokens import noise_shape, token_file
 
     with token_file.TokenReader(path) as reader:
         header = reader.header
@@ -86,7 +86,7 @@ def _describe_tokens(path: Path) -> None:
     for label, value in (
         ("token file", f"{path}, {size} bytes, intact"),
         ("bank", header.spec.describe()),
-        ("code", f"step {header.step:.4g}"),
+        ("code", noise_shape.describe(header)),
         ("recording", f"{duration_s:.2f} s, {header.audio_channels} audio channels"),
         ("original", f"{header.original_length} samples, {header.original_rate} Hz"),
         ("samples", samples),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from isincnet_jax.bank.lapped_codec import LappedCodec
     from isincnet_jax.bank.quantizer import Quantizer
     from isincnet_jax.data.audio_files import AudioInfo
+    from isincnet_jax.tokens.noise_shape import Like
 
 
 def silent(text: str) -> None:
@@ -43,6 +44,10 @@ def encode_file(
     scales: str = "signal",
     step: float | None = None,
     snr_db: float | None = None,
+    quality: float | None = None,
+    kbps: float | None = None,
+    curve: bool = False,
+    like: str | Path | None = None,
     optimise: bool = False,
     truncated: str = "refuse",
     lossless: bool = False,
@@ -64,8 +69,16 @@ def encode_file(
             "spec" for those that the bank lets expect.
         step: of the codes (``.isn``), in units of the coefficients.
         snr_db: of codes (``.isn``) whose step is searched, -10 to 100 dB. Where neither it nor
-            ``step`` is given, the step of the preset, or 25 dB without a preset (15 dB of lossless
-            files).
+            ``step`` nor any of the next ones is given, the step of the preset, or 25 dB without a
+            preset (15 dB of lossless files).
+        quality: for ears (``.isn``), 0 to 20: steps by band and time that follow what is heard;
+            one more is 3 dB less noise in every band. Mono music takes some 20 kbit/s at 5.
+        kbps: for ears (``.isn``): the quality is searched at which the whole file has that rate,
+            within 1 %.
+        curve: for ears: steps by band that stay the same throughout. Tokens of the decoded sound
+            are those that it was decoded from if they are made ``like`` this file.
+        like: ``.isn`` file (of ``step``, ``snr_db`` or ``curve``) whose bank, step and curve the
+            recording gets, whose rate it is brought to, and of as many audio channels.
         optimise: let frames and rounding (``.isn``) follow the recording: 5 to 7 % fewer bits, but
             codes of another encoding differ.
         truncated: of damaged or cut audio: "refuse", or "keep" what can be read of it.
@@ -91,12 +104,28 @@ def encode_file(
         ...     soundfile.write(clip, isn.demo_waveform(16_000)[:8000], 16_000)
         ...     isn.encode_file(clip, codes, q_bits=8).seconds
         0.5
+
+        For ears, and the same tokens of the decoded sound:
+
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     clip, first, back, again = (
+        ...         Path(folder, name) for name in ("a.wav", "a.isn", "b.wav", "b.isn")
+        ...     )
+        ...     soundfile.write(clip, isn.demo_waveform(16_000)[:16_000], 16_000)
+        ...     made = isn.encode_file(clip, first, kbps=24.0, curve=True)
+        ...     made = isn.decode_file(first, back)
+        ...     made = isn.encode_file(back, again, like=first)
+        ...     print(round(8e-3 * first.stat().st_size), again.read_bytes() == first.read_bytes())
+        24 True
     """
     source, target = Path(source), Path(target)
     if not source.exists():
         raise ValueError(f"{source}: no such file")
     name = None if model is None else name_of(model)
-    options = EncodeOptions(name, q_bits, scales, step, snr_db, optimise, truncated, lossless)
+    options = EncodeOptions(
+        name, q_bits, scales, step, snr_db, quality, kbps, curve,
+        None if like is None else str(like), optimise, truncated, lossless,
+    )  # fmt: skip
     options.check(target)
     given = None if model is None or isinstance(model, str | Path) else model
     codec = options.load(target.suffix.lower()) if given is None else given
@@ -136,6 +165,12 @@ class FileEncoder:
             return self._write_archive(source, target)
         return self._write_tokens(source, target)
 
+    @functools.cached_property
+    def _like(self) -> Like | None:
+        from isincnet_jax.tokens import token_file
+
+        return None if self.options.like is None else token_file.read_like(self.options.like)
+
     def _write_archive(self, source: Path, target: Path) -> Made:
         options, codec = self.options, _filterbank(self.codec)
         rate = codec.spec.sample_rate
@@ -159,21 +194,24 @@ class FileEncoder:
 
     def _write_tokens(self, source: Path, target: Path) -> Made:
         from isincnet_jax import files
-        from isincnet_jax.tokens import token_file
+        from isincnet_jax.tokens import noise_shape, token_file
 
         options, codec = self.options, self.codec
-        given = None if codec is None else lapped_codec(codec)
-        step, snr_db = options.quality(given)
-        rate = None if given is None else given.spec.sample_rate
+        given = None if codec is None else lapped_codec(codec).spec
+        like = self._like
+        given = given if like is None else like.header.spec
+        rate = None if given is None else given.sample_rate
         info, read = open_recording(source, rate, truncated=options.truncated, say=self._say)
         bits = _sample_bits(source, info, rate) if options.lossless else 0
         with files.replacing(target) as temporary:
             written = token_file.write_token_file(
                 temporary,
                 read,
-                spec=recording_spec(info.sample_rate) if given is None else given.spec,
-                step=step,
-                snr_db=snr_db,
+                spec=recording_spec(info.sample_rate, for_ears=options.is_for_ears)
+                if given is None
+                else given,
+                like=like,
+                **options.aim(None if codec is None else lapped_codec(codec)),
                 optimise=options.optimise,
                 original_rate=info.sample_rate,
                 original_length=info.num_samples,
@@ -183,8 +221,8 @@ class FileEncoder:
         seconds = header.length / header.spec.sample_rate
         samples = f", and {bits}-bit samples exactly" if bits else ""
         self._say(
-            f"wrote {target}: {header.audio_channels} x {header.length} codes{samples}, step "
-            f"{header.step:.4g}, {written.snr_db:.2f} dB, {written.num_bytes} bytes, "
+            f"wrote {target}: {header.audio_channels} x {header.length} codes{samples}, "
+            f"{noise_shape.describe(header)}, {written.snr_db:.2f} dB, {written.num_bytes} bytes, "
             f"{8e-3 * written.num_bytes / seconds:.1f} kbit/s"
         )
         return Made(seconds, _notes(info, header.spec.sample_rate))

@@ -91,6 +91,10 @@ def encode_folder(
     scales: str = "signal",
     step: float | None = None,
     snr_db: float | None = None,
+    quality: float | None = None,
+    kbps: float | None = None,
+    curve: bool = False,
+    like: str | Path | None = None,
     optimise: bool = False,
     truncated: str = "refuse",
     lossless: bool = False,
@@ -106,14 +110,19 @@ def encode_folder(
     Args:
         source: folder of audio files of any format and rate.
         target: folder to write; made if it is missing.
-        suffix: of the files to make: ".npz" or ".isn"; None for ".isn" where ``step``, ``snr_db``,
-            ``optimise`` or ``lossless`` ask for it, else ".npz".
+        suffix: of the files to make: ".npz" or ".isn"; None for ".isn" where options of those ask
+            for it, else ".npz".
         model: as of :func:`.encode_file`, and so are ``q_bits``, ``scales``, ``step``, ``snr_db``,
-            ``optimise``, ``truncated`` and ``lossless``.
+            ``quality``, ``kbps``, ``curve``, ``like``, ``optimise``,
+            ``truncated`` and ``lossless``.
         q_bits: of companded codes, 2 to 16.
         scales: "signal" or "spec".
         step: of the codes of ".isn" files.
         snr_db: of codes whose step is searched, dB.
+        quality: of ".isn" files for ears.
+        kbps: of each ".isn" file for ears.
+        curve: for ears, steps that stay the same throughout a recording.
+        like: ".isn" file whose bank and quantiser all get.
         optimise: let frames and rounding follow each recording.
         truncated: "refuse" or "keep".
         lossless: keep the samples of each recording exactly.
@@ -142,7 +151,10 @@ def encode_folder(
     source, target = Path(source), Path(target)
     _check_target(source, target)
     name = None if model is None else name_of(model)
-    options = EncodeOptions(name, q_bits, scales, step, snr_db, optimise, truncated, lossless)
+    options = EncodeOptions(
+        name, q_bits, scales, step, snr_db, quality, kbps, curve,
+        None if like is None else str(like), optimise, truncated, lossless,
+    )  # fmt: skip
     given = None if model is None or isinstance(model, str | Path) else model
     prepared = options.prepare(suffix, codec=given)
     one = functools.partial(encoder.FileEncoder, options, prepared.codec)

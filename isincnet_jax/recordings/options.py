@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,6 +23,11 @@ SUFFIXES = (ARCHIVE_SUFFIX, TOKEN_SUFFIX)
 """Of encoded files: coefficients or codes, and entropy-coded codes."""
 
 DEFAULT_SNR_DB = 25.0
+LARGEST_QUALITY = 20
+_SPEECH_RATE = 16_000
+_AIMS = ("step", "snr_db", "quality", "kbps", "like")
+_LATER = {"truncated": "refuse", "quality": None, "kbps": None, "curve": False, "like": None}
+_LATER |= {"lossless": False}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +41,10 @@ class EncodeOptions:
         scales: "signal" or "spec", of companded codes.
         step: of the codes of .isn files.
         snr_db: of the codes of .isn files, aimed at.
+        quality: of .isn files for ears, 0 to 20.
+        kbps: of .isn files for ears, of the whole file.
+        curve: whether steps for ears stay the same throughout.
+        like: .isn file whose bank and quantiser others get.
         optimise: whether frames and rounding of .isn files follow the recording.
         truncated: "refuse" or "keep", of damaged audio.
         lossless: whether .isn files hold the recordings' samples exactly.
@@ -45,6 +55,10 @@ class EncodeOptions:
     scales: str = "signal"
     step: float | None = None
     snr_db: float | None = None
+    quality: float | None = None
+    kbps: float | None = None
+    curve: bool = False
+    like: str | None = None
     optimise: bool = False
     truncated: str = "refuse"
     lossless: bool = False
@@ -90,37 +104,61 @@ class EncodeOptions:
                 "lossless= and optimise= exclude each other: what optimise= leaves out would have "
                 "to be kept beside it; leave optimise= out"
             )
-        if self.step is not None and self.snr_db is not None:
-            raise ValueError("step= and snr_db= exclude each other: give one of them")
+        aims = [name for name in _AIMS if getattr(self, name) is not None]
+        if len(aims) > 1:
+            raise ValueError(f"{aims[0]}= and {aims[1]}= exclude each other: give one of them")
+        if self.lossless and (self.is_for_ears or self.like is not None):
+            raise ValueError(
+                f"lossless= and {aims[0]}= exclude each other: the codes of lossless files have "
+                f"one step; leave {aims[0]}= out, or give step= or snr_db="
+            )
         if self.snr_db is not None and not -10 <= self.snr_db <= 100:
             raise ValueError(f"snr_db={self.snr_db:g}: use -10 to 100 dB")
+        if self.quality is not None and not 0 <= self.quality <= LARGEST_QUALITY:
+            raise ValueError(f"quality={self.quality:g}: use 0 to {LARGEST_QUALITY}")
+        if self.kbps is not None and not 0 < self.kbps < math.inf:
+            raise ValueError(f"kbps={self.kbps:g}: use a positive number")
         if self.step is not None:
             make_uniform_quantizer(self.step)
+        if self.curve and not self.is_for_ears:
+            raise ValueError("curve=: of steps for ears; give quality= or kbps=, or leave it out")
+        if self.optimise and (self.is_for_ears or self.like is not None):
+            raise ValueError(
+                f"optimise= and {aims[0]}= exclude each other: "
+                + ("ears hear what it rounds away" if self.is_for_ears else "codes would differ")
+            )
+        if self.like is not None and not Path(self.like).is_file():
+            raise ValueError(f"like={self.like}: no such file")
+        if self.like is not None and self.model is not None:
+            raise ValueError("like= and model= exclude each other: the file has its bank")
 
-    def quality(self, codec: LappedCodec | None) -> tuple[float | None, float | None]:
-        """What fixes the step of the codes of .isn files.
+    @property
+    def is_for_ears(self) -> bool:
+        """Whether steps by band are asked for."""
+        return self.quality is not None or self.kbps is not None
+
+    def aim(self, codec: LappedCodec | None) -> dict[str, Any]:
+        """What fixes the steps of the codes of .isn files, but for ``like``.
 
         Args:
             codec: of :meth:`load`.
 
         Returns:
-            Step and dB, one of which is None: those of the options, else the codec's step, else
-            25 dB; both are None of lossless files, where :func:`.write_token_file` knows better.
+            step, snr_db, quality and kbps, all but one of which are None, and curve: those of the
+            options, else the codec's step, else 25 dB; all are None of lossless files, where
+            :func:`.write_token_file` knows better.
         """
-        if self.step is None and self.snr_db is None:
-            snr_db = None if self.lossless else DEFAULT_SNR_DB
-            return (None, snr_db) if codec is None else (codec.step, None)
-        return self.step, self.snr_db
+        found = {name: getattr(self, name) for name in (*_AIMS[:-1], "curve")}
+        if any(getattr(self, name) is not None for name in _AIMS):
+            return found
+        if codec is not None:
+            return {**found, "step": codec.step}
+        return found if self.lossless else {**found, "snr_db": DEFAULT_SNR_DB}
 
     @property
     def _coded_options(self) -> list[str]:
-        given = {
-            "step": self.step is not None,
-            "snr_db": self.snr_db is not None,
-            "optimise": self.optimise,
-            "lossless": self.lossless,
-        }
-        return [name for name, is_given in given.items() if is_given]
+        names = (*_AIMS, "curve", "optimise", "lossless")
+        return [name for name in names if getattr(self, name) not in (None, False)]
 
     def load(self, suffix: str) -> Codec | LappedCodec | None:
         """The codec.
@@ -166,20 +204,23 @@ class EncodeOptions:
         check_truncated(self.truncated)
         codec = self.load(suffix) if codec is None else codec
         fields = dataclasses.asdict(self)
-        if self.truncated == "refuse":  # as in folders that were made before there was a choice
-            del fields["truncated"]
-        if not self.lossless:
-            del fields["lossless"]
+        # As in folders that were made before there was a choice.
+        for name, default in _LATER.items():
+            if fields[name] == default:
+                del fields[name]
         if suffix == TOKEN_SUFFIX:
             given = None if codec is None else lapped_codec(codec)
             bank = "of each recording" if given is None else given.spec.digest()
-            step, snr_db = self.quality(given)
+            bank = f"{bank}, for ears" if given is None and self.is_for_ears else bank
+            aim = self.aim(given)
             coding: dict[str, Any] = {
-                "step": step,
-                "snr_db": snr_db,
+                "step": aim["step"],
+                "snr_db": aim["snr_db"],
                 "bank": bank,
                 "file_format": 2,
             }
+            if self.like is not None:
+                coding["like"] = hashlib.sha256(Path(self.like).read_bytes()).hexdigest()
             del fields["q_bits"], fields["scales"]
         else:
             assert codec is not None
@@ -192,7 +233,7 @@ class EncodeOptions:
                 "weights": weights_digest(codec),  # type: ignore[arg-type]
             }
             for name in ("step", "snr_db", "optimise"):
-                del fields[name]
+                del fields[name]  # the other ones of .isn files are not there unless given
         return Prepared(codec, suffix, {"work": "encode", "suffix": suffix, **fields, **coding})
 
 
@@ -223,11 +264,13 @@ def lapped_codec(codec: Codec | LappedCodec) -> LappedCodec:
     return codec
 
 
-def recording_spec(sample_rate: int) -> LappedSpec:
+def recording_spec(sample_rate: int, *, for_ears: bool = False) -> LappedSpec:
     """The lapped bank of recordings of a rate: a power of two of 16 to 32 ms.
 
     Args:
         sample_rate: Hz.
+        for_ears: whether steps will follow what ears hear; frames are half as long up to 16 kHz
+            then, the rates of speech, whose pitch moves.
 
     Returns:
         A tiled bank with a sine window.
@@ -235,11 +278,14 @@ def recording_spec(sample_rate: int) -> LappedSpec:
     Example:
         >>> [recording_spec(rate).hop_length for rate in (8000, 16000, 22050, 44100, 48000)]
         [256, 512, 512, 1024, 1024]
+        >>> recording_spec(16_000, for_ears=True).hop_length
+        256
     """
     from isincnet_jax.bank.lapped_spec import LappedSpec
 
-    # The largest power of two in 32.5 ms, 2 at least.
-    hop = 1 << max(2, int(0.0325 * sample_rate)).bit_length() - 1
+    # The largest power of two in 32.5 ms or half of that, 2 at least.
+    longest_s = 0.01625 if for_ears and sample_rate <= _SPEECH_RATE else 0.0325
+    hop = 1 << max(2, int(longest_s * sample_rate)).bit_length() - 1
     return LappedSpec(sample_rate=sample_rate, hop_length=min(hop, 4096))
 
 

@@ -2,7 +2,8 @@
 
 A block says first which bands of two audio channels are coded as middle and side,
 ``(left + right, left - right) / sqrt(2)``, a rotation, so that nothing else changes; then, for each
-superframe, how it is cut, and its frames. The coder begins afresh in every block.
+superframe, how it is cut, and its frames. Where bands have steps of their own, their indices (see
+:mod:`.band_steps`) stand before every so many superframes. The coder begins afresh in every block.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from isincnet_jax.tokens import band_steps
 from isincnet_jax.tokens.frame_coder import FrameCoder
 from isincnet_jax.tokens.lapped_frames import Frame, Tiling
 
@@ -30,17 +32,32 @@ class Layout(NamedTuple):
         sizes: nominal sizes of the frames of each superframe.
         tail: sizes of the frames behind the last superframe.
         rest: samples that lengthen the last frame.
+        indices: step indices, int64 [audio channels, bands] of each group of superframes, to which
+            the tail belongs as one more; none where all bands have one step.
     """
 
     sides: np.ndarray | None
     sizes: list[list[int]]
     tail: list[int]
     rest: int
+    indices: Sequence[np.ndarray] = ()
 
     @property
     def frames(self) -> list[int]:
         """Nominal sizes of all frames."""
         return [size for frame in self.sizes for size in frame] + self.tail
+
+    def groups(self, every: int) -> list[int]:
+        """Which indices each frame has.
+
+        Args:
+            every: superframes of a group, 1 or more.
+
+        Returns:
+            Index of its group for each frame.
+        """
+        cut = [*self.sizes, self.tail] if self.tail else self.sizes
+        return [index // every for index, sizes in enumerate(cut) for _ in sizes]
 
 
 def block_superframes(tiling: Tiling, num_audio: int) -> int:
@@ -157,6 +174,7 @@ def encode_block(
     frames: Sequence[np.ndarray],
     tiling: Tiling,
     *,
+    every: int = 0,
     ratios: Sequence[np.ndarray] | None = None,
     trade: float = 0.0,
 ) -> tuple[bytes, list[np.ndarray]]:
@@ -166,6 +184,7 @@ def encode_block(
         layout: of its frames.
         frames: codes, integers [size, audio channels] each.
         tiling: largest and smallest size.
+        every: superframes that share step indices; 0 where there are none.
         ratios: as of :meth:`.FrameCoder.encode`, [size, audio channels] each.
         trade: as there.
 
@@ -179,7 +198,11 @@ def encode_block(
     for flag in () if layout.sides is None else layout.sides:
         coder.flag(_SIDES, int(flag))
     coded, index = [], 0
-    for sizes in [*layout.sizes, None]:
+    before = None
+    for number, sizes in enumerate([*layout.sizes, None] if layout.tail else layout.sizes):
+        if every and number % every == 0:
+            indices = layout.indices[number // every]
+            before = band_steps.code_indices(coder, indices, before, indices.shape)
         if sizes is not None:
             _code_sizes(coder, tiling.sizes(), list(sizes))
         for _ in layout.tail if sizes is None else sizes:
@@ -191,7 +214,12 @@ def encode_block(
 
 
 def decode_block(
-    data: bytes, plan: tuple[int, list[int], int], tiling: Tiling, num_audio: int
+    data: bytes,
+    plan: tuple[int, list[int], int],
+    tiling: Tiling,
+    num_audio: int,
+    *,
+    every: int = 0,
 ) -> tuple[Layout, list[np.ndarray]]:
     """Decodes a block.
 
@@ -200,6 +228,7 @@ def decode_block(
         plan: of :func:`plan_blocks`.
         tiling: largest and smallest size.
         num_audio: audio channels.
+        every: superframes that share step indices; 0 where there are none.
 
     Returns:
         Its layout, and codes, int64 [size, audio channels] of each frame.
@@ -212,9 +241,13 @@ def decode_block(
     sides = None
     if num_audio == 2:
         sides = np.array([coder.flag(_SIDES) for _ in range(NUM_BANDS)], bool)
-    sizes, codes = [], []
+    sizes, codes, indices = [], [], []
+    shape = num_audio, band_steps.count_bands(tiling.spec.sample_rate)
     groups = superframes + bool(tail)
     for index in range(groups):
+        if every and index % every == 0:
+            before = indices[-1] if indices else None
+            indices.append(band_steps.code_indices(coder, None, before, shape))
         found = tail
         if index < superframes:
             found = _code_sizes(coder, tiling.sizes(), None)
@@ -222,7 +255,7 @@ def decode_block(
         totals = list(found)
         totals[-1] += rest if index == groups - 1 else 0
         codes += [coder.decode(total).T for total in totals]
-    return Layout(sides, sizes, tail, rest), codes
+    return Layout(sides, sizes, tail, rest, indices), codes
 
 
 def _code_sizes(

@@ -23,7 +23,7 @@ from isincnet_jax.tokens.coding_tables import tables
 
 _BYTES_PER_CODE = 96  # 28 decisions of 11 bits at most, and 19 flat bits
 _CURVE = 33
-_FLAGS = 64
+_FLAGS = 640
 EVEN = 1 << 31
 """Estimate that has seen nothing: probability 1/2 in 22 bits, and 10 bits of a count."""
 _KNOWN = 128  # decisions that the prior of the weighted sum counts as

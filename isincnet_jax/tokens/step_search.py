@@ -18,6 +18,8 @@ from isincnet_jax.tokens.block_coder import Layout
 
 TOLERANCE_DB = 0.02
 _MOST_TRIALS = 12
+RATE_TOLERANCE = 0.01
+_FINEST, _COARSEST = 2.0**-30, 2.0**30
 
 
 class Block(NamedTuple):
@@ -100,15 +102,18 @@ class Errors:
         self._sums = np.zeros(4)
         self._squares = np.zeros(4)
 
-    def add(self, ratios: np.ndarray, magnitudes: np.ndarray) -> None:
+    def add(
+        self, ratios: np.ndarray, magnitudes: np.ndarray, factors: np.ndarray | float = 1.0
+    ) -> None:
         """Takes in codes.
 
         Args:
-            ratios: magnitudes of coefficients, in steps.
+            ratios: magnitudes of coefficients, in their steps.
             magnitudes: of their codes.
+            factors: of the step, where it is not the same for all.
         """
         kind = np.minimum(magnitudes, 3).ravel().astype(np.int64)
-        lacking = np.subtract(ratios, magnitudes, dtype=np.float64).ravel()
+        lacking = (factors * np.subtract(ratios, magnitudes, dtype=np.float64)).ravel()
         self._counts += np.bincount(kind, minlength=4)
         self._sums += np.bincount(kind, lacking, minlength=4)
         self._squares += np.bincount(kind, np.square(lacking), minlength=4)
@@ -118,7 +123,7 @@ class Errors:
 
         Args:
             energy: of the recording.
-            with_offsets: whether magnitudes are corrected by their mean error.
+            with_offsets: whether magnitudes are corrected by their mean error; for one step.
 
         Returns:
             Ratio and offsets.
@@ -186,3 +191,45 @@ def search_step(
         if not low < log_step < high:
             log_step = (low + high) / 2 if math.isfinite(low + high) else log_step
     return min(points)[1]
+
+
+def search_rate(trial: Callable[[float], float], *, start: float, kbps: float) -> float:
+    """Step at which a file has a rate.
+
+    Args:
+        trial: kbit/s of a step.
+        start: first step to try.
+        kbps: aimed at.
+
+    Returns:
+        A float32 step whose rate is within 1 %.
+
+    Raises:
+        ValueError: if no step has it; the message says what the nearest one has.
+    """
+    points: dict[float, float] = {}
+    fine, coarse = math.log2(_FINEST), math.log2(_COARSEST)
+    log_step, stride = math.log2(start), 1.0
+    while len(points) < 3 * _MOST_TRIALS:
+        step = float(np.float32(2.0**log_step))
+        if step in points:
+            break
+        points[step] = found = trial(step)
+        if abs(found - kbps) <= RATE_TOLERANCE * kbps:
+            return step
+        fine, coarse = (fine, log_step) if found < kbps else (log_step, coarse)
+        if fine > math.log2(_FINEST) and coarse < math.log2(_COARSEST):
+            # Between two steps: where a line through the logarithms of their rates has the rate,
+            # or halfway where that is near an end.
+            ends = (math.log2(points[float(np.float32(2.0**end))]) for end in (fine, coarse))
+            high, low = ends
+            share = (high - math.log2(kbps)) / max(high - low, 1e-9)
+            log_step = fine + (coarse - fine) * min(max(share, 0.1), 0.9)
+        else:
+            log_step += -stride if found < kbps else stride
+            log_step = min(max(log_step, fine), coarse)
+            stride *= 2
+    nearest = min(points.values(), key=lambda rate: abs(rate - kbps))
+    raise ValueError(
+        f"kbps={kbps:g}: the nearest that this recording can have is {nearest:.2f} kbit/s; use that"
+    )

@@ -38,9 +38,11 @@ import numpy as np
 
 from isincnet_jax.bank.lapped_spec import LappedSpec
 from isincnet_jax.tokens import (
+    band_steps,
     block_coder,
     integer_synthesis,
     lapped_frames,
+    noise_shape,
     pcm,
     residual_coder,
     step_search,
@@ -48,8 +50,15 @@ from isincnet_jax.tokens import (
 from isincnet_jax.tokens.archive import ArchiveError
 from isincnet_jax.tokens.block_coder import Layout
 from isincnet_jax.tokens.lapped_frames import Tiling
+from isincnet_jax.tokens.noise_shape import Like
 from isincnet_jax.tokens.step_search import Block, Errors, Spool
-from isincnet_jax.tokens.token_header import LARGEST_FRAME, TokenHeader
+from isincnet_jax.tokens.token_header import (
+    CURVE,
+    FOLLOWING,
+    LARGEST_FRAME,
+    UNIFORM,
+    TokenHeader,
+)
 
 MAGIC = b"\x89ISN\r\n\x1a\n"
 _VERSION = 2
@@ -67,6 +76,8 @@ _SHORTEST_FRAME, _LONGEST_FRAME_S = 128, 0.128
 _TRADE = 0.1
 """Squared error, in steps, that a bit is worth where rounding is optimised."""
 _OPTIMISED_TOLERANCE_DB = 0.01
+_FIRST_QUALITY = 5.0
+"""From which a rate is searched."""
 
 
 class TokenFileError(ArchiveError):
@@ -111,6 +122,10 @@ def write_token_file(
     spec: LappedSpec,
     step: float | None = None,
     snr_db: float | None = None,
+    quality: float | None = None,
+    kbps: float | None = None,
+    curve: bool = False,
+    like: Like | None = None,
     optimise: bool = False,
     original_rate: int | None = None,
     original_length: int | None = None,
@@ -123,11 +138,17 @@ def write_token_file(
         read: starts reading the recording: blocks [time, audio channels] at the rate of ``spec``.
         spec: a tiled lapped bank.
         step: of the codes; or
-        snr_db: that they are to reach. One of both is needed, but for lossless files: 15 dB, with
-            steps of 4 units of the last bit or more.
+        snr_db: that they are to reach; or
+        quality: for ears, steps by band, see :func:`.band_steps.quality_step`; or
+        kbps: for ears, of the whole file, within 1 %; or
+        like: file whose quantiser and bands of middle and side the recording gets, of
+            :func:`read_like`; ``spec`` is its bank. One of these is needed, but for lossless files,
+            which have 15 dB without, in steps of 4 units of the last bit or more.
+        curve: for ears, steps by band that stay the same throughout, so that tokens of the decoded
+            sound are the same if they are made ``like`` this file.
         optimise: let the frames follow the recording, correct magnitudes by their mean error, and
             round towards 0 where that is worth it. Fewer bits at a ratio; codes of another encoding
-            then differ.
+            then differ. Not for ears: zeros in the place of small coefficients are heard.
         original_rate: Hz, of the recording; the rate of ``spec`` if None.
         original_length: of the recording at its own rate.
         bits: of the recording's samples, integers of 8, 16 or 24 bits over 2^(bits - 1), to keep
@@ -137,23 +158,41 @@ def write_token_file(
         Header, bytes, and the ratio that was reached.
 
     Raises:
-        ValueError: for no samples, NaN, codes beyond 2^20, or a silent recording without ``step``
-            (a lossless file may be silent); for samples that are no such integers.
+        ValueError: for no samples, NaN, codes beyond 2^20, a silent recording without ``step`` or
+            ``quality`` (a lossless file may be silent), ``kbps`` that it cannot have, another
+            number of audio channels than ``like`` has, or samples that are no such integers.
     """
     path = Path(path)
     if bits and optimise:
         raise ValueError("optimise=: the codes of lossless files are rounded plainly; leave it out")
     length, audio = _survey(read)
+    is_for_ears = quality is not None or kbps is not None
+    if bits and (is_for_ears or like is not None):
+        raise ValueError("bits=: the codes of lossless files have one step; use step= or snr_db=")
+    if is_for_ears and optimise:
+        raise ValueError("optimise=: for step= and snr_db=; ears hear what it rounds away")
+    if curve and not is_for_ears:
+        raise ValueError("curve=: quality= or kbps= is needed")
+    if like is not None and like.header.audio_channels != audio:
+        raise ValueError(
+            f"like=: a file of {like.header.audio_channels} audio channels, the recording has "
+            f"{audio}; bring it to as many"
+        )
     with Spool(path.parent) as spool:
         tiling = Tiling(spec, spec.hop_length, spec.hop_length)
         if step is None or not optimise:
             sizes = [[tiling.largest]] * (length // tiling.largest)
-            _fill(spool, read(), tiling, sizes, (length, audio))
-        chosen = step
-        if chosen is None and bits:
+            _fill(spool, read(), tiling, sizes, (length, audio), like=like)
+        if like is not None:
+            chosen = like.header.step
+        elif is_for_ears:
+            chosen = band_steps.quality_step(_FIRST_QUALITY if quality is None else quality)
+        elif step is None and bits:
             chosen = _lossless_step(spool, snr_db, length * audio, bits)
-        elif chosen is None:
-            chosen = _plain_step(spool, snr_db, length * audio)
+        else:
+            chosen = _plain_step(spool, snr_db, length * audio) if step is None else step
+        mode = (CURVE if curve else FOLLOWING) if is_for_ears else UNIFORM
+        mode = mode if like is None else like.header.mode
         header = TokenHeader(
             spec=spec,
             audio_channels=audio,
@@ -164,9 +203,16 @@ def write_token_file(
             largest=tiling.largest,
             smallest=tiling.smallest,
             bits=bits,
+            mode=mode,
+            num_shared=band_steps.num_shared(spec.hop_length, spec.sample_rate)
+            if mode == FOLLOWING
+            else 0,
         )
+        if kbps is not None:
+            header = _at_rate(spool, header, kbps)
         if not optimise:
-            return _write(path, header, spool, trade=0.0, samples=read() if bits else None)
+            samples = read() if bits else None
+            return _write(path, header, spool, trade=0.0, like=like, samples=samples)
     return _write_optimised(path, read, header, None if step is not None else snr_db)
 
 
@@ -177,6 +223,21 @@ def _lossless_step(spool: Spool, snr_db: float | None, num_codes: int, bits: int
     if snr_db is not None:
         return _plain_step(spool, snr_db, num_codes)
     return max(_plain_step(spool, LOSSLESS_SNR_DB, num_codes), finest)
+
+
+def _at_rate(spool: Spool, header: TokenHeader, kbps: float) -> TokenHeader:
+    """The header with the step at which the file has a rate."""
+
+    def trial(step: float) -> float:
+        tried = dataclasses.replace(header, step=step)
+        num_bytes = _PREFIX + TokenHeader.SIZE + _CRC.size
+        for block in noise_shape.with_indices(spool, tried):
+            num_bytes += _BLOCK.size + len(_encode(block, tried, Errors(step), trade=0.0)[0])
+        return 8e-3 * num_bytes * header.spec.sample_rate / header.length
+
+    return dataclasses.replace(
+        header, step=step_search.search_rate(trial, start=header.step, kbps=kbps)
+    )
 
 
 def _plain_step(spool: Spool, snr_db: float | None, num_codes: int) -> float:
@@ -216,7 +277,7 @@ def _write_optimised(
         def trial(step: float) -> float:
             errors = Errors(step)
             for block in spool:
-                _encode(block, tiling, errors, trade=_TRADE)
+                _encode(block, header, errors, trade=_TRADE)
             return errors.result(spool.energy, with_offsets=True).snr_db
 
         if snr_db is not None:
@@ -248,6 +309,8 @@ def _fill(
     tiling: Tiling,
     sizes: list[list[int]],
     shape: tuple[int, int],
+    *,
+    like: Like | None = None,
 ) -> None:
     """Fills a spool with the coefficients of a recording of [length, audio channels]."""
     length, audio = shape
@@ -255,28 +318,37 @@ def _fill(
     nominal = [size for frame in sizes for size in frame] + tail
     frames = lapped_frames.analyse(samples, nominal, rest, tiling.spec)
     start = 0
-    for superframes, ending, extra in block_coder.plan_blocks(tiling, length, audio):
+    plans = block_coder.plan_blocks(tiling, length, audio)
+    for index, (superframes, ending, extra) in enumerate(plans):
         layout = Layout(None, sizes[start : start + superframes], ending, extra)
         start += superframes
         values = [frame.values for frame in itertools.islice(frames, len(layout.frames))]
         if audio == 2:
-            layout = layout._replace(sides=block_coder.choose_sides(values))
+            sides = block_coder.choose_sides(values) if like is None else like.layout(index).sides
+            layout = layout._replace(sides=sides)
         spool.add(layout, [block_coder.turn_sides(value, layout.sides) for value in values])
 
 
 def _encode(
-    block: Block, tiling: Tiling, errors: Errors, *, trade: float
+    block: Block, header: TokenHeader, errors: Errors, *, trade: float
 ) -> tuple[bytes, list[np.ndarray]]:
     """A block's bytes and codes at the step of ``errors``, which take in the codes."""
+    factors = noise_shape.block_factors(block, header)
     ratios = block.values * np.float32(1 / errors.step)
+    ratios = ratios if factors is None else ratios / factors
     ends = np.cumsum(block.lengths)[:-1]
     # Clipped far beyond what can be coded, so that the coder refuses it, not to another integer.
     codes = np.split(np.rint(np.clip(ratios, -(2.0**40), 2.0**40)).astype(np.int64), ends)
     magnitudes = np.abs(ratios).astype(np.float64)
     data, coded = block_coder.encode_block(
-        block.layout, codes, tiling, ratios=np.split(magnitudes, ends), trade=trade
+        block.layout,
+        codes,
+        header.tiling,
+        every=header.every,
+        ratios=np.split(magnitudes, ends),
+        trade=trade,
     )
-    errors.add(magnitudes, np.abs(np.concatenate(coded)))
+    errors.add(magnitudes, np.abs(np.concatenate(coded)), 1.0 if factors is None else factors)
     return data, coded
 
 
@@ -286,6 +358,7 @@ def _write(
     spool: Spool,
     *,
     trade: float,
+    like: Like | None = None,
     samples: Iterable[np.ndarray] | None = None,
 ) -> Written:
     """Writes the blocks, then, before them, the header, whose offsets follow from the codes.
@@ -295,6 +368,7 @@ def _write(
         header: without offsets and checksum.
         spool: coefficients.
         trade: as of :func:`.block_coder.encode_block`.
+        like: file whose step indices they get.
         samples: of the recording, of lossless files.
     """
     errors = Errors(header.step)
@@ -305,8 +379,8 @@ def _write(
             out.write(_BLOCK.pack(len(payload), _block_checksum(index, payload)) + payload)
 
         def coded() -> Iterator[tuple[Layout, list[np.ndarray]]]:
-            for index, block in enumerate(spool):
-                payload, codes = _encode(block, header.tiling, errors, trade=trade)
+            for index, block in enumerate(noise_shape.with_indices(spool, header, like)):
+                payload, codes = _encode(block, header, errors, trade=trade)
                 write(index, payload)
                 yield block.layout, codes
 
@@ -440,7 +514,7 @@ class TokenReader:
             with self._named_errors():
                 payload = self._read_block(index)
                 block = block_coder.decode_block(
-                    payload, plan, header.tiling, header.audio_channels
+                    payload, plan, header.tiling, header.audio_channels, every=header.every
                 )
             yield block
 
@@ -509,6 +583,9 @@ class TokenReader:
                     header.step * (code + np.sign(code) * offsets[np.minimum(np.abs(code), 3)])
                     for code in codes
                 ]
+                if header.every:
+                    factors = noise_shape.frame_factors(layout, map(len, codes), header)
+                    values = [value * factor for value, factor in zip(values, factors, strict=True)]
                 yield from block_coder.as_frames(layout, values)
 
         for block in lapped_frames.synthesise(frames(), header.spec):
@@ -542,3 +619,21 @@ class TokenReader:
         with self._named_errors():
             if checksum.digest() != header.md5:
                 raise ValueError("the MD5 of its samples is not that of the recording's")
+
+
+def read_like(path: str | Path) -> Like:
+    """The quantiser of a token file, for another recording or its own decoded one.
+
+    Args:
+        path: of the file; its frames have one size, and its steps do not follow its recording.
+
+    Returns:
+        Its header, and the layouts of its blocks.
+
+    Raises:
+        TokenFileError: if it is no intact token file.
+        ValueError: if frames or steps follow its recording.
+    """
+    with TokenReader(path) as reader:
+        noise_shape.check_like(reader.path, reader.header)
+        return Like(reader.header, [layout for layout, _ in reader.blocks()])

@@ -11,13 +11,17 @@ import numpy as np
 
 from isincnet_jax.bank.dsp.lapped_transform import LappedWindow
 from isincnet_jax.bank.lapped_spec import LappedSpec
+from isincnet_jax.tokens.band_steps import LEAST_SHARED
 from isincnet_jax.tokens.integer_synthesis import LARGEST_HOP
 from isincnet_jax.tokens.lapped_frames import Tiling
 
 _WINDOWS = get_args(LappedWindow)
-# Window, audio channels, smallest frame and superframe; hop, rates, lengths, beta, step, offsets;
-# bits of the samples and their MD5.
-_LAYOUT = struct.Struct("<BxHHHIIIQQdffffB16s")
+# Window, mode, audio channels, smallest frame and superframe; hop, rates, lengths, beta, step,
+# offsets; bits of the samples and their MD5. A mode is 0, 1, or 2 + 4 n.
+_LAYOUT = struct.Struct("<BBHHHIIIQQdffffB16s")
+UNIFORM, CURVE, FOLLOWING = range(3)
+"""Modes: one step; step indices of bands that stay the same, or follow the recording."""
+_ONCE = 1 << 20
 MOST_AUDIO = 64
 """Audio channels."""
 LARGEST_FRAME = 1 << 15
@@ -40,6 +44,8 @@ class TokenHeader:
         largest: samples of a superframe; ``spec.hop_length`` where frames have one size.
         smallest: samples of the smallest frame.
         offsets: what is added to magnitudes of 1, of 2, and of more, float32 between -1/2 and 1/2.
+        mode: :data:`UNIFORM`, :data:`CURVE` or :data:`FOLLOWING`, see :mod:`.band_steps`.
+        num_shared: superframes that share step indices where these follow, 1 to 63; else 0.
         bits: of the recording's samples, which can be had exactly: 8, 16 or 24; 0 of a file of
             codes alone.
         md5: of the samples, as FLAC defines it: signed, little-endian, audio channels interleaved.
@@ -57,6 +63,8 @@ class TokenHeader:
     largest: int
     smallest: int
     offsets: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    mode: int = UNIFORM
+    num_shared: int = 0
     bits: int = 0
     md5: bytes = bytes(16)
 
@@ -76,6 +84,14 @@ class TokenHeader:
         for value in self.offsets:
             if not -0.5 <= value <= 0.5 or float(np.float32(value)) != value:
                 raise ValueError(f"offsets={self.offsets}: float32 from -1/2 to 1/2 are needed")
+        is_following = self.mode == FOLLOWING
+        is_known = self.mode in (UNIFORM, CURVE, FOLLOWING) and 0 <= self.num_shared <= 63
+        if (
+            not is_known
+            or is_following != (self.num_shared > 0)
+            or (is_following and self.num_shared * self.largest < LEAST_SHARED)
+        ):
+            raise ValueError(f"mode {self.mode} of {self.num_shared} superframes is unknown")
         ratio, odd = divmod(self.largest, max(self.smallest, 1))
         is_octaves = ratio > 0 and not ratio & (ratio - 1) and not odd
         largest = max(self.largest, self.spec.hop_length)
@@ -110,6 +126,11 @@ class TokenHeader:
         """How the recording is cut."""
         return Tiling(self.spec, self.largest, self.smallest)
 
+    @property
+    def every(self) -> int:
+        """Superframes that share step indices; 0 where there are none."""
+        return _ONCE if self.mode == CURVE else self.num_shared
+
     def pack(self) -> bytes:
         """The header as bytes.
 
@@ -118,9 +139,9 @@ class TokenHeader:
         """
         spec = self.spec
         return _LAYOUT.pack(
-            _WINDOWS.index(spec.window), self.audio_channels, self.smallest, self.largest,
-            spec.hop_length, spec.sample_rate, self.original_rate, self.length,
-            self.original_length, spec.beta or 0.0, self.step, *self.offsets,
+            _WINDOWS.index(spec.window), self.mode + 4 * self.num_shared, self.audio_channels,
+            self.smallest, self.largest, spec.hop_length, spec.sample_rate, self.original_rate,
+            self.length, self.original_length, spec.beta or 0.0, self.step, *self.offsets,
             self.bits, self.md5,
         )  # fmt: skip
 
@@ -137,8 +158,8 @@ class TokenHeader:
         Raises:
             ValueError: if they are none.
         """
-        window, audio, smallest, largest, hop, rate, original_rate, *rest = _LAYOUT.unpack(data)
-        length, original_length, beta, step, *offsets, bits, md5 = rest
+        window, mode, audio, smallest, largest, hop, rate, *rest = _LAYOUT.unpack(data)
+        original_rate, length, original_length, beta, step, *offsets, bits, md5 = rest
         if window >= len(_WINDOWS):
             raise ValueError(f"window {window} is unknown")
         name = _WINDOWS[window]
@@ -158,6 +179,8 @@ class TokenHeader:
             largest=largest,
             smallest=smallest,
             offsets=(first, second, third),
+            mode=mode % 4,
+            num_shared=mode // 4,
             bits=bits,
             md5=md5,
         )

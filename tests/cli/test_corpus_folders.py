@@ -166,6 +166,7 @@ def test_another_configuration_is_refused(corpus):
         ("--step 0.02", "no --step, now --step 0.02"),
         ("--optimise --snr 25", "no --optimise, now --optimise"),
         ("--model 16khz-lapped", "no --model, now --model '16khz-lapped'"),
+        ("--quality 5", "--quality 5"),
         ("--format .npz", r"--format '\.isn', now --format '\.npz'"),
     ):
         status, _, err = corpus(f"encode in out --format .isn {options}")

@@ -154,6 +154,48 @@ def test_a_token_file_equals_the_codec(clips):
     assert not Path("never.wav").exists()
 
 
+def test_a_curve_makes_the_same_tokens_for_ten_rounds(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("in.wav", isn.demo_waveform(22_050)[:30_000], 22_050)
+    said = []
+    isn.encode_file("in.wav", "first.isn", kbps=24.0, curve=True, say=said.append)
+    assert abs(8e-3 * Path("first.isn").stat().st_size * 22_050 / 30_000 - 24) < 0.24
+    assert re.search(r"codes, quality \d\.\d\d, one curve, ", said[-1])
+    with token_file.TokenReader("first.isn") as reader:
+        first = reader.codes()
+    source = "first.isn"
+    for index in range(10):
+        isn.decode_file(source, "back.wav")
+        samples, rate = soundfile.read("back.wav")
+        soundfile.write("back.wav", samples, rate, "PCM_16")
+        source = f"{index % 2}.isn"
+        isn.encode_file("back.wav", source, like="first.isn")
+        with token_file.TokenReader(source) as reader:
+            np.testing.assert_array_equal(reader.codes(), first)
+    assert Path(source).read_bytes() == Path("first.isn").read_bytes()
+
+
+def test_a_file_gets_bank_and_rate_of_another(clips):
+    soundfile.write("high.wav", 0.3 * isn.demo_waveform(22_050)[:5000], 22_050)
+    isn.encode_file("in/a.wav", "a.isn", quality=8.0, curve=True)
+    notes = isn.encode_file("high.wav", "b.isn", like="a.isn").notes
+    assert notes == (f"resampled from 22050 Hz to {RATE} Hz",)
+    with token_file.TokenReader("a.isn") as one, token_file.TokenReader("b.isn") as other:
+        assert other.header.spec == one.header.spec
+        assert other.header.step == one.header.step
+        assert other.header.original_rate == 22_050
+
+
+def test_a_folder_for_ears(clips):
+    report = isn.encode_folder("in", "out", quality=6.0, jobs=1)
+    assert list(report.failed) == ["empty.wav"]
+    isn.encode_file("in/a.wav", "a.isn", quality=6.0)
+    assert Path("a.isn").read_bytes() == Path("out/a.isn").read_bytes()
+    with pytest.raises(ValueError, match=r"its files were made with .*quality"):
+        isn.encode_folder("in", "out", quality=7.0, jobs=1)
+    assert isn.encode_folder("in", "out", quality=6.0, jobs=1).num_done_before == 2
+
+
 def test_token_files_hold_tiled_frames_of_a_fixed_window(clips, codec):
     zeros = isn.build_lapped_codec(isn.LappedBank(LAPPED.replace(framing="zeros")))
     learned = isn.build_lapped_codec(isn.LappedBank(LAPPED, learnable=True))
@@ -185,6 +227,23 @@ def test_token_files_hold_tiled_frames_of_a_fixed_window(clips, codec):
         (lambda: isn.encode_file("in/a.wav", "a.isn", step=1.0, q_bits=4), "^q_bits=: .isn files"),
         (lambda: isn.encode_file("in/a.wav", "a.isn", step=1.0, snr_db=9), "^step= and snr_db= ex"),
         (lambda: isn.encode_file("in/a.wav", "a.isn", snr_db=300), "snr_db=300: use -10 to 100"),
+        (
+            lambda: isn.encode_file("in/a.wav", "a.isn", kbps=9.0, snr_db=9.0),
+            "^snr_db= and kbps= exclude",
+        ),
+        (
+            lambda: isn.encode_file("in/a.wav", "a.isn", quality=9.0, optimise=True),
+            "^optimise= and quality= exclude each other: ears hear what it rounds away",
+        ),
+        (lambda: isn.encode_file("in/a.wav", "a.isn", quality=21), "^quality=21: use 0 to 20"),
+        (lambda: isn.encode_file("in/a.wav", "a.isn", kbps=-1.0), "^kbps=-1: use a positive"),
+        (lambda: isn.encode_file("in/a.wav", "a.isn", curve=True), "^curve=: .* give quality= or"),
+        (lambda: isn.encode_file("in/a.wav", "a.isn", like="b.isn"), "^like=b.isn: no such file"),
+        (
+            lambda: isn.encode_file("in/a.wav", "a.isn", like="in/a.wav", model="16khz-lapped"),
+            "^like= and model= exclude each other: the file has its bank",
+        ),
+        (lambda: isn.encode_file("in/a.wav", "a.npz", quality=5.0), "^a.npz: quality= makes ent"),
         (
             lambda: isn.encode_folder("in", "out", suffix=".wav"),
             r"suffix=\.wav: use \.npz or \.isn",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import struct
 import zlib
 
@@ -12,46 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from token_sounds import SPEC, codes_of, music, samples_of, snr_db, write
 
 import isincnet_jax as isn
 from isincnet_jax.tokens import block_coder, frame_coder, token_file
 from isincnet_jax.tokens.token_file import TokenFileError, TokenReader
 from isincnet_jax.tokens.token_header import TokenHeader
 
-SPEC = isn.LappedSpec(sample_rate=8000, hop_length=64)
 STEP = float(np.float32(0.02))
-
-
-def music(rng, length, num_audio=1):
-    """Decaying tones with some noise, [time, audio channels]."""
-    time = np.arange(length)[:, None]
-    tones = sum(
-        np.sin(frequency * time + phase) * np.exp(-time % 900 / 300)
-        for frequency, phase in zip(rng.uniform(0.05, 1.5, 4), rng.uniform(0, 6, 4), strict=True)
-    )
-    sound = tones * rng.uniform(0.5, 1.0, num_audio) + 0.01 * rng.standard_normal((length, 1))
-    return (0.1 * sound).astype(np.float32)
-
-
-def write(path, samples, **options):
-    options = {"spec": SPEC, **options}
-    blocks = [samples[:37], samples[37:]] if len(samples) > 37 else [samples]
-    return token_file.write_token_file(path, functools.partial(iter, blocks), **options)
-
-
-def samples_of(path):
-    with TokenReader(path) as reader:
-        return np.concatenate(list(reader.samples()))
-
-
-def codes_of(path):
-    with TokenReader(path) as reader:
-        return reader.codes()
-
-
-def snr_db(target, found):
-    noise = np.sum(np.square(target.astype(np.float64) - found))
-    return 10 * np.log10(np.sum(np.square(target, dtype=np.float64)) / noise)
 
 
 @pytest.mark.parametrize("length", [1, 30, 63, 64, 65, 127, 128, 1000])
@@ -215,13 +182,21 @@ def test_blocks_stand_alone_and_in_order(tmp_path, rng, monkeypatch, optimise):
         codes_of(path)
 
 
-FIELDS = struct.Struct("<BxHHHIIIQQdffffB16s")
+FIELDS = struct.Struct("<BBHHHIIIQQdffffB16s")
 
 
 def forge(path, payload=b"", **changes):
     """A file with right checksums and any header and payload."""
     values = {
-        **{"window": 0, "audio": 1, "smallest": 64, "largest": 64, "hop": 64, "rate": 8000},
+        **{
+            "window": 0,
+            "mode": 0,
+            "audio": 1,
+            "smallest": 64,
+            "largest": 64,
+            "hop": 64,
+            "rate": 8000,
+        },
         **{"original_rate": 8000, "length": 300, "original_length": 300, "beta": 0.0},
         **{"step": STEP, "first": 0.0, "second": 0.0, "third": 0.0},
         **{"bits": 0, "md5": bytes(16)},
@@ -238,6 +213,11 @@ def forge(path, payload=b"", **changes):
     "changes",
     [
         {"window": 3},
+        {"mode": 2},
+        {"mode": 3},
+        {"mode": 4},
+        {"mode": 5},
+        {"mode": 2 + 4 * 31, "smallest": 2, "largest": 2, "hop": 2},
         {"audio": 0},
         {"audio": 65},
         {"length": 0},
@@ -285,7 +265,14 @@ def test_forged_blocks_are_an_error_or_codes(tmp_path, rng):
     """Whoever gets the checksums right can store other codes, but can do no harm."""
     path = tmp_path / "a.isn"
     for size in (0, 4, 40, 400):
-        for changes in ({}, {"audio": 2}, {"smallest": 2, "largest": 128}, {"hop": 2}):
+        for changes in (
+            {},
+            {"audio": 2},
+            {"smallest": 2, "largest": 128},
+            {"hop": 2},
+            {"mode": 1},
+            {"mode": 6},
+        ):
             for _ in range(5):
                 payload = rng.integers(0, 256, size, dtype=np.uint8).tobytes()
                 forge(path, payload, **changes)
