@@ -28,7 +28,7 @@ from isincnet_jax import extras
 from isincnet_jax.benchmark import perceptual
 from isincnet_jax.data import loudness
 from isincnet_jax.recordings.options import recording_spec
-from isincnet_jax.tokens import band_steps, step_search, token_file
+from isincnet_jax.tokens import band_steps, step_search, token_file, token_writer
 from isincnet_jax.tokens.frame_coder import FrameCoder
 
 DURATION_S = 5.0
@@ -66,14 +66,16 @@ def validation_clips(folder: Path) -> dict[str, Clips]:
     return {name: clips for name, clips in found.items() if clips.samples}
 
 
-def write(path: Path, clip: np.ndarray, spec: isn.LappedSpec, **options: Any) -> token_file.Written:
+def write(
+    path: Path, clip: np.ndarray, spec: isn.LappedSpec, **options: Any
+) -> token_writer.Written:
     read = functools.partial(iter, [clip[:, None]])
-    return token_file.write_token_file(path, read, spec=spec, **options)
+    return token_writer.write_token_file(path, read, spec=spec, **options)
 
 
 def write_uniform(
     path: Path, clip: np.ndarray, spec: isn.LappedSpec, *, kbps: float
-) -> token_file.Written:
+) -> token_writer.Written:
     """One step for all, at a rate."""
 
     def trial(step: float) -> float:

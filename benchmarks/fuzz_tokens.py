@@ -28,7 +28,7 @@ import common
 import numpy as np
 
 import isincnet_jax as isn
-from isincnet_jax.tokens import token_file
+from isincnet_jax.tokens import token_writer
 from isincnet_jax.tokens.token_file import TokenFileError, TokenReader
 
 _HEAD = 90
@@ -50,7 +50,7 @@ def make_files(folder: Path, rng: np.random.Generator) -> list[bytes]:
             samples = np.rint(samples * 32768) / np.float32(32768)
             path = folder / "small.isn"
             spec = isn.LappedSpec(sample_rate=8000, hop_length=64)
-            token_file.write_token_file(
+            token_writer.write_token_file(
                 path, functools.partial(iter, [samples]), spec=spec, **options
             )
             found.append(path.read_bytes())

@@ -26,7 +26,7 @@ import tokens
 
 import isincnet_jax as isn
 from isincnet_jax.recordings.options import recording_spec
-from isincnet_jax.tokens import pcm, token_file
+from isincnet_jax.tokens import pcm, token_file, token_writer
 from isincnet_jax.tokens.token_file import LOSSLESS_SNR_DB
 
 BASES_DB = (LOSSLESS_SNR_DB, 20.0, 25.0)
@@ -80,14 +80,14 @@ def store(clip: np.ndarray, rate: int, snr_db: float) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.isn"
         begin = time.process_time()
-        written = token_file.write_token_file(path, read, spec=spec, snr_db=snr_db, bits=16)
+        written = token_writer.write_token_file(path, read, spec=spec, snr_db=snr_db, bits=16)
         middle = time.process_time()
         with token_file.TokenReader(path) as reader:
             found = np.concatenate(list(reader.pcm()))
         end = time.process_time()
         with token_file.TokenReader(path) as reader:
             base = np.concatenate(list(reader.samples()))
-        alone = token_file.write_token_file(path, read, spec=spec, step=written.header.step)
+        alone = token_writer.write_token_file(path, read, spec=spec, step=written.header.step)
     if not np.array_equal(found, clip):
         raise SystemExit("the samples that were read are not those that were written")
     flac = flac_bytes(clip, rate)

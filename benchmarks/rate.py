@@ -30,7 +30,7 @@ import tokens
 import isincnet_jax as isn
 from isincnet_jax.data import corpora, pipeline, preparation
 from isincnet_jax.pretrained.registry import LAPPED
-from isincnet_jax.tokens import token_file
+from isincnet_jax.tokens import token_file, token_writer
 
 TARGETS_DB = (10, 15, 20, 25, 30, 40, 50)
 HOPS = (128, 256, 512, 1024, 2048)
@@ -55,7 +55,7 @@ def store(clip: np.ndarray, spec: isn.LappedSpec, **options: Any) -> dict[str, f
         path = Path(folder) / "clip.isn"
         read = functools.partial(iter, [clip[:, None]])
         start = time.perf_counter()
-        written = token_file.write_token_file(path, read, spec=spec, **options)
+        written = token_writer.write_token_file(path, read, spec=spec, **options)
         middle = time.perf_counter()
         with token_file.TokenReader(path) as reader:
             found = np.concatenate(list(reader.samples()))[:, 0]

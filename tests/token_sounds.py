@@ -7,7 +7,7 @@ import functools
 import numpy as np
 
 import isincnet_jax as isn
-from isincnet_jax.tokens import token_file
+from isincnet_jax.tokens import token_writer
 from isincnet_jax.tokens.token_file import TokenReader
 
 SPEC = isn.LappedSpec(sample_rate=8000, hop_length=64)
@@ -27,7 +27,7 @@ def music(rng, length, num_audio=1):
 def write(path, samples, **options):
     options = {"spec": SPEC, **options}
     blocks = [samples[:37], samples[37:]] if len(samples) > 37 else [samples]
-    return token_file.write_token_file(path, functools.partial(iter, blocks), **options)
+    return token_writer.write_token_file(path, functools.partial(iter, blocks), **options)
 
 
 def samples_of(path):

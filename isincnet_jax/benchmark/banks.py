@@ -203,14 +203,14 @@ def _lapped(name: str, preset: Any) -> Iterator[Method]:
 
 
 def _through_file(spec: Any, step: float, is_optimised: bool, waveform: Any) -> Coded:
-    from isincnet_jax.tokens import token_file
+    from isincnet_jax.tokens import token_file, token_writer
 
     sizes, decoded = [], []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.isn"
         for clip in np.asarray(waveform):
             read = functools.partial(iter, [clip[:, None]])
-            written = token_file.write_token_file(
+            written = token_writer.write_token_file(
                 path, read, spec=spec, step=step, optimise=is_optimised
             )
             sizes.append(8 * written.num_bytes)

@@ -194,7 +194,7 @@ class FileEncoder:
 
     def _write_tokens(self, source: Path, target: Path) -> Made:
         from isincnet_jax import files
-        from isincnet_jax.tokens import noise_shape, token_file
+        from isincnet_jax.tokens import noise_shape, token_writer
 
         options, codec = self.options, self.codec
         given = None if codec is None else lapped_codec(codec).spec
@@ -204,7 +204,7 @@ class FileEncoder:
         info, read = open_recording(source, rate, truncated=options.truncated, say=self._say)
         bits = _sample_bits(source, info, rate) if options.lossless else 0
         with files.replacing(target) as temporary:
-            written = token_file.write_token_file(
+            written = token_writer.write_token_file(
                 temporary,
                 read,
                 spec=recording_spec(info.sample_rate, for_ears=options.is_for_ears)

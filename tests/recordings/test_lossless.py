@@ -16,7 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import isincnet_jax as isn
-from isincnet_jax.tokens import block_coder, residual_coder, token_file
+from isincnet_jax.tokens import block_coder, residual_coder, token_writer
 from isincnet_jax.tokens.token_file import TokenFileError, TokenReader
 from isincnet_jax.tokens.token_header import TokenHeader
 
@@ -304,7 +304,7 @@ def test_samples_between_integers_are_refused(here):
         (np.full((90, 1), -2, np.float32), "are no integers of 16 bits"),
     ):
         with pytest.raises(ValueError, match=message):
-            token_file.write_token_file("a.isn", lambda s=samples: iter([s]), spec=spec,
+            token_writer.write_token_file("a.isn", lambda s=samples: iter([s]), spec=spec,
                                         step=0.1, bits=16)  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import isincnet_jax as isn
-from isincnet_jax.tokens import block_coder, integer_synthesis, token_file
+from isincnet_jax.tokens import block_coder, integer_synthesis, token_writer
 from isincnet_jax.tokens.block_coder import Layout
 from isincnet_jax.tokens.lapped_frames import Tiling
 from isincnet_jax.tokens.token_file import TokenReader
@@ -54,7 +54,7 @@ def test_it_is_the_float_inverse(tmp_path, seed, length, audio, hop, bits):
     samples = 0.02 * rng.standard_normal((length, audio)).cumsum(axis=0)
     samples = (0.9 * samples / np.max(np.abs(samples))).astype(np.float32)
     spec = isn.LappedSpec(sample_rate=8000, hop_length=hop)
-    written = token_file.write_token_file(
+    written = token_writer.write_token_file(
         tmp_path / "a.isn", functools.partial(iter, [samples]), spec=spec, snr_db=25.0
     )
     with TokenReader(tmp_path / "a.isn") as reader:

@@ -114,7 +114,7 @@ def test_tokens_of_a_decoded_file_are_the_same(tmp_path, rng):
 
 
 def test_the_header_is_small():
-    assert token_file._PREFIX + TokenHeader.SIZE + 4 == 90
+    assert token_file.PREFIX + TokenHeader.SIZE + 4 == 90
 
 
 def test_every_damaged_byte_is_found(tmp_path, rng):
