@@ -108,6 +108,13 @@ def marginal_bits(
 
     Returns:
         Bits.
+
+    Example:
+        A header of 800 bits, and two bits a sample:
+
+        >>> clip = np.zeros(100)
+        >>> marginal_bits(lambda one: 800 + 2 * len(one), clip, 1000)
+        200.0
     """
     return float(file_bits(np.concatenate([clip, clip]))) - num_bits
 

@@ -91,7 +91,7 @@ def missing_packages(*, sample_rate: int, speech: bool) -> dict[str, tuple[str, 
         speech: whether they are speech.
 
     Returns:
-        Names in :data:`MODELS` by package.
+        Names in :data:`MODELS` by package; a run says them, and goes on without.
     """
     found: dict[str, tuple[str, ...]] = {}
     for name, model in MODELS.items():
