@@ -421,23 +421,25 @@ def sinc_convolution(sincconv: Result) -> str:
 
 
 def vocoder_scores(vocoder_quality: Result) -> str:
-    formats = {"multi_stft": ".3f", "convergence_db": ".1f"}
-    first = next(iter(vocoder_quality["methods"].values()))
-    heard = {key: about for key, about in _QUALITY.items() if key in first}
-    formats |= {key: form for key, (_, form) in heard.items()} | {
-        "times_real_time_of_processor": ".0f"
+    columns = {
+        "multi_stft": ("multi-resolution loss", ".3f"),
+        "convergence_db": ("convergence, dB", ".1f"),
+        **_QUALITY,
+        "times_real_time": ("x real time", ".0f"),
+        "times_real_time_of_processor": ("x real time of processor", ".0f"),
     }
+    first = next(iter(vocoder_quality["methods"].values()))
+    shown = {key: column for key, column in columns.items() if key in first}
     rows = [
         (
             *(name, _INPUT.get(row["input"], row["input"])),
             f"{row['parameters']:,}" if row["parameters"] else "",
-            *_cells(row, **formats),
+            *_cells(row, **{key: form for key, (_, form) in shown.items()}),
         )
         for name, row in vocoder_quality["methods"].items()
     ]
-    head = ("method|from|learned parameters|multi-resolution loss|convergence, dB",
-            *(text for text, _ in heard.values()), "x real time of processor")  # fmt: skip
-    return _table("|".join(head), rows)
+    titles = "|".join(title for title, _ in shown.values())
+    return _table(f"method|from|learned parameters|{titles}", rows)
 
 
 def network_speed(vocoders: Result) -> str:

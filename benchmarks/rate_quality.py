@@ -183,8 +183,12 @@ def main() -> None:
     folder = common.audio_folder(args.audio)
     if folder is None:
         raise SystemExit("no audio: shared/audio is not there; give --audio DIR")
-    for package, names in perceptual.missing_packages(sample_rate=16_000, speech=True).items():
+    missing = perceptual.missing_packages(sample_rate=16_000, speech=True)
+    for package, names in missing.items():
         print(f"not measured without {package}: {', '.join(names)}")
+    if args.write and (missing or args.only):
+        raise SystemExit("--write: the results have all sets and models; leave --only out, and "
+                         "install '.[perceptual]'")  # fmt: skip
     partial = args.partial or common.ROOT / "runs" / "rate_quality"
     found = {}
     for title, chosen in SETS.items():
