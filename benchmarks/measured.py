@@ -1,17 +1,21 @@
-"""Writes the measured tables of README.md and docs/measured/ from the results files.
+"""Writes the measured tables and figures of README.md and docs/measured/ from the results files.
 
     python benchmarks/measured.py          # write them anew
     python benchmarks/measured.py --check  # exit status 1 where one is out of date
 
 What stands between ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->`` is what the function NAME of
 ``measured_tables.py`` makes of ``results/*.json``, whose names are its arguments; and where these
-come from.
+come from. ``docs/images/NAME.svg`` is what the function NAME of ``measured_figures.py`` draws of
+them; a digest of what it was drawn from stands in it, since other versions of Matplotlib write
+other lines.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import inspect
+import io
 import json
 import re
 import sys
@@ -19,12 +23,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import measured_figures
 import measured_tables
 
 from isincnet_jax import files
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+IMAGES = ROOT / "docs" / "images"
+HEARING = ("pesq", "pystoi", "visqol-python", "libsndfile")
+FIGURES = [
+    name
+    for name, found in inspect.getmembers(measured_figures, inspect.isfunction)
+    if found.__module__ == "measured_figures" and not name.startswith("_")
+]
 MARKED = re.compile(r"(<!-- (\w+):begin -->\n).*?(<!-- \2:end -->)", re.DOTALL)
 
 
@@ -33,9 +45,14 @@ def pages() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs" / "measured").glob("*.md"))]
 
 
-def inputs(name: str) -> list[str]:
-    """Results files of a table."""
-    return list(inspect.signature(getattr(measured_tables, name)).parameters)
+def inputs(name: str, module: Any = measured_tables) -> list[str]:
+    """Results files of a table, or of a figure."""
+    return list(inspect.signature(getattr(module, name)).parameters)
+
+
+def read(names: list[str]) -> dict[str, Any]:
+    """Results files by name."""
+    return {name: json.loads((RESULTS / f"{name}.json").read_text()) for name in names}
 
 
 def origin(result: Mapping[str, Any]) -> str:
@@ -49,6 +66,12 @@ def origin(result: Mapping[str, Any]) -> str:
         f"seed {result['seed']}, {result['device']}, jax {result['versions']['jax']}",
     ]
     changed = " with uncommitted changes" if result.get("uncommitted_changes") else ""
+    versions = result["versions"]
+    about += [
+        f"{name} {versions[name]}"
+        for name in HEARING
+        if versions.get(name, "not installed") != "not installed"
+    ]
     commands = "; ".join(
         f"`{measured_tables.command(run)}`, commit {run['commit'][:8]}{changed}, {run['date'][:10]}"
         for run in runs.values()
@@ -58,9 +81,9 @@ def origin(result: Mapping[str, Any]) -> str:
 
 def render(name: str) -> str:
     """A table from its results files, with their origins; headlines have a column for those."""
-    read = {file: json.loads((RESULTS / f"{file}.json").read_text()) for file in inputs(name)}
-    origins = [] if name == "headlines" else [*map(origin, read.values())]
-    return "\n\n".join([getattr(measured_tables, name)(**read), *origins])
+    results = read(inputs(name))
+    origins = [] if name == "headlines" else [*map(origin, results.values())]
+    return "\n\n".join([getattr(measured_tables, name)(**results), *origins])
 
 
 def update(text: str) -> str:
@@ -69,6 +92,30 @@ def update(text: str) -> str:
     if len(marks) != 2 * len(pairs):
         raise ValueError("<!-- NAME:begin --> and <!-- NAME:end --> must come in pairs")
     return MARKED.sub(lambda found: f"{found[1]}\n{render(found[2])}\n\n{found[3]}", text)
+
+
+def figure_digest(name: str) -> str:
+    """Digest of what a figure is drawn from: its results and the code that draws it."""
+    results = json.dumps(read(inputs(name, measured_figures)), sort_keys=True)
+    return hashlib.sha256((results + inspect.getsource(measured_figures)).encode()).hexdigest()
+
+
+def draw(name: str) -> str:
+    """A figure as SVG, its digest inside; texts stay texts."""
+    import matplotlib
+
+    target = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure = getattr(measured_figures, name)(**read(inputs(name, measured_figures)))
+        about = {"Date": None, "Description": f"drawn from {figure_digest(name)}"}
+        figure.savefig(target, format="svg", metadata=about)
+    return re.sub(r"[ \t]+$", "", target.getvalue(), flags=re.MULTILINE)
+
+
+def is_drawn(name: str) -> bool:
+    """Whether a figure is that of the results."""
+    path = IMAGES / f"{name}.svg"
+    return path.is_file() and figure_digest(name) in path.read_text(encoding="utf-8")
 
 
 def main() -> None:
@@ -82,6 +129,12 @@ def main() -> None:
             sys.exit(f"{page.relative_to(ROOT)}: out of date; run python benchmarks/measured.py")
         if updated != text:
             files.write_text(page, updated)
+    for name in FIGURES:
+        if is_drawn(name):
+            continue
+        if options.check:
+            sys.exit(f"docs/images/{name}.svg: out of date; run python benchmarks/measured.py")
+        files.write_text(IMAGES / f"{name}.svg", draw(name))
 
 
 if __name__ == "__main__":

@@ -8,11 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from isincnet_jax.benchmark import tables
 from isincnet_jax.inversynth import published
 
 Result = Mapping[str, Any]
-_SHOWN = ("mse", "mae", "snr_db", "convergence_db", "log_spectral_db")
+_SHOWN = ("mse", "mae", "snr_db", "convergence_db", "log_spectral_db", "visqol")
+_QUALITY = {
+    "snr_db": ("SNR, dB", ".1f"),
+    "visqol": ("ViSQOL, audio mode", ".2f"),
+    "visqol_speech": ("ViSQOL, speech mode", ".2f"),
+    "pesq": ("PESQ-WB", ".2f"),
+    "stoi": ("STOI", ".3f"),
+    "estoi": ("ESTOI", ".3f"),
+}
 _INPUT = {"linear": "magnitudes", "mel_slaney": "80 mels"}
 
 
@@ -174,6 +184,66 @@ def ears_choice(ears_choice: Result) -> str:
     return _table("training clips||kbit/s|of it indices|ViSQOL|PESQ", rows)
 
 
+def rate_quality(rate_quality: Result) -> str:
+    parts = []
+    for title, found in rate_quality["sets"].items():
+        shown = {key: _QUALITY[key] for key in found["rows"][0]["scores"]}
+        rows = [
+            (
+                row["name"],
+                *_cells(row, file_kbps=".1f", marginal_kbps=".1f", fixed_kbit=".1f"),
+                *(_interval(row["scores"][key], form) for key, (_, form) in shown.items()),
+            )
+            for row in found["rows"]
+        ]
+        titles = "|".join(text for text, _ in shown.values())
+        head = f"method|kbit/s of the file|marginal|fixed part, kbit|{titles}"
+        parts += [f"**{title}**, {len(found['clips'])} clips:", _table(head, rows)]
+    late = max(abs(row["shift"]) for one in rate_quality["sets"].values() for row in one["rows"])
+    return "\n\n".join((*parts, f"No row comes more than {late} samples early or late."))
+
+
+def beside_opus(rate_quality: Result) -> str:
+    rows = []
+    for title, found in rate_quality["sets"].items():
+        scores = [key for key in ("visqol", "visqol_speech", "pesq", "estoi")
+                  if key in found["rows"][0]["scores"]]  # fmt: skip
+        curves: dict[str, list[Result]] = {}
+        for row in found["rows"]:
+            curves.setdefault(row["curve"], []).append(row)
+        ours = {name: points for name, points in curves.items() if "-lapped" in name}
+        for row in curves.get("Opus", ()):
+            for key in scores:
+                rate, theirs = row["marginal_kbps"], row["scores"][key]["mean"]
+                at_rate = {name: _at_rate(points, rate, key) for name, points in ours.items()}
+                reached = {name: one for name, one in at_rate.items() if one is not None}
+                best = max(reached, key=lambda name: reached[name], default=None)
+                text, form = _QUALITY[key]
+                cells = ("", "")
+                if best is not None:
+                    gap = reached[best] - theirs
+                    higher = "Opus" if gap < 0 else "`.isn`"
+                    cells = (f"{reached[best]:{form}} ({best})", f"{higher} by {abs(gap):{form}}")
+                rows.append((title, f"{rate:.1f}", text, f"{theirs:{form}}", *cells))
+    return _table("set|marginal kbit/s|score|Opus|`.isn` at that rate|higher", rows)
+
+
+def _at_rate(points: Sequence[Result], rate: float, key: str) -> float | None:
+    """A score between two points of a curve, linear in the logarithm of the rate."""
+    known = sorted((one["marginal_kbps"], one["scores"][key]["mean"]) for one in points)
+    if not known[0][0] <= rate <= known[-1][0]:
+        return None
+    rates, values = zip(*known, strict=True)
+    return float(np.interp(np.log(rate), np.log(rates), values))
+
+
+def _interval(score: Result, form: str) -> str:
+    if score["mean"] is None:
+        return ""
+    ends = "" if score["low"] is None else f" ({score['low']:{form}} to {score['high']:{form}})"
+    return f"{score['mean']:{form}}{ends}"
+
+
 def peer_speed(speed: Result) -> str:
     formats = {"ours_times_real_time": ",.0f", "peer_times_real_time": ",.0f", "ratio": ".2f"}
     rows = [
@@ -262,7 +332,11 @@ def _benchmark(result: Result) -> str:
     return (
         f"{count} clips of {corpus['duration_s']:g} s at {corpus['sample_rate'] / 1000:g} kHz, "
         "means (SNR: and 95 % interval):\n\n"
-        + tables.markdown_table(result, metrics=_SHOWN, intervals=("snr_db",))
+        + tables.markdown_table(
+            result,
+            metrics=[name for name in _SHOWN if name in result["metrics"]],
+            intervals=("snr_db",),
+        )
     )
 
 
@@ -383,17 +457,25 @@ def sinc_convolution(sincconv: Result) -> str:
 
 
 def vocoder_scores(vocoder_quality: Result) -> str:
-    formats = {"multi_stft": ".3f", "convergence_db": ".1f", "times_real_time": ".0f"}
+    columns = {
+        "multi_stft": ("multi-resolution loss", ".3f"),
+        "convergence_db": ("convergence, dB", ".1f"),
+        **_QUALITY,
+        "times_real_time": ("x real time", ".0f"),
+        "times_real_time_of_processor": ("x real time of processor", ".0f"),
+    }
+    first = next(iter(vocoder_quality["methods"].values()))
+    shown = {key: column for key, column in columns.items() if key in first}
     rows = [
         (
             *(name, _INPUT.get(row["input"], row["input"])),
             f"{row['parameters']:,}" if row["parameters"] else "",
-            *_cells(row, **formats),
+            *_cells(row, **{key: form for key, (_, form) in shown.items()}),
         )
         for name, row in vocoder_quality["methods"].items()
     ]
-    head = "method|from|learned parameters|multi-resolution loss|convergence, dB|x real time"
-    return _table(head, rows)
+    titles = "|".join(title for title, _ in shown.values())
+    return _table(f"method|from|learned parameters|{titles}", rows)
 
 
 def network_speed(vocoders: Result) -> str:

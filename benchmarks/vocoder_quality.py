@@ -6,7 +6,10 @@
 Every clip of the split, whole, from its magnitudes at CNNVocoder's settings (22,050 Hz, n_fft 2048,
 window 1024, hop 256) or from 80 Slaney mels of those. Scores: multi-resolution STFT loss (spectral
 convergence plus log magnitude, mean of three resolutions) and spectral convergence in dB, means
-over clips; and seconds of audio per second of computation, compiled, one clip after the other.
+over clips; and seconds of audio per second, and per second of processor time, compiled, one clip
+after the other.
+Where the extra "perceptual" is installed, also PESQ-WB at 16 kHz, STOI, ESTOI, and ViSQOL in audio
+mode at 48 kHz and in speech mode at 16 kHz; nobody listened.
 MODEL is what ``isincnet_jax.from_pretrained`` takes. CNNVocoder's published samples: 1.44 and -5.4.
 """
 
@@ -25,6 +28,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from isincnet_jax import provenance
+from isincnet_jax.benchmark import perceptual
+from isincnet_jax.benchmark import run as benchmark_run
 from isincnet_jax.data.corpora import build_corpora
 from isincnet_jax.data.corpus import Corpus
 from isincnet_jax.dsp import fourier
@@ -41,6 +46,7 @@ GEOMETRY: dict[str, Any] = {
     "hop_length": LINEAR.hop_length,
     "win_length": LINEAR.win_length,
 }
+PESQ_RATE = 16_000
 GAMMA = heap_integration.window_gamma("hann", LINEAR.win_length)
 
 
@@ -150,6 +156,23 @@ def methods(linear: str | None, mel: str | None) -> dict[str, Method]:
     return found
 
 
+def perceived(found: np.ndarray, clip: np.ndarray, sample_rate: int) -> dict[str, float | None]:
+    """Scores of the perceptual models that are installed, of a clip of speech [time]."""
+    pairs = {sample_rate: (found, clip)}
+    pairs[PESQ_RATE] = (
+        common.resample(found, sample_rate, PESQ_RATE),
+        common.resample(clip, sample_rate, PESQ_RATE),
+    )
+    scores = {}
+    for name in perceptual.usable(sample_rate=PESQ_RATE, speech=True):
+        rate = PESQ_RATE if name == "pesq" else sample_rate  # the others resample by themselves
+        prediction, target = pairs[rate]
+        scores[name] = perceptual.score(
+            name, prediction=prediction, target=target, sample_rate=rate
+        )
+    return scores
+
+
 def measure(method: Method, corpus: Corpus) -> dict[str, Any]:
     """Scores and speed of a method on all clips, padded to the longest: one program."""
     longest = int(np.max(corpus.lengths))
@@ -159,25 +182,36 @@ def measure(method: Method, corpus: Corpus) -> dict[str, Any]:
             prediction=found, target=clip, lengths=length
         )
     )
-    scores, seconds = [], []
+    scores, seconds, heard = [], [], []
     for index, length in enumerate(corpus.lengths):
         clip = np.zeros((1, longest), np.float32)
         clip[0, :length] = corpus.clip(index)
         features = analyse(clip)
         if not scores:
             jax.block_until_ready(method.run(features, longest))  # compiles
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         found = jax.block_until_ready(method.run(features, longest))
-        seconds.append(time.perf_counter() - start)
+        seconds.append((time.perf_counter() - start, time.process_time() - used))
         scores.append([float(part[0]) for part in score(found, clip, np.asarray([length]))])
+        pair = np.asarray(found)[0, :length], clip[0, :length]
+        heard.append(perceived(*pair, corpus.sample_rate))
     multi_stft, convergence_db = np.mean(scores, axis=0)
+    # Medians of seconds on the wall and of the processor.
+    wall, processor = np.median(seconds, axis=0)
     return {
         "input": method.features.kind,
         "parameters": method.parameters,
         "multi_stft": float(multi_stft),
         "convergence_db": float(convergence_db),
-        "times_real_time": longest / corpus.sample_rate / float(np.median(seconds)),
+        **{name: _mean([row[name] for row in heard]) for name in heard[0]},
+        "times_real_time": longest / corpus.sample_rate / float(wall),
+        "times_real_time_of_processor": longest / corpus.sample_rate / float(processor),
     }
+
+
+def _mean(values: list[float | None]) -> float:
+    """Mean of those that are defined."""
+    return float(np.mean([value for value in values if value is not None]))
 
 
 def main() -> None:
@@ -197,18 +231,23 @@ def main() -> None:
     )
     if args.split not in corpora:
         raise SystemExit(f"--split {args.split}: there are {', '.join(corpora)}")
+    missing = perceptual.missing_packages(sample_rate=PESQ_RATE, speech=True)
+    for package, names in missing.items():
+        print(f"not measured without {package}: {', '.join(names)}")
     corpus, results = corpora[args.split], {}
     for name, method in methods(args.linear or None, args.mel or None).items():
         if args.only is None or args.only in name:
             results[name] = measure(method, corpus)
             print(name, results[name], flush=True)
-    header = ["method", "from", "parameters", "multi-resolution", "convergence (dB)", "x real time"]
+    header = ["method", *next(iter(results.values()))]
     rows = [[name, *row.values()] for name, row in results.items()]
     common.print_table(f"{len(corpus)} clips, {provenance.device_name()}", header, rows)
     if args.write:
+        origin = common.describe_run(args, clip_count=len(corpus))
+        origin["versions"] |= benchmark_run.describe_run(common.SEED)["versions"]
         common.write_results(
             "vocoder_quality",
-            common.describe_run(args, clip_count=len(corpus), methods=results),
+            {**origin, "methods": results},
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from isincnet_jax.benchmark import baselines
 from isincnet_jax.benchmark.methods import Coded, Method
 
 _BITS, _STEPS = (8, 4), (0.064, 0.032, 0.016, 0.008, 0.002)
+_FLAGS = {"optimise": "optimised"}
 
 
 def geometry(spec: Any, *, magnitudes: bool = False) -> dict[str, Any]:
@@ -184,39 +185,65 @@ def _weighted(preset: Any, q_bits: int) -> Callable[[Any], Any]:
     return functools.partial(jax.jit(model.apply), variables)
 
 
+def token_file_method(name: str, spec: Any, **options: Any) -> Method:
+    """Token files as a method: one step for all coefficients and an entropy coder.
+
+    Args:
+        name: of the lapped preset.
+        spec: its bank.
+        options: of :func:`.token_writer.write_token_file`: "step", "optimise" and the like.
+
+    Returns:
+        Named by the preset and the options, ``"16khz-lapped optimised step 0.008"``; sizes are
+        those of real files.
+    """
+    flags = [_FLAGS.get(key, key) for key, value in options.items() if value is True]
+    numbers = {key: value for key, value in options.items() if not isinstance(value, bool)}
+    return Method(
+        " ".join((name, *flags, *(f"{key} {value:g}" for key, value in numbers.items()))),
+        "tokens",
+        functools.partial(_through_file, spec, options),
+        "MDCT and one step: the size of the .isn file, header included"
+        + (", frames and rounding follow the recording" if options.get("optimise") else ""),
+        parameters=0,
+        checkpoint="none",
+        settings=options,
+        curve=", ".join((name, *flags, *(key for key in numbers if key != "step"))),
+        file_bits=functools.partial(_file_bits, spec, options),
+        **geometry(spec),
+    )
+
+
 def _lapped(name: str, preset: Any) -> Iterator[Method]:
-    """One step for all coefficients and an entropy coder, sizes of real files."""
     for is_optimised in (False, True):
         for step in _STEPS:
-            yield Method(
-                f"{name} {'optimised ' if is_optimised else ''}step {step:g}",
-                "tokens",
-                functools.partial(_through_file, preset.spec, step, is_optimised),
-                "MDCT and one step: the size of the .isn file, header included"
-                + (", frames and rounding follow the recording" if is_optimised else ""),
-                parameters=0,
-                checkpoint="none",
-                settings={"step": step, "optimise": is_optimised},
-                curve=f"{name}{', optimised' if is_optimised else ''}",
-                **geometry(preset.spec),
-            )
+            yield token_file_method(name, preset.spec, step=step, optimise=is_optimised)
 
 
-def _through_file(spec: Any, step: float, is_optimised: bool, waveform: Any) -> Coded:
-    from isincnet_jax.tokens import token_file, token_writer
+def _written(path: Path, clip: np.ndarray, spec: Any, options: Mapping[str, Any]) -> int:
+    """Bytes of the token file of a clip, which is left at the path."""
+    from isincnet_jax.tokens import token_writer
+
+    read = functools.partial(iter, [clip[:, None]])
+    return token_writer.write_token_file(path, read, spec=spec, **options).num_bytes
+
+
+def _through_file(spec: Any, options: Mapping[str, Any], waveform: Any) -> Coded:
+    from isincnet_jax.tokens import token_file
 
     sizes, decoded = [], []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.isn"
         for clip in np.asarray(waveform):
-            read = functools.partial(iter, [clip[:, None]])
-            written = token_writer.write_token_file(
-                path, read, spec=spec, step=step, optimise=is_optimised
-            )
-            sizes.append(8 * written.num_bytes)
+            sizes.append(8 * _written(path, clip, spec, options))
             with token_file.TokenReader(path) as reader:
                 decoded.append(np.concatenate(list(reader.samples()))[:, 0])
     return Coded(np.stack(decoded), sizes)
+
+
+def _file_bits(spec: Any, options: Mapping[str, Any], clip: np.ndarray) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        return 8 * _written(Path(folder) / "clip.isn", clip, spec, options)
 
 
 def _magnitudes(name: str, preset: Any, length: int) -> Iterator[Method]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,10 +20,17 @@ _CQT_BINS_PER_OCTAVE, _CQT_LOWEST_HZ = 36, 32.703
 _CQT_HIGHEST = 0.7
 _OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
 _LOSSY = {
-    "Opus": ("OGG", "OPUS", (0.95, 0.9, 0.8, 0.6, 0.4)),
-    "Vorbis": ("OGG", "VORBIS", (0.9, 0.5, 0.0)),
-    "MP3": ("MP3", "MPEG_LAYER_III", (0.9, 0.5, 0.0)),
+    "Opus": ("OGG", "OPUS"),
+    "Vorbis": ("OGG", "VORBIS"),
+    "MP3": ("MP3", "MPEG_LAYER_III"),
 }
+
+LEVELS: Mapping[str, tuple[float, ...]] = {
+    "Opus": (0.98, 0.95, 0.9, 0.8, 0.6, 0.4),
+    "Vorbis": (0.9, 0.5, 0.0),
+    "MP3": (0.9, 0.5, 0.0),
+}
+"""Levels of compression of the lossy codecs, 0 to 1."""
 
 
 def transform_methods(*, sample_rate: int, length: int) -> Iterator[Method]:
@@ -251,26 +258,32 @@ def _from_mel(operators: Any, waveform: Any, *, sample_rate: int) -> Any:
     )
 
 
-def codec_methods(*, sample_rate: int) -> Iterator[Method]:
+def codec_methods(
+    *, sample_rate: int, levels: Mapping[str, Sequence[float]] = LEVELS
+) -> Iterator[Method]:
     """FLAC and the lossy codecs that this libsndfile can write.
 
     Args:
-        sample_rate: Hz; Opus takes 8, 12, 16, 24 and 48 kHz only.
+        sample_rate: Hz. Opus takes 8, 12, 16, 24 and 48 kHz only: other clips are resampled to
+            the next of these and back.
+        levels: of compression, 0 to 1, by codec: "Opus", "Vorbis" and "MP3".
 
     Yields:
-        Methods whose sizes are those of whole files.
+        Methods whose sizes are those of whole files. libsndfile has taken the delay of coder and
+        decoder away.
     """
     import soundfile
 
     yield _codec("FLAC 16 bits", ("FLAC", "PCM_16", None), sample_rate=sample_rate)
-    for name, (container, subtype, levels) in _LOSSY.items():
+    for name, chosen in levels.items():
+        container, subtype = _LOSSY[name]
         if container not in soundfile.available_formats():
             continue
-        if name == "Opus" and sample_rate not in _OPUS_RATES:
+        if name == "Opus" and sample_rate > _OPUS_RATES[-1]:
             continue
         if subtype not in soundfile.available_subtypes(container):
             continue
-        for level in levels:
+        for level in chosen:
             title = f"{name} {level:g}"
             yield _codec(title, (container, subtype, level), sample_rate=sample_rate, curve=name)
 
@@ -287,34 +300,53 @@ def _codec(
     if container == "MP3":
         options["bitrate_mode"] = "VARIABLE"
     version = soundfile.__libsndfile_version__
+    rates = _OPUS_RATES if curve == "Opus" else (sample_rate,)
+    rate = next(each for each in rates if each >= sample_rate)
+    resampled = f", at {rate / 1000:g} kHz" if rate != sample_rate else ""
+    common: dict[str, Any] = {"sample_rate": sample_rate, "rate": rate, "options": options}
     return Method(
         name,
         "lossless codec" if container == "FLAC" else "lossy codec",
-        functools.partial(_through_file, sample_rate=sample_rate, options=options),
+        functools.partial(_through_file, **common),
         f"libsndfile {version}, whole files counted"
-        + ("" if level is None else f", compression level {level:g}"),
+        + ("" if level is None else f", compression level {level:g}")
+        + resampled,
         domain="a file",
         parameters=0,
-        settings={**options, "libsndfile": version},
+        settings={**options, "libsndfile": version, "rate": rate},
         compiled=False,
         curve=curve,
+        file_bits=lambda clip: 8 * len(_file_of(clip, **common)),
     )
 
 
-def _through_file(waveform: np.ndarray, *, sample_rate: int, options: dict[str, Any]) -> Coded:
+def _file_of(clip: np.ndarray, *, sample_rate: int, rate: int, options: dict[str, Any]) -> bytes:
+    """The bytes of a codec's file."""
+    import soundfile
+    import soxr
+
+    memory = io.BytesIO()
+    # Samples beyond full scale are clipped, as files of integers would.
+    samples = np.clip(soxr.resample(clip, sample_rate, rate), -1.0, 1.0)
+    soundfile.write(memory, samples, rate, **options)
+    return memory.getvalue()
+
+
+def _through_file(waveform: np.ndarray, **options: Any) -> Coded:
     """Each clip through a file in memory; nothing is shifted, short output is an error."""
     import soundfile
+    import soxr
 
     decoded, sizes = [], []
-    for clip in np.clip(waveform, -1.0, 1.0):  # as files of integers would
-        memory = io.BytesIO()
-        soundfile.write(memory, clip, sample_rate, **options)
-        sizes.append(8 * len(memory.getvalue()))
-        memory.seek(0)
-        samples, rate = soundfile.read(memory, dtype="float32")
-        if rate != sample_rate or len(samples) < len(clip):
+    sample_rate, rate = options["sample_rate"], options["rate"]
+    for clip in waveform:
+        content = _file_of(clip, **options)
+        samples, found = soundfile.read(io.BytesIO(content), dtype="float32")
+        samples = soxr.resample(samples, rate, sample_rate)
+        if found != rate or len(samples) < len(clip):
             raise ValueError(
-                f"{len(samples)} samples at {rate} Hz came back of {len(clip)} at {sample_rate} Hz"
+                f"{len(samples)} samples at {found} Hz came back of {len(clip)} at {rate} Hz"
             )
+        sizes.append(8 * len(content))
         decoded.append(samples[: len(clip)])
     return Coded(np.stack(decoded), sizes)

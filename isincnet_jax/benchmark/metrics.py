@@ -121,7 +121,9 @@ _ALL = (
     ),
     Metric("pesq", "PESQ", "MOS", "higher", 2, "ITU-T P.862.2 (16 kHz) or P.862 (8 kHz)"),
     Metric("stoi", "STOI", "", "higher", 3, "short-time objective intelligibility"),
-    Metric("visqol", "ViSQOL", "MOS", "higher", 2, "ViSQOL 3, speech mode for speech"),
+    Metric("estoi", "ESTOI", "", "higher", 3, "STOI extended to modulated maskers"),
+    Metric("visqol", "ViSQOL", "MOS", "higher", 2, "ViSQOL 3, audio mode at 48 kHz"),
+    Metric("visqol_speech", "ViSQOL speech", "MOS", "higher", 2, "its speech mode at 16 kHz"),
 )
 
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
@@ -183,7 +185,7 @@ def score_clip(
         target: the clip.
         sample_rate: Hz.
         names: of metrics.
-        speech: whether the clip is speech, for ViSQOL.
+        speech: whether the clip is speech, which most perceptual models ask for.
 
     Returns:
         A number for each name; None where it is undefined, an infinity without any error.

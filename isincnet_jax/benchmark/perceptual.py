@@ -8,6 +8,9 @@ References:
     C. Taal et al., "An algorithm for intelligibility prediction of time-frequency weighted noisy
         speech", IEEE Trans. Audio, Speech and Language Processing 19, 2011, computed by
         https://pypi.org/project/pystoi/.
+    J. Jensen and C. Taal, "An algorithm for predicting the intelligibility of speech masked by
+        modulated noise maskers", IEEE/ACM Trans. Audio, Speech and Language Processing 24, 2016
+        (ESTOI), computed by the same package.
     M. Chinen et al., "ViSQOL v3", QoMEX 2020, computed by
         https://pypi.org/project/visqol-python/. https://arxiv.org/abs/2004.09584
 """
@@ -55,7 +58,9 @@ class Model:
 MODELS = {
     "pesq": Model("pesq", speech_only=True, rates=(8_000, 16_000)),
     "stoi": Model("pystoi", speech_only=True),
+    "estoi": Model("pystoi", speech_only=True),
     "visqol": Model("visqol", speech_only=False),
+    "visqol_speech": Model("visqol", speech_only=True),
 }
 """The perceptual models by metric."""
 
@@ -76,6 +81,24 @@ def usable(*, sample_rate: int, speech: bool) -> tuple[str, ...]:
         if _reason_against(name, sample_rate=sample_rate, speech=speech) is None
         and extras.is_installed(model.module)
     )
+
+
+def missing_packages(*, sample_rate: int, speech: bool) -> dict[str, tuple[str, ...]]:
+    """Packages that are not installed, and the models of the rate and the content they would add.
+
+    Args:
+        sample_rate: Hz of the clips.
+        speech: whether they are speech.
+
+    Returns:
+        Names in :data:`MODELS` by package; a run says them, and goes on without.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for name, model in MODELS.items():
+        fits = _reason_against(name, sample_rate=sample_rate, speech=speech) is None
+        if fits and not extras.is_installed(model.module):
+            found[model.package] = (*found.get(model.package, ()), name)
+    return found
 
 
 def check(names: Iterable[str], *, sample_rate: int, speech: bool) -> None:
@@ -128,11 +151,10 @@ def score(
         prediction: the reconstruction, [time].
         target: the clip, [time].
         sample_rate: Hz.
-        speech: whether the clip is speech: PESQ and STOI take nothing else, ViSQOL has a mode for
-            it.
+        speech: whether the clip is speech; all but ViSQOL's audio mode take nothing else.
 
     Returns:
-        MOS of PESQ and ViSQOL, an index of 0 to 1 of STOI.
+        MOS of PESQ and ViSQOL, an index of 0 to 1 of STOI and ESTOI.
 
     Raises:
         ImportError: without the package.
@@ -153,9 +175,9 @@ def score(
         warnings.simplefilter("ignore")
         if name == "pesq":
             return _pesq(module, clip, decoded, sample_rate)
-        if name == "stoi":
-            return float(module.stoi(clip, decoded, sample_rate, extended=False))
-        return _visqol(module, clip, decoded, sample_rate, speech)
+        if name in ("stoi", "estoi"):
+            return float(module.stoi(clip, decoded, sample_rate, extended=name == "estoi"))
+        return _visqol(clip, decoded, sample_rate, speech=name == "visqol_speech")
 
 
 def _load(model: Model) -> Any:
@@ -170,9 +192,7 @@ def _pesq(module: Any, clip: np.ndarray, decoded: np.ndarray, sample_rate: int) 
     return None if value < 0 else value  # -1: no utterance was found
 
 
-def _visqol(
-    module: Any, clip: np.ndarray, decoded: np.ndarray, sample_rate: int, speech: bool
-) -> float:
+def _visqol(clip: np.ndarray, decoded: np.ndarray, sample_rate: int, *, speech: bool) -> float:
     import soxr
 
     # ViSQOL compares at 16 kHz in its speech mode and at 48 kHz in its audio mode.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -85,6 +86,8 @@ def run(
         models=settings.models,
         functions=settings.functions,
     )
+    if not settings.metrics:
+        _tell_missing(settings, tell)
     clip_names, clips, skipped = load_clips(settings, tell=tell)
     heard = _spread(clip_names, settings.listen)
     rows = _rows(settings, methods, clips, clip_names, metrics=names, heard=heard)
@@ -97,6 +100,16 @@ def run(
     }
     tables.write_json(settings.out, results)
     return tables.load_results(settings.out), skipped
+
+
+def _tell_missing(settings: Settings, tell: Callable[[str], None]) -> None:
+    """What is left out for want of a package."""
+    from isincnet_jax.benchmark import perceptual
+
+    missing = perceptual.missing_packages(sample_rate=settings.sample_rate, speech=settings.speech)
+    if missing:
+        names = ", ".join(itertools.chain(*missing.values()))
+        tell(f"not measured: {names} (pip install 'isincnet-jax[perceptual]')")
 
 
 def _rows(
@@ -249,13 +262,20 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         rows: "methods" of the results.
 
     Returns:
-        "name" and "points" (kbit/s, SNR in dB, label) of each curve.
+        "name" and "points" (kbit/s of files and marginal, SNR in dB, ViSQOL or None, label) of
+        each curve.
     """
     found: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        ratio = row["scores"].get("snr_db", {}).get("mean")
+        ratio, mos = (row["scores"].get(name, {}).get("mean") for name in ("snr_db", "visqol"))
         if row.get("curve") and row["kbit_per_s"] is not None and isinstance(ratio, float):
-            point = {"kbit_per_s": row["kbit_per_s"], "snr_db": ratio, "label": row["name"]}
+            point = {
+                "kbit_per_s": row["kbit_per_s"],
+                "marginal_kbit_per_s": row.get("marginal_kbit_per_s"),
+                "snr_db": ratio,
+                "visqol": mos,
+                "label": row["name"],
+            }
             found.setdefault(row["curve"], []).append(point)
     return [
         {"name": name, "points": sorted(points, key=lambda point: point["kbit_per_s"])}
@@ -286,11 +306,15 @@ def describe_run(seed: int) -> dict[str, Any]:
     Returns:
         JSON values.
     """
+    import soundfile
+
     from isincnet_jax.benchmark import tables
 
+    origin = provenance.record(_PERCEPTUAL)
+    origin["versions"]["libsndfile"] = soundfile.__libsndfile_version__
     return {
         "format": tables.FORMAT,
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        **provenance.record(_PERCEPTUAL),
+        **origin,
         "seed": seed,
     }

@@ -28,7 +28,14 @@ from jaxtyping import Float
 from isincnet_jax import provenance
 from isincnet_jax.benchmark import metrics as metric_table
 from isincnet_jax.benchmark import tables
-from isincnet_jax.benchmark.methods import Coded, Method, safe_name, sound_path, write_sound
+from isincnet_jax.benchmark.methods import (
+    Coded,
+    Method,
+    marginal_bits,
+    safe_name,
+    sound_path,
+    write_sound,
+)
 
 _LOG = logging.getLogger(__name__)
 _BATCH = 4
@@ -204,20 +211,22 @@ def _run(
     failed: dict[str, str] = {}
     audio: dict[str, str] = {}
     bits: list[float] = []
+    marginal: list[float] = []
     seconds, timed = 0.0, 0
     for start, results, spent in _reconstructions(method, task):
         if spent is not None:
             seconds, timed = seconds + spent, timed + len(results)
         places = range(start, start + len(results))
-        scored = pool.map(lambda place, one: _score(task, place, one), places, results)
+        scored = pool.map(lambda place, one: _score(method, task, place, one), places, results)
         for place, result, found in zip(places, results, scored, strict=True):
             name = task.names[place]
             if isinstance(found, str):
                 _LOG.warning("%s: failed on %s: %s", method.name, name, found)
                 failed[name] = found
                 continue
-            scores[name] = found
+            scores[name], more = found
             bits += [] if result.num_bits is None else [result.num_bits]
+            marginal += [] if more is None else [more]
             if name in task.audio_clips:
                 audio[name] = sound_path(name, method.name)
                 write_sound(task.folder / audio[name], result.waveform, task.sample_rate)
@@ -225,6 +234,8 @@ def _run(
     facts = method.facts()
     if bits:
         facts["kbit_per_s"] = float(np.mean(bits)) / task.duration_s / 1e3
+    if marginal:
+        facts["marginal_kbit_per_s"] = float(np.mean(marginal)) / task.duration_s / 1e3
     means = {
         metric: tables.summarise([one[metric] for one in scores.values()], seed=task.seed)
         for metric in task.metrics
@@ -285,18 +296,25 @@ def _pick(found: Coded | str, index: int) -> _One:
     return _One(found.waveform[index], num_bits)
 
 
-def _score(task: _Task, place: int, result: _One) -> dict[str, float | None] | str:
+def _score(
+    method: Method, task: _Task, place: int, result: _One
+) -> tuple[dict[str, float | None], float | None] | str:
+    """Scores and marginal bits of a clip, or why there are none."""
     if result.reason is not None:
         return result.reason
     if not np.all(np.isfinite(result.waveform)):
         return "its output has NaN or infinite samples"
+    clip, marginal = task.clips[place], None
     try:
-        return metric_table.score_clip(
+        scores = metric_table.score_clip(
             prediction=result.waveform,
-            target=task.clips[place],
+            target=clip,
             sample_rate=task.sample_rate,
             names=task.metrics,
             speech=task.speech,
         )
-    except Exception as error:  # a perceptual model may refuse a clip
+        if method.file_bits is not None and result.num_bits is not None:
+            marginal = marginal_bits(method.file_bits, clip, result.num_bits)
+    except Exception as error:  # a perceptual model or a codec may refuse a clip
         return f"could not be scored: {type(error).__name__}: {error}"
+    return scores, marginal

@@ -25,6 +25,7 @@ _RESAMPLES = 2000
 _FACTS = {
     "coefficients_per_s": "coefficients/s",
     "kbit_per_s": "kbit/s",
+    "marginal_kbit_per_s": "marginal kbit/s",
     "parameters": "parameters",
     "x_real_time": "x real time",
 }
@@ -210,7 +211,10 @@ def markdown_table(
         if name not in known:
             raise ValueError(f"metric {name!r}: the results have {', '.join(known)}")
     titles = [_title(known[name]) for name in shown]
-    head = ["method", "phase", "coefficients/s", "kbit/s", *titles, "x real time"]
+    # Of codecs' and token files only: what each second more of the same sound adds.
+    marginal = any(method.get("marginal_kbit_per_s") is not None for method in results["methods"])
+    rates = ["kbit/s", *(["marginal"] if marginal else [])]
+    head = ["method", "phase", "coefficients/s", *rates, *titles, "x real time"]
     rows = [head, ["---"] * len(head)]
     for method in results["methods"]:
         cells = [
@@ -222,6 +226,7 @@ def markdown_table(
                 method["phase"],
                 show(method["coefficients_per_s"], 0),
                 show(method["kbit_per_s"], 1),
+                *([show(method.get("marginal_kbit_per_s"), 1)] if marginal else []),
                 *cells,
                 show(method["x_real_time"], 0 if (method["x_real_time"] or 0) >= 10 else 1),
             ]
@@ -265,7 +270,7 @@ def csv_text(results: Mapping[str, Any]) -> str:
     for method in results["methods"]:
         for name, score in method["scores"].items():
             unit = results["metrics"][name]["unit"]
-            row = [method[fact] for fact in facts]
+            row = [method.get(fact) for fact in facts]
             row += [name, unit, *(score.get(count) for count in counts), len(method["failed"])]
             writer.writerow(["" if value is None else value for value in row])
     return target.getvalue()

@@ -55,7 +55,7 @@ def benchmark(
     loudness: LoudnessOption = -23.0,
     no_loudness: NoLoudnessOption = False,
     speech: Annotated[
-        bool, typer.Option("--speech", help="The clips are speech: PESQ and STOI apply.")
+        bool, typer.Option("--speech", help="The clips are speech: PESQ, STOI and ESTOI apply.")
     ] = False,
     methods: Annotated[
         str, typer.Option("--methods", help="Names, families or patterns, with commas.")

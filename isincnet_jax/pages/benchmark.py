@@ -9,7 +9,7 @@ from typing import Any
 
 from isincnet_jax.pages import media as report_media
 from isincnet_jax.pages import table
-from isincnet_jax.pages.curves import drawn_curves
+from isincnet_jax.pages.curves import drawn_curves, shown_axes
 from isincnet_jax.pages.page import run_facts, write_page
 from isincnet_jax.pages.results import ReportError, read_results, score_value
 
@@ -58,6 +58,7 @@ def write_report(
         raise ReportError(f"{html_path}: the page would overwrite its own results")
     chosen = _chosen_clips(results, clips)
     media, problems = _media(results, chosen, results_path.parent, int(max_embedded_mb * 1e6))
+    curves = drawn_curves(results)
     try:
         return write_page(
             html_path,
@@ -66,7 +67,8 @@ def write_report(
             facts=_facts(results),
             columns=table.columns(results),
             rows=table.rows(results),
-            curves=drawn_curves(results),
+            curves=curves,
+            axes=shown_axes(curves),
             media=media,
             scales=_SCALES,
             problems=problems,

@@ -59,6 +59,7 @@ _METHOD: dict[str, tuple[type, bool]] = {
     "domain": (str, False),
     "coefficients_per_s": (float, False),
     "kbit_per_s": (float, False),
+    "marginal_kbit_per_s": (float, False),
     "parameters": (float, False),
     "checkpoint": (str, False),
     "x_real_time": (float, False),
@@ -70,7 +71,9 @@ _METHOD: dict[str, tuple[type, bool]] = {
 _CURVE: dict[str, tuple[type, bool]] = {"name": (str, True), "points": (list, True)}
 _POINT: dict[str, tuple[type, bool]] = {
     "kbit_per_s": (float, True),
+    "marginal_kbit_per_s": (float, False),
     "snr_db": (float, False),
+    "visqol": (float, False),
     "label": (str, False),
 }
 

@@ -58,6 +58,14 @@ _FACTS = (
     ),
     Column("coefficients_per_s", "Coefficients", unit="1/s", hint="numbers a second of audio"),
     Column("kbit_per_s", "Bit rate", unit="kbit/s", better="lower", digits=1),
+    Column(
+        "marginal_kbit_per_s",
+        "Marginal rate",
+        unit="kbit/s",
+        better="lower",
+        digits=1,
+        hint="what more of the same sound adds, without headers",
+    ),
     Column("parameters", "Parameters", hint="learned or solved, of the decoder"),
 )
 
@@ -69,7 +77,8 @@ def columns(results: dict[str, Any]) -> list[Column]:
         results: of :func:`.results.read_results`.
 
     Returns:
-        The metrics, then speed, coefficients, bit rate and parameters.
+        The metrics, then speed, coefficients, bit rate, marginal rate where it was measured, and
+        parameters.
     """
     metrics = [
         Column(
@@ -82,7 +91,9 @@ def columns(results: dict[str, Any]) -> list[Column]:
         )
         for key, metric in results["metrics"].items()
     ]
-    return [*metrics, *_FACTS]
+    key = "marginal_kbit_per_s"
+    measured = any(method.get(key) is not None for method in results["methods"])
+    return [*metrics, *(fact for fact in _FACTS if measured or fact.key != key)]
 
 
 def _digits(metric: dict[str, Any]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import sys
+import types
 
 import librosa
 import numpy as np
@@ -148,9 +149,65 @@ def test_every_metric_describes_itself():
 
 def test_perceptual_models_say_where_they_apply(monkeypatch):
     monkeypatch.setattr(perceptual.extras, "is_installed", lambda name: True)
-    assert perceptual.usable(sample_rate=16_000, speech=True) == ("pesq", "stoi", "visqol")
-    assert perceptual.usable(sample_rate=22_050, speech=True) == ("stoi", "visqol")
+    assert perceptual.usable(sample_rate=16_000, speech=True) == (
+        *("pesq", "stoi", "estoi"),
+        *("visqol", "visqol_speech"),
+    )
+    wanted = ("stoi", "estoi", "visqol", "visqol_speech")
+    assert perceptual.usable(sample_rate=22_050, speech=True) == wanted
     assert perceptual.usable(sample_rate=16_000, speech=False) == ("visqol",)
+
+
+def test_missing_packages_and_what_they_would_measure(monkeypatch):
+    monkeypatch.setattr(perceptual.extras, "is_installed", lambda name: name == "pesq")
+    missing = perceptual.missing_packages(sample_rate=22_050, speech=True)
+    assert missing == {
+        "pystoi": ("stoi", "estoi"),
+        "visqol-python": ("visqol", "visqol_speech"),
+    }
+    missing = perceptual.missing_packages(sample_rate=16_000, speech=False)
+    assert missing == {"visqol-python": ("visqol",)}
+
+
+class Pretended:
+    """Stands for the packages: remembers what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def stoi(self, clip, decoded, sample_rate, *, extended):
+        self.asked.append(("stoi", sample_rate, extended))
+        return 0.25 if extended else 0.5
+
+    def VisqolApi(self):  # noqa: N802 (the package's name)
+        return self
+
+    def create(self, *, mode, use_lattice_model):
+        self.mode = mode
+
+    def measure_from_arrays(self, one, other, rate):
+        self.asked.append((self.mode, rate, len(one)))
+        return types.SimpleNamespace(moslqo=3.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "value"),
+    [
+        ("stoi", ("stoi", RATE, False), 0.5),
+        ("estoi", ("stoi", RATE, True), 0.25),
+        ("visqol", ("audio", 48_000, 48_000), 3.0),
+        ("visqol_speech", ("speech", 16_000, 16_000), 3.0),
+    ],
+)
+def test_models_are_asked_in_their_mode_and_rate(name, asked, value, pair, monkeypatch):
+    pretended = Pretended()
+    for module in ("pystoi", "visqol"):
+        monkeypatch.setitem(sys.modules, module, pretended)
+    perceptual._visqol_api.cache_clear()
+    found = perceptual.score(name, prediction=pair[0], target=pair[1], sample_rate=RATE)
+    perceptual._visqol_api.cache_clear()
+    assert found == value
+    assert pretended.asked == [asked]
 
 
 def test_what_would_fail_for_every_clip_is_refused_at_once(monkeypatch):
@@ -174,7 +231,7 @@ def test_perceptual_models_refuse_other_rates_and_content(pair):
         perceptual.score("pesq", sample_rate=22_050, **common)
     with pytest.raises(ValueError, match="stoi is made for speech"):
         perceptual.score("stoi", sample_rate=RATE, speech=False, **common)
-    with pytest.raises(ValueError, match="'polqa' is unknown; use pesq, stoi, visqol"):
+    with pytest.raises(ValueError, match="'polqa' is unknown; use pesq, stoi, estoi, visqol"):
         perceptual.score("polqa", sample_rate=RATE, **common)
 
 
@@ -184,7 +241,10 @@ def test_a_missing_package_is_named(pair, monkeypatch):
         perceptual.score("stoi", prediction=pair[0], target=pair[1], sample_rate=RATE)
 
 
-@pytest.mark.parametrize("name", ["pesq", "stoi", "visqol"])
+CLEAN = {"pesq": 4.6, "stoi": 0.999, "estoi": 0.999, "visqol": 4.5, "visqol_speech": 4.0}
+
+
+@pytest.mark.parametrize("name", perceptual.MODELS)
 def test_perceptual_scores_of_real_speech(name, shared):
     model = perceptual.MODELS[name]
     if importlib.util.find_spec(model.module) is None:
@@ -199,5 +259,5 @@ def test_perceptual_scores_of_real_speech(name, shared):
     assert clean is not None
     assert noisy is not None
     assert clean > noisy + 0.05
-    assert clean >= {"pesq": 4.6, "stoi": 0.999, "visqol": 4.0}[name]
+    assert clean >= CLEAN[name]
     assert perceptual.score(name, prediction=0 * target, **kind) is None

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from isincnet_jax.benchmark import metrics, runner
-from isincnet_jax.benchmark.methods import Coded, Method, safe_name, sound_path
+from isincnet_jax.benchmark.methods import Coded, Method, marginal_bits, safe_name, sound_path
 from isincnet_jax.dsp import distances
 
 RATE, LENGTH = 8_000, 4_096
@@ -106,6 +106,53 @@ def test_sizes_are_measured_per_clip(run):
     seconds = LENGTH / RATE
     wanted = (1000 + LENGTH * 4 / 5) / seconds / 1e3
     assert row["kbit_per_s"] == pytest.approx(wanted, rel=1e-3)
+
+
+HEADER, PER_SAMPLE = 4_096, 0.75
+
+
+def synthetic_bits(clip):
+    """A codec with a header of 4,096 bits and three quarters of a bit a sample."""
+    return HEADER + PER_SAMPLE * len(clip)
+
+
+def test_the_marginal_rate_of_a_codec_with_a_known_header(run):
+    def coded(waveform):
+        return Coded(waveform, [synthetic_bits(clip) for clip in waveform])
+
+    row, plain = run(
+        Method("coded", "test", coded, file_bits=synthetic_bits), Method("none", "test", coded)
+    )
+    assert row["marginal_kbit_per_s"] == pytest.approx(PER_SAMPLE * RATE / 1e3, rel=1e-5)
+    fixed = (row["kbit_per_s"] - row["marginal_kbit_per_s"]) * 1e3 * LENGTH / RATE
+    assert fixed == pytest.approx(HEADER, rel=1e-3)
+    assert plain["marginal_kbit_per_s"] is None
+    assert plain["kbit_per_s"] == row["kbit_per_s"]
+
+
+def test_marginal_bits_are_what_the_clip_adds_to_itself(rng):
+    clip = rng.standard_normal(1000)
+    seen = []
+
+    def bits(samples):
+        seen.append(samples)
+        return synthetic_bits(samples)
+
+    assert marginal_bits(bits, clip, synthetic_bits(clip)) == 750.0
+    np.testing.assert_array_equal(seen[0], np.tile(clip, 2))
+
+
+def test_a_codec_that_refuses_a_longer_file_is_a_failure(run):
+    def coded(waveform):
+        return Coded(waveform, [1.0 for _ in waveform])
+
+    def refuse(clip):
+        raise ValueError(f"{len(clip)} samples are too many")
+
+    row = run(Method("short", "test", coded, file_bits=refuse))[0]
+    assert set(row["failed"].values()) == {
+        f"could not be scored: ValueError: {2 * LENGTH} samples are too many"
+    }
 
 
 def test_a_second_run_computes_only_what_is_new(run):

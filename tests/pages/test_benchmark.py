@@ -136,6 +136,33 @@ def test_a_method_that_is_a_point_of_a_curve_is_drawn_once(tmp_path):
     assert len(lone["points"]) == 4
 
 
+def heard(results):
+    """The results with marginal rates and ViSQOL of the first curve's points, but the last's."""
+    points = results["rate_distortion"][0]["points"]
+    for index, point in enumerate(points[:-1]):
+        point |= {"marginal_kbit_per_s": 0.5 * point["kbit_per_s"], "visqol": 1.0 + 0.25 * index}
+    results["methods"][0]["marginal_kbit_per_s"] = 11.4
+    return results
+
+
+def test_axes_are_offered_where_something_was_measured(tmp_path):
+    page = report_reader.page_of(tmp_path, heard(report_data.make_results(tmp_path, audio=False)))
+    choices = [attributes["value"] for attributes, _ in page.having("option")]
+    assert choices == ["rate", "marginal", "snr_db", "visqol"]
+    first, *_ = page.data["curves"][0]["points"]
+    assert (first["marginal"], first["visqol"]) == (0.5 * first["rate"], 1.0)
+    assert page.data["curves"][0]["points"][-1]["marginal"] is None
+    texts = [text for _, text in page.having("th", scope="col", **{"class": "number"})]
+    assert texts[-4:] == ["kbit/s", "marginal kbit/s", "SNR (dB)", "ViSQOL (MOS)"]
+    assert [text for a, text in page.having("td") if a.get("data-value") == "11.4"] == ["11.4 best"]
+
+
+def test_axes_are_not_offered_without_a_choice(plain):
+    [(attributes, _)] = plain.having("p", id="axes")
+    assert "hidden" in attributes
+    assert [a["value"] for a, _ in plain.having("option")] == ["rate", "snr_db"]
+
+
 HOSTILE = """</script x><!--<script ><img src=x onerror=alert('2')>&amp;"'`${x}\\"""
 
 

@@ -77,6 +77,29 @@ def test_loads_with_pictures_and_curves(page):
     assert boxes is True
 
 
+@pytest.mark.tail
+def test_curves_are_drawn_over_the_axes_that_are_chosen(browser, tmp_path):
+    results = report_data.make_results(tmp_path, audio=False)
+    for index, point in enumerate(results["rate_distortion"][0]["points"][:-1]):
+        point |= {"marginal_kbit_per_s": 0.5 * point["kbit_per_s"], "visqol": 1.0 + 0.25 * index}
+    page = write_report(report_data.save(tmp_path, results), tmp_path / "page.html")
+    browser.new_tab()
+    browser.open(page)
+    browser.wait("document.querySelectorAll('#chart .point').length === 49")
+    choose = "(id, value) => {{ const one = document.getElementById(id); one.value = value; {} }}"
+    change = "one.dispatchEvent(new Event('change', {bubbles: true}));"
+    browser.run(f"({choose.format(change)})('quality', 'visqol')")
+    assert browser.run("document.querySelectorAll('#chart .point').length") == 10
+    assert browser.run("document.querySelectorAll('#chart path.curve').length") == 1
+    browser.run(f"({choose.format(change)})('rate', 'marginal')")
+    label = browser.run("document.querySelector('#chart svg').getAttribute('aria-label')")
+    assert label == "ViSQOL (MOS) over the bit rate in marginal kbit/s, on a logarithmic axis"
+    title = browser.run("document.querySelector('#chart .point title').textContent")
+    rate = 0.5 * results["rate_distortion"][0]["points"][0]["kbit_per_s"]
+    assert title.endswith(f"{rate:.1f} marginal kbit/s, ViSQOL 1.00")
+    assert browser.complaints == []
+
+
 def test_the_policy_of_the_page_stops_foreign_scripts_and_requests(page):
     blocked = page.run(
         "fetch('https://example.org').then(() => 'fetched', () => 'stopped')"

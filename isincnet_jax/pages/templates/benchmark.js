@@ -140,25 +140,38 @@
     return point;
   }
 
-  function drawChart(curves) {
+  function drawChart(all) {
+    const [rate, quality] = [byId("rate").value, byId("quality").value];
+    // Points that were measured on both axes; every curve keeps its colour.
+    const curves = all.map((curve) => ({
+      ...curve,
+      points: curve.points
+        .filter((point) => point[rate] !== null && point[quality] !== null)
+        .map((point) => ({ rate: point[rate], level: point[quality], label: point.label }))
+        .sort((one, other) => one.rate - other.rate),
+    }));
+    const [rateTitle, levelTitle] = ["rate", "quality"].map((id) => byId(id).selectedOptions[0].text);
     const chart = byId("chart");
     const width = Math.max(260, chart.clientWidth - 24);
     const height = Math.round(Math.min(440, Math.max(280, width * 0.5)));
     const margin = { left: 52, right: 14, top: 12, bottom: 50 };
     const points = curves.flatMap((curve) => curve.points);
+    if (!points.length) return chart.replaceChildren("No method was measured on both.");
     const rates = points.map((point) => point.rate);
-    const levels = points.map((point) => point.snr_db);
+    const levels = points.map((point) => point.level);
+    const room = quality === "snr_db" ? 1 : 0.1;
     const lowRate = Math.min(...rates) / 1.15;
     const highRate = Math.max(...rates) * 1.15;
-    const yTicks = roundTicks(Math.min(0, ...levels), Math.max(...levels) + 1, 6);
-    const bottom = Math.min(yTicks[0], Math.min(...levels) - 1.5);
-    const top = Math.max(yTicks[yTicks.length - 1], ...levels) + 1;
+    const least = quality === "snr_db" ? Math.min(0, ...levels) : Math.min(...levels);
+    const yTicks = roundTicks(least, Math.max(...levels) + room, 6);
+    const bottom = Math.min(yTicks[0], Math.min(...levels) - 1.5 * room);
+    const top = Math.max(yTicks[yTicks.length - 1], ...levels) + room;
     const right = width - margin.right;
     const floor = height - margin.bottom;
     const x = (rate) =>
       margin.left + (Math.log(rate / lowRate) / Math.log(highRate / lowRate)) * (right - margin.left);
     const y = (level) => floor - ((level - bottom) / (top - bottom)) * (floor - margin.top);
-    const label = "SNR in dB over the bit rate in kbit/s, on a logarithmic axis";
+    const label = `${levelTitle} over the bit rate in ${rateTitle}, on a logarithmic axis`;
     const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "group", "aria-label": label });
 
     for (const tick of yTicks) {
@@ -176,18 +189,19 @@
     const middle = (margin.top + floor) / 2;
     drawing.append(
       svg("path", { class: "frame", d: `M${margin.left} ${margin.top}V${floor}H${right}` }),
-      svg("text", { class: "axis-title", x: (margin.left + right) / 2, y: height - 8, "text-anchor": "middle" }, "Bit rate (kbit/s, logarithmic)"),
-      svg("text", { class: "axis-title", transform: `translate(14 ${middle}) rotate(-90)`, "text-anchor": "middle" }, "SNR (dB)"),
+      svg("text", { class: "axis-title", x: (margin.left + right) / 2, y: height - 8, "text-anchor": "middle" }, `Bit rate (${rateTitle}, logarithmic)`),
+      svg("text", { class: "axis-title", transform: `translate(14 ${middle}) rotate(-90)`, "text-anchor": "middle" }, levelTitle),
     );
     curves.forEach((curve, index) => {
-      const path = curve.points.map((point) => `${x(point.rate)} ${y(point.snr_db)}`).join("L");
-      if (!curve.lone) {
+      const path = curve.points.map((point) => `${x(point.rate)} ${y(point.level)}`).join("L");
+      if (!curve.lone && path) {
         const dash = Math.floor(index / 8) % 3;
         drawing.append(svg("path", { class: `curve c${index % 8} dash${dash}`, d: `M${path}` }));
       }
       for (const point of curve.points) {
-        const drawn = drawPoint(curve, index, x(point.rate), y(point.snr_db));
-        const where = `${point.rate.toFixed(1)} kbit/s, ${point.snr_db.toFixed(1)} dB`;
+        const drawn = drawPoint(curve, index, x(point.rate), y(point.level));
+        const level = point.level.toFixed(quality === "snr_db" ? 1 : 2);
+        const where = `${point.rate.toFixed(1)} ${rateTitle}, ${levelTitle.replace(/ \(.*/, "")} ${level}`;
         const name = [curve.name, point.label].filter(Boolean).join(", ");
         drawn.append(svg("title", {}, `${name}\n${where}`));
         drawing.append(drawn);
@@ -212,6 +226,7 @@
   if (data.curves.length) {
     drawLegend(data.curves);
     new ResizeObserver(() => drawChart(data.curves)).observe(byId("rates"));
+    byId("axes").addEventListener("change", () => drawChart(data.curves));
   }
 
   if (!data.clips.length) return;
