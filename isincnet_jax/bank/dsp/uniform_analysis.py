@@ -2,7 +2,8 @@
 
 The folded frame is split into its even and its odd part, which meet a cosine and a sine matrix of
 half the size: eight times less arithmetic than the direct sum for a window of 2 N taps. For many
-bins, and where N has small factors, an FFT takes their place.
+bins, and where N has small factors, an FFT takes their place. A real bank has the even part only,
+and so half of everything.
 """
 
 from __future__ import annotations
@@ -32,29 +33,36 @@ def uniform_analysis(
     lead: int,
     trail: int,
     padding: framing.Padding,
+    gains: Float[np.ndarray, " bins"] | None = None,
     method: Literal["folded", "fft"] | None = None,
     precision: lax.PrecisionLike = lax.Precision.HIGHEST,
 ) -> Float[Array, "... frames channels"]:
     """Analysis by a uniform bank.
 
-    Equal to :func:`.framing.correlate_frames` with ``window * exp(2 pi i b n / N)``.
+    Equal to :func:`.framing.correlate_frames` with ``window * exp(2 pi i b n / N)``, or with
+    :func:`.uniform.cosine_channels` for a real bank.
 
     Args:
         waveform: [..., time].
         window: [taps], an odd number, centred at tap ``taps // 2``.
-        num_bins: bins; the result has ``2 * num_bins`` channels.
+        num_bins: bins; the result has ``2 * num_bins`` channels, of a real bank ``num_bins``.
         hop_length: samples between frames.
         grid: the frames, see :func:`.framing.frame_grid`.
         lead: samples that the non-zero taps reach before a frame's position.
         trail: samples that they reach after it.
         padding: how the waveform continues beyond its ends.
+        gains: of the cosine channels of a real bank; None for a complex one, which has none.
         method: "folded" or "fft"; if None as :func:`.uniform.choose_method` says.
         precision: of the matrix products on accelerators.
 
     Returns:
-        [..., frames, 2 num_bins], cosine channels before sine channels.
+        [..., frames, 2 num_bins], cosine channels before sine channels; of a real bank [...,
+        frames, num_bins].
     """
-    chosen = method or uniform.choose_method(num_bins, operation="analysis", dtype=waveform.dtype)
+    real = gains is not None
+    chosen = method or uniform.choose_method(
+        num_bins, operation="analysis", dtype=waveform.dtype, real=real
+    )
     last, period = num_bins - 1, 2 * (num_bins - 1)
     if chosen == "fft":
         # Stretches of one period that cover the taps -lead .. trail; a DFT of length N folds them.
@@ -67,7 +75,7 @@ def uniform_analysis(
         shifts = _overlapping_shifts(lead, trail, num_bins)
         reach = max(max(abs(shift), abs(shift + last)) for shift in shifts)
         weights = _centred(window, reach)
-        fold = _splitting(weights, shifts, reach, num_bins, lead=lead, trail=trail)
+        fold = _splitting(weights, shifts, reach, num_bins, lead=lead, trail=trail, real=real)
     padded = framing.pad_for_frames(
         waveform,
         grid=grid,
@@ -89,9 +97,13 @@ def uniform_analysis(
     if chosen == "fft":
         # rfft has exp(-2 pi i b n / N); the bank's sine channels have the opposite sign.
         spectrum = jnp.fft.rfft(parts[0])
+        if gains is not None:
+            return jnp.real(spectrum) * match_rank(jnp.asarray(gains, waveform.dtype), spectrum)
         return jnp.concatenate([jnp.real(spectrum), -jnp.imag(spectrum)], axis=-1)
     # C[b] = sum_m even[m] cos(2 pi m b / N), S[b] = sum_m odd[m] sin(2 pi m b / N), m = 0 .. N / 2
     matrices = uniform.dft_matrices(num_bins, 0, last)
+    if gains is not None:
+        matrices = (matrices[0] * gains,)
     # Offsets 0 and N/2 are their own mirror images and were counted twice.
     ends = np.ones((num_bins, 1))
     ends[[0, -1]] = 0.5
@@ -99,7 +111,7 @@ def uniform_analysis(
         jnp.matmul(part, jnp.asarray(ends * matrix, part.dtype), precision=precision)
         for part, matrix in zip(parts, matrices, strict=True)
     ]
-    return jnp.concatenate(products, axis=-1)
+    return products[0] if real else jnp.concatenate(products, axis=-1)
 
 
 def _centred(window: Array, reach: int) -> jax.Array:
@@ -126,9 +138,19 @@ def _folding(
 
 
 def _splitting(
-    weights: Array, shifts: list[int], reach: int, num_bins: int, *, lead: int, trail: int
+    weights: Array,
+    shifts: list[int],
+    reach: int,
+    num_bins: int,
+    *,
+    lead: int,
+    trail: int,
+    real: bool,
 ) -> Callable[[Array], tuple[Array, ...]]:
-    """Windows and folds frames, and splits them into even and odd parts at offsets 0 .. N / 2."""
+    """Windows and folds frames, and splits them into even and odd parts at offsets 0 .. N / 2.
+
+    Of a real bank the even part is all there is.
+    """
     last = num_bins - 1
 
     def split(frames: Array) -> tuple[Array, ...]:
@@ -143,6 +165,8 @@ def _splitting(
                 later.append(_windowed(frames[..., right], weights[right]))
             if -lead <= -shift and -shift - last <= trail:
                 earlier.append(jnp.flip(_windowed(frames[..., left], weights[left]), axis=-1))
+        if real:
+            return (_total([_total(each) for each in (later, earlier) if each]),)
         if not earlier:
             return _total(later), _total(later)
         if not later:

@@ -1,0 +1,102 @@
+"""Synthesis by a folded inverse: the inverse cosine matrix, then short filters over frames.
+
+One matrix product gives the folded values of every frame in the order of a block's samples, see
+:class:`.folded_inverse.FoldedInverse`. The filter of the mirror images runs in that order, too, and
+only its sum is reversed: one loop over the frames, each sample a few products.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Float
+
+from isincnet_jax.bank.dsp import folded_inverse
+from isincnet_jax.bank.dsp.folded_inverse import MIRROR, OWN, FoldedInverse
+from isincnet_jax.bank.dsp.materialized import with_stored
+from isincnet_jax.dsp import framing
+from isincnet_jax.dsp.ranks import match_rank
+from isincnet_jax.typing import Array
+
+
+def folded_synthesis(
+    spectrogram: Float[Array, "... frames channels"],
+    taps: Float[Array, "2 slots lags hop"],
+    *,
+    inverse: FoldedInverse,
+    gains: Float[np.ndarray, " channels"],
+    first_frame: int,
+    length: int,
+    precision: lax.PrecisionLike = lax.Precision.HIGHEST,
+) -> Float[Array, "... time"]:
+    """Synthesis by a folded inverse.
+
+    Equal to :func:`.framing.synthesize_frames` with :func:`.folded_inverse.synthesis_kernels`, cut
+    to the clip.
+
+    Args:
+        spectrogram: [..., frames, channels].
+        taps: in the place of the inverse's own; where all positions of those are 0, these count as
+            0, too.
+        inverse: of the fold.
+        gains: of the bank's channels.
+        first_frame: index of the first frame.
+        length: samples of the clip.
+        precision: of the matrix products on accelerators.
+
+    Returns:
+        [..., length].
+    """
+    slots, hop = inverse.rows.shape
+    # Block u has the samples u hop + start .. : blocks from the one of sample 0 on.
+    first_block, skipped = divmod(-inverse.start, hop)
+    number = -(-(skipped + length) // hop)
+    # Row u - first_block + lags[-1] - k is the frame k hops before block u.
+    rows = framing.rows_for_blocks(
+        spectrogram,
+        steps=inverse.lags,
+        first_frame=first_frame - first_block,
+        num_blocks=number,
+    )
+    # Mirror images are read from position M + p - 1 down to p, modulo M: a few positions of the
+    # shorter stretch are written twice, before the block or behind it.
+    split = inverse.split
+    before = hop - split if 2 * split >= hop else 0
+    columns = (np.arange(hop + min(split, hop - split)) - before) % hop
+    places = {OWN: slice(before, before + hop), MIRROR: slice(before + split - hop, before + split)}
+    if not before:
+        places[MIRROR] = slice(split, split + hop)
+    values = [
+        jnp.matmul(
+            rows,
+            jnp.asarray(folded_inverse.unfolding_matrix(row[columns], gains), rows.dtype),
+            precision=precision,
+        )
+        for row in inverse.rows
+    ]
+
+    def filtered(side: int, values: Any, taps: Any) -> Any:
+        # y[u, i] = sum over slots q and lags k of taps[q, k, i] v_q[u - k, i]
+        terms = []
+        for slot, index in np.argwhere(np.any(inverse.taps[side], axis=-1)):
+            first = len(inverse.lags) - 1 - index
+            seen = values[slot][..., first : first + number, places[side]]
+            terms.append(seen * match_rank(taps[slot, index], seen))
+        return sum(terms[1:], terms[0])
+
+    def unfold(own: Array, image: Array, *values: Array) -> Array:
+        blocks = filtered(OWN, values, own)
+        if not np.any(inverse.taps[MIRROR]):
+            return blocks
+        return blocks + jnp.flip(filtered(MIRROR, values, image), axis=-1)
+
+    # Taps of mirror images in the order of the values that they meet.
+    image = jnp.flip(taps[MIRROR], axis=-1)
+    # Blocks that were flattened in the loop would have every sample looked up by a division.
+    blocks = with_stored(unfold, taps[OWN], image, *values)
+    flat = jnp.reshape(blocks, (*spectrogram.shape[:-2], number * hop))
+    return flat[..., skipped : skipped + length]
