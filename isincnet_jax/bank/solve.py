@@ -10,7 +10,13 @@ from jaxtyping import Float
 
 from isincnet_jax.bank import design
 from isincnet_jax.bank.decoder_spec import DecoderSpec
-from isincnet_jax.bank.designed import Bank, RealUniformBank, UniformBank, kernels_support, read_only
+from isincnet_jax.bank.designed import (
+    Bank,
+    RealUniformBank,
+    UniformBank,
+    kernels_support,
+    read_only,
+)
 from isincnet_jax.bank.dsp import decoders, folded_inverse, rounding, uniform
 from isincnet_jax.bank.solved import DualWindow, FoldedDecoder, SolvedDecoder, is_enough
 from isincnet_jax.bank.spec import FilterbankSpec

@@ -40,8 +40,8 @@ class SolvedDecoder:
         lead: taps before a frame's own position.
         residual: relative root mean squared error on white noise, coefficients unrounded.
         noise_gain: output deviation for unit white noise on the coefficients.
-        method: what it is: "dual window", "folded inverse", "least squares", "canonical dual", "adjoint"
-            (of a tight bank), "wiener" or "free weights".
+        method: what it is: "dual window", "folded inverse", "least squares",
+            "canonical dual", "adjoint" (of a tight bank), "wiener" or "free weights".
         expected_snr_db: of a round trip of white noise in float32, see
             :func:`.rounding.round_trip_error`: ``residual`` and the rounding of kernels,
             coefficients and sums, which an ill-conditioned bank amplifies. Away from reflected
@@ -192,6 +192,14 @@ class FoldedDecoder(SolvedDecoder):
         """Length of the synthesis kernels."""
         return self.taps_written_out
 
+    @property
+    def least_lead(self) -> int:
+        """Samples before a frame's position that its coefficients reach, not rounded to hops."""
+        used = np.flatnonzero(np.any(self.inverse.taps, axis=(0, 1)))
+        return (
+            int(-used[0]) - self.inverse.first_lag * self.inverse.rows.shape[1] - self.inverse.start
+        )
+
     @functools.cached_property
     def dense(self) -> SolvedDecoder:
         """The filters written out as synthesis kernels."""
@@ -205,7 +213,7 @@ class FoldedDecoder(SolvedDecoder):
         """Algorithm of :meth:`synthesise`."""
         used = np.count_nonzero(self.inverse.rows >= 0) * len(self.gains)
         return algorithms.Algorithm(
-            "cosine matrix and filters over frames", used + np.count_nonzero(self.inverse.taps)
+            "cosine matrix and filters over frames", int(used + np.count_nonzero(self.inverse.taps))
         )
 
     def synthesise(

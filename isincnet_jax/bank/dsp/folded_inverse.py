@@ -31,20 +31,21 @@ from isincnet_jax.bank.dsp import decoders, uniform
 
 OWN, MIRROR = 0, 1
 _REACHES = (8, 16, 32)
-_SOLVED = 1e-11
+_SOLVED = 1e-9
 _NEGLIGIBLE = 5e-9
 _NOISIER = 1.01
 _WHOLE_HOPS = 1.05
 _RIDGE = 1e-11
 _REFINEMENTS = 12
+_AT_ONCE = 64
 
 
 class FoldedInverse(NamedTuple):
     """Filters over frames that undo a fold.
 
     Attributes:
-        taps: float64 [2, slots, lags, hop]: of folded values at a block's own positions, then, in
-            the order of those, of values whose mirror image is the position.
+        taps: float64 [2, slots, lags, hop], for every position of a block: those of the folded
+            values at the position, then those of the values at its mirror image.
         rows: the folded value r that stands in a slot at a position, [slots, hop]; -1 for none.
         start: sample of a block's position 0, relative to the block's frame.
         split: p, positions of the first of the two stretches that are their own mirror images.
@@ -61,6 +62,14 @@ class FoldedInverse(NamedTuple):
     def lags(self) -> range:
         """Hops from frames to the blocks that they reach."""
         return range(self.first_lag, self.first_lag + self.taps.shape[2])
+
+
+class _Place(NamedTuple):
+    """Where blocks lie, and what their mirror images are, see :class:`FoldedInverse`."""
+
+    start: int
+    split: int
+    hop_length: int
 
 
 class _Fold(NamedTuple):
@@ -85,8 +94,8 @@ def mirrored(split: int, hop_length: int) -> Int[np.ndarray, " hop"]:
 
 
 def unfolding_matrix(
-    rows: Int[np.ndarray, "*shape"], gains: Float[np.ndarray, " bins"]
-) -> Float[np.ndarray, "bins *shape"]:
+    rows: Int[np.ndarray, " *values"], gains: Float[np.ndarray, " bins"]
+) -> Float[np.ndarray, " bins *values"]:
     """Columns of the transposed inverse, ``(C^-1 diag(1 / g))^T``.
 
     Args:
@@ -94,7 +103,7 @@ def unfolding_matrix(
         gains: g.
 
     Returns:
-        float64 [bins, *shape].
+        float64 [bins, *values].
     """
     # C^-1 = 4 / N D C D, D = diag(1/2, 1, .., 1, 1/2)
     half = np.ones(len(gains))
@@ -109,9 +118,10 @@ def solve(
 ) -> FoldedInverse | None:
     """Filters that undo the fold of a bank with the least noise gain.
 
-    A block is solved from 8, 16 or 32 hops of frames on either side, as many as it takes; lags
-    below 1e-9 of the filters' root energy are left out. Where the bank has more channels than the
-    hop has samples, as few folded values are used as have a noise gain within 1 % of all of them.
+    A block is solved from 8, 16 or 32 hops of frames on either side, as many as it takes; lags with
+    less than 5e-9 of the filters' root energy are left out. Where the bank has more channels than
+    the hop has samples, as few folded values are used as have a noise gain within 1 % of all of
+    them.
 
     Args:
         window: w, centred at tap ``taps // 2``.
@@ -132,10 +142,10 @@ def solve(
     stretches = np.convolve(energy, np.ones(hop_length), mode="valid")
     starts = np.min(fold.offset) + np.arange(len(stretches))
     start = int(starts[np.argmax(stretches * np.where(starts % hop_length, 1.0, _WHOLE_HOPS))])
-    split = (mirror - 2 * start + 1) % hop_length
+    place = _Place(start, (mirror - 2 * start + 1) % hop_length, hop_length)
     variance = np.sum(unfolding_matrix(np.arange(len(gains)), gains) ** 2, axis=0)
     for reach in _REACHES:
-        found = _fewest_slots(fold, variance, start, split, hop_length, reach)
+        found = _fewest_slots(fold, variance, place, reach)
         if found is not None:
             return found
     return None
@@ -187,72 +197,66 @@ def _mirror_sum(fold: _Fold, hop_length: int) -> int | None:
 
 
 def _fewest_slots(
-    fold: _Fold, variance: np.ndarray, start: int, split: int, hop: int, reach: int
+    fold: _Fold, variance: np.ndarray, place: _Place, reach: int
 ) -> FoldedInverse | None:
-    values = _by_position(fold, variance, start, hop)
-    most = max(map(len, values))
-    best, noise = _solve_slots(fold, variance, values, most, start, split, hop, reach)
+    rows = _by_position(fold, variance, place)
+    best, noise = _solve_slots(fold, variance, rows, place, reach)
     if best is None:
         return None
-    for slots in range(1, most):
-        found, other = _solve_slots(fold, variance, values, slots, start, split, hop, reach)
+    for slots in range(1, len(rows)):
+        found, other = _solve_slots(fold, variance, rows[:slots], place, reach)
         if found is not None and other <= _NOISIER**2 * noise:
             return found
     return best
 
 
-def _by_position(fold: _Fold, variance: np.ndarray, start: int, hop: int) -> list[list[int]]:
-    """Folded values of every position, those with the least noise first.
+def _by_position(fold: _Fold, variance: np.ndarray, place: _Place) -> Int[np.ndarray, "slots hop"]:
+    """Folded values of every position, those with the least noise first, -1 where there are fewer.
 
     A value belongs to the sample that it weighs most.
     """
-    found: list[list[tuple[float, int]]] = [[] for _ in range(hop)]
+    found: list[list[tuple[float, int]]] = [[] for _ in range(place.hop_length)]
     for value in np.unique(fold.value):
         entries = np.flatnonzero(fold.value == value)
         largest = entries[np.argmax(np.abs(fold.weight[entries]))]
         noise = variance[value] / fold.weight[largest] ** 2
-        found[(fold.offset[largest] - start) % hop].append((noise, int(value)))
-    return [[value for _, value in sorted(each)] for each in found]
+        found[(fold.offset[largest] - place.start) % place.hop_length].append((noise, int(value)))
+    slots = max(map(len, found))
+    return np.asarray([([v for _, v in sorted(each)] + [-1] * slots)[:slots] for each in found]).T
 
 
 def _solve_slots(
-    fold: _Fold,
-    variance: np.ndarray,
-    values: list[list[int]],
-    slots: int,
-    start: int,
-    split: int,
-    hop: int,
-    reach: int,
+    fold: _Fold, variance: np.ndarray, rows: np.ndarray, place: _Place, reach: int
 ) -> tuple[FoldedInverse | None, float]:
-    """Filters of so many values a position, and their noise power, folded values independent."""
-    rows = np.asarray([(each + [-1] * slots)[:slots] for each in values]).T
+    """Filters of the values of some slots, and their noise power, folded values independent."""
+    slots, hop = rows.shape
     position = np.full(len(variance), -1)
     slot = np.zeros_like(position)
-    for index in range(slots):
-        used = rows[index] >= 0
-        position[rows[index][used]] = np.flatnonzero(used)
-        slot[rows[index][used]] = index
+    for index, row in enumerate(rows):
+        used = np.flatnonzero(row >= 0)
+        position[row[used]] = used
+        slot[row[used]] = index
     # weights[i, q, side, m] of the sample that lies m blocks after the frame, at position i or at
     # its mirror image, in the value of slot q at position i; over its deviation, for equal noise.
     kept = position[fold.value] >= 0
-    value, offset = fold.value[kept], fold.offset[kept] - start
+    value, offset = fold.value[kept], fold.offset[kept] - place.start
     shift = offset // hop
     first = int(np.min(shift))
     weights = np.zeros((hop, slots, 2, int(np.max(shift)) - first + 1))
-    place = position[value]
-    side = np.where(offset % hop == place, OWN, MIRROR)
-    weights[place, slot[value], side, shift - first] = fold.weight[kept] / np.sqrt(variance[value])
-    taps, residual = _solve_pairs(weights, mirrored(split, hop), first, reach)
+    at = position[value]
+    side = np.where(offset % hop == at, OWN, MIRROR)
+    weights[at, slot[value], side, shift - first] = fold.weight[kept] / np.sqrt(variance[value])
+    mirror = mirrored(place.split, hop)
+    taps, residual = _solve_pairs(weights, mirror, first, reach)
     if residual > _SOLVED:
         return None, np.inf
     noise = float(np.sum(taps**2))
     # [hop, side, slot, frame t] to [side, slot, lag -t, hop]
     taps = taps[..., ::-1].transpose(1, 2, 3, 0)
     # A position that is its own mirror image takes its filter from where the others have taps.
-    mirror = mirrored(split, hop)
-    energy = np.sum(np.where(mirror == np.arange(hop), 0.0, taps**2), axis=-1)
-    swapped = (energy[MIRROR] > energy[OWN])[..., None] & (mirror == np.arange(hop))
+    alone = mirror == np.arange(hop)
+    energy = np.sum(np.where(alone, 0.0, taps**2), axis=-1)
+    swapped = (energy[MIRROR] > energy[OWN])[..., None] & alone
     taps = np.stack([np.where(swapped, 0.0, taps[OWN]), np.where(swapped, taps[OWN], taps[MIRROR])])
     taps[np.sum(taps**2, axis=-1) <= _NEGLIGIBLE**2 * noise] = 0.0
     lags = np.flatnonzero(np.any(taps, axis=(0, 1, 3)))
@@ -260,7 +264,7 @@ def _solve_slots(
     # Back from values of variance 1; those of the mirror image have their own.
     deviation = np.sqrt(np.where(rows >= 0, variance[rows], 1.0))[:, None]
     taps = np.stack([taps[OWN] / deviation, taps[MIRROR] / deviation[..., mirror]])
-    return FoldedInverse(taps, rows, start, split, int(lags[0]) - reach), noise
+    return FoldedInverse(taps, rows, place.start, place.split, int(lags[0]) - reach), noise
 
 
 def _solve_pairs(
@@ -270,31 +274,44 @@ def _solve_pairs(
     hop, slots, _, shifts = weights.shape
     frames = 2 * reach + 1
     blocks = frames + shifts - 1
-    alone = mirror == np.arange(hop)
     # Values at a position, then those at its mirror image, whose own samples are its mirror's.
     both = np.stack([weights, weights[mirror][:, :, ::-1]], axis=1)
-    both[alone, 1] = 0.0
-    # A[i, (side, slot, t), (side, u)] = weight at u - t, [hop, 2, slots, frames, 2, blocks]
-    system = np.zeros((hop, 2, slots, frames, 2, blocks))
-    for frame in range(frames):
-        system[:, :, :, frame, :, frame : frame + shifts] = both
-    system = system.reshape(hop, 2 * slots * frames, 2 * blocks)
+    both[mirror == np.arange(hop), 1] = 0.0
     # The sample wanted is that of block 0; the first frame, -reach, sees blocks from first - reach.
     wanted = np.zeros((1, 2 * blocks))
     wanted[0, reach - first] = 1.0
-    gram = system @ system.transpose(0, 2, 1)
+    found, squares = [], 0.0
+    for begin in range(0, hop, _AT_ONCE):
+        some = both[begin : begin + _AT_ONCE]
+        # A[i, (side, slot, t), (side, u)] = weight at u - t, [hop, 2, slots, frames, 2, blocks]
+        system = np.zeros((len(some), 2, slots, frames, 2, blocks))
+        for frame in range(frames):
+            system[:, :, :, frame, :, frame : frame + shifts] = some
+        system = system.reshape(len(some), 2 * slots * frames, 2 * blocks)
+        solution, error = _solve_rows(system, wanted)
+        found.append(solution)
+        squares += error
+    residual = float(np.sqrt(squares / hop))
+    return np.concatenate(found).reshape(hop, 2, slots, frames), residual
+
+
+def _solve_rows(system: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, float]:
+    """``W A = E`` for many A at once, as :func:`.decoders.solve_left_inverse`; sum of squares."""
+    transposed = system.transpose(0, 2, 1)
+    tall = system.shape[1] >= system.shape[2]
+    # (A^T A + l)^-1 A^T = A^T (A A^T + l)^-1, by the smaller of the two
+    gram = transposed @ system if tall else system @ transposed
     size = gram.shape[1]
     ridge = _RIDGE * np.trace(gram, axis1=1, axis2=2) / size
-    gram += ridge[:, None, None] * np.eye(size)
-    factor = np.linalg.inv(gram)
-    # Tikhonov's method, iterated, as in decoders.solve_left_inverse
-    solution, error = np.zeros((hop, 1, size)), np.broadcast_to(wanted, (hop, 1, 2 * blocks))
-    residual = np.inf
+    inverse = np.linalg.inv(gram + ridge[:, None, None] * np.eye(size))
+    solution, error, square = np.zeros(()), wanted, np.inf
     for _ in range(1 + _REFINEMENTS):
-        candidate = solution + error @ system.transpose(0, 2, 1) @ factor
+        # E (A^T A + l)^-1 A^T, or E A^T (A A^T + l)^-1
+        step = error @ inverse @ transposed if tall else error @ transposed @ inverse
+        candidate = solution + step
         remaining = wanted - candidate @ system
-        found = float(np.sqrt(np.mean(np.sum(remaining**2, axis=(1, 2)))))
-        if found >= residual:
+        found = float(np.sum(remaining**2))
+        if found >= square:
             break
-        solution, error, residual = candidate, remaining, found
-    return solution.reshape(hop, 2, slots, frames), residual
+        solution, error, square = candidate, remaining, found
+    return solution, square
