@@ -49,19 +49,18 @@ def test_clips_are_exact_to_their_ends(length):
 
 
 def test_a_folded_inverse_waits_no_longer():
-    real = SPEC.replace(num_bins=17, component="real")
+    real = SPEC.replace(component="real")
     codec = isn.low_latency_codec(real)
     assert codec.model.solved.method == "folded inverse"
     assert codec.model.solved.least_lead == 15
     assert stream_decoder(codec).total_latency == 15
-    # One that gives its samples out before they are complete is not to be had of it.
     assert isn.low_latency_codec(real, num_frames=12).model.solved.method == "least squares"
 
 
-@pytest.mark.parametrize("hop_length", [14, 15, 16])
+@pytest.mark.parametrize("hop_length", [14, 16])  # with frames ahead, and without
 @pytest.mark.parametrize("length", [1, 15, 16, 500])
-def test_folded_streams_equal_the_whole_clip(hop_length, length):
-    codec = isn.low_latency_codec(SPEC.replace(hop_length=hop_length, component="real"))
+def test_streams_of_a_folded_inverse_equal_the_whole_clip(hop_length, length):
+    codec = isn.build_codec(isn.SincNet(SPEC.replace(hop_length=hop_length, component="real")))
     assert codec.model.solved.method == "folded inverse"
     waveform = _clip(length)
     encoder, decoder = stream_encoder(codec), stream_decoder(codec)

@@ -33,6 +33,7 @@ OWN, MIRROR = 0, 1
 _REACHES = (8, 16, 32)
 _SOLVED = 1e-9
 _NEGLIGIBLE = 5e-9
+_ROUNDING = 1e-12
 _NOISIER = 1.01
 _WHOLE_HOPS = 1.05
 _RIDGE = 1e-11
@@ -259,6 +260,7 @@ def _solve_slots(
     swapped = (energy[MIRROR] > energy[OWN])[..., None] & alone
     taps = np.stack([np.where(swapped, 0.0, taps[OWN]), np.where(swapped, taps[OWN], taps[MIRROR])])
     taps[np.sum(taps**2, axis=-1) <= _NEGLIGIBLE**2 * noise] = 0.0
+    taps[np.abs(taps) <= _ROUNDING * np.max(np.abs(taps))] = 0.0
     lags = np.flatnonzero(np.any(taps, axis=(0, 1, 3)))
     taps = taps[:, :, lags[0] : lags[-1] + 1]
     # Back from values of variance 1; those of the mirror image have their own.
