@@ -195,8 +195,8 @@ def _provide_cached(spec: FilterbankSpec, decoder: DecoderSpec, directory: Path)
     path = directory / f"decoder-{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
     kept = _load_solution(path, key, spec.num_bins)
     solved = decoding.design_decoder(spec, decoder, known=kept)
-    # A bank without inverse is solved, and warned of, in every process; a folded inverse, whose
-    # parts are many, takes as long as a file.
+    # A bank without inverse is solved, and warned of, in every process; a folded inverse, which
+    # has many parts, is solved in a fraction of a second.
     passing = isinstance(solved, FoldedDecoder) or (solved.is_wiener and decoder.kind == "auto")
     if kept is None and not passing:
         _store_solution(path, key, solved)

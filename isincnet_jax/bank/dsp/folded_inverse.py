@@ -220,7 +220,7 @@ def _by_position(fold: _Fold, variance: np.ndarray, place: _Place) -> Int[np.nda
     for value in np.unique(fold.value):
         entries = np.flatnonzero(fold.value == value)
         largest = entries[np.argmax(np.abs(fold.weight[entries]))]
-        noise = variance[value] / fold.weight[largest] ** 2
+        noise = float(variance[value] / fold.weight[largest] ** 2)
         found[(fold.offset[largest] - place.start) % place.hop_length].append((noise, int(value)))
     slots = max(map(len, found))
     return np.asarray([([v for _, v in sorted(each)] + [-1] * slots)[:slots] for each in found]).T

@@ -69,17 +69,17 @@ def folded_synthesis(
     )
     # Mirror images are read from position M + p - 1 down to p, modulo M: a few positions of the
     # shorter stretch are written twice, before the block or behind it.
-    split = inverse.split
-    before = hop - split if 2 * split >= hop else 0
-    columns = (np.arange(hop + min(split, hop - split)) - before) % hop
-    places = {OWN: slice(before, before + hop), MIRROR: slice(before + split - hop, before + split)}
-    if not before:
-        places[MIRROR] = slice(split, split + hop)
-    # Barriers would keep the mirror image, which is cheap, from the padding of the rows.
-    mirrored = _with_mirror_image(rows, gains)
+    turn = inverse.split
+    before = hop - turn if 2 * turn >= hop else 0
+    columns = (np.arange(hop + min(turn, hop - turn)) - before) % hop
+    # With those before it, mirror images are read from the first column on, else from p on.
+    last = before + turn if before else turn + hop
+    places = {OWN: slice(before, before + hop), MIRROR: slice(last - hop, last)}
+    # No barrier: the mirror image belongs into the loop that pads the rows.
+    split = _with_mirror_image(rows, gains)
     matrices = [_split_matrix(row[columns], num_bins=len(gains)) for row in inverse.rows]
     few = uniform_synthesis.are_few(rows)
-    values = uniform_synthesis.products([mirrored] * slots, matrices, precision, few=few)
+    values = uniform_synthesis.products([split] * slots, matrices, precision, few=few)
 
     def filtered(side: int, values: Any, taps: Any) -> Any:
         # y[u, i] = sum over slots q and lags k of taps[q, k, i] v_q[u - k, i]
