@@ -27,6 +27,7 @@ import numpy as np
 from paired import timed_once
 
 import isincnet_jax as isn
+from isincnet_jax.bank.designed import RealUniformBank
 from isincnet_jax.bank.dsp import uniform, uniform_analysis, uniform_synthesis
 from isincnet_jax.dsp import framing
 from isincnet_jax.frontends import symmetric_correlation
@@ -107,7 +108,7 @@ def uniform_rows(num_bins: int, calls: int) -> list[dict[str, Any]]:
 
 
 def strided_rows(preset: str, calls: int) -> list[dict[str, Any]]:
-    """Encoding with the kernels of a preset that is not uniform."""
+    """Encoding with the kernels of a preset, and a real uniform one by its fold."""
     spec = isn.from_pretrained(preset).spec
     kernels = jnp.asarray(spec.bank.kernels, jnp.float32)
     hop, taps = spec.hop_length, kernels.shape[1]
@@ -132,14 +133,16 @@ def strided_rows(preset: str, calls: int) -> list[dict[str, Any]]:
             trail=taps - 1 - taps // 2,
             padding="zeros",
         )
-        times = timed_in_turns(
-            {
-                name: ready(functools.partial(function, hop_length=hop), padded, kernels)
-                for name, function in candidates.items()
-            },
-            calls,
-        )
-        rows.append(row(preset, "analysis", batch, seconds, times, "strided"))
+        runs = {
+            name: ready(functools.partial(function, hop_length=hop), padded, kernels)
+            for name, function in candidates.items()
+        }
+        chosen = "strided"
+        if isinstance(spec.bank, RealUniformBank):
+            chosen = "folded"
+            filters = jnp.asarray(spec.bank.filters, jnp.float32)
+            runs[chosen] = ready(spec.bank.analyse, noise(batch, length), filters)
+        rows.append(row(preset, "analysis", batch, seconds, timed_in_turns(runs, calls), chosen))
     return rows
 
 

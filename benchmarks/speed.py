@@ -9,7 +9,7 @@ of the ratios pair by pair, peer over ours: above 1 we are faster.
 
 The PyTorch peers have the geometry of the reference and its two operations (``torch_peers.py``):
 501 taps at stride 125, 256 stacked real kernels or complex64 ones, a decoder of three frames. Our
-decoder reads four frames (the causal one 20) and is exact; the reference's three are not. The mel
+decoder reads four frames (the causal one 11) and is exact; the reference's three are not. The mel
 preset has three times the reference's bins: beside the reference geometry it also meets a
 convolution with its own kernels.
 """

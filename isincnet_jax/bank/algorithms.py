@@ -3,6 +3,10 @@
 * **Uniform, fixed banks** (:class:`.designed.UniformBank`, and :class:`.solved.DualWindow` for
   their decoders): a folded DFT, by matrices of cosines and sines that are split once or twice, or
   by an FFT; :func:`.uniform.choose_method`.
+* **Real uniform, fixed banks** (:class:`.designed.RealUniformBank`, and
+  :class:`.solved.FoldedDecoder` where the fold can be undone by short filters): the same of the
+  cosines only; for the decoder the inverse cosine matrix and filters over frames,
+  :mod:`.folded_inverse`.
 * **Every other bank, and learned filters** (:class:`.designed.Bank` and
   :class:`.solved.SolvedDecoder`; ``.dense`` makes a uniform bank or a dual window one): a strided
   convolution for analysis (over hop-sized blocks from 2^24 samples on), a convolution over frames
@@ -29,6 +33,8 @@ Name = Literal[
     "folded DFT matrices",
     "mirrored DFT matrices",
     "folded FFT",
+    "folded cosine matrix",
+    "cosine matrix and filters over frames",
     "strided convolution",
     "convolution over frames",
 ]
@@ -53,7 +59,11 @@ class Algorithm(NamedTuple):
 
 
 def folded_transform(
-    num_bins: int, *, taps: int, operation: Literal["analysis", "synthesis"]
+    num_bins: int,
+    *,
+    taps: int,
+    operation: Literal["analysis", "synthesis"],
+    real: bool = False,
 ) -> Algorithm:
     """Folded DFT of a uniform bank, see :mod:`.uniform`.
 
@@ -61,9 +71,11 @@ def folded_transform(
         num_bins: bins of the bank.
         taps: of its window, or of its dual window.
         operation: "analysis" or "synthesis".
+        real: whether the bank has cosine channels only.
 
     Returns:
         Name and cost of the fastest method on a CPU.
     """
-    method = uniform.choose_method(num_bins, operation=operation)
-    return Algorithm(_OF_METHOD[method], uniform.products_per_frame(num_bins, method) + taps)
+    method = uniform.choose_method(num_bins, operation=operation, real=real)
+    name = "folded cosine matrix" if real and method == "folded" else _OF_METHOD[method]
+    return Algorithm(name, uniform.products_per_frame(num_bins, method, real=real) + taps)

@@ -17,12 +17,14 @@ class DecoderSpec:
     """Decoder specification: how the synthesis kernels are found.
 
     Attributes:
-        kind: "auto" (exact: a dual window for uniform banks, else least squares with as many
-            frames as it takes; for a bank that cannot be inverted, Wiener with a warning),
+        kind: "auto" (exact: a dual window for uniform banks, a folded inverse for real ones, else
+            least squares with as many frames as it takes; for a bank that cannot be inverted,
+            Wiener with a warning),
             "least_squares" (exact or an error), "dual" (canonical dual, cut), "wiener", or "free"
             (zeros, for weights that are loaded or learned from nothing).
         num_frames: frame taps; chosen if None: as few as are exact, and more of them where their
-            noise gain would leave less than 115 dB in float32.
+            noise gain would leave less than 115 dB in float32. A folded inverse that needs more is
+            not taken.
         first_frame: the first of those frames, relative to the block of ``hop_length`` samples
             that they emit. "free" needs it; "least_squares" and "wiener" take it together with
             ``num_frames``, and then solve those frames as they are, exact or not, instead of frames

@@ -1,7 +1,8 @@
 """Designed filterbanks with what follows from them, made once per spec (``spec.bank``).
 
 The type says how the filters are applied: :class:`UniformBank` by folded DFTs of a window,
-:class:`Bank` by a strided convolution, see :mod:`.algorithms`. Everything is designed in float64
+:class:`RealUniformBank` by their cosines, :class:`Bank` by a strided convolution, see
+:mod:`.algorithms`. Everything is designed in float64
 NumPy and read-only.
 """
 
@@ -260,6 +261,47 @@ class UniformBank(Bank):
         return uniform_analysis.uniform_analysis(
             waveform, filters, num_bins=self.num_bins, **options
         )
+
+
+class RealUniformBank(UniformBank):
+    """Real uniform bank: cosine channels only, ``g_k w[n] cos(2 pi k n / N)``.
+
+    What it is is read from its kernels, :func:`.uniform.cosine_gains`; the one at 0 Hz is the
+    window w.
+    """
+
+    @property
+    def num_bins(self) -> int:
+        """Filters: a channel each."""
+        return len(self.kernels)
+
+    @functools.cached_property
+    def gains(self) -> np.ndarray:
+        """Gains g of the channels, float64 [bins], 1 at 0 Hz."""
+        found = uniform.cosine_gains(self.kernels)
+        assert found is not None
+        return found
+
+    def written_out(self, filters: Float[np.ndarray, "..."]) -> Float[np.ndarray, "channels taps"]:
+        """Kernels [channels, taps] of a window.
+
+        Args:
+            filters: a window [taps], centred at ``taps // 2``.
+
+        Returns:
+            Cosine channels with their gains, [num_bins, taps].
+        """
+        return uniform.cosine_channels(filters, gains=self.gains)
+
+    @property
+    def algorithm(self) -> algorithms.Algorithm:
+        """Algorithm of :meth:`.Bank.analyse`."""
+        return algorithms.folded_transform(
+            self.num_bins, taps=self.lead + self.trail + 1, operation="analysis", real=True
+        )
+
+    def _applied(self, waveform: Any, filters: Any, precision: Any, **options: Any) -> Any:
+        return super()._applied(waveform, filters, precision, gains=self.gains, **options)
 
 
 def tight_kernels(channels: np.ndarray, hop_length: int) -> np.ndarray:

@@ -10,9 +10,15 @@ from jaxtyping import Float
 
 from isincnet_jax.bank import design
 from isincnet_jax.bank.decoder_spec import DecoderSpec
-from isincnet_jax.bank.designed import UniformBank, kernels_support, read_only
-from isincnet_jax.bank.dsp import decoders, rounding, uniform
-from isincnet_jax.bank.solved import DualWindow, SolvedDecoder, is_enough
+from isincnet_jax.bank.designed import (
+    Bank,
+    RealUniformBank,
+    UniformBank,
+    kernels_support,
+    read_only,
+)
+from isincnet_jax.bank.dsp import decoders, folded_inverse, rounding, uniform
+from isincnet_jax.bank.solved import DualWindow, FoldedDecoder, SolvedDecoder, is_enough
 from isincnet_jax.bank.spec import FilterbankSpec
 
 _SOLVED_RESIDUAL = 1e-11
@@ -82,11 +88,10 @@ def _design_decoder(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder
     if decoder.kind == "auto":
         if spec.tight:
             return _adjoint(spec)
-        # A dual window shows by itself whether it exists: the bounds need not be known first.
-        bank = spec.bank
-        windowed = _dual_window(bank, decoder) if isinstance(bank, UniformBank) else None
-        if windowed is not None:
-            return windowed
+        # These show by themselves whether they exist: the bounds need not be known first.
+        structured = _structured(spec.bank, decoder)
+        if structured is not None:
+            return structured
     if not design.is_invertible(spec):
         return _without_inverse(spec, decoder)
     return _solve(spec, decoder)
@@ -143,6 +148,39 @@ def _solved(
         method,
         rounding.decibels(error),
     )
+
+
+def _structured(bank: Bank, decoder: DecoderSpec) -> SolvedDecoder | None:
+    """The exact decoder that has the structure of a uniform bank, if there is one."""
+    if isinstance(bank, RealUniformBank):
+        return _folded_inverse(bank, decoder)
+    return _dual_window(bank, decoder) if isinstance(bank, UniformBank) else None
+
+
+def _folded_inverse(bank: RealUniformBank, decoder: DecoderSpec) -> FoldedDecoder | None:
+    """The folded inverse of a real uniform bank, or None: not exact, or of more frames."""
+    hop = bank.hop_length
+    inverse = folded_inverse.solve(bank.filters, bank.gains, hop_length=hop)
+    if inverse is None:
+        return None
+    dense = decoders.measured(
+        folded_inverse.synthesis_kernels(inverse, bank.gains), bank.kernels, hop_length=hop
+    )
+    # An output sample is a sum of a few sums over the channels.
+    error = rounding.round_trip_error(bank.kernels, dense, hop_length=hop, panel=bank.num_bins)
+    taps = dense.kernels.shape[1]
+    found = FoldedDecoder(
+        values=read_only(inverse.taps),
+        lead=dense.lead,
+        residual=dense.residual,
+        noise_gain=dense.noise_gain,
+        expected_snr_db=rounding.decibels(error),
+        inverse=inverse,
+        gains=bank.gains,
+        taps_written_out=taps,
+    )
+    fits = decoder.num_frames is None or taps <= decoder.num_frames * hop
+    return found if found.is_exact and fits else None
 
 
 def _dual_window(bank: UniformBank, decoder: DecoderSpec) -> DualWindow | None:

@@ -1,7 +1,8 @@
 """Solved decoders of a bank: synthesis kernels or a dual window, with their accuracy.
 
-The type says how they are applied: :class:`DualWindow` by an inverse DFT, :class:`SolvedDecoder` by
-a convolution over frames, see :mod:`.algorithms`.
+The type says how they are applied: :class:`DualWindow` by an inverse DFT, :class:`FoldedDecoder` by
+an inverse cosine matrix and short filters, :class:`SolvedDecoder` by a convolution over frames, see
+:mod:`.algorithms`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from jaxtyping import Float
 from isincnet_jax.bank import algorithms
 from isincnet_jax.bank.decoder_spec import DecoderSpec
 from isincnet_jax.bank.designed import read_only
-from isincnet_jax.bank.dsp import uniform, uniform_synthesis
+from isincnet_jax.bank.dsp import folded_inverse, folded_synthesis, uniform, uniform_synthesis
 from isincnet_jax.dsp import framing
 from isincnet_jax.typing import Spectrogram, Waveform
 
@@ -39,8 +40,8 @@ class SolvedDecoder:
         lead: taps before a frame's own position.
         residual: relative root mean squared error on white noise, coefficients unrounded.
         noise_gain: output deviation for unit white noise on the coefficients.
-        method: what it is: "dual window", "least squares", "canonical dual", "adjoint"
-            (of a tight bank), "wiener" or "free weights".
+        method: what it is: "dual window", "folded inverse", "least squares",
+            "canonical dual", "adjoint" (of a tight bank), "wiener" or "free weights".
         expected_snr_db: of a round trip of white noise in float32, see
             :func:`.rounding.round_trip_error`: ``residual`` and the rounding of kernels,
             coefficients and sums, which an ill-conditioned bank amplifies. Away from reflected
@@ -166,4 +167,69 @@ class DualWindow(SolvedDecoder):
         """
         return uniform_synthesis.uniform_synthesis(
             spectrogram, weights, num_bins=self.num_bins, lead=self.lead, **place
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class FoldedDecoder(SolvedDecoder):
+    """Folded inverse of a real uniform bank: ``values`` are filters [2, slots, lags, hop].
+
+    Attributes:
+        inverse: what the filters belong to; its own taps are those that were solved.
+        gains: of the bank's channels.
+        taps_written_out: length of the synthesis kernels that it stands for.
+    """
+
+    METHOD: ClassVar[str] = "folded inverse"
+
+    inverse: folded_inverse.FoldedInverse
+    gains: np.ndarray
+    taps_written_out: int
+    method: str = METHOD
+
+    @property
+    def taps(self) -> int:
+        """Length of the synthesis kernels."""
+        return self.taps_written_out
+
+    @property
+    def least_lead(self) -> int:
+        """Samples before a frame's position that its coefficients reach, not rounded to hops."""
+        used = np.flatnonzero(np.any(self.inverse.taps, axis=(0, 1)))
+        return (
+            int(-used[0]) - self.inverse.first_lag * self.inverse.rows.shape[1] - self.inverse.start
+        )
+
+    @functools.cached_property
+    def dense(self) -> SolvedDecoder:
+        """The filters written out as synthesis kernels."""
+        own = {each.name: getattr(self, each.name) for each in dataclasses.fields(SolvedDecoder)}
+        inverse = self.inverse._replace(taps=np.asarray(self.values, np.float64))
+        kernels = folded_inverse.synthesis_kernels(inverse, self.gains).kernels
+        return SolvedDecoder(**{**own, "values": read_only(kernels)})
+
+    @property
+    def algorithm(self) -> algorithms.Algorithm:
+        """Algorithm of :meth:`synthesise`."""
+        used = np.count_nonzero(self.inverse.rows >= 0) * len(self.gains)
+        return algorithms.Algorithm(
+            "cosine matrix and filters over frames", int(used + np.count_nonzero(self.inverse.taps))
+        )
+
+    def synthesise(
+        self, spectrogram: Spectrogram, weights: Float[jax.Array, "..."], **place: Any
+    ) -> Waveform:
+        """Waveform of a spectrogram for filters in the place of the decoder's.
+
+        Args:
+            spectrogram: [..., frames, channels].
+            weights: like ``values``; 0 wherever all positions of those are.
+            **place: see :meth:`SolvedDecoder.synthesise`.
+
+        Returns:
+            [..., length].
+        """
+        del place["hop_length"]  # that of the inverse
+        return folded_synthesis.folded_synthesis(
+            spectrogram, weights, inverse=self.inverse, gains=self.gains, **place
         )

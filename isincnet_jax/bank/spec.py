@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from isincnet_jax import files
 from isincnet_jax.bank import designed
-from isincnet_jax.bank.dsp import kernels, shapes
+from isincnet_jax.bank.dsp import kernels, shapes, uniform
 from isincnet_jax.bank.spec_checks import check_geometry, check_sizes, default_band, require
 from isincnet_jax.dsp import scales, settling
 from isincnet_jax.typing import ComplexKernels, Component, Dialect, Normalization, Padding
@@ -339,6 +339,8 @@ def _designed(spec: FilterbankSpec) -> designed.Bank:
     if spec.tight:
         channels = designed.tight_kernels(channels, spec.hop_length)
     kind = designed.UniformBank if spec.is_uniform else designed.Bank
+    if spec.component == "real" and uniform.cosine_gains(channels) is not None:
+        kind = designed.RealUniformBank
     return kind(
         designed.read_only(channels),
         hop_length=spec.hop_length,

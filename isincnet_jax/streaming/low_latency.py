@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from isincnet_jax.bank import design
 from isincnet_jax.bank.codec import Codec, build_codec
 from isincnet_jax.bank.decoder_spec import DecoderSpec
+from isincnet_jax.bank.designed import RealUniformBank
 from isincnet_jax.bank.sincnet import SincNet
 from isincnet_jax.bank.solve import design_decoder
-from isincnet_jax.bank.solved import EXACT_RESIDUAL
+from isincnet_jax.bank.solved import EXACT_RESIDUAL, FoldedDecoder
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.dsp import checks
 from isincnet_jax.dsp.settling import settles
@@ -31,7 +33,8 @@ def low_latency_codec(
     bins need 124 samples (7.8 ms) instead of 249, with a noise gain of 14.4 instead of 14.2.
 
     It is a least-squares decoder with a ``lead``, see :class:`.decoder_spec.DecoderSpec`; any
-    SincNet takes such a one.
+    SincNet takes such a one. The default decoder of a causal real bank on a uniform grid, a folded
+    inverse, waits no longer, and is taken as it is.
 
     Args:
         spec: the bank, causal for the least latency; zero padding.
@@ -81,6 +84,10 @@ def _find_decoder(spec: FilterbankSpec, lead: int, num_frames: int | None) -> De
     bank = spec.bank
     if num_frames is not None:
         return DecoderSpec("least_squares", num_frames=num_frames, lead=lead)
+    if isinstance(bank, RealUniformBank) and design.is_invertible(spec):
+        usual = design_decoder(spec)
+        if isinstance(usual, FoldedDecoder) and usual.least_lead <= lead:
+            return DecoderSpec()
     least = max(1, -(-(lead - bank.lead) // spec.hop_length) + 1)  # to see a block at all
     found: list[tuple[float, DecoderSpec]] = []
     for count in [n for n in _TRIED_FRAMES if n >= least] or [least]:

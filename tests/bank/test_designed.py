@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 
 from isincnet_jax import DecoderSpec, FilterbankSpec, SincNet
-from isincnet_jax.bank.designed import Bank, UniformBank
+from isincnet_jax.bank.designed import Bank, RealUniformBank, UniformBank
 from isincnet_jax.bank.solve import design_decoder
-from isincnet_jax.bank.solved import DualWindow, SolvedDecoder
+from isincnet_jax.bank.solved import DualWindow, FoldedDecoder, SolvedDecoder
 
 UNIFORM = FilterbankSpec(sample_rate=8000, hop_length=8, num_bins=17)
 MEL = UNIFORM.replace(scale="mel")
 TIGHT = UNIFORM.replace(tight=True)
+REAL = FilterbankSpec(
+    sample_rate=8000, hop_length=15, num_bins=16, component="real", causal=True, shape="none"
+)
 
 
 def test_equal_specs_share_their_bank_and_its_decoders():
@@ -33,7 +36,16 @@ def test_pickles_hold_no_bank():
     assert pickle.loads(pickle.dumps(UNIFORM)) == UNIFORM
 
 
-@pytest.mark.parametrize("spec", [MEL, TIGHT, UNIFORM.replace(num_bins=12, component="real")])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        MEL,
+        TIGHT,
+        REAL.replace(scale="mel"),
+        REAL.replace(max_hz=3900.0),
+        FilterbankSpec.reference(component="real"),
+    ],
+)
 def test_banks_of_no_structure_are_dense(spec):
     assert type(spec.bank) is Bank
     assert spec.bank.dense is spec.bank
@@ -50,16 +62,48 @@ def test_learned_filters_and_weights_of_a_uniform_bank_are_dense():
     assert type(SincNet(UNIFORM, learnable_decoder=True).solved) is SolvedDecoder
 
 
-@pytest.mark.quick(0)
-def test_both_algorithms_of_a_uniform_bank_agree(rng):
-    bank, solved = UNIFORM.bank, design_decoder(UNIFORM)
+def test_learned_filters_and_weights_of_a_real_uniform_bank_are_dense():
+    fixed, learned = SincNet(REAL), SincNet(REAL, learnable_filters="free")
+    assert type(fixed.bank) is RealUniformBank
+    assert type(learned.bank) is Bank
+    np.testing.assert_array_equal(learned.bank.kernels, fixed.bank.kernels)
+    assert type(fixed.solved) is FoldedDecoder
+    assert type(SincNet(REAL, learnable_decoder=True).solved) is SolvedDecoder
+    assert type(SincNet(REAL, DecoderSpec("least_squares")).solved) is SolvedDecoder
+
+
+def test_real_banks_that_cannot_be_unfolded_keep_their_least_squares():
+    # N = 30 and a window of 32 taps over hops of 8: folds mix more than two residues.
+    mixed = REAL.replace(hop_length=8, kernel_size=65)
+    assert type(mixed.bank) is RealUniformBank
+    assert type(design_decoder(mixed)) is SolvedDecoder
+    assert design_decoder(mixed).is_exact
+
+
+def test_a_folded_inverse_has_no_more_frames_than_are_asked_for():
+    usual = design_decoder(REAL)
+    frames = usual.taps // REAL.hop_length
+    assert type(design_decoder(REAL, DecoderSpec(num_frames=frames))) is FoldedDecoder
+    fewer = design_decoder(REAL, DecoderSpec(num_frames=frames - 1))
+    assert fewer.method == "least squares"
+    assert fewer.taps == usual.taps - REAL.hop_length
+
+
+@pytest.mark.quick(1)
+@pytest.mark.parametrize("spec", [REAL, UNIFORM])
+def test_both_algorithms_of_a_uniform_bank_agree(rng, spec):
+    bank, solved = spec.bank, design_decoder(spec)
     waveform = jnp.asarray(rng.standard_normal(203), jnp.float32)
     np.testing.assert_allclose(bank.written_out(bank.filters), bank.kernels, atol=1e-15)
     found = [
         one.analyse(waveform, jnp.asarray(one.filters, jnp.float32)) for one in (bank, bank.dense)
     ]
     np.testing.assert_allclose(*found, atol=1e-5)
-    place = {"hop_length": 8, "first_frame": bank.frame_grid(203).first, "length": 203}
+    place = {
+        "hop_length": spec.hop_length,
+        "first_frame": bank.frame_grid(203).first,
+        "length": 203,
+    }
     back = [
         one.synthesise(found[0], jnp.asarray(one.values, jnp.float32), **place)
         for one in (solved, solved.dense)

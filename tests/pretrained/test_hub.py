@@ -31,8 +31,8 @@ def load(name):
 
 
 def least_snr_db(name: str) -> float:
-    # float32: linear 126 dB and mel 115 as measured on music; causal ones have conditions of 14,
-    # and 20 frame taps.
+    # float32: linear 126 dB and mel 115 as measured on music; causal ones have conditions of 14
+    # and decoders of at most 20 frame taps.
     return 95.0 if name.endswith("causal") else 126.0 if name.endswith("linear") else 115.0
 
 

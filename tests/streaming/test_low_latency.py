@@ -11,7 +11,7 @@ import pytest
 import isincnet_jax as isn
 from isincnet_jax.bank import solve as decoding
 from isincnet_jax.pretrained import model_kinds
-from isincnet_jax.streaming.stream import stream_decoder
+from isincnet_jax.streaming.stream import stream_decoder, stream_encoder
 
 SPEC = isn.FilterbankSpec(sample_rate=8000, hop_length=16, num_bins=17, shape="none", causal=True)
 
@@ -46,6 +46,38 @@ def test_clips_are_exact_to_their_ends(length):
     waveform = _clip(length)
     found = _codec().decode(_codec().encode(waveform), length=length)
     np.testing.assert_allclose(np.asarray(found), waveform, atol=1e-5)
+
+
+def test_a_folded_inverse_waits_no_longer():
+    real = SPEC.replace(component="real")
+    codec = isn.low_latency_codec(real)
+    assert codec.model.solved.method == "folded inverse"
+    assert codec.model.solved.least_lead == 15
+    assert stream_decoder(codec).total_latency == 15
+    assert isn.low_latency_codec(real, num_frames=12).model.solved.method == "least squares"
+
+
+@pytest.mark.parametrize("hop_length", [14, 16])  # with frames ahead, and without
+@pytest.mark.parametrize("length", [1, 15, 16, 500])
+def test_streams_of_a_folded_inverse_equal_the_whole_clip(hop_length, length):
+    codec = isn.build_codec(isn.SincNet(SPEC.replace(hop_length=hop_length, component="real")))
+    assert codec.model.solved.method == "folded inverse"
+    waveform = _clip(length)
+    encoder, decoder = stream_encoder(codec), stream_decoder(codec)
+    listening, speaking = encoder.init(2), decoder.init(2)
+    heard, frames = [], []
+    for chunk in np.array_split(waveform, 7, axis=1):
+        listening, found = encoder.step(listening, chunk)
+        speaking, samples = decoder.step(speaking, found)
+        frames.append(found)
+        heard.append(samples)
+    frames.append(encoder.finish(listening))
+    heard.append(decoder.finish(speaking, frames[-1], length=length))
+    spectrogram = codec.encode(waveform)
+    np.testing.assert_allclose(np.concatenate(frames, axis=1), spectrogram, atol=2e-6)
+    found = np.concatenate(heard, axis=1)
+    np.testing.assert_allclose(found, codec.decode(spectrogram, length=length), atol=5e-6)
+    np.testing.assert_allclose(found, waveform, atol=1e-5)
 
 
 def test_it_starts_exact_where_it_is_to_be_learned():

@@ -36,14 +36,19 @@ _FLOAT_BITS = 32
 
 
 def choose_method(
-    num_bins: int, *, operation: Literal["analysis", "synthesis"], dtype: Any = np.float32
+    num_bins: int,
+    *,
+    operation: Literal["analysis", "synthesis"],
+    dtype: Any = np.float32,
+    real: bool = False,
 ) -> Method:
     """Fastest method of a DFT on CPUs, as measured by ``benchmarks/algorithms.py``.
 
     A fast transform takes time in proportion to N times the sum of the prime factors of N =
     2 (num_bins - 1), but to 100 N at most, since large primes are transformed as convolutions.
 
-    * Analysis: "fft" if that is at most ``num_bins^2``, else "folded".
+    * Analysis: "fft" if that is at most ``num_bins^2``, else "folded". The products of a real bank
+      are half as many, so that it is at most ``num_bins^2 / 2``.
     * Synthesis: "fft" from 257 bins on if that is at most ``num_bins^2 / 2``, else "mirrored",
       since synthesis passes over its coefficients anyway. (An analysis so split was no faster than
       "folded" below 256 bins, by one more pass over the frames, and slower than "fft" above.)
@@ -56,6 +61,7 @@ def choose_method(
         num_bins: bins, 2 or more; N = 2 (num_bins - 1).
         operation: "analysis" or "synthesis".
         dtype: of the numbers that are transformed.
+        real: whether the bank has cosine channels only.
 
     Returns:
         "folded", "mirrored" (synthesis only) or "fft".
@@ -72,7 +78,7 @@ def choose_method(
     if jnp.finfo(dtype).bits < _FLOAT_BITS:
         transform = math.inf
     if operation == "analysis":
-        return "fft" if transform <= num_bins**2 else "folded"
+        return "fft" if (1 + real) * transform <= num_bins**2 else "folded"
     fast = num_bins >= _FEWEST_TRANSFORMED and 2 * transform <= num_bins**2
     return "fft" if fast else "mirrored"
 
@@ -87,12 +93,13 @@ def _sum_of_factors(number: int) -> int:
     return total + (number if number > 1 else 0)
 
 
-def products_per_frame(num_bins: int, method: Method) -> int:
+def products_per_frame(num_bins: int, method: Method, *, real: bool = False) -> int:
     """Multiply-adds of one frame's DFT; half a real FFT's ``2.5 N log2 N`` operations.
 
     Args:
         num_bins: bins.
         method: of :func:`choose_method`.
+        real: whether the bank has cosine channels only; "fft" computes the sines all the same.
 
     Returns:
         Products; windowing and overlap-add not counted.
@@ -101,6 +108,8 @@ def products_per_frame(num_bins: int, method: Method) -> int:
     if method == "fft":
         return round(1.25 * period * np.log2(period))
     half = -(-num_bins // 2)
+    if real:
+        return num_bins**2
     return 2 * num_bins**2 if method == "folded" else 2 * half * num_bins
 
 
@@ -181,6 +190,47 @@ def written_out(
     phase = 2 * np.pi * ((np.arange(num_bins)[:, None] * offset) % period) / period
     weight = np.where(np.arange(num_bins) % (num_bins - 1) == 0, 1.0, inner)
     return np.concatenate([np.cos(phase), np.sin(phase)]) * np.tile(weight, 2)[:, None] * window
+
+
+def cosine_channels(
+    window: Float[np.ndarray, " taps"], *, gains: Float[np.ndarray, " bins"]
+) -> Float[np.ndarray, "bins taps"]:
+    """Kernels of a real uniform bank, ``g_k w[n] cos(2 pi k n / N)``.
+
+    Args:
+        window: w [taps], centred at ``taps // 2``.
+        gains: g of every bin.
+
+    Returns:
+        float64 [bins, taps].
+    """
+    cosine = written_out(window, num_bins=len(gains), lead=len(window) // 2)[: len(gains)]
+    return gains[:, None] * cosine
+
+
+def cosine_gains(
+    kernels: Float[np.ndarray, "bins taps"], *, tolerance: float = 1e-12
+) -> Float[np.ndarray, " bins"] | None:
+    """Gains of a real uniform bank: how it is told from other banks, by its kernels alone.
+
+    Args:
+        kernels: real channels, float64, centred at ``taps // 2``.
+        tolerance: largest difference from :func:`cosine_channels`, relative to the largest tap.
+
+    Returns:
+        Gains of the bins relative to bin 0, whose kernel is the window; None for kernels that are
+        no window at multiples of ``1 / N``, N = 2 (bins - 1), an even number of taps included.
+    """
+    if len(kernels) < 2 or kernels.shape[1] % 2 == 0:
+        return None
+    plain = cosine_channels(kernels[0], gains=np.ones(len(kernels)))
+    energy = np.sum(plain**2, axis=1)
+    if not np.all(energy > 0.0):
+        return None
+    # the least-squares gain of every channel
+    gains = np.sum(kernels * plain, axis=1) / energy
+    error = np.max(np.abs(kernels - gains[:, None] * plain))
+    return gains if error <= tolerance * np.max(np.abs(kernels)) and np.all(gains) else None
 
 
 @settles

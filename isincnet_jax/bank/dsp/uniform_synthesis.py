@@ -131,7 +131,7 @@ def _folded(
     # and the odd part, [..., rows, offsets low .. high]; barriers keep products and sums apart.
     halves = lax.optimization_barrier((rows[..., :num_bins], rows[..., num_bins:]))
     matrices = [matrix.T for matrix in uniform.inverse_dft_matrices(num_bins, low, high)]
-    even, odd = lax.optimization_barrier(_products(halves, matrices, precision, few=_are_few(rows)))
+    even, odd = lax.optimization_barrier(products(halves, matrices, precision, few=are_few(rows)))
     total = jnp.zeros((*rows.shape[:-2], blocks.number, hop), rows.dtype)
     for step, window, stretch in zip(blocks.steps, windows, stretches, strict=True):
         # y[u hop + i] += dual[lead + s hop + i] x_{u - s}[s hop + i]
@@ -214,7 +214,7 @@ def _mirrored_offsets(
     matrices = [cosines[:, 0::2], cosines[:, 1::2], sines[:, 0::2], sines[:, 1::2]]
     found = [
         jnp.reshape(product, (*rows.shape[:-1], product.shape[-1]))
-        for product in _products(parts, matrices, precision, few=_are_few(rows))
+        for product in products(parts, matrices, precision, few=are_few(rows))
     ]
     return (found[0], found[1]), (found[2], found[3])
 
@@ -280,12 +280,19 @@ def _best_stretch(offset: int, size: int, num_bins: int) -> _Stretch:
     )
 
 
-def _are_few(rows: Array) -> bool:
-    """Whether the rows of a clip are so few that their sums are taken in groups of bins."""
+def are_few(rows: Array) -> bool:
+    """Whether the rows of a clip are so few that :func:`products` should sum them in groups.
+
+    Args:
+        rows: [..., rows, bins].
+
+    Returns:
+        True up to 16 rows.
+    """
     return rows.shape[-2] <= _FEW_FRAMES
 
 
-def _products(
+def products(
     parts: Sequence[Any],
     matrices: Sequence[np.ndarray],
     precision: lax.PrecisionLike,
@@ -297,6 +304,15 @@ def _products(
     A clip of a sample or two turns into sums of equal terms, whose rounding errors all point the
     same way: 128 dB at worst for 256 bins. Sums over few frames are therefore taken in groups of
     bins, for 136 dB.
+
+    Args:
+        parts: rows.
+        matrices: float64, one for each of them; cast to the rows' dtype.
+        precision: of the products on accelerators.
+        few: whether to sum in groups, see :func:`are_few`.
+
+    Returns:
+        [..., rows, offsets] of every pair.
     """
     num_bins = matrices[0].shape[0]
     size = _BINS_PER_GROUP if few else num_bins
