@@ -694,7 +694,10 @@ def test_bad_token_files_and_options_are_one_line(fails, run):
     for step in ("1e-12", "1e-29"):  # beyond 2^20, and beyond any integer
         fails(f"encode in.wav out.isn --step {step}", "use a larger step")
     fails("encode in.wav out.isn --model 16khz-linear", "16khz-linear: .*use 16khz-lapped or")
-    fails("encode in.wav out.npz --model 16khz-lapped", "--model 16khz-lapped: a lapped bank, which this does not take")
+    fails(
+        "encode in.wav out.npz --model 16khz-lapped",
+        "16khz-lapped: a lapped bank, .* encode",
+    )
     _write("silent.wav", np.zeros((4000, 1)))
     fails("encode silent.wav out.isn", "silent.* use --step")
     assert run("encode silent.wav silent.isn --step 0.01")[0] == 0
