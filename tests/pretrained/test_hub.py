@@ -278,7 +278,7 @@ def test_lapped_presets_are_codecs(name, tmp_path, rng):
     assert not (tmp_path / "cache").exists()  # nothing is solved
     assert load_codec(name).spec == load_codec(codec).spec == codec.spec
     for one in (name, codec):
-        with pytest.raises(ValueError, match=f"^model={name}: a LappedBank; .* a filterbank with"):
+        with pytest.raises(ValueError, match=f"^model={name}: a lapped bank, .* encode"):
             load_model(one)
 
 
