@@ -36,11 +36,13 @@ from isincnet_jax.benchmark import banks, baselines, perceptual, runner
 from isincnet_jax.benchmark import run as benchmark_run
 from isincnet_jax.benchmark.methods import Method
 from isincnet_jax.pretrained.registry import LAPPED
+from isincnet_jax.recordings.options import recording_spec
 
 LEVELS = {"Opus": (0.98, 0.95, 0.9, 0.8), "Vorbis": (1.0, 0.7), "MP3": (0.9, 0.6)}
 TOKENS: tuple[dict[str, Any], ...] = (
     *({"step": step} for step in (0.064, 0.032, 0.016, 0.008)),
     *({"step": step, "optimise": True} for step in (0.016, 0.008)),
+    *({"quality": quality} for quality in (3.5, 5.0, 6.5)),
 )
 """Options of token files, a row for each."""
 
@@ -76,7 +78,10 @@ def methods(sample_rate: int) -> Iterator[Method]:
     for name, preset in LAPPED.items():
         if preset.spec.sample_rate == sample_rate and not name.endswith("-fast"):
             for options in TOKENS:
-                yield banks.token_file_method(name, preset.spec, **options)
+                spec = preset.spec
+                if "quality" in options:  # frames for ears may be shorter
+                    spec = recording_spec(sample_rate, for_ears=True)
+                yield banks.token_file_method(name, spec, **options)
     for method in baselines.codec_methods(sample_rate=sample_rate, levels=LEVELS):
         if method.curve is not None:  # not FLAC, which has no quality
             yield method
