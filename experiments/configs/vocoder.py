@@ -118,15 +118,15 @@ def get_config(kind: str = "cnn") -> ml_collections.ConfigDict:
 
     config.model.phase_gradient = ml_collections.ConfigDict()  # of PhaseGradientVocoder
     config.model.phase_gradient.every = 2
-    config.model.phase_gradient.width = 256
-    config.model.phase_gradient.num_blocks = 2
-    config.model.phase_gradient.patch_bins = 32
-    config.model.phase_gradient.halo_bins = 8
+    config.model.phase_gradient.widths = (56, 40)
+    config.model.phase_gradient.patch_bins = 2
+    config.model.phase_gradient.halo_bins = 4
     config.model.phase_gradient.past_frames = 3
     config.model.phase_gradient.future_frames = 2
-    config.model.phase_gradient.levels = 3
-    config.model.phase_gradient.bin_trust = 0.7
+    config.model.phase_gradient.coupling = 3.0
+    config.model.phase_gradient.sweeps = 2
     config.model.phase_gradient.iterations = 0  # of fast Griffin-Lim behind it
+    config.model.phase_points = 4096  # patches that it learns from in a step, loud ones first
 
     published = network == "cnn"
     # Weights; 0: only logged, None: left out. magnitude and phase_gradient have their own losses.
@@ -183,11 +183,14 @@ def get_config(kind: str = "cnn") -> ml_collections.ConfigDict:
     config.hosts.coordinator = ""  # "address:port" of host 0, or "auto" on known clusters
     config.hosts.count = 1
     config.hosts.index = 0
-    if network in ("magnitude", "phase_gradient"):  # learned in minutes, as shipped
+    if network == "magnitude":  # learned in minutes, as shipped
         config.data.batch_size = 16
         config.train.num_steps = 3000
         config.train.evaluate_every = config.train.save_every = 300
-    if network == "phase_gradient":
-        config.data.crop_s = 0.6
-        config.optimizer.learning_rate = 2e-3
+    if network == "phase_gradient":  # likewise
+        config.data.batch_size = 8
+        config.data.crop_s = 0.8
+        config.optimizer.learning_rate = 3e-3
+        config.train.num_steps = 12_000
+        config.train.evaluate_every = config.train.save_every = 2_000
     return config.lock()  # no new fields: a misspelt one is an error
