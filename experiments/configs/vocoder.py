@@ -6,7 +6,8 @@ r"""Vocoders: spectrogram to waveform.
 The argument is the network and what it sees: cnn (CNNVocoder as published, the default), cnn_mel,
 convnext (magnitudes to a spectrum), convnext_phase (the phases of given magnitudes), convnext_mel,
 convnext_bank (magnitudes of a sinc bank), istftnet, istftnet_mel, magnitude_mel (magnitudes; phases
-are computed) or phase_gradient (differences of phase and how sure they are). Mel spectrograms are
+are computed) or phase_gradient (differences of phase and how sure they are; fewer than 10,000
+parameters). Mel spectrograms are
 Slaney's unless ``--config.model.input=mel_htk``.
 
 The shipped models, scores on whole held-out clips (multi-resolution STFT loss, spectral

@@ -238,7 +238,11 @@ def synthesize(
     _check_facts(spec, found.features, vocoder.features, model)
     with _named(spec):
         parts = vocoder.synthesize_blocks(
-            found.spectrogram[None], length=found.length, chunk_frames=chunk, polish=polish, heap=heap
+            found.spectrogram[None],
+            length=found.length,
+            chunk_frames=chunk,
+            polish=polish,
+            heap=heap,
         )
         levels = _Levels(parts)
         written = audio_writing.write_blocks(

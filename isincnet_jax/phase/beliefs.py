@@ -73,9 +73,10 @@ def surprise(
         Nats relative to uniform phases, [batch]; below 0 where the beliefs know something.
     """
     turns, weights = weighted_turns(spectrum)
-    in_time = unlikelihood(jnp.real(beliefs.per_frame), jnp.imag(beliefs.per_frame), turns.per_frame)
-    in_frequency = unlikelihood(jnp.real(beliefs.per_bin), jnp.imag(beliefs.per_bin), turns.per_bin)
-    return jnp.sum(weights.per_frame * in_time + weights.per_bin * in_frequency, axis=(-2, -1))
+    (frame, bins), axes = beliefs, (-2, -1)
+    in_time = unlikelihood(jnp.real(frame), jnp.imag(frame), turns.per_frame)
+    in_frequency = unlikelihood(jnp.real(bins), jnp.imag(bins), turns.per_bin)
+    return jnp.sum(weights.per_frame * in_time + weights.per_bin * in_frequency, axis=axes)
 
 
 def weighted_turns(

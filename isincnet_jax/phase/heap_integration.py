@@ -117,7 +117,7 @@ def phase_gradient_heap_integration(
         # Trapezoidal rule: a step is the mean of the slopes at its two ends.
         per_frame[1:] = 0.5 * (per_frame[1:] + per_frame[:-1])
         per_bin[:, 1:] = 0.5 * (per_bin[:, 1:] + per_bin[:, :-1])
-        _integrator()(level, per_frame, per_bin, found, np.log(tolerance))
+        _integrator()(level, (per_frame, per_bin), found, np.log(tolerance))
     return phase
 
 
@@ -161,11 +161,11 @@ def edge_heap_integration(
     clips = [part.reshape((-1, *part.shape[-2:])) for part in (per_frame, per_bin)]
     phases = np.empty(clips[0].shape)
     for along_frames, along_bins, found in zip(*clips, phases, strict=True):
-        weights = [np.abs(part).astype(np.float64) for part in (along_frames, along_bins)]
-        angles = [np.angle(part).astype(np.float64) for part in (along_frames, along_bins)]
+        wide = [part.astype(np.complex128) for part in (along_frames, along_bins)]
         # No step ends in the first frame or the first bin.
-        weights[0][0], weights[1][:, 0] = 0.0, 0.0
-        _integrator()(np.maximum(*weights), *angles, found, -np.inf, *weights)
+        wide[0][0], wide[1][:, 0] = 0.0, 0.0
+        weights, angles = (np.abs(wide[0]), np.abs(wide[1])), (np.angle(wide[0]), np.angle(wide[1]))
+        _integrator()(np.maximum(*weights), angles, found, -np.inf, weights)
     return np.exp(1j * phases).astype(per_frame.dtype).reshape(per_frame.shape)
 
 
@@ -183,12 +183,10 @@ def _check(values: np.ndarray, *, n_fft: int, gamma: float, tolerance: float) ->
 
 def integrate(
     level: np.ndarray,
-    per_frame: np.ndarray,
-    per_bin: np.ndarray,
+    steps: tuple[np.ndarray, np.ndarray],
     phase: np.ndarray,
     threshold: float,
-    along_frames: np.ndarray | None = None,
-    along_bins: np.ndarray | None = None,
+    weights: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> None:
     """Heap integration of steps into ``phase`` where ``level >= threshold``, the largest first.
 
@@ -197,12 +195,11 @@ def integrate(
 
     Args:
         level: [frames, bins]; islands begin at its maxima.
-        per_frame: differences of phase from frame t - 1 to t; without effect in the first frame.
-        per_bin: from bin k - 1 to k; without effect in the first bin.
+        steps: differences of phase from frame t - 1 to t, without effect in the first frame, and
+            from bin k - 1 to k, without effect in the first bin.
         phase: overwritten where the level suffices.
         threshold: least level.
-        along_frames: weights of the steps along frames; None for levels.
-        along_bins: of those along bins.
+        weights: of the steps along frames and along bins; None for levels.
     """
     frames, bins = level.shape
     done = level < threshold
@@ -226,17 +223,17 @@ def integrate(
                     continue
                 # A step belongs to its later end.
                 row, line = max(t, frame), max(k, column)
-                if along_frames is None or along_bins is None:
+                if weights is None:
                     weight = level[t, k]
                 elif step_t != 0:
-                    weight = along_frames[row, line]
+                    weight = weights[0][row, line]
                 else:
-                    weight = along_bins[row, line]
+                    weight = weights[1][row, line]
                 if weight <= best[t, k]:
                     continue
                 best[t, k] = weight
                 # phi' = phi + sign step
-                step = step_t * per_frame[row, line] + step_k * per_bin[row, line]
+                step = step_t * steps[0][row, line] + step_k * steps[1][row, line]
                 phase[t, k] = phase[frame, column] + step
                 heapq.heappush(heap, (-weight, t * bins + k))
 

@@ -309,9 +309,7 @@ def directions(angle: Float[Array, "..."]) -> Complex[jax.Array, "..."]:
     return lax.complex(jnp.cos(angle), jnp.sin(angle))
 
 
-def scaled(
-    values: Complex[Array, "..."], factor: Float[Array, "..."]
-) -> Complex[jax.Array, "..."]:
+def scaled(values: Complex[Array, "..."], factor: Float[Array, "..."]) -> Complex[jax.Array, "..."]:
     """Complex values times real factors.
 
     Args:

@@ -280,7 +280,9 @@ def _gauge(along_bins: jax.Array) -> jax.Array:
     return normalized(jnp.cumprod(turns, axis=-1))
 
 
-def _solved(sources: jax.Array, weight: jax.Array, linked: jax.Array, gauge: jax.Array) -> jax.Array:
+def _solved(
+    sources: jax.Array, weight: jax.Array, linked: jax.Array, gauge: jax.Array
+) -> jax.Array:
     """Minimiser for a frame, normalised; sources are sums of w u a over the frames beside.
 
     In the gauge ``z = g y`` its matrix has the diagonal w + v_k + v_{k + 1} and -v_k beside it.

@@ -26,7 +26,7 @@ LARGEST = 8_000_000
 def shipped(tmp_path, monkeypatch):
     """A registry with one small vocoder, and one whose file is missing."""
     features = VocoderFeatures("linear", 8000, n_fft=128, win_length=64, hop_length=16)
-    network = PhaseGradientVocoder(num_bins=65, n_fft=128, hop_length=16, width=8, num_blocks=0)
+    network = PhaseGradientVocoder(num_bins=65, n_fft=128, hop_length=16, widths=(8,))
     module = Vocoder(network, features)
     variables = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 64)))
     (tmp_path / "models").mkdir()

@@ -18,7 +18,6 @@ from jax import lax
 from jaxtyping import Complex, Float
 
 from isincnet_jax.dsp import checks
-from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.phase import beliefs as phase_beliefs
 from isincnet_jax.phase import heap_integration, propagation, sweeps
 from isincnet_jax.phase.beliefs import PhaseBeliefs
@@ -215,9 +214,10 @@ class PhaseGradientVocoder(PhaseIntegration):
             turns.per_bin * propagation.directions(-analytic.per_bin),
         )
         weights, turns = (jax.tree.map(self._in_patches, tree) for tree in (weights, turns))
-        total = jnp.sum(weights.per_frame + weights.per_bin, axis=(-1))
+        total = jnp.sum(weights.per_frame + weights.per_bin, axis=-1)
         drawn = functools.partial(_drawn, num_points=num_points)
-        places = jax.vmap(drawn)(total.reshape(total.shape[0], -1), _keys(key, total.shape[0]))
+        keys = jax.random.split(key, total.shape[0])
+        places = jax.vmap(drawn)(total.reshape(total.shape[0], -1), keys)
         frames, patches = places // self._num_patches, places % self._num_patches
         seen = jax.vmap(self._seen)(self._padded(level), frames, patches)
         found = self._said(seen, patches).reshape(*places.shape, self.patch_bins, 4)
@@ -369,10 +369,6 @@ def _drawn(weights: jax.Array, key: jax.Array, *, num_points: int) -> jax.Array:
     evenly = (jnp.arange(num_points) + jax.random.uniform(key)) / num_points
     found = jnp.searchsorted(total, evenly.astype(total.dtype) * total[-1], side="right")
     return jnp.minimum(found, len(weights) - 1)
-
-
-def _keys(key: jax.Array, count: int) -> jax.Array:
-    return jax.random.split(key, count)
 
 
 def _first_beliefs(key: jax.Array, shape: Any, dtype: Any) -> jax.Array:
