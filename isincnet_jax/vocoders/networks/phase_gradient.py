@@ -88,7 +88,7 @@ class PhaseGradientVocoder(PhaseIntegration):
     window: str = "hann"
     every: int = 2
     widths: tuple[int, ...] = (56, 40)
-    patch_bins: int = 2
+    patch_bins: int = 1
     halo_bins: int = 4
     past_frames: int = 3
     future_frames: int = 2

@@ -92,10 +92,8 @@ def test_what_it_sees_is_the_spectrogram_around_each_patch(patch_bins):
 def test_what_is_learned_from_draws_is_the_surprise(patch_bins):
     """Without bias, and of what synthesis believes: patches of both ways agree."""
     noise = functools.partial(jax.random.normal, jax.random.key(3))
-    variables = jax.tree.map(lambda leaf: leaf + 0.3 * noise(leaf.shape), _variables())
-    if patch_bins == 1:
-        variables = jax.jit(SMALL(patch_bins=1).init)(jax.random.key(0), _magnitude()[:, :3])
-        variables = jax.tree.map(lambda leaf: leaf + 0.3 * noise(leaf.shape), variables)
+    start = _variables(patch_bins=patch_bins)
+    variables = jax.tree.map(lambda leaf: leaf + 0.3 * noise(leaf.shape), start)
     spectrum = fourier.stft(_clip(), n_fft=128, hop_length=32)
     beliefs = _synthesis(patch_bins=patch_bins)(variables, _magnitude(), method="beliefs")
     wanted = jax.jit(surprise)(beliefs, spectrum)
