@@ -366,8 +366,9 @@ class PhaseGradientVocoder(PhaseIntegration):
 def _drawn(weights: jax.Array, key: jax.Array, *, num_points: int) -> jax.Array:
     """Indices in proportion to weights [n], evenly over their sum from one random number."""
     total = jnp.cumsum(weights)
-    evenly = (jnp.arange(num_points) + jax.random.uniform(key)) / num_points
-    found = jnp.searchsorted(total, evenly.astype(total.dtype) * total[-1], side="right")
+    offset = jax.random.uniform(key, dtype=total.dtype)
+    evenly = (jnp.arange(num_points, dtype=total.dtype) + offset) / num_points
+    found = jnp.searchsorted(total, evenly * total[-1], side="right")
     return jnp.minimum(found, len(weights) - 1)
 
 
