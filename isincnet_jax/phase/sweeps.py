@@ -127,7 +127,7 @@ def swept_phase(
     """Phase directions ``exp(i phase)`` of :func:`.fourier.stft` from its magnitude alone.
 
     The analytic steps of a Gaussian window, weighted by their curl, swept. Batched,
-    differentiable, without random numbers; :func:`heap_swept_phase`, on the host, is better.
+    differentiable, without random numbers; :func:`heap_swept_phase`, on the host, is better on speech.
 
     Args:
         magnitude: [..., frames, 1 + n_fft // 2], not negative; two frames or more.
@@ -173,8 +173,8 @@ def heap_swept_phase(
     """Phase directions ``exp(i phase)`` of :func:`.fourier.stft` from its magnitude, on the host.
 
     The analytic steps of a Gaussian window along the surest of them
-    (:func:`.heap_integration.edge_heap_integration`), then swept: the best that there is here
-    without a network and without iterations over waveforms.
+    (:func:`.heap_integration.edge_heap_integration`), then swept. On speech it
+    is 4 dB better than :func:`swept_phase`; on music it may be worse.
 
     Args:
         magnitude: [..., frames, 1 + n_fft // 2], not negative; two frames or more.
