@@ -223,6 +223,7 @@ def integrate(
                     continue
                 # A step belongs to its later end.
                 row, line = max(t, frame), max(k, column)
+                weight: Any
                 if weights is None:
                     weight = level[t, k]
                 elif step_t != 0:

@@ -127,7 +127,8 @@ def swept_phase(
     """Phase directions ``exp(i phase)`` of :func:`.fourier.stft` from its magnitude alone.
 
     The analytic steps of a Gaussian window, weighted by their curl, swept. Batched,
-    differentiable, without random numbers; :func:`heap_swept_phase`, on the host, is better on speech.
+    differentiable, without random numbers; :func:`heap_swept_phase`, on the host, is better on
+    speech.
 
     Args:
         magnitude: [..., frames, 1 + n_fft // 2], not negative; two frames or more.
@@ -299,7 +300,7 @@ def _solved(
 def _sweep(first: jax.Array, steps: jax.Array, linked: jax.Array, gauge: jax.Array) -> jax.Array:
     """Frames after a first one, each from the one before alone."""
 
-    def forward(before: jax.Array, inputs: tuple[jax.Array, jax.Array, jax.Array]) -> tuple:
+    def forward(before: jax.Array, inputs: tuple[jax.Array, ...]) -> tuple:
         step, link, turn = inputs
         found = _solved(before * step, _modulus(step), link, turn)
         return found, found

@@ -323,7 +323,9 @@ def _heap_synthesize(model: Vocoder, variables: Any, spectrogram: Any, *, length
 @functools.partial(jax.jit, static_argnames=("model",))
 def _steps(model: Vocoder, variables: Any, spectrogram: Any) -> tuple[Any, Any]:
     """What is swept, and what the heap is ordered by: the same, less where it has a curl."""
-    steps = model.apply(variables, spectrogram, method=lambda vocoder, x: vocoder.network.steps(x))
+    steps: Any = model.apply(
+        variables, spectrogram, method=lambda vocoder, x: vocoder.network.steps(x)
+    )
     return steps, curl.curl_weighted(steps)
 
 
