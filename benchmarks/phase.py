@@ -5,7 +5,8 @@
 Clips are the first 5 s of files that are as long, at 22,050 Hz: ``shared/audio/ljspeech_mini``
 beside the checkout, else the built-in demo clip. STFT of 1024 samples, hop 256, Hann. Spectral
 convergence is 20 log10 of the norm of the magnitude error over the norm of the magnitudes, averaged
-over clips; all methods start from the same random phase, but those after "PGHI". Times are of a
+over clips; all methods start from the same random phase, but those after "PGHI" (phase gradient
+heap integration) and "surest steps" (heap integration by edge weight, then sweeps). Times are of a
 batch of clips, compiled before, ours and librosa's in turn; the ratio is the median over pairs.
 """
 
@@ -26,7 +27,7 @@ import numpy as np
 
 import isincnet_jax as isn
 from isincnet_jax.benchmark.operators import bank_operators
-from isincnet_jax.phase import heap_integration, mel_inversion, retrieval
+from isincnet_jax.phase import heap_integration, mel_inversion, retrieval, sweeps
 
 RATE, DURATION_S, N_FFT, HOP, MELS = 22_050, 5, 1024, 256, 80
 LENGTH = RATE * DURATION_S
@@ -36,6 +37,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "Griffin-Lim": retrieval.griffin_lim,
     "fast Griffin-Lim, momentum 0.99": functools.partial(retrieval.griffin_lim, momentum=0.99),
     "ADMM, rho 0.2": retrieval.admm,
+    "difference map, beta 1": retrieval.difference_map,
 }
 
 
@@ -109,7 +111,14 @@ def convergence_rows(magnitude: Any, operators: retrieval.Operators) -> list[dic
         gamma=heap_integration.window_gamma("hann", N_FFT),
         key=jax.random.key(common.SEED),
     )
-    starts = {"": random_phase(magnitude.shape), "PGHI, then ": integrated}
+    geometry: Any = {"n_fft": N_FFT, "hop_length": HOP}
+    geometry["gamma"] = heap_integration.window_gamma("hann", N_FFT)
+    surest = np.angle(sweeps.heap_swept_phase(magnitude, **geometry))
+    starts = {
+        "": random_phase(magnitude.shape),
+        "PGHI, then ": integrated,
+        "surest steps, then ": surest,
+    }
     for prefix, start in starts.items():
         for name, method in METHODS.items():
             add(
@@ -118,13 +127,19 @@ def convergence_rows(magnitude: Any, operators: retrieval.Operators) -> list[dic
                     magnitude, **operators._asdict(), num_iterations=count, phase=start
                 ),
             )
-    add(
-        "PGHI",
-        lambda count: retrieval.griffin_lim(
-            magnitude, **operators._asdict(), num_iterations=count, phase=integrated
-        ),
-        (0,),
-    )
+    alone = {
+        "swept steps": np.angle(sweeps.swept_phase(magnitude, **geometry)),
+        "surest steps": surest,
+        "PGHI": integrated,
+    }
+    for name, start in alone.items():
+        add(
+            name,
+            lambda count, start=start: retrieval.griffin_lim(
+                magnitude, **operators._asdict(), num_iterations=count, phase=start
+            ),
+            (0,),
+        )
     return rows
 
 
@@ -236,11 +251,12 @@ def print_tables(result: dict[str, Any]) -> None:
         [
             (row["method"], *(row["convergence_db"].get(str(n), "") for n in ITERATIONS))
             for row in result["convergence"]
-            if row["method"] != "PGHI"
+            if "0" not in row["convergence_db"]
         ],
     )
-    alone = result["convergence"][-1]["convergence_db"]["0"]
-    print(f"PGHI alone: {alone:.1f} dB")
+    for row in result["convergence"]:
+        if "0" in row["convergence_db"]:
+            print(f"{row['method']} alone: {row['convergence_db']['0']:.1f} dB")
     common.print_table(
         "our own banks, 60 iterations (dB)",
         ("bins, hop", *METHODS),

@@ -33,7 +33,7 @@ from isincnet_jax.benchmark import run as benchmark_run
 from isincnet_jax.data.corpora import build_corpora
 from isincnet_jax.data.corpus import Corpus
 from isincnet_jax.dsp import fourier
-from isincnet_jax.phase import heap_integration, mel_inversion, propagation, retrieval
+from isincnet_jax.phase import heap_integration, mel_inversion, propagation, retrieval, sweeps
 from isincnet_jax.pretrained.trained import load_vocoder
 from isincnet_jax.vocoders import blocks as vocoder_blocks
 from isincnet_jax.vocoders import losses as vocoder_losses
@@ -97,9 +97,39 @@ def _heap(magnitude: jax.Array, length: int, *, iterations: int) -> jax.Array:
     return _polished(fourier.istft(start, **GEOMETRY, length=length), magnitude, iterations)
 
 
+def _swept_waveform(magnitude: jax.Array, length: int, *, host: bool, iterations: int) -> Any:
+    """Weighted steps without a network: swept, or along the surest of them on the host first."""
+    options: Any = {**GEOMETRY, "gamma": GAMMA}
+    del options["win_length"]
+    found = sweeps.heap_swept_phase(magnitude, **options) if host else None
+    return _finished(magnitude, found, length=length, iterations=iterations, **options)
+
+
+@functools.partial(jax.jit, static_argnames=("length", "iterations", "n_fft", "hop_length"))
+def _finished(
+    magnitude: jax.Array, found: Any, *, length: int, iterations: int, **options: Any
+) -> jax.Array:
+    if found is None:
+        found = sweeps.swept_phase(magnitude, **options)
+    spectrum = propagation.scaled(jnp.asarray(found), magnitude)
+    waveform = fourier.istft(spectrum, **GEOMETRY, length=length)
+    return _polished(waveform, magnitude, iterations)
+
+
 def _mel_inverted(mel: jax.Array, length: int, **options: Any) -> jax.Array:
     magnitude = mel_inversion.mel_to_magnitude(mel, MEL._mel_weights())
     return _griffin_lim(magnitude, length, **options)
+
+
+def trained_heap(name: str | Path, iterations: int) -> Method:
+    """A stored vocoder whose phases are integrated on the host first, maybe polished."""
+    vocoder = load_vocoder(name)
+    size = sum(leaf.size for leaf in jax.tree.leaves(vocoder.variables))
+
+    def run(features: jax.Array, length: int) -> np.ndarray:
+        return vocoder.synthesize(features, length=length, heap=True, polish=iterations)
+
+    return Method(vocoder.features, run, size)
 
 
 def trained(name: str | Path, iterations: int) -> Method:
@@ -141,10 +171,15 @@ def methods(linear: str | None, mel: str | None) -> dict[str, Method]:
                 iterations=iterations,
             ),
         )
+        for name, host in (("swept steps, analytic", False), ("surest steps, analytic", True)):
+            found[f"{name}{behind}"] = Method(
+                LINEAR, functools.partial(_swept_waveform, host=host, iterations=iterations)
+            )
     if linear is not None:
         for iterations in (0, 5, 10):
             behind = f" + {iterations} iterations" if iterations else ""
             found[f"phase-gradient vocoder{behind}"] = trained(linear, iterations)
+            found[f"phase-gradient vocoder, heap{behind}"] = trained_heap(linear, iterations)
     found["mel inversion, Griffin-Lim 60"] = Method(
         MEL, functools.partial(_mel_inverted, num_iterations=60)
     )

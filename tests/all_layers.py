@@ -212,7 +212,7 @@ CASES: dict[str, Case] = {
         _BINS,
         "energies",
         lambda: isn.PhaseGradientVocoder(
-            num_bins=_BINS, patch_bins=8, halo_bins=2, iterations=1, **NETWORK, **STFT
+            num_bins=_BINS, widths=(8,), halo_bins=2, iterations=1, **STFT
         ),
     ),
     "PitchShift": Case(lambda: isn.PitchShift(n_steps=2.0, **STFT)),

@@ -218,6 +218,10 @@ def synthesize(
     polish: Annotated[
         int, typer.Option("--polish", help="Iterations of fast Griffin-Lim behind it, say 5.")
     ] = 0,
+    heap: Annotated[
+        bool,
+        typer.Option("--heap", help="Phases by heap integration first: better, slower."),
+    ] = False,
 ) -> None:
     """Write the waveform of a spectrogram, at its level, in constant memory."""
     import time
@@ -234,7 +238,11 @@ def synthesize(
     _check_facts(spec, found.features, vocoder.features, model)
     with _named(spec):
         parts = vocoder.synthesize_blocks(
-            found.spectrogram[None], length=found.length, chunk_frames=chunk, polish=polish
+            found.spectrogram[None],
+            length=found.length,
+            chunk_frames=chunk,
+            polish=polish,
+            heap=heap,
         )
         levels = _Levels(parts)
         written = audio_writing.write_blocks(

@@ -1,1 +1,1 @@
-"""Phase retrieval: Griffin-Lim, heap integration, propagation, mel inversion."""
+"""Phase retrieval: Griffin-Lim, heap integration, sweeps, propagation, mel inversion."""

@@ -72,30 +72,59 @@ def surprise(
     Returns:
         Nats relative to uniform phases, [batch]; below 0 where the beliefs know something.
     """
+    turns, weights = weighted_turns(spectrum)
+    (frame, bins), axes = beliefs, (-2, -1)
+    in_time = unlikelihood(jnp.real(frame), jnp.imag(frame), turns.per_frame)
+    in_frequency = unlikelihood(jnp.real(bins), jnp.imag(bins), turns.per_bin)
+    return jnp.sum(weights.per_frame * in_time + weights.per_bin * in_frequency, axis=axes)
+
+
+def weighted_turns(
+    spectrum: Complex[Array, "batch frames phases"],
+) -> tuple[PhaseBeliefs, PhaseBeliefs]:
+    """True steps of a spectrum, and what each weighs in :func:`surprise`.
+
+    Args:
+        spectrum: of :func:`.fourier.stft`.
+
+    Returns:
+        Steps as complex numbers of modulus 1 (0 without a phase), and real weights, which sum to
+        1 along frames and to 1 along bins; both [batch, frames, phases], 0 in the first frame and
+        the first bin.
+    """
     # Frames of the STFT count from their first sample, those of the beliefs from the middle.
     alternating = jnp.asarray((-1.0) ** np.arange(spectrum.shape[-1]), jnp.real(spectrum).dtype)
     unit = retrieval.with_magnitude(jnp.asarray(spectrum), alternating)
     level = propagation.relative_level(jnp.abs(spectrum))
     # exp(level / 4) = (m / max m)^(1/4), so that a difference weighs (m m')^(1/4)
     weight = jnp.exp(0.25 * level)
-    along_frames = _unlikely(
-        beliefs.per_frame[:, 1:],
-        unit[:, 1:] * jnp.conj(unit[:, :-1]),
-        weight[:, 1:] * weight[:, :-1],
+    frames, bins = ((0, 0), (1, 0), (0, 0)), ((0, 0), (0, 0), (1, 0))
+    turns = PhaseBeliefs(
+        jnp.pad(unit[:, 1:] * jnp.conj(unit[:, :-1]), frames),
+        jnp.pad(unit[..., 1:] * jnp.conj(unit[..., :-1]), bins),
     )
-    along_bins = _unlikely(
-        beliefs.per_bin[..., 1:],
-        unit[..., 1:] * jnp.conj(unit[..., :-1]),
-        weight[..., 1:] * weight[..., :-1],
+    weights = PhaseBeliefs(
+        jnp.pad(weight[:, 1:] * weight[:, :-1], frames),
+        jnp.pad(weight[..., 1:] * weight[..., :-1], bins),
     )
-    return along_frames + along_bins
+    shares = jax.tree.map(lambda part: part / jnp.sum(part, (-2, -1), keepdims=True), weights)
+    return turns, shares
 
 
-def _unlikely(natural: jax.Array, turn: jax.Array, weight: jax.Array) -> jax.Array:
-    real, imag = jnp.real(natural), jnp.imag(natural)
+def unlikelihood(
+    real: Float[Array, "..."], imag: Float[Array, "..."], turn: Complex[Array, "..."]
+) -> Float[jax.Array, "..."]:
+    """Negative log likelihood of steps under von Mises distributions, relative to uniform ones.
+
+    Args:
+        real: of the natural parameter eta.
+        imag: of eta.
+        turn: the steps, of modulus 1.
+
+    Returns:
+        Nats, in the shape of the arguments.
+    """
     sure = jnp.sqrt(real**2 + imag**2 + _SOFT)
     # -log p(d) + log(1 / 2 pi) = log I0(k) - Re(conj(eta) exp(i d)), log I0(k) = k + log i0e(k)
     normalizer = sure + jnp.log(jax.scipy.special.i0e(sure))
-    matched = real * jnp.real(turn) + imag * jnp.imag(turn)
-    total = jnp.sum(weight * (normalizer - matched), axis=(-2, -1))
-    return total / jnp.sum(weight, axis=(-2, -1))
+    return normalizer - (real * jnp.real(turn) + imag * jnp.imag(turn))

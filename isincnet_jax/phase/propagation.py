@@ -179,13 +179,13 @@ def propagated_phase(
     found = propagate(
         flat,
         directions(per_frame),
-        _scaled(turns, jnp.asarray(confidence, level.dtype)),
+        scaled(turns, jnp.asarray(confidence, level.dtype)),
         levels=levels,
         passes=passes,
     )
     # Our frames count from their first sample, half a frame before their middle.
     alternating = jnp.asarray((-1.0) ** np.arange(magnitude.shape[-1]), level.dtype)
-    return _scaled(jnp.reshape(found, magnitude.shape), match_rank(alternating, magnitude))
+    return scaled(jnp.reshape(found, magnitude.shape), match_rank(alternating, magnitude))
 
 
 def _gradient(values: jax.Array, *, axis: int) -> jax.Array:
@@ -231,12 +231,12 @@ def propagate(
     loudness = jnp.maximum(level, _QUIETEST)
     weights = jnp.exp(loudness[:, 1:] + loudness[:, :-1])
     # Frames first: [frames - 1, batch, bins], and [frames, levels, batch, bins].
-    steps = jnp.moveaxis(_scaled(jnp.asarray(along_frames)[:, 1:], weights), 1, 0)
+    steps = jnp.moveaxis(scaled(jnp.asarray(along_frames)[:, 1:], weights), 1, 0)
     reaches = jnp.moveaxis(_reaches(turns, levels), 2, 0)
 
     def forward(before: jax.Array, inputs: tuple[jax.Array, jax.Array]) -> tuple:
         step, reach = inputs
-        found = _normalized(_spread(before * step, reach))
+        found = normalized(_spread(before * step, reach))
         return found, found
 
     # z[t] = spread of p[t - 1] a[t] w[t] w[t - 1] along the bins, p = z / |z|
@@ -247,7 +247,7 @@ def propagate(
 
     def back(after: jax.Array, inputs: tuple[jax.Array, jax.Array, jax.Array]) -> tuple:
         past, step, reach = inputs
-        found = _normalized(_spread(past + after * jnp.conj(step), reach))
+        found = normalized(_spread(past + after * jnp.conj(step), reach))
         return found, found
 
     # Backwards: paths from frame t - 1 as the first pass left it, and from t + 1 by conj(a).
@@ -284,10 +284,17 @@ def _moved(values: jax.Array, bins: int) -> jax.Array:
     return lax.pad(values, jnp.zeros((), values.dtype), [*keep, (bins, -bins, 0)])
 
 
-def _normalized(values: jax.Array) -> jax.Array:
-    """Complex numbers divided by their modulus, fading to 0 below 1e-12; finite gradients."""
+def normalized(values: Complex[Array, "..."]) -> Complex[jax.Array, "..."]:
+    """Complex numbers divided by their modulus, fading to 0 below 1e-12; finite gradients.
+
+    Args:
+        values: complex, any shape.
+
+    Returns:
+        Complex, in their shape, of modulus 1 or less.
+    """
     power = jnp.real(values) ** 2 + jnp.imag(values) ** 2
-    return _scaled(values, lax.rsqrt(power + _LEAST_POWER))
+    return scaled(values, lax.rsqrt(power + _LEAST_POWER))
 
 
 def directions(angle: Float[Array, "..."]) -> Complex[jax.Array, "..."]:
@@ -302,6 +309,14 @@ def directions(angle: Float[Array, "..."]) -> Complex[jax.Array, "..."]:
     return lax.complex(jnp.cos(angle), jnp.sin(angle))
 
 
-def _scaled(values: jax.Array, factor: jax.Array) -> jax.Array:
-    """Complex values times real factors."""
+def scaled(values: Complex[Array, "..."], factor: Float[Array, "..."]) -> Complex[jax.Array, "..."]:
+    """Complex values times real factors.
+
+    Args:
+        values: complex, any shape.
+        factor: real, of a shape that goes with theirs.
+
+    Returns:
+        Complex, in the dtype of the values.
+    """
     return lax.complex(jnp.real(values) * factor, jnp.imag(values) * factor)

@@ -1,6 +1,6 @@
-"""Phase retrieval over (analyse, synthesise) callables: Griffin-Lim, its fast form, and ADMM.
+"""Phase retrieval over (analyse, synthesise) callables: Griffin-Lim, ADMM, the difference map.
 
-Both look for coefficients that have the given magnitudes and are those of a signal. ``analyse``
+All look for coefficients that have the given magnitudes and are those of a signal. ``analyse``
 takes a waveform to complex coefficients [..., frames, bins], ``synthesise`` takes them back, and
 ``P = analyse(synthesise(.))`` projects onto what signals can have. Any transform will do: the STFT
 of :func:`stft_operators`, or a complex bank of this package
@@ -312,5 +312,80 @@ def _admm(
 
     def run(magnitude: Any, start: Any) -> jax.Array:
         return splitting(lambda values: with_magnitude(values, magnitude), start, **options)
+
+    return each_clip(run, magnitude, start)
+
+
+@settles
+def difference_map(
+    magnitude: Magnitude,
+    *,
+    analyse: Callable[[Any], Any],
+    synthesise: Callable[[Any], Any],
+    num_iterations: int = 30,
+    beta: float = 1.0,
+    phase: Magnitude | None = None,
+    key: jax.Array | None = None,
+) -> Waveform:
+    """Phase retrieval by the difference map between the given magnitudes and consistency.
+
+    With ``A c = m * phase_of(c)``, ``P = analyse(synthesise(.))``, from ``c`` of the start::
+
+        f_P = P c + (P c - c) / beta;  f_A = A c - (A c - c) / beta
+        c += beta (A f_P - P f_A)
+
+    and the result is the synthesis of the last ``A f_P``. Unlike Griffin-Lim it leaves local
+    minima, and it does not settle where no coefficients fit. ``beta=1`` is
+    Douglas-Rachford splitting, :func:`admm` with ``rho=0``, at one synthesis and analysis an
+    iteration; any other takes two.
+
+    Args:
+        magnitude: m, [..., frames, bins], and all else as in :func:`griffin_lim`.
+        analyse: waveform to coefficients.
+        synthesise: coefficients to waveform.
+        num_iterations: 0 or more; 0 is the synthesis of the start.
+        beta: not 0; of either sign, 1 or a little less or more.
+        phase: where to start, in radians.
+        key: PRNG key of a random start.
+
+    Returns:
+        The waveform [..., time].
+
+    Raises:
+        ValueError: for beta = 0, fewer than 0 iterations, or an impossible start.
+
+    References:
+        V. Elser, "Phase retrieval by iterated projections", J. Opt. Soc. Am. A 20, 2003, equations
+            12 and 15. https://doi.org/10.1364/JOSAA.20.000040
+        T. Peer, S. Welker and T. Gerkmann, "Beyond Griffin-Lim: improved iterative phase retrieval
+            for speech", IWAENC 2022. https://arxiv.org/abs/2205.05496
+    """
+    check_iterations(num_iterations)
+    if beta == 0:
+        raise ValueError("beta=0 leaves the start as it is; use 1, or another number but 0")
+    start = initial_coefficients(magnitude, phase=phase, key=key)
+    operators = Operators(as_partial(analyse), as_partial(synthesise))
+    counts: Any = {"num_iterations": num_iterations, "beta": beta}
+    return _difference_map(jnp.asarray(magnitude), start, operators, **counts)
+
+
+@functools.partial(jax.jit, static_argnames=("num_iterations", "beta"))
+def _difference_map(
+    magnitude: Any, start: Any, operators: Operators, *, num_iterations: int, beta: float
+) -> jax.Array:
+    def consistent(values: Any) -> Any:
+        return operators.analyse(operators.synthesise(values))
+
+    def run(magnitude: Any, start: Any) -> jax.Array:
+        def step(_: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
+            values, _ = carry
+            projected = consistent(values)
+            fitted = with_magnitude(projected + (projected - values) / beta, magnitude)
+            if beta != 1:  # else f_A = c
+                own = with_magnitude(values, magnitude)
+                projected = consistent(own - (own - values) / beta)
+            return values + beta * (fitted - projected), fitted
+
+        return operators.synthesise(lax.fori_loop(0, num_iterations, step, (start, start))[1])
 
     return each_clip(run, magnitude, start)

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.dsp import fourier
-from isincnet_jax.phase import beliefs as phase_beliefs
 from isincnet_jax.tasks.config import Config
 from isincnet_jax.training import step as train_step
 from isincnet_jax.training.losses import WeightedLoss
@@ -115,16 +114,18 @@ def _phase_gradient(config: Config) -> Parts:
         **_geometry(config, features, learns="phases"), **_attributes(config.model.phase_gradient)
     )
 
-    def unlikely(vocoder: Vocoder, waveform: jax.Array) -> jax.Array:
+    def unlikely(vocoder: Vocoder, waveform: jax.Array, key: jax.Array) -> jax.Array:
         # The network sees the features; the phases that it is judged by are those of the clip.
-        beliefs = vocoder.network.beliefs(vocoder.analyse(waveform))
         spectrum = fourier.stft(
             waveform,
             n_fft=network.phase_samples,
             hop_length=network.hop_length,
             win_length=network.window_samples,
         )
-        return phase_beliefs.surprise(beliefs, spectrum)
+        points = -(-config.model.phase_points // waveform.shape[0])
+        return vocoder.network.drawn_surprise(
+            vocoder.analyse(waveform), spectrum, key, num_points=points
+        )
 
     def loss(*, prediction: jax.Array, target: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         del target  # the surprise has seen it
@@ -134,13 +135,12 @@ def _phase_gradient(config: Config) -> Parts:
     return Parts(network, features, loss, generate=_learns(unlikely))
 
 
-def _learns(method: Callable[[Vocoder, jax.Array], jax.Array]) -> Any:
-    """What is trained is what a function of vocoder and waveform says, without statistics."""
+def _learns(method: Callable[[Vocoder, jax.Array, jax.Array], jax.Array]) -> Any:
+    """What is trained is what a function of vocoder, waveform and key says, without statistics."""
 
     def learn(module: Vocoder) -> vocoding.Generate:
         def generate(variables: Any, waveform: jax.Array, key: jax.Array) -> tuple[Any, Any]:
-            del key
-            return module.apply(variables, waveform, method=method), {}
+            return module.apply(variables, waveform, key, method=method), {}
 
         return generate
 
@@ -170,7 +170,8 @@ def _magnitude(config: Config) -> Parts:
         total = jnp.mean(distances)
         return total, {"magnitude": total}
 
-    def estimate(vocoder: Vocoder, waveform: jax.Array) -> jax.Array:
+    def estimate(vocoder: Vocoder, waveform: jax.Array, key: jax.Array) -> jax.Array:
+        del key
         return vocoder.network.magnitude(vocoder.analyse(waveform))
 
     return Parts(network, features, loss, generate=_learns(estimate))

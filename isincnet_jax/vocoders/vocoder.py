@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, TypeAlias, get_args
 
 import flax.struct
@@ -20,6 +20,7 @@ from jaxtyping import Float
 
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.linen import SettledModule, TrainedModel
+from isincnet_jax.phase import curl, heap_integration
 from isincnet_jax.typing import Array, Waveform
 from isincnet_jax.vocoders import compression as vocoder_features
 from isincnet_jax.vocoders import polish as vocoder_polish
@@ -189,6 +190,7 @@ class TrainedVocoder(TrainedModel[Vocoder]):
         length: int | None = None,
         chunk_frames: int = CHUNK_FRAMES,
         polish: int = 0,
+        heap: bool = False,
     ) -> Float[np.ndarray, "... time"]:
         """The waveform of a spectrogram.
 
@@ -200,6 +202,8 @@ class TrainedVocoder(TrainedModel[Vocoder]):
             chunk_frames: frames of a part.
             polish: iterations of fast Griffin-Lim that follow, towards the spectrogram; only with
                 features of kind "linear". Each is an analysis and a synthesis.
+            heap: whether phases are first integrated along the surest steps, on the host: better,
+                slower, and only of networks that predict steps.
 
         Returns:
             [..., length].
@@ -207,13 +211,15 @@ class TrainedVocoder(TrainedModel[Vocoder]):
         Raises:
             TypeError: if it is not an array of real floating numbers.
             ValueError: for other bins, no frames, NaN, negative values (decibels, say), a length
-                that the frames do not have, or polishing towards other features.
+                that the frames do not have, polishing towards other features, or ``heap`` with a
+                network that predicts no steps.
         """
         values = np.asarray(spectrogram)
         vocoder_features.check_spectrogram(values, num_bins=self.features.num_bins)
         leading = values.shape[:-2]
         values = values.reshape((-1, *values.shape[-2:]))
-        options: Any = {"length": length, "chunk_frames": chunk_frames, "polish": polish}
+        options: Any = {"length": length, "chunk_frames": chunk_frames}
+        options.update(polish=polish, heap=heap)
         parts = list(self.synthesize_blocks(values, **options))
         return np.concatenate(parts, axis=-1).reshape((*leading, -1))
 
@@ -225,6 +231,7 @@ class TrainedVocoder(TrainedModel[Vocoder]):
         length: int | None = None,
         chunk_frames: int = CHUNK_FRAMES,
         polish: int = 0,
+        heap: bool = False,
     ) -> Iterator[Float[np.ndarray, "batch samples"]]:
         """:meth:`synthesize` part by part, in constant memory.
 
@@ -234,6 +241,7 @@ class TrainedVocoder(TrainedModel[Vocoder]):
             length: see :meth:`synthesize`.
             chunk_frames: frames of a part.
             polish: see :meth:`synthesize`; parts overlap by what the iterations reach.
+            heap: see :meth:`synthesize`.
 
         Yields:
             Consecutive samples, [batch, samples].
@@ -253,7 +261,13 @@ class TrainedVocoder(TrainedModel[Vocoder]):
                 f"length={length}: {num_frames} frames of {hop} samples have 1 to "
                 f"{num_frames * hop}"
             )
-        found = self._blocks(spectrogram, length, chunk_frames)
+        if heap and not isinstance(self.model.network, PhaseGradientVocoder):
+            raise ValueError(
+                f"heap=True: {type(self.model.network).__name__} predicts no steps of phase; use "
+                "heap=False, or a PhaseGradientVocoder such as 22khz-speech-vocoder"
+            )
+        synthesise = _heap_synthesize if heap else _synthesize
+        found = self._blocks(spectrogram, length, chunk_frames, synthesise)
         if polish:
             found = vocoder_polish.polished_blocks(
                 found,
@@ -266,7 +280,7 @@ class TrainedVocoder(TrainedModel[Vocoder]):
         yield from found
 
     def _blocks(
-        self, spectrogram: Any, length: int, chunk_frames: int
+        self, spectrogram: Any, length: int, chunk_frames: int, synthesise: Callable[..., Any]
     ) -> Iterator[Float[np.ndarray, "batch samples"]]:
         """What the network makes of checked arguments, part by part."""
         features, hop = self.features, self.features.hop_length
@@ -283,7 +297,7 @@ class TrainedVocoder(TrainedModel[Vocoder]):
             vocoder_features.check_spectrogram(part, num_bins=features.num_bins)
             # The last part ends where the clip ends, as in training.
             own = min(window.end * hop, length) if window.end == num_frames else window.end * hop
-            samples = _synthesize(self.model, self.variables, part, length=own - window.begin * hop)
+            samples = synthesise(self.model, self.variables, part, length=own - window.begin * hop)
             yield np.asarray(samples)[:, start - window.begin * hop : stop - window.begin * hop]
 
 
@@ -295,3 +309,31 @@ def _analyse(model: Vocoder, waveform: jax.Array) -> jax.Array:
 @functools.partial(jax.jit, static_argnames=("model", "length"))
 def _synthesize(model: Vocoder, variables: Any, spectrogram: Any, *, length: int) -> jax.Array:
     return model.apply(variables, spectrogram, length=length, method="synthesize")  # type: ignore[return-value]
+
+
+def _heap_synthesize(model: Vocoder, variables: Any, spectrogram: Any, *, length: int) -> jax.Array:
+    """:func:`_synthesize` with phases that are first integrated on the host."""
+    if spectrogram.shape[1] == 1:  # no steps
+        return _synthesize(model, variables, spectrogram, length=length)
+    steps, sure = _steps(model, variables, spectrogram)
+    start = heap_integration.edge_heap_integration(sure)
+    return _from_steps(model, variables, spectrogram, steps, start, length=length)
+
+
+@functools.partial(jax.jit, static_argnames=("model",))
+def _steps(model: Vocoder, variables: Any, spectrogram: Any) -> tuple[Any, Any]:
+    """What is swept, and what the heap is ordered by: the same, less where it has a curl."""
+    steps: Any = model.apply(
+        variables, spectrogram, method=lambda vocoder, x: vocoder.network.steps(x)
+    )
+    return steps, curl.curl_weighted(steps)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "length"))
+def _from_steps(
+    model: Vocoder, variables: Any, spectrogram: Any, steps: Any, start: Any, *, length: int
+) -> jax.Array:
+    def finish(vocoder: Vocoder) -> jax.Array:
+        return vocoder.network.from_steps(spectrogram, steps, start, length=length)
+
+    return model.apply(variables, method=finish)  # type: ignore[return-value]

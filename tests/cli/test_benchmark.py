@@ -194,9 +194,7 @@ def vocoder(tmp_path):
         shape = {"n_fft": 256, "win_length": 128, "hop_length": 32}
         if kind == "linear":
             features = VocoderFeatures("linear", rate, **shape)
-            network = PhaseGradientVocoder(
-                num_bins=129, n_fft=256, hop_length=32, width=8, num_blocks=0
-            )
+            network = PhaseGradientVocoder(num_bins=129, n_fft=256, hop_length=32, widths=(8,))
         else:
             features = VocoderFeatures(kind, rate, n_mels=20, **shape)
             network = ISTFTNet(num_bins=20, width=8, strides=(4, 2), block_taps=(3,))

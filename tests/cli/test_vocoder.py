@@ -162,6 +162,9 @@ def test_polishing_brings_the_magnitudes_nearer(run, tmp_path, model):
     np.testing.assert_allclose(
         found, vocoder.synthesize(wanted, length=RATE, polish=4), atol=1e-4 * np.max(np.abs(found))
     )
+    status, _, err = run(f"{line} --out c.wav --heap")
+    assert status == 1
+    assert "predicts no steps of phase" in err
     status, _, err = run(f"{line} --out c.wav --polish -1")
     assert status == 1
     assert "error: --polish -1 must be 0 or more" in err

@@ -8,9 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.sparse.csgraph
 
 from isincnet_jax.dsp import fourier
 from isincnet_jax.phase import heap_integration
+from isincnet_jax.phase.beliefs import PhaseBeliefs
 
 N_FFT, HOP, LENGTH = 128, 8, 1600
 KEY = jax.random.key(0)
@@ -99,7 +101,7 @@ def test_a_plane_is_integrated_exactly(rng):
     phase = np.full((frames, bins), np.nan)
     level = rng.standard_normal((frames, bins))
     heap_integration.integrate(
-        level, np.full(level.shape, slope_t), np.full(level.shape, slope_k), phase, -np.inf
+        level, (np.full(level.shape, slope_t), np.full(level.shape, slope_k)), phase, -np.inf
     )
     plane = slope_t * np.arange(frames)[:, None] + slope_k * np.arange(bins)
     top = np.unravel_index(np.argmax(level), level.shape)
@@ -109,10 +111,42 @@ def test_a_plane_is_integrated_exactly(rng):
 def test_the_path_runs_along_the_largest_coefficients():
     """A ridge leads around a corner: its end is integrated along it, not across the valley."""
     level = np.array([[5.0, 4.0], [-8.0, 3.0], [2.0, 2.5]])
-    per_frame = np.array([[100.0, 1.0], [100.0, 1.0], [100.0, 1.0]])
+    per_frame = np.array([[0.0, 0.0], [100.0, 1.0], [100.0, 1.0]])
     phase = np.zeros((3, 2))
-    heap_integration.integrate(level, per_frame, np.full((3, 2), 10.0), phase, -np.inf)
+    heap_integration.integrate(level, (per_frame, np.full((3, 2), 10.0)), phase, -np.inf)
     np.testing.assert_array_equal(phase, [[0.0, 10.0], [100.0, 11.0], [2.0, 12.0]])
+
+
+def test_steps_along_edges_are_those_of_the_maximum_spanning_tree(rng):
+    """Its weights are those of scipy's tree, and the phase is what the tree's steps say."""
+    shape = (6, 5)
+    steps = [
+        rng.uniform(0.1, 1, shape) * np.exp(2j * np.pi * rng.uniform(size=shape)) for _ in range(2)
+    ]
+    found = heap_integration.edge_heap_integration(PhaseBeliefs(*steps))
+    np.testing.assert_allclose(np.abs(found), 1.0)
+    graph = np.zeros((30, 30))
+    places = np.arange(30).reshape(shape)
+    for early, late, weights in (
+        (places[:-1], places[1:], np.abs(steps[0])[1:]),
+        (places[:, :-1], places[:, 1:], np.abs(steps[1])[:, 1:]),
+    ):
+        graph[early.ravel(), late.ravel()] = 2.0 - weights.ravel()  # the least cost, never 0
+    tree = scipy.sparse.csgraph.minimum_spanning_tree(graph).tocoo()
+    assert tree.nnz == 29
+    for early, late in zip(tree.row, tree.col, strict=True):
+        row, column = late // 5, late % 5
+        step = steps[0][row, column] if late - early == 5 else steps[1][row, column]
+        turn = found.ravel()[late] / found.ravel()[early]
+        np.testing.assert_allclose(turn, step / abs(step), atol=1e-9)
+
+
+def test_impossible_steps_are_named():
+    one, other = np.ones((3, 4), complex), np.ones((3, 5), complex)
+    with pytest.raises(ValueError, match=r"steps of shapes \(3, 4\) and \(3, 5\)"):
+        heap_integration.edge_heap_integration(PhaseBeliefs(one, other))
+    with pytest.raises(ValueError, match="steps are not finite"):
+        heap_integration.edge_heap_integration(PhaseBeliefs(one, one * np.nan))
 
 
 def test_islands_start_at_0_and_the_rest_is_random():

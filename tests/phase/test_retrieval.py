@@ -175,10 +175,44 @@ def test_admm_on_a_dense_transform(dense, rho, x64):
     np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.parametrize("beta", [1.0, 0.8, -1.3])
+def test_difference_map_on_a_dense_transform(dense, beta, x64):
+    """Elser's equations, one by one."""
+    operators, project, magnitude, start, inverse = dense
+
+    def fit(values):
+        return magnitude * np.exp(1j * np.angle(values))
+
+    values = fit(np.exp(1j * start))
+    for _ in range(12):
+        towards = project(values) + (project(values) - values) / beta
+        away = fit(values) - (fit(values) - values) / beta
+        fitted = fit(towards)
+        values = values + beta * (fitted - project(away))
+    found = retrieval.difference_map(
+        magnitude.reshape(4, 5),
+        **operators,
+        num_iterations=12,
+        beta=beta,
+        phase=start.reshape(4, 5),
+    )
+    expected = inverse @ np.concatenate([fitted.real, fitted.imag])
+    np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9)
+
+
+def test_difference_map_of_beta_1_is_admm_without_penalty(problem):
+    operators, magnitude, angles = problem
+    common = {**operators._asdict(), "num_iterations": 6, "phase": angles}
+    expected = retrieval.admm(magnitude, rho=0.0, **common)
+    found = retrieval.difference_map(magnitude, **common)
+    assert float(jnp.linalg.norm(found - expected) / jnp.linalg.norm(expected)) < 1e-3
+
+
 METHODS = {
     "plain": retrieval.griffin_lim,
     "fast": functools.partial(retrieval.griffin_lim, momentum=0.99),
     "admm": retrieval.admm,
+    "difference map": functools.partial(retrieval.difference_map, beta=0.9),
 }
 
 
@@ -309,6 +343,8 @@ def test_impossible_arguments_are_named(problem):
         retrieval.griffin_lim(magnitude, **options, num_iterations=-1)
     with pytest.raises(ValueError, match=r"rho=-1.0 must not be negative"):
         retrieval.admm(magnitude, **options, rho=-1.0)
+    with pytest.raises(ValueError, match=r"beta=0 leaves the start"):
+        retrieval.difference_map(magnitude, **options, beta=0)
     with pytest.raises(ValueError, match=r"phase and key are both given"):
         retrieval.admm(magnitude, **options, phase=angles, key=jax.random.key(0))
     with pytest.raises(ValueError, match=r"phase.shape=\(.*must be that of the magnitude"):

@@ -51,7 +51,7 @@ def _vocoder(name):
             "linear",
         ),
         "gradient": (
-            PhaseGradientVocoder(num_bins=65, n_fft=128, hop_length=16, width=8, patch_bins=11),
+            PhaseGradientVocoder(num_bins=65, n_fft=128, hop_length=16, widths=(8,)),
             LINEAR,
             "linear",
         ),

@@ -234,11 +234,18 @@ class PhaseIntegration(STFTNetwork):
         frames = magnitude.shape[1]
         if frames == 1:  # nothing to integrate; the parameters are made all the same
             magnitude = jnp.concatenate([magnitude, magnitude], axis=1)
-        # [batch, frames, phase_samples // 2 + 1]; polished in the geometry of the features.
-        found = self.spectrum(magnitude)[:, :frames]
+        return self._polished(
+            self.spectrum(magnitude)[:, :frames], magnitude[:, :frames], length=length
+        )
+
+    def _polished(self, found: jax.Array, magnitude: jax.Array, *, length: int) -> Waveform:
+        """Waveform of a spectrum [batch, frames, phase_samples // 2 + 1] of magnitudes.
+
+        Polished in the geometry of the features.
+        """
         return blocks.polished(
             self._synthesize(jnp.real(found), jnp.imag(found), length=length),
-            magnitude[:, :frames],
+            magnitude,
             n_fft=self.n_fft,
             hop_length=self.hop_length,
             num_iterations=self.iterations,

@@ -2,11 +2,12 @@
 
 What a waveform's phase is no spectrogram tells: shift it by a fraction of a period and all is the
 same. Differences of phase between neighbouring coefficients are what magnitudes determine, so that
-is what the network predicts, and :mod:`.propagation` makes phases of them.
+is what the network predicts, and :mod:`.sweeps` makes phases of them.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -17,29 +18,29 @@ from jax import lax
 from jaxtyping import Complex, Float
 
 from isincnet_jax.dsp import checks
-from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.phase import beliefs as phase_beliefs
-from isincnet_jax.phase import heap_integration, propagation
+from isincnet_jax.phase import heap_integration, propagation, sweeps
 from isincnet_jax.phase.beliefs import PhaseBeliefs
-from isincnet_jax.typing import Array
+from isincnet_jax.typing import Array, Waveform
 from isincnet_jax.vocoders.networks.network import PhaseIntegration
 
-_QUIET = -9.0  # natural logarithm, relative to the loudest of a patch's surroundings
+_QUIET = -9.0  # natural logarithm, relative to the loudest of a patch
+_HEAP_COUPLING, _HEAP_SWEEPS = 1.0, 8  # behind heap integration
 
 
 class PhaseGradientVocoder(PhaseIntegration):
     """Magnitudes of an STFT to a waveform that has them.
 
     The analytic phase differences of a Gaussian window (Prusa et al. 2017) are corrected, and given
-    certainties, by a small network that sees patches of the log spectrogram, all with the same
-    weights but for one bias vector per patch of a frame. It is trained on the likelihood of the
-    differences (:func:`.beliefs.surprise`), without any recursion. The phases come from
-    :func:`.propagation.propagate` at every ``every``-th bin, as many as the window needs, the
+    certainties, by a network of fewer than 10,000 parameters that sees patches of the log
+    spectrogram and two numbers for their frequency, all with the same weights. It is trained on
+    the likelihood of the differences (:meth:`drawn_surprise`), without any recursion. The phases
+    come from :func:`.sweeps.swept` at every ``every``-th bin, as many as the window needs, the
     waveform from an inverse STFT of the given magnitudes with them, maybe after a few iterations of
     fast Griffin-Lim. Before training it is the analytic method, all steps equally sure.
 
-    Recursion over frames makes the whole clip its context. The output's level is that of the
-    features; its sign is not determined.
+    Sweeps over frames make the whole clip its context. The output's level is that of the features;
+    its sign is not determined.
 
     Attributes:
         num_bins: ``n_fft // 2 + 1``.
@@ -48,15 +49,13 @@ class PhaseGradientVocoder(PhaseIntegration):
         win_length: samples of the window, at most ``n_fft // every``; ``n_fft // every`` if None.
         window: with a gamma, see :func:`.heap_integration.window_gamma`.
         every: bins from phase to phase.
-        width: hidden features.
-        num_blocks: residual layers between the first and the last.
+        widths: hidden features, layer by layer.
         patch_bins: phases that are predicted at once.
         halo_bins: more of those bins that are seen on either side.
         past_frames: frames before that are seen.
         future_frames: frames behind that are seen.
-        levels: paths reach over ``2^levels - 1`` bins.
-        bin_trust: 0 to 1, what certainty is multiplied with for every bin that a path goes along:
-            neighbours err alike, so that long paths are less sure than their steps.
+        coupling: see :func:`.sweeps.swept`.
+        sweeps: see :func:`.sweeps.swept`.
         iterations: of fast Griffin-Lim in the geometry of the features, at the end.
         dtype: of features and products; parameters are float32.
 
@@ -72,12 +71,11 @@ class PhaseGradientVocoder(PhaseIntegration):
             IWAENC 2018. https://arxiv.org/abs/1807.03474
             Departure: the differences of phase have such distributions here, and their certainty
             is learned and used.
-        Y. Masuyama, K. Yatabe, Y. Koizumi, Y. Oikawa and N. Harada, "Phase reconstruction based on
-            recurrent phase unwrapping with deep neural networks", ICASSP 2020.
-            https://arxiv.org/abs/2002.05832
+        arXiv 2505.24498, 2025 (small networks for differences of phase, the same in all bins).
+            https://arxiv.org/abs/2505.24498
 
     Example:
-        >>> model = PhaseGradientVocoder(num_bins=65, n_fft=128, hop_length=16, width=8)
+        >>> model = PhaseGradientVocoder(num_bins=65, n_fft=128, hop_length=16, widths=(8,))
         >>> magnitude = jnp.ones((1, 6, 65), jnp.float32)
         >>> jax.eval_shape(model.init_with_output, jax.random.key(0), magnitude)[0].shape
         (1, 96)
@@ -89,32 +87,31 @@ class PhaseGradientVocoder(PhaseIntegration):
     win_length: int | None = None
     window: str = "hann"
     every: int = 2
-    width: int = 256
-    num_blocks: int = 2
-    patch_bins: int = 32
-    halo_bins: int = 8
+    widths: tuple[int, ...] = (56, 40)
+    patch_bins: int = 1
+    halo_bins: int = 4
     past_frames: int = 3
     future_frames: int = 2
-    levels: int = 3
-    bin_trust: float = 0.7
+    coupling: float = 3.0
+    sweeps: int = 2
     iterations: int = 0
     dtype: Any = jnp.float32
 
     def __post_init__(self) -> None:
         """Checks the arguments."""
-        checks.check_positive_integers(n_fft=self.n_fft, every=self.every, levels=self.levels)
-        checks.check_positive_integers(width=self.width, patch_bins=self.patch_bins)
-        checks.check_positive_integers(hop_length=self.hop_length)
+        checks.check_positive_integers(n_fft=self.n_fft, every=self.every, sweeps=self.sweeps)
+        checks.check_positive_integers(patch_bins=self.patch_bins, hop_length=self.hop_length)
+        checks.check_positive_integers(**{f"widths[{n}]": v for n, v in enumerate(self.widths)})
         counts = {
             name: getattr(self, name)
-            for name in ("num_blocks", "halo_bins", "past_frames", "future_frames", "iterations")
+            for name in ("halo_bins", "past_frames", "future_frames", "iterations")
         }
         for name, count in counts.items():
             if not isinstance(count, int) or count < 0:
                 raise ValueError(f"{name}={count} must be an integer, 0 or more")
         self._check_integration()
-        if not 0 <= self.bin_trust <= 1:
-            raise ValueError(f"bin_trust={self.bin_trust} must be 0 to 1")
+        if not self.coupling >= 0:
+            raise ValueError(f"coupling={self.coupling} must be 0 or more, say 3")
         if self.num_bins != self.spectrum_bins:
             raise ValueError(
                 f"num_bins={self.num_bins}: magnitudes of n_fft={self.n_fft} are expected; use "
@@ -142,7 +139,19 @@ class PhaseGradientVocoder(PhaseIntegration):
         """Samples per frame of the inverse STFT."""
         return self.n_fft // self.every
 
-    @nn.compact
+    @property
+    def _phases(self) -> int:
+        return self.phase_samples // 2 + 1
+
+    @property
+    def _num_patches(self) -> int:
+        return -(-self._phases // self.patch_bins)
+
+    @property
+    def _patch_width(self) -> int:
+        """Bins of a patch with its halos."""
+        return (self.patch_bins + 2 * self.halo_bins) * self.every
+
     def beliefs(self, features: Float[Array, "batch frames bins"]) -> PhaseBeliefs:
         """Beliefs in the phase differences of neighbouring coefficients.
 
@@ -152,42 +161,82 @@ class PhaseGradientVocoder(PhaseIntegration):
         Returns:
             Von Mises distributions, complex [batch, frames, phase_samples // 2 + 1].
         """
-        features = self._input(features)
-        level = propagation.relative_level(features)
-        analytic = propagation.gaussian_steps(
-            level,
-            n_fft=self.n_fft,
-            hop_length=self.hop_length,
-            gamma=heap_integration.window_gamma(self.window, self.window_samples),
-            every=self.every,
-        )
-        # [batch, frames, patches, values]: the same weights for all patches, but for one bias each.
-        hidden = self._patches(level)
-        position = self.param(
-            "position", nn.initializers.zeros, (hidden.shape[-2], self.width), jnp.float32
-        )
-        hidden = nn.Dense(self.width, dtype=self.dtype, name="enter")(hidden)
-        hidden = nn.relu(hidden + match_rank(position.astype(self.dtype), hidden))
-        for block in range(self.num_blocks):
-            inner = nn.Dense(self.width, dtype=self.dtype, name=f"block_{block}")
-            hidden = hidden + nn.relu(inner(hidden))
-        leave = nn.Dense(
-            4 * self.patch_bins,
-            kernel_init=nn.initializers.normal(1e-3),
-            bias_init=_first_beliefs,
-            dtype=self.dtype,
-            name="leave",
-        )
-        found = leave(hidden).reshape(*level.shape[:2], hidden.shape[-2] * self.patch_bins, 4)[
-            :, :, : self.phase_samples // 2 + 1
-        ]
+        level = propagation.relative_level(self._input(features))
+        padded = self._padded(level)
+        # Patches are runs of ``step`` bins and so many bins more: [..., patches, width].
+        step, frames = self.patch_bins * self.every, level.shape[1]
+        pieces = -(-self._patch_width // step)
+        padded = jnp.pad(padded, ((0, 0), (0, 0), (0, pieces * step)))
+        runs = padded[..., : (self._num_patches + pieces) * step]
+        runs = runs.reshape(*runs.shape[:2], -1, step)
+        parts = [runs[:, :, place : place + self._num_patches] for place in range(pieces)]
+        rows = jnp.concatenate(parts, axis=-1)[..., : self._patch_width]
+        behind = [rows[:, place : place + frames] for place in range(self._patch_frames)]
+        seen = jnp.stack(behind, axis=3)  # [batch, frames, patches, patch frames, width]
+        found = self._said(seen, np.arange(self._num_patches))
+        found = found.reshape(*level.shape[:2], self._num_patches * self.patch_bins, 4)
         # eta = (a + j b) exp(i d), d the analytic difference: the network turns and stretches it.
-        # Steps along frames (t) and along bins (k).
-        real_t, imag_t, real_k, imag_k = jnp.moveaxis(found, -1, 0)
+        real_t, imag_t, real_k, imag_k = jnp.moveaxis(found[:, :, : self._phases], -1, 0)
+        analytic = self._analytic(level)
         return PhaseBeliefs(
             lax.complex(real_t, imag_t) * propagation.directions(analytic.per_frame),
             lax.complex(real_k, imag_k) * propagation.directions(analytic.per_bin),
         )
+
+    def drawn_surprise(
+        self,
+        features: Float[Array, "batch frames bins"],
+        spectrum: Complex[Array, "batch frames phases"],
+        key: jax.Array,
+        *,
+        num_points: int,
+    ) -> Float[jax.Array, " batch"]:
+        """Estimate of :func:`.beliefs.surprise` without bias, from a few patches of each clip.
+
+        Patches are drawn in proportion to what they weigh in the surprise, evenly over the sum of
+        their weights: what is loud is learned from, and the network runs nowhere else.
+
+        Args:
+            features: [batch, frames, n_fft // 2 + 1], of two frames or more.
+            spectrum: of :func:`.fourier.stft` with ``n_fft=phase_samples``.
+            key: PRNG key of the draw.
+            num_points: patches of each clip.
+
+        Returns:
+            Nats relative to uniform phases, [batch].
+        """
+        level = propagation.relative_level(self._input(features))
+        analytic = self._analytic(level)
+        turns, weights = phase_beliefs.weighted_turns(spectrum)
+        # What is left of the true steps behind the analytic ones, all in patches.
+        turns = PhaseBeliefs(
+            turns.per_frame * propagation.directions(-analytic.per_frame),
+            turns.per_bin * propagation.directions(-analytic.per_bin),
+        )
+        weights, turns = (jax.tree.map(self._in_patches, tree) for tree in (weights, turns))
+        total = jnp.sum(weights.per_frame + weights.per_bin, axis=-1)
+        drawn = functools.partial(_drawn, num_points=num_points)
+        keys = jax.random.split(key, total.shape[0])
+        places = jax.vmap(drawn)(total.reshape(total.shape[0], -1), keys)
+        frames, patches = places // self._num_patches, places % self._num_patches
+        seen = jax.vmap(self._seen)(self._padded(level), frames, patches)
+        found = self._said(seen, patches).reshape(*places.shape, self.patch_bins, 4)
+
+        def at(tree: Any) -> Any:
+            return jax.tree.map(
+                lambda part: jax.vmap(lambda one, place: one[place])(
+                    part.reshape(part.shape[0], -1, self.patch_bins), places
+                ),
+                tree,
+            )
+
+        turns, weights = at(turns), at(weights)
+        in_time = phase_beliefs.unlikelihood(found[..., 0], found[..., 1], turns.per_frame)
+        in_frequency = phase_beliefs.unlikelihood(found[..., 2], found[..., 3], turns.per_bin)
+        # E sum_i f_i / p_i over n draws, p the patch's share of all weights, which sum to 2.
+        lost = jnp.sum(weights.per_frame * in_time + weights.per_bin * in_frequency, axis=-1)
+        own = jnp.sum(weights.per_frame + weights.per_bin, axis=-1)
+        return 2.0 * jnp.mean(lost / own, axis=-1)
 
     def spectrum(
         self,
@@ -202,42 +251,125 @@ class PhaseGradientVocoder(PhaseIntegration):
             complex64 or complex128 [batch, frames, phase_samples // 2 + 1].
         """
         features = self._input(features)
-        beliefs = self.beliefs(features)
+        found = sweeps.swept(self.steps(features), coupling=self.coupling, sweeps=self.sweeps)
+        return self._of_directions(features, found)
+
+    def steps(self, features: Float[Array, "batch frames bins"]) -> PhaseBeliefs:
+        """Steps that the sweeps weigh: the beliefs times the magnitudes at both ends.
+
+        Args:
+            features: [batch, frames, n_fft // 2 + 1], of two frames or more.
+
+        Returns:
+            Complex [batch, frames, phase_samples // 2 + 1], see :func:`.sweeps.weighted_steps`.
+        """
+        features = self._input(features)
         # Every every-th bin of an STFT of n_fft samples is the STFT of n_fft / every, if the window
         # fits into that: so many phases determine the waveform.
         level = propagation.relative_level(features)[..., :: self.every]
-        directions = propagation.propagate(
-            level,
-            phase_beliefs.mean_direction(beliefs.per_frame),
-            phase_beliefs.mean_direction(beliefs.per_bin, self.bin_trust),
-            levels=self.levels,
-        )
-        # Frames of an STFT count from their first sample, half a frame before their middle.
-        alternating = jnp.asarray((-1.0) ** np.arange(level.shape[-1]), features.dtype)
-        signed = features[..., :: self.every] * match_rank(alternating, features)
-        return lax.complex(signed * jnp.real(directions), signed * jnp.imag(directions))
+        return sweeps.weighted_steps(self.beliefs(features), level)
 
-    def _patches(self, level: jax.Array) -> jax.Array:
-        """What the network sees, [batch, frames, patches, values]: levels below the loudest."""
-        _, frames, bins = level.shape
-        before, behind = self.past_frames, self.future_frames
-        # A patch: patch_bins phases of every bins each, and halos on both sides.
-        step, halo = self.patch_bins * self.every, self.halo_bins * self.every
-        patches = -(-(self.phase_samples // 2 + 1) // self.patch_bins)
-        beyond = patches * step - bins + halo
-        # Beyond the ends the level stays as it is: [batch, frames, past + 1 + future, bins] below.
-        padded = jnp.pad(level, ((0, 0), (before, behind), (halo, max(beyond, 0))), mode="edge")
-        seen = jnp.stack(
-            [padded[:, place : place + frames] for place in range(before + 1 + behind)], axis=2
+    def from_steps(
+        self,
+        features: Float[Array, "batch frames bins"],
+        steps: PhaseBeliefs,
+        start: Complex[Array, "batch frames phases"],
+        *,
+        length: int,
+    ) -> Waveform:
+        """Waveform whose sweeps begin with phases found elsewhere.
+
+        Args:
+            features: [batch, frames, n_fft // 2 + 1], of two frames or more.
+            steps: of :meth:`steps`.
+            start: directions of centred frames, such as those of
+                :func:`.heap_integration.edge_heap_integration`.
+            length: samples.
+
+        Returns:
+            [batch, length].
+        """
+        features = self._input(features)
+        found = sweeps.swept(steps, coupling=_HEAP_COUPLING, sweeps=_HEAP_SWEEPS, start=start)
+        spectrum = self._of_directions(features, found)
+        return self._polished(spectrum, features, length=length).astype(self.dtype)
+
+    def _of_directions(self, features: jax.Array, found: jax.Array) -> jax.Array:
+        counted = sweeps.counted_from_start(found)
+        return propagation.scaled(counted, features[..., :: self.every])
+
+    @property
+    def _patch_frames(self) -> int:
+        return self.past_frames + 1 + self.future_frames
+
+    def _analytic(self, level: jax.Array) -> propagation.Steps:
+        return propagation.gaussian_steps(
+            level,
+            n_fft=self.n_fft,
+            hop_length=self.hop_length,
+            gamma=heap_integration.window_gamma(self.window, self.window_samples),
+            every=self.every,
         )
-        # Patches overlap by their halos: their own bins and the ends of the neighbours'.
-        width = step + 2 * halo
-        parts = [seen[..., patch * step : patch * step + width] for patch in range(patches)]
-        values = jnp.stack(parts, axis=2)
+
+    def _padded(self, level: jax.Array) -> jax.Array:
+        """The level with what patches see beyond its ends: frames as the last, bins mirrored.
+
+        A step along bins ends at its bin, so that patches lie half a step lower.
+        """
+        below = self.halo_bins * self.every + self.every // 2
+        wanted = (self._num_patches - 1) * self.patch_bins * self.every + self._patch_width
+        above = max(wanted - below - level.shape[-1], 0)
+        padded = jnp.pad(
+            level, ((0, 0), (self.past_frames, self.future_frames), (0, 0)), mode="edge"
+        )
+        return jnp.pad(padded, ((0, 0), (0, 0), (below, above)), mode="reflect")
+
+    def _seen(self, padded: jax.Array, frames: jax.Array, patches: jax.Array) -> jax.Array:
+        """Patches of a padded clip, [patches, patch frames, width]."""
+        shape = (self._patch_frames, self._patch_width)
+        step = self.patch_bins * self.every
+        return jax.vmap(lambda t, p: lax.dynamic_slice(padded, (t, p * step), shape))(
+            frames, patches
+        )
+
+    def _in_patches(self, part: jax.Array) -> jax.Array:
+        """[batch, frames, phases] to [batch, frames, patches, patch_bins], zeros beyond the end."""
+        missing = self._num_patches * self.patch_bins - self._phases
+        padded = jnp.pad(part, ((0, 0), (0, 0), (0, missing)))
+        return padded.reshape(*part.shape[:2], self._num_patches, self.patch_bins)
+
+    @nn.compact
+    def _said(self, seen: jax.Array, patches: Any) -> jax.Array:
+        """What the network says of patches [..., frames, width], [..., 4 patch_bins]."""
         # Logarithms below the patch's loudest, cut at -9, on a line from -2 (silence) to 1.
-        values = values - jnp.max(values, axis=(-2, -1), keepdims=True)
-        values = 1.0 - jnp.maximum(values, _QUIET) / (_QUIET / 3.0)
-        return lax.collapse(values, 3)
+        seen = seen - jnp.max(seen, axis=(-2, -1), keepdims=True)
+        seen = 1.0 - jnp.maximum(seen, _QUIET) / (_QUIET / 3.0)
+        # Near 0 Hz and the Nyquist frequency the window sees the mirror; the rest is the scale.
+        place = jnp.asarray(patches, jnp.float32).astype(self.dtype)
+        numbers = jnp.stack([place / self._num_patches, 4.0 / (4.0 + place)], axis=-1)
+        shape = (*seen.shape[:-2], 2)
+        hidden = jnp.concatenate(
+            [lax.collapse(seen, seen.ndim - 2), jnp.broadcast_to(numbers, shape)], axis=-1
+        )
+        for layer, width in enumerate(self.widths):
+            hidden = nn.relu(nn.Dense(width, dtype=self.dtype, name=f"hidden_{layer}")(hidden))
+        leave = nn.Dense(
+            4 * self.patch_bins,
+            kernel_init=nn.initializers.normal(1e-3),
+            bias_init=_first_beliefs,
+            dtype=self.dtype,
+            name="leave",
+        )
+        return leave(hidden)
+
+
+def _drawn(weights: jax.Array, key: jax.Array, *, num_points: int) -> jax.Array:
+    """Indices in proportion to weights [n], evenly over their sum from one random number."""
+    total = jnp.cumsum(weights)
+    offset = jax.random.uniform(key, dtype=total.dtype)
+    evenly = (jnp.arange(num_points, dtype=total.dtype) + offset) / num_points
+    found = jnp.searchsorted(total, evenly * total[-1], side="right")
+    return jnp.minimum(found, len(weights) - 1)
 
 
 def _first_beliefs(key: jax.Array, shape: Any, dtype: Any) -> jax.Array:

@@ -14,7 +14,7 @@ import scipy.stats
 
 from isincnet_jax.data.demo import demo_waveform
 from isincnet_jax.dsp import fourier
-from isincnet_jax.phase import heap_integration, propagation
+from isincnet_jax.phase import curl, heap_integration, propagation, sweeps
 from isincnet_jax.phase.beliefs import PhaseBeliefs, mean_direction, surprise
 from isincnet_jax.pretrained.trained import export_trained, load_vocoder
 from isincnet_jax.vocoders.features import VocoderFeatures
@@ -27,9 +27,7 @@ SMALL = functools.partial(
     n_fft=256,
     win_length=128,
     hop_length=32,
-    width=8,
-    num_blocks=1,
-    patch_bins=16,
+    widths=(12, 8),
     halo_bins=4,
 )
 STFT = {"n_fft": 256, "win_length": 128, "hop_length": 32}
@@ -72,17 +70,42 @@ def test_untrained_it_believes_the_gaussian_windows_differences():
         np.testing.assert_allclose(turned, 2.0, atol=0.05)  # the last layer starts at 1e-3
 
 
-def test_what_it_sees_is_the_spectrogram_around_each_patch():
-    level = np.random.default_rng(0).uniform(-12, 0, (1, 5, 129)).astype(np.float32)
-    model = SMALL(past_frames=1, future_frames=2)
-    seen = np.asarray(jax.jit(model._patches)(jnp.asarray(level)))
-    assert seen.shape == (1, 5, 5, 4 * 48)  # 65 phases are 5 patches of 16
-    for frame, patch in [(0, 0), (2, 1), (4, 4)]:
-        frames = np.clip(np.arange(frame - 1, frame + 3), 0, 4)
-        bins = np.clip(np.arange(32 * patch - 8, 32 * patch + 40), 0, 128)
-        wanted = level[0][np.ix_(frames, bins)]
-        wanted = np.maximum(wanted - wanted.max(), -9.0) / 3.0 + 1.0
-        np.testing.assert_allclose(seen[0, frame, patch], wanted.ravel(), atol=1e-6)
+@pytest.mark.parametrize("patch_bins", [1, 2, 3])
+def test_what_it_sees_is_the_spectrogram_around_each_patch(patch_bins):
+    level = np.random.default_rng(0).uniform(-12, 0, (5, 129)).astype(np.float32)
+    model = SMALL(past_frames=1, future_frames=2, patch_bins=patch_bins)
+    frames, patches = np.array([0, 2, 4]), np.array([0, 7, 64 // patch_bins])
+    padded = model._padded(jnp.asarray(level)[None])[0]
+    seen = np.asarray(model._seen(padded, jnp.asarray(frames), jnp.asarray(patches)))
+    width = 2 * (patch_bins + 8)
+    assert seen.shape == (3, 4, width)
+    for found, frame, patch in zip(seen, frames, patches, strict=True):
+        rows = np.clip(np.arange(frame - 1, frame + 3), 0, 4)
+        first = 2 * patch_bins * patch - 9
+        # Bins are mirrored at 0 Hz and at the Nyquist frequency.
+        bins = np.abs(np.arange(first, first + width))
+        bins = np.minimum(bins, 2 * 128 - bins)
+        np.testing.assert_array_equal(found, level[np.ix_(rows, bins)])
+
+
+@pytest.mark.parametrize("patch_bins", [1, 2])
+def test_what_is_learned_from_draws_is_the_surprise(patch_bins):
+    """Without bias, and of what synthesis believes: patches of both ways agree."""
+    noise = functools.partial(jax.random.normal, jax.random.key(3))
+    start = _variables(patch_bins=patch_bins)
+    variables = jax.tree.map(lambda leaf: leaf + 0.3 * noise(leaf.shape), start)
+    spectrum = fourier.stft(_clip(), n_fft=128, hop_length=32)
+    beliefs = _synthesis(patch_bins=patch_bins)(variables, _magnitude(), method="beliefs")
+    wanted = jax.jit(surprise)(beliefs, spectrum)
+
+    @jax.jit
+    def drawn(key):
+        return SMALL(patch_bins=patch_bins).apply(
+            variables, _magnitude(), spectrum, key, num_points=1500, method="drawn_surprise"
+        )
+
+    found = np.mean([drawn(jax.random.key(seed)) for seed in range(6)], axis=0)
+    np.testing.assert_allclose(found, wanted, atol=0.03)
 
 
 def test_surprise_is_the_von_mises_likelihood_of_scipy(rng):
@@ -121,7 +144,7 @@ def test_untrained_it_inverts_music_and_iterations_help():
     for iterations in (0, 4):
         found = _synthesis(iterations=iterations)(_variables(), _magnitude(), length=TIME)
         assert found.shape == (1, TIME)
-        np.testing.assert_allclose(np.std(found), np.std(_clip()), rtol=0.1)
+        np.testing.assert_allclose(np.std(found), np.std(_clip()), rtol=0.15)
         again = np.abs(fourier.stft(found, **STFT))
         scores.append(np.linalg.norm(again - _magnitude()) / np.linalg.norm(_magnitude()))
     assert scores[0] < 0.3
@@ -187,12 +210,14 @@ def test_a_single_frame_has_a_waveform():
         ({"num_bins": 65}, "num_bins=65.*use num_bins=129"),
         ({"win_length": 200}, "win_length=200.*n_fft / every"),
         ({"every": 3}, "every=3.*multiple of 6"),
-        ({"bin_trust": 1.5}, "bin_trust=1.5"),
+        ({"coupling": -1.0}, "coupling=-1.0"),
+        ({"sweeps": 0}, "sweeps"),
         ({"window": "tukey"}, "window='tukey'"),
         ({"iterations": -1}, "iterations=-1"),
         ({"patch_bins": 0}, "patch_bins"),
         ({"hop_length": 0}, "hop_length"),
-        ({"num_blocks": 1.5}, "num_blocks=1.5"),
+        ({"halo_bins": 1.5}, "halo_bins=1.5"),
+        ({"widths": (8, 0)}, "widths"),
         ({"dtype": jnp.bfloat16}, "dtype=bfloat16"),
     ],
 )
@@ -220,8 +245,25 @@ def test_stored_and_loaded_it_sounds_the_same(tmp_path):
     np.testing.assert_allclose(
         found, _synthesis()(_variables(), _magnitude(), length=TIME), atol=0.02
     )
-    # Phases are propagated over all frames: parts are not joined, however few are asked for.
+    # Phases are swept over all frames: parts are not joined, however few are asked for.
     np.testing.assert_array_equal(loaded.synthesize(magnitude, length=TIME, chunk_frames=7), found)
+
+
+def test_phases_are_integrated_along_the_surest_steps_on_the_host():
+    features = VocoderFeatures("linear", 8000, n_fft=256, win_length=128, hop_length=32)
+    vocoder = TrainedVocoder(
+        Vocoder(SMALL(), features), {"params": {"network": _variables()["params"]}}
+    )
+    magnitude = _magnitude()
+    steps = _synthesis()(_variables(), magnitude, method="steps")
+    start = heap_integration.edge_heap_integration(curl.curl_weighted(steps))
+    directions = sweeps.swept(steps, coupling=1.0, sweeps=8, start=start)
+    spectrum = propagation.scaled(sweeps.counted_from_start(directions), magnitude[..., ::2])
+    wanted = fourier.istft(spectrum, n_fft=128, hop_length=32, length=TIME)
+    found = vocoder.synthesize(np.asarray(magnitude), length=TIME, heap=True)
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
+    assert np.max(np.abs(found - vocoder.synthesize(np.asarray(magnitude), length=TIME))) > 0.01
+    assert vocoder.synthesize(np.asarray(magnitude[:, :1]), heap=True).shape == (1, 32)
 
 
 @pytest.mark.parametrize("options", [{"win_length": 256}, {"n_fft": 512}])
