@@ -148,6 +148,30 @@ def rates(rate: Result) -> str:
     return _table(head, rows)
 
 
+def lapped_speed(lapped: Result) -> str:
+    rows = [
+        (
+            row["peer"],
+            f"{row['batch']} x {row['seconds']:g} s",
+            *(_ratio(row[what]) for what in ("encode", "decode")),
+            *(f"{row[what]['ours_times_real_time']:.0f}" for what in ("encode", "decode")),
+            *(f"{row[key]:.1f}" for key in ("snr_db", "peer_snr_db")),
+        )
+        for row in lapped["rows"]
+    ]
+    head = (
+        "peer|clips|encode: its time / ours (quartiles)|decode|encode, x real time|decode|SNR, dB|"
+        "peer's"
+    )
+    version = f"PyTorch {lapped['versions']['torch']}, torch-mdct {lapped['torch_mdct']}"
+    return f"{_table(head, rows)}\n\n{version}."
+
+
+def _ratio(found: Result) -> str:
+    low, high = found["ratio_lower_quartile"], found["ratio_upper_quartile"]
+    return f"{found['ratio']:.2f} ({low:.2f} to {high:.2f})"
+
+
 def lossless_files(lossless: Result) -> str:
     formats = {"clips": "d", "snr_db": ".0f", "base_kbps": ".1f", "file_kbps": ".1f"}
     formats |= {"flac_kbps": ".1f", "of_flac_percent": ".1f", "worst_of_flac_percent": ".1f"}
