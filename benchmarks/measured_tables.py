@@ -167,11 +167,6 @@ def lapped_speed(lapped: Result) -> str:
     return f"{_table(head, rows)}\n\n{version}."
 
 
-def _ratio(found: Result) -> str:
-    low, high = found["ratio_lower_quartile"], found["ratio_upper_quartile"]
-    return f"{found['ratio']:.2f} ({low:.2f} to {high:.2f})"
-
-
 def lossless_files(lossless: Result) -> str:
     formats = {"clips": "d", "snr_db": ".0f", "base_kbps": ".1f", "file_kbps": ".1f"}
     formats |= {"flac_kbps": ".1f", "of_flac_percent": ".1f", "worst_of_flac_percent": ".1f"}

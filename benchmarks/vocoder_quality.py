@@ -99,18 +99,17 @@ def _heap(magnitude: jax.Array, length: int, *, iterations: int) -> jax.Array:
 
 def _swept_waveform(magnitude: jax.Array, length: int, *, host: bool, iterations: int) -> Any:
     """Weighted steps without a network: swept, or along the surest of them on the host first."""
-    options: Any = {**GEOMETRY, "gamma": GAMMA}
-    del options["win_length"]
-    found = sweeps.heap_swept_phase(magnitude, **options) if host else None
-    return _finished(magnitude, found, length=length, iterations=iterations, **options)
+    found = sweeps.heap_swept_phase(magnitude, **_STEPS) if host else None
+    return _finished(magnitude, found, length=length, iterations=iterations)
 
 
-@functools.partial(jax.jit, static_argnames=("length", "iterations", "n_fft", "hop_length"))
-def _finished(
-    magnitude: jax.Array, found: Any, *, length: int, iterations: int, **options: Any
-) -> jax.Array:
+_STEPS: Any = {"n_fft": LINEAR.n_fft, "hop_length": LINEAR.hop_length, "gamma": GAMMA}
+
+
+@functools.partial(jax.jit, static_argnames=("length", "iterations"))
+def _finished(magnitude: jax.Array, found: Any, *, length: int, iterations: int) -> jax.Array:
     if found is None:
-        found = sweeps.swept_phase(magnitude, **options)
+        found = sweeps.swept_phase(magnitude, **_STEPS)
     spectrum = propagation.scaled(jnp.asarray(found), magnitude)
     waveform = fourier.istft(spectrum, **GEOMETRY, length=length)
     return _polished(waveform, magnitude, iterations)
