@@ -574,6 +574,8 @@ def headlines(
     exactness: Result,
     tokens: Result,
     rate: Result,
+    ears: Result,
+    lossless: Result,
     operations: Result,
     hour: Result,
     streaming: Result,
@@ -588,6 +590,7 @@ def headlines(
     worst = min(row["worst_db"] for row in presets.values())
     snr = {name: row["8"]["mean_db"] for name, row in tokens["bits"].items()}
     file = rate["frames of one size"]["25 dB"]
+    heard, exact = ears["sets"]["MUSDB18, 44.1 kHz"], lossless["table"][0]
     large = {(r["operation"], r["variant"]): r for r in operations["rows"] if r["batch"] == 16}
     encode, cqt = large["encode", "16khz-linear"], large["CQT", "84 bins"]
     ratios = [
@@ -629,6 +632,17 @@ def headlines(
             tokens,
         ),
         ("tokens|Music at 25 dB in an `.isn` file", f"{file['file_kbps']:.0f} kbit/s", rate),
+        (
+            "tokens|Music for listening, 44.1 kHz, 20 kbit/s: ViSQOL",
+            f"{heard['following, 20 kbit/s']['visqol']:.2f} (with one step: "
+            f"{heard['one step, 20 kbit/s']['visqol']:.2f})",
+            ears,
+        ),
+        (
+            "tokens|Music kept exactly, 16 kHz",
+            f"{exact['file_kbps']:.0f} kbit/s (FLAC -8: {exact['flac_kbps']:.0f})",
+            lossless,
+        ),
         (
             "speed|Encoding 16 x 10 s with `16khz-linear` on 2 cores; PyTorch's time over ours",
             f"{encode['times_real_time']:,.0f} x real time; {ratios[0]:.2f} (`16khz-mel`: "
