@@ -47,4 +47,4 @@ def rate_quality(rate_quality: Mapping[str, Any]) -> Any:
 
 def _label(curve: str) -> str:
     """Curves of token files by what is the same at every rate: ".isn, optimised"."""
-    return re.sub(r"^\d+khz-lapped", ".isn", curve)
+    return re.sub(r"^\d+khz-lapped", ".isn", curve).replace(", quality", " for ears")
