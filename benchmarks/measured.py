@@ -26,7 +26,7 @@ from typing import Any
 import measured_figures
 import measured_tables
 
-from isincnet_jax import files
+from isincnet_jax import extras, files
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -102,7 +102,8 @@ def figure_digest(name: str) -> str:
 
 def draw(name: str) -> str:
     """A figure as SVG, its digest inside; texts stay texts."""
-    import matplotlib
+    with extras.importing("matplotlib"):
+        import matplotlib
 
     target = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
