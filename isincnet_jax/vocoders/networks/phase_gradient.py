@@ -168,7 +168,7 @@ class PhaseGradientVocoder(PhaseIntegration):
         pieces = -(-self._patch_width // step)
         padded = jnp.pad(padded, ((0, 0), (0, 0), (0, pieces * step)))
         runs = padded[..., : (self._num_patches + pieces) * step]
-        runs = runs.reshape(*runs.shape[:2], -1, step)
+        runs = runs.reshape(*runs.shape[:2], self._num_patches + pieces, step)
         parts = [runs[:, :, place : place + self._num_patches] for place in range(pieces)]
         rows = jnp.concatenate(parts, axis=-1)[..., : self._patch_width]
         behind = [rows[:, place : place + frames] for place in range(self._patch_frames)]
