@@ -1,7 +1,7 @@
 """Inverse of a real uniform bank: a cosine matrix undone, then a fold undone by short filters.
 
 A frame of such a bank is a cosine transform of its fold, ``c = diag(g) C y``, see
-:func:`.uniform.cosine_matrix`, with ``y[r] = sum of w[o] x[tM + o]`` over the offsets o that are r
+:mod:`.uniform`, with ``y[r] = sum of w[o] x[tM + o]`` over the offsets o that are r
 or -r modulo N. C is square and known, so that ``y = C^-1 diag(1 / g) c``; what is left is to find x
 of y, and that is sparse: if a fold takes a sample to its mirror image only, ``o -> s - o`` modulo
 the hop, samples stand in equations with samples of their own residue and of one other. Every such
