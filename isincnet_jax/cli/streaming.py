@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
     from isincnet_jax.bank.codec import Codec
     from isincnet_jax.bank.lapped_codec import LappedCodec
+    from isincnet_jax.streaming.decoder import StreamDecoder
+    from isincnet_jax.streaming.encoder import StreamEncoder
+    from isincnet_jax.streaming.lapped import LappedStreamDecoder, LappedStreamEncoder
+
+    Encoder = StreamEncoder | LappedStreamEncoder
+    Decoder = StreamDecoder | LappedStreamDecoder
 
 
 @app.command()
@@ -123,7 +129,7 @@ def _rechunked(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
         yield np.ascontiguousarray(rest.T)
 
 
-def _compile(encoder: Any, decoder: Any, size: int, channels: int) -> None:
+def _compile(encoder: Encoder, decoder: Decoder, size: int, channels: int) -> None:
     """Runs the steps that chunks of this size will need, before any time is taken."""
     import numpy as np
 
@@ -146,7 +152,7 @@ class _Times:
         self.seconds: list[float] = []
 
     def converse(
-        self, encoder: Any, decoder: Any, chunks: Iterator[np.ndarray]
+        self, encoder: Encoder, decoder: Decoder, chunks: Iterator[np.ndarray]
     ) -> Iterator[np.ndarray]:
         """Yields [time, audio channels], what came out during each chunk, and the rest."""
         state = back = None
@@ -179,7 +185,7 @@ class _Times:
         say(f"late    {late} of {len(self.seconds)} chunks took longer than they last")
 
 
-def _report(codec: Codec | LappedCodec, decoder: Any, encoder: Any, size: int) -> None:
+def _report(codec: Codec | LappedCodec, decoder: Decoder, encoder: Encoder, size: int) -> None:
     rate = codec.spec.sample_rate
     say(
         f"model   {codec.name}: {codec.spec.num_channels} channels, "

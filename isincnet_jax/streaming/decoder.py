@@ -14,7 +14,14 @@ from jaxtyping import Float
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.streaming import framing as streaming
-from isincnet_jax.streaming.chunks import LARGEST_STEP, Batch, axes_of, checked, joined_on_host
+from isincnet_jax.streaming.chunks import (
+    LARGEST_STEP,
+    Batch,
+    axes_of,
+    checked,
+    joined_on_host,
+    settled_length,
+)
 
 
 class DecoderState(NamedTuple):
@@ -175,17 +182,15 @@ class StreamDecoder:
         return self.step(state._replace(length=length), frames)[1]
 
     def _settled_length(self, state: DecoderState, count: int, length: int | None) -> int:
-        known = state.length if length is None else length
-        if known is None:
-            return max(self.spec.bank.longest_length(count), state.emitted)
-        if state.length not in (None, known):
-            raise ValueError(f"length={known}, but init was told length={state.length}")
-        expected = self.spec.bank.frame_grid(known).num_frames
-        if expected != count:
-            raise ValueError(
-                f"length={known} has {expected} frames of hop_length={self.spec.hop_length}, but "
-                f"{count} were given"
-            )
+        bank = self.spec.bank
+        known = settled_length(
+            length,
+            state.length,
+            count=count,
+            longest=max(bank.longest_length(count), state.emitted),
+            num_frames=lambda known: bank.frame_grid(known).num_frames,
+            hop_length=self.spec.hop_length,
+        )
         if state.emitted > known:
             raise ValueError(
                 f"length={known}, but {state.emitted} samples were given out already: hand the "

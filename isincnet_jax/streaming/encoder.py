@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.streaming import framing as streaming
-from isincnet_jax.streaming.chunks import LARGEST_STEP, Batch, axes_of, checked, joined_on_host
+from isincnet_jax.streaming.chunks import Batch, advance_all, axes_of, checked
 
 
 class EncoderState(NamedTuple):
@@ -191,15 +191,11 @@ class StreamEncoder:
         self, context: jax.Array, pending: np.ndarray
     ) -> tuple[jax.Array, np.ndarray, np.ndarray]:
         """All whole blocks that are pending; context, what is left, and the frames."""
-        hop, start, parts = self.spec.hop_length, 0, []
-        for size in streaming.power_of_two_sizes(pending.shape[-1] // hop, largest=LARGEST_STEP):
-            blocks = pending[..., start : start + size * hop]
-            context, frames = self.advance(context, blocks)  # type: ignore[arg-type]
-            parts.append(frames)
-            start += size * hop
-        shape = (*pending.shape[:-1], 0, self.spec.num_channels)
-        return (
+        spec = self.spec
+        return advance_all(
+            self.advance,
             context,
-            pending[..., start:],
-            joined_on_host(parts, axis=-2, empty=shape, like=pending),
+            pending,
+            hop_length=spec.hop_length,
+            channels=spec.num_channels,
         )

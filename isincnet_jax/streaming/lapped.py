@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,17 @@ from isincnet_jax.bank.dsp import lapped_transform
 from isincnet_jax.bank.lapped_spec import LappedSpec
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.streaming import framing as streaming
-from isincnet_jax.streaming.chunks import LARGEST_STEP, Batch, axes_of, checked, joined_on_host
+from isincnet_jax.streaming.chunks import (
+    LARGEST_STEP,
+    Batch,
+    advance_all,
+    axes_of,
+    checked,
+    joined_on_host,
+    settled_length,
+)
+from isincnet_jax.streaming.decoder import DecoderState
+from isincnet_jax.streaming.encoder import EncoderState
 
 _last_block = jax.jit(lapped_transform.analyse_lapped, static_argnames="framing")
 _only_block = jax.jit(lapped_transform.invert_blocks)
@@ -69,25 +79,11 @@ def _last_samples(history: jax.Array, coefficients: jax.Array, angles: jax.Array
     return lapped_transform.turn_borders(signal, angles, back=True)[..., angles.size :]
 
 
-class LappedEncoderState(NamedTuple):
-    """Encoder state between two chunks: a pytree; a step leaves the old one as it is.
-
-    Attributes:
-        context: [..., N / 2] first half of the next block, turned, on the device.
-        pending: [..., time] samples behind it, on the host.
-        received: samples so far.
-        emitted: frames so far.
-    """
-
-    context: jax.Array
-    pending: np.ndarray
-    received: int
-    emitted: int
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class LappedStreamEncoder:
     """Stream encoder of a lapped bank; made by :func:`.stream.stream_encoder`.
+
+    The context of its states, [..., N / 2], is the first half of the next block, turned.
 
     Attributes:
         spec: the bank.
@@ -110,7 +106,7 @@ class LappedStreamEncoder:
     def _tiled(self) -> bool:
         return self.spec.framing == "tiled"
 
-    def init(self, batch: Batch = ()) -> LappedEncoderState:
+    def init(self, batch: Batch = ()) -> EncoderState:
         """Encoder state before the first sample.
 
         Args:
@@ -125,7 +121,7 @@ class LappedStreamEncoder:
         shape = axes_of(batch)
         # Zeros in front of a clip whose first block is centred at its beginning.
         context = jnp.zeros((*shape, self.spec.hop_length // 2), self.angles.dtype)
-        return LappedEncoderState(context, np.zeros((*shape, 0), self.angles.dtype), 0, 0)
+        return EncoderState(context, np.zeros((*shape, 0), self.angles.dtype), 0, 0)
 
     def advance(
         self, context: Float[jax.Array, "... half"], blocks: Float[jax.Array, "... time"]
@@ -142,8 +138,8 @@ class LappedStreamEncoder:
         return _analyse(context, blocks, self.angles)
 
     def step(
-        self, state: LappedEncoderState, chunk: Float[Any, "... time"]
-    ) -> tuple[LappedEncoderState, Float[np.ndarray, "... frames bins"]]:
+        self, state: EncoderState, chunk: Float[Any, "... time"]
+    ) -> tuple[EncoderState, Float[np.ndarray, "... frames bins"]]:
         """Frames that the next samples complete, however few or many those are.
 
         Args:
@@ -163,13 +159,18 @@ class LappedStreamEncoder:
         if self._tiled and received >= half > state.received:
             context, pending = jnp.asarray(pending[..., :half]), pending[..., half:]
         # Tiled, half a block must follow, without which a block may be the last.
-        context, pending, frames = self._advance_all(
-            context, pending, ahead=half if self._tiled else 0
+        context, pending, frames = advance_all(
+            self.advance,
+            context,
+            pending,
+            hop_length=2 * half,
+            channels=2 * half,
+            ahead=half if self._tiled else 0,
         )
         emitted = state.emitted + frames.shape[-2]
-        return LappedEncoderState(context, pending, received, emitted), frames
+        return EncoderState(context, pending, received, emitted), frames
 
-    def finish(self, state: LappedEncoderState) -> Float[np.ndarray, "... frames bins"]:
+    def finish(self, state: EncoderState) -> Float[np.ndarray, "... frames bins"]:
         """The frames that remain at the end of the signal, none if it was empty.
 
         Args:
@@ -187,7 +188,9 @@ class LappedStreamEncoder:
             missing = (self.spec.num_frames(state.received) - state.emitted) * hop - half
             zeros = np.zeros((*pending.shape[:-1], missing - pending.shape[-1]), pending.dtype)
             pending = np.concatenate([pending, zeros], axis=-1)
-            context, pending, frames = self._advance_all(context, pending)
+            context, pending, frames = advance_all(
+                self.advance, context, pending, hop_length=hop, channels=hop
+            )
         # The last block has N to 2 N - 1 samples and no border inside; short clips have no other.
         last = pending
         if not self._tiled or state.received >= half:
@@ -195,41 +198,12 @@ class LappedStreamEncoder:
         rest = np.asarray(_last_block(last, self.angles, framing="tiled"))
         return np.concatenate([frames, rest], axis=-2)
 
-    def _advance_all(
-        self, context: jax.Array, pending: np.ndarray, *, ahead: int = 0
-    ) -> tuple[jax.Array, np.ndarray, np.ndarray]:
-        """All blocks that are pending with so much ahead; context, what is left, and the frames."""
-        hop, start, parts = self.spec.hop_length, 0, []
-        blocks = max(pending.shape[-1] - ahead, 0) // hop
-        for size in streaming.power_of_two_sizes(blocks, largest=LARGEST_STEP):
-            chosen = pending[..., start : start + size * hop]
-            context, frames = self.advance(context, chosen)  # type: ignore[arg-type]
-            parts.append(frames)
-            start += size * hop
-        empty = (*pending.shape[:-1], 0, hop)
-        joined = joined_on_host(parts, axis=-2, empty=empty, like=pending)
-        return context, pending[..., start:], joined
-
-
-class LappedDecoderState(NamedTuple):
-    """Decoder state between two steps: a pytree; a step leaves the old one as it is.
-
-    Attributes:
-        history: [..., N / 2] second half of the last block, on the device.
-        received: frames so far.
-        emitted: samples so far.
-        length: samples of the whole signal; None if not known yet.
-    """
-
-    history: jax.Array
-    received: int
-    emitted: int
-    length: int | None
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LappedStreamDecoder:
     """Stream decoder of a lapped bank; made by :func:`.stream.stream_decoder`.
+
+    The history of its states, [..., N / 2], is the second half of the last block.
 
     Attributes:
         spec: the bank.
@@ -255,7 +229,7 @@ class LappedStreamDecoder:
         return self.spec.framing == "tiled"
 
     @settles
-    def init(self, batch: Batch = (), *, length: int | None = None) -> LappedDecoderState:
+    def init(self, batch: Batch = (), *, length: int | None = None) -> DecoderState:
         """Decoder state before the first frame.
 
         Args:
@@ -271,7 +245,7 @@ class LappedStreamDecoder:
         if length is not None and length < 1:
             raise ValueError(f"length={length} must be at least 1; use None if it is not known yet")
         shape = (*axes_of(batch), self.spec.hop_length // 2)
-        return LappedDecoderState(jnp.zeros(shape, self.angles.dtype), 0, 0, length)
+        return DecoderState(jnp.zeros(shape, self.angles.dtype), 0, 0, length)
 
     def advance(
         self, history: Float[jax.Array, "... half"], frames: Float[jax.Array, "... frames bins"]
@@ -288,8 +262,8 @@ class LappedStreamDecoder:
         return _synthesise(history, frames, self.angles, begins=False)
 
     def step(
-        self, state: LappedDecoderState, frames: Float[Any, "... frames bins"]
-    ) -> tuple[LappedDecoderState, Float[np.ndarray, "... time"]]:
+        self, state: DecoderState, frames: Float[Any, "... frames bins"]
+    ) -> tuple[DecoderState, Float[np.ndarray, "... time"]]:
         """Samples that the next frames settle, however few or many those are.
 
         The encoder's last frames, which it gives at the end, belong to :meth:`finish`: the last
@@ -324,12 +298,12 @@ class LappedStreamDecoder:
         if state.length is not None:
             settled = settled[..., : max(state.length - state.emitted, 0)]
         emitted = state.emitted + settled.shape[-1]
-        return LappedDecoderState(history, received + start, emitted, state.length), settled
+        return DecoderState(history, received + start, emitted, state.length), settled
 
     @settles
     def finish(
         self,
-        state: LappedDecoderState,
+        state: DecoderState,
         frames: Float[Any, "... frames bins"] | None = None,
         *,
         length: int | None = None,
@@ -356,7 +330,14 @@ class LappedStreamDecoder:
         count = state.received + frames.shape[-2]
         if not count:
             return np.zeros((*shape, 0), self.angles.dtype)
-        length = self._settled_length(state, count, length)
+        length = settled_length(
+            length,
+            state.length,
+            count=count,
+            longest=count * hop if self._tiled else max((count - 1) * hop, 1),
+            num_frames=self.spec.num_frames,
+            hop_length=hop,
+        )
         whole = lapped_transform.count_whole_blocks(length, hop) if self._tiled else count
         if state.received > whole or state.emitted > length:
             raise ValueError(
@@ -374,17 +355,3 @@ class LappedStreamDecoder:
         if last.shape[-1]:
             rest = _last_samples(rest, last, self.angles)
         return np.concatenate([samples, np.asarray(rest)], axis=-1)
-
-    def _settled_length(self, state: LappedDecoderState, count: int, length: int | None) -> int:
-        known = state.length if length is None else length
-        hop = self.spec.hop_length
-        if known is None:
-            return count * hop if self._tiled else max((count - 1) * hop, 1)
-        if state.length not in (None, known):
-            raise ValueError(f"length={known}, but init was told length={state.length}")
-        expected = self.spec.num_frames(known)
-        if expected != count:
-            raise ValueError(
-                f"length={known} has {expected} frames of hop_length={hop}, but {count} were given"
-            )
-        return known

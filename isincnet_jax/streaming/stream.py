@@ -25,7 +25,7 @@ import jax.numpy as jnp
 
 from isincnet_jax.bank.codec import Codec
 from isincnet_jax.bank.lapped_bank import LappedBank
-from isincnet_jax.bank.lapped_codec import LappedCodec, build_lapped_codec
+from isincnet_jax.bank.lapped_codec import LappedCodec
 from isincnet_jax.bank.lapped_spec import LappedSpec
 from isincnet_jax.bank.sincnet import SincNet
 from isincnet_jax.bank.spec import FilterbankSpec
@@ -130,9 +130,11 @@ def stream_decoder(source: Source | LappedSource) -> StreamDecoder | LappedStrea
 
 def _lapped(source: LappedSource) -> tuple[LappedSpec, jax.Array]:
     """Spec of a lapped bank, and the angles of the window in use."""
+    if isinstance(source, LappedCodec):
+        return source.spec, jnp.asarray(source.window_angles(), source.model.dtype)
+    # A bank learns from the angles of its spec on.
     bank = LappedBank(source) if isinstance(source, LappedSpec) else source
-    codec = bank if isinstance(bank, LappedCodec) else build_lapped_codec(bank)
-    return codec.spec, jnp.asarray(codec.window_angles(), codec.model.dtype)
+    return bank.spec, jnp.asarray(bank.spec.window_angles(), bank.dtype)
 
 
 def synthesis_step(source: Source, spec: FilterbankSpec, dtype: Any) -> streaming.StreamKernels:
