@@ -165,16 +165,12 @@ def propagated_phase(
         >>> directions.shape, bool(jnp.allclose(jnp.abs(directions), 1.0))
         ((2, 5, 9), True)
     """
-    if n_fft % 2 or magnitude.shape[-1] != 1 + n_fft // 2:
-        raise ValueError(
-            f"n_fft={n_fft}, {magnitude.shape[-1]} bins: an even n_fft has 1 + n_fft // 2 bins"
-        )
+    check_bins(magnitude, n_fft=n_fft)
     if not 0 <= confidence <= 1:
         raise ValueError(f"confidence={confidence} must be 0 to 1")
     level = relative_level(magnitude)
     steps = gaussian_steps(level, n_fft=n_fft, hop_length=hop_length, gamma=gamma)
-    clips = jax.tree.map(lambda part: jnp.reshape(part, (-1, *part.shape[-2:])), (level, *steps))
-    flat, per_frame, per_bin = clips
+    flat, per_frame, per_bin = as_clips((level, *steps))
     turns = directions(per_bin)
     found = propagate(
         flat,
@@ -183,9 +179,51 @@ def propagated_phase(
         levels=levels,
         passes=passes,
     )
-    # Our frames count from their first sample, half a frame before their middle.
-    alternating = jnp.asarray((-1.0) ** np.arange(magnitude.shape[-1]), level.dtype)
-    return scaled(jnp.reshape(found, magnitude.shape), match_rank(alternating, magnitude))
+    return counted_from_start(jnp.reshape(found, magnitude.shape))
+
+
+def check_bins(magnitude: Float[Array, "... frames bins"], *, n_fft: int) -> None:
+    """Checks that a magnitude has the bins of an even ``n_fft``.
+
+    Args:
+        magnitude: [..., frames, bins].
+        n_fft: samples per frame.
+
+    Raises:
+        ValueError: for an odd ``n_fft``, or another number of bins.
+    """
+    if n_fft % 2 or magnitude.shape[-1] != 1 + n_fft // 2:
+        raise ValueError(
+            f"n_fft={n_fft}, {magnitude.shape[-1]} bins: an even n_fft has 1 + n_fft // 2 bins"
+        )
+
+
+def as_clips(tree: Any) -> Any:
+    """Arrays with their leading axes as one.
+
+    Args:
+        tree: pytree of arrays [..., frames, bins].
+
+    Returns:
+        The same of [clips, frames, bins].
+    """
+    return jax.tree.map(lambda part: jnp.reshape(part, (-1, *part.shape[-2:])), tree)
+
+
+def counted_from_start(
+    directions: Complex[Array, "... frames bins"],
+) -> Complex[jax.Array, "... frames bins"]:
+    """Directions of centred frames as those of frames that count from their first sample, or back.
+
+    Args:
+        directions: [..., frames, bins] of an even ``n_fft``.
+
+    Returns:
+        Times ``(-1)^k``: half a frame lies between the two.
+    """
+    real = jnp.real(directions)
+    alternating = jnp.asarray((-1.0) ** np.arange(real.shape[-1]), real.dtype)
+    return scaled(directions, match_rank(alternating, real))
 
 
 def _gradient(values: jax.Array, *, axis: int) -> jax.Array:

@@ -32,7 +32,6 @@ import numpy as np
 from jax import lax
 from jaxtyping import Complex, Float
 
-from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.phase import curl, heap_integration, propagation, retrieval
 from isincnet_jax.phase.beliefs import PhaseBeliefs
@@ -156,9 +155,9 @@ def swept_phase(
     steps = analytic_steps(
         magnitude, n_fft=n_fft, hop_length=hop_length, gamma=gamma, sharpness=sharpness
     )
-    clips = jax.tree.map(lambda part: jnp.reshape(part, (-1, *part.shape[-2:])), steps)
+    clips = propagation.as_clips(steps)
     found = jnp.reshape(swept(clips, coupling=coupling, sweeps=sweeps), magnitude.shape)
-    return counted_from_start(found)
+    return propagation.counted_from_start(found)
 
 
 def heap_swept_phase(
@@ -200,7 +199,7 @@ def heap_swept_phase(
     """
     options = {"n_fft": n_fft, "hop_length": hop_length, "gamma": gamma, "sharpness": sharpness}
     steps = _analytic_steps(jnp.asarray(magnitude), **options)
-    clips = jax.tree.map(lambda part: jnp.reshape(part, (-1, *part.shape[-2:])), steps)
+    clips = propagation.as_clips(steps)
     start = heap_integration.edge_heap_integration(clips)
     found = _swept_from(clips, start, coupling=coupling, sweeps=sweeps)
     return np.asarray(found).reshape(magnitude.shape)
@@ -208,7 +207,9 @@ def heap_swept_phase(
 
 @functools.partial(jax.jit, static_argnames=("coupling", "sweeps"))
 def _swept_from(steps: PhaseBeliefs, start: Any, *, coupling: float, sweeps: int) -> jax.Array:
-    return counted_from_start(swept(steps, coupling=coupling, sweeps=sweeps, start=start))
+    return propagation.counted_from_start(
+        swept(steps, coupling=coupling, sweeps=sweeps, start=start)
+    )
 
 
 def analytic_steps(
@@ -235,10 +236,7 @@ def analytic_steps(
         ValueError: for bins that are not those of ``n_fft``, an odd ``n_fft``, or a single frame.
         TypeError: for what is not floating.
     """
-    if n_fft % 2 or magnitude.shape[-1] != 1 + n_fft // 2:
-        raise ValueError(
-            f"n_fft={n_fft}, {magnitude.shape[-1]} bins: an even n_fft has 1 + n_fft // 2 bins"
-        )
+    propagation.check_bins(magnitude, n_fft=n_fft)
     level = propagation.relative_level(magnitude)
     steps = propagation.gaussian_steps(level, n_fft=n_fft, hop_length=hop_length, gamma=gamma)
     return weighted_steps(curl.believed(steps, sharpness=sharpness), level)
@@ -247,22 +245,6 @@ def analytic_steps(
 _analytic_steps = jax.jit(
     analytic_steps, static_argnames=("n_fft", "hop_length", "gamma", "sharpness")
 )
-
-
-def counted_from_start(
-    directions: Complex[Array, "... frames bins"],
-) -> Complex[jax.Array, "... frames bins"]:
-    """Directions of centred frames as those of frames that count from their first sample, or back.
-
-    Args:
-        directions: [..., frames, bins] of an even ``n_fft``.
-
-    Returns:
-        Times ``(-1)^k``: half a frame lies between the two.
-    """
-    real = jnp.real(directions)
-    alternating = jnp.asarray((-1.0) ** np.arange(real.shape[-1]), real.dtype)
-    return scaled(directions, match_rank(alternating, real))
 
 
 def _modulus(values: jax.Array) -> jax.Array:

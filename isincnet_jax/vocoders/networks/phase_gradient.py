@@ -295,7 +295,7 @@ class PhaseGradientVocoder(PhaseIntegration):
         return self._polished(spectrum, features, length=length).astype(self.dtype)
 
     def _of_directions(self, features: jax.Array, found: jax.Array) -> jax.Array:
-        counted = sweeps.counted_from_start(found)
+        counted = propagation.counted_from_start(found)
         return propagation.scaled(counted, features[..., :: self.every])
 
     @property

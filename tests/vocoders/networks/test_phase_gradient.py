@@ -258,7 +258,7 @@ def test_phases_are_integrated_along_the_surest_steps_on_the_host():
     steps = _synthesis()(_variables(), magnitude, method="steps")
     start = heap_integration.edge_heap_integration(curl.curl_weighted(steps))
     directions = sweeps.swept(steps, coupling=1.0, sweeps=8, start=start)
-    spectrum = propagation.scaled(sweeps.counted_from_start(directions), magnitude[..., ::2])
+    spectrum = propagation.scaled(propagation.counted_from_start(directions), magnitude[..., ::2])
     wanted = fourier.istft(spectrum, n_fft=128, hop_length=32, length=TIME)
     found = vocoder.synthesize(np.asarray(magnitude), length=TIME, heap=True)
     np.testing.assert_allclose(found, wanted, atol=1e-3)
