@@ -197,8 +197,9 @@ class FileEncoder:
         from isincnet_jax.tokens import noise_shape, token_writer
 
         options, codec = self.options, self.codec
-        given = None if codec is None else lapped_codec(codec).spec
+        checked = None if codec is None else lapped_codec(codec)
         like = self._like
+        given = None if checked is None else checked.spec
         given = given if like is None else like.header.spec
         rate = None if given is None else given.sample_rate
         info, read = open_recording(source, rate, truncated=options.truncated, say=self._say)
@@ -211,7 +212,7 @@ class FileEncoder:
                 if given is None
                 else given,
                 like=like,
-                **options.aim(None if codec is None else lapped_codec(codec)),
+                **options.aim(checked),
                 optimise=options.optimise,
                 original_rate=info.sample_rate,
                 original_length=info.num_samples,

@@ -96,7 +96,7 @@ def analyse(
     Yields:
         Frames of coefficients. What the sizes do not cover is left out.
     """
-    source = _Samples(samples)
+    source = Samples(samples)
     last: Frame | None = None
     for frame in _with_rest(sizes, rest):
         block = source.take(frame.total)
@@ -146,7 +146,7 @@ def choose_sizes(
         For each superframe the sizes of its frames, in their order.
     """
     size = tiling.largest
-    source = _Samples(samples)
+    source = Samples(samples)
     # A superframe's costs depend on half of each neighbour; at the ends there is none.
     held = [source.take_some(size), source.take_some(size)]
     before = held[0][:0]
@@ -200,8 +200,12 @@ def _with_rest(sizes: Iterable[int], rest: int) -> Iterator[_Sized]:
         yield _Sized(last, last + rest)
 
 
-class _Samples:
-    """Blocks of samples as a stream from which any number can be taken."""
+class Samples:
+    """Blocks of samples as a stream from which any number can be taken.
+
+    Args:
+        blocks: [time, audio channels], of any sizes.
+    """
 
     def __init__(self, blocks: Iterable[np.ndarray]) -> None:
         self._blocks = iter(blocks)
@@ -209,7 +213,14 @@ class _Samples:
         self._count = 0
 
     def take_some(self, count: int) -> np.ndarray:
-        """Up to ``count`` samples, float64, writable; fewer at the end."""
+        """The next samples, fewer at the end.
+
+        Args:
+            count: how many.
+
+        Returns:
+            float64 [time, audio channels], writable.
+        """
         while self._count < count:
             block = next(self._blocks, None)
             if block is None:
@@ -224,6 +235,17 @@ class _Samples:
         return np.array(taken, np.float64)
 
     def take(self, count: int) -> np.ndarray:
+        """The next samples, all of them.
+
+        Args:
+            count: how many.
+
+        Returns:
+            float64 [count, audio channels], writable.
+
+        Raises:
+            ValueError: if there are fewer.
+        """
         taken = self.take_some(count)
         if len(taken) != count:
             raise ValueError(f"{count} samples wanted, {len(taken)} left")

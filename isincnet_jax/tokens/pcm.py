@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -12,7 +11,7 @@ def as_integers(samples: np.ndarray, bits: int) -> np.ndarray:
     """Integers of samples that were integers.
 
     Args:
-        samples: float32 in [-1, 1).
+        samples: float32, or float64 with such values, in [-1, 1).
         bits: of the integers, up to 24: a float32 has them exactly.
 
     Returns:
@@ -75,40 +74,3 @@ class Checksum:
             16 bytes.
         """
         return self._digest.digest()
-
-
-class Stream:
-    """Samples in blocks of any sizes, from which any number can be taken.
-
-    Args:
-        blocks: float32 [time, audio channels].
-        bits: of the integers that they are.
-    """
-
-    def __init__(self, blocks: Iterable[np.ndarray], bits: int) -> None:
-        self._blocks: Iterator[np.ndarray] = (as_integers(block, bits) for block in blocks)
-        self._held: np.ndarray | None = None
-
-    def take(self, count: int) -> np.ndarray:
-        """The next samples.
-
-        Args:
-            count: how many.
-
-        Returns:
-            int64 [count, audio channels].
-
-        Raises:
-            ValueError: as :func:`as_integers`; if there are fewer.
-        """
-        held = [] if self._held is None else [self._held]
-        while sum(map(len, held)) < count:
-            block = next(self._blocks, None)
-            if block is None:
-                raise ValueError(f"{count} samples wanted, {sum(map(len, held))} left")
-            held.append(block)
-        if not held:
-            held = [next(self._blocks)]
-        joined = np.concatenate(held)
-        self._held = joined[count:]
-        return joined[:count]

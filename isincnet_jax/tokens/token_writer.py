@@ -356,9 +356,9 @@ def _write(
             for _ in coded():
                 pass
         else:
-            stream, checksum = pcm.Stream(samples, header.bits), pcm.Checksum(header.bits)
+            stream, checksum = lapped_frames.Samples(samples), pcm.Checksum(header.bits)
             for index, base in enumerate(token_file.base_samples(coded(), header)):
-                block = stream.take(len(base))
+                block = pcm.as_integers(stream.take(len(base)), header.bits)
                 checksum.update(block)
                 write(
                     index | token_file.RESIDUAL,
