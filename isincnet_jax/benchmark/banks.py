@@ -186,7 +186,7 @@ def _weighted(preset: Any, q_bits: int) -> Callable[[Any], Any]:
 
 
 def token_file_method(name: str, spec: Any, **options: Any) -> Method:
-    """Token files as a method: one step for all coefficients and an entropy coder.
+    """Token files as a method: steps and an entropy coder.
 
     Args:
         name: of the lapped preset.
@@ -203,7 +203,8 @@ def token_file_method(name: str, spec: Any, **options: Any) -> Method:
         " ".join((name, *flags, *(f"{key} {value:g}" for key, value in numbers.items()))),
         "tokens",
         functools.partial(_through_file, spec, options),
-        "MDCT and one step: the size of the .isn file, header included"
+        f"MDCT and {'steps by band' if 'quality' in options else 'one step'}: the size of the .isn "
+        "file, header included"
         + (", frames and rounding follow the recording" if options.get("optimise") else ""),
         parameters=0,
         checkpoint="none",
