@@ -42,7 +42,7 @@ LEVELS = {"Opus": (0.98, 0.95, 0.9, 0.8), "Vorbis": (1.0, 0.7), "MP3": (0.9, 0.6
 TOKENS: tuple[dict[str, Any], ...] = (
     *({"step": step} for step in (0.064, 0.032, 0.016, 0.008)),
     *({"step": step, "optimise": True} for step in (0.016, 0.008)),
-    *({"quality": quality} for quality in (3.5, 5.0, 6.5)),
+    *({"quality": quality} for quality in (3.5, 5.0, 6.5, 8.0)),
 )
 """Options of token files, a row for each."""
 
