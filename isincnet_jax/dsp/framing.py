@@ -12,6 +12,7 @@ kernels ``g`` is the adjoint of such a one, ``y[m] = sum_t sum_c S[t, c] g_c[m -
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -21,11 +22,13 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.dsp import frame_groups
+from isincnet_jax.dsp.materialized import with_stored
 from isincnet_jax.dsp.padding import continuation
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Padding
 
 _LONGEST_STRIDED = 1 << 24
+_MOST_STEPS = 4
 
 
 class FrameGrid(NamedTuple):
@@ -411,9 +414,39 @@ def synthesize_frames(
     rows = rows_for_blocks(
         spectrogram, steps=steps, first_frame=first_frame, num_blocks=-(-length // hop_length)
     )
-    # y[u hop + i] = sum_s sum_c S[u - s, c] g_c[lead + s hop + i]; XLA's convolution flips nothing.
-    by_step = jnp.transpose(kernels.reshape(channels, len(steps), hop_length), (1, 0, 2))
-    flat = jnp.reshape(rows, (-1, *rows.shape[-2:]))
-    blocks = _convolve(flat, jnp.flip(by_step, axis=0), stride=1, precision=precision)
-    samples = blocks.shape[-2] * hop_length
-    return blocks.reshape((*spectrogram.shape[:-2], samples))[..., :length]
+    number = -(-length // hop_length)
+
+    def convolved(rows: jax.Array, kernels: jax.Array) -> jax.Array:
+        # y[u hop + i] = sum_s sum_c S[u - s, c] g_c[lead + s hop + i]; XLA's convolution flips
+        # nothing.
+        by_step = jnp.transpose(kernels.reshape(channels, len(steps), hop_length), (1, 0, 2))
+        flat = jnp.reshape(rows, (-1, *rows.shape[-2:]))
+        blocks = _convolve(flat, jnp.flip(by_step, axis=0), stride=1, precision=precision)
+        return jnp.reshape(blocks, (*rows.shape[:-2], number, hop_length))
+
+    def multiplied(rows: jax.Array, kernels: jax.Array) -> jax.Array:
+        # All taps of every frame, and their hops summed where they meet.
+        flat = jnp.reshape(rows, (-1, channels))  # two axes: the gradient needs no transposed copy
+        parts = jnp.matmul(flat, kernels, precision=precision)
+        parts = jnp.reshape(parts, (*rows.shape[:-1], taps))
+        return _overlapped(parts, number=number, hop_length=hop_length)
+
+    if len(steps) > _MOST_STEPS:
+        blocks = convolved(rows, kernels)
+    else:
+        blocks = lax.platform_dependent(rows, kernels, cpu=multiplied, default=convolved)
+    return blocks.reshape((*spectrogram.shape[:-2], number * hop_length))[..., :length]
+
+
+def _overlapped(parts: jax.Array, *, number: int, hop_length: int) -> jax.Array:
+    """Blocks [..., number, hop] of frames' taps [..., rows, taps]; the latest row first in time."""
+
+    def summed(parts: jax.Array) -> jax.Array:
+        steps = parts.shape[-1] // hop_length
+        hops = [
+            parts[..., steps - 1 - step :, step * hop_length : (step + 1) * hop_length]
+            for step in range(steps)
+        ]
+        return functools.reduce(jnp.add, [hop[..., :number, :] for hop in hops])
+
+    return with_stored(summed, parts)
