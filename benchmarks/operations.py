@@ -64,6 +64,7 @@ from torch_peers import TorchPeers, check_tokens, stacked, torch_device
 
 import isincnet_jax as isn
 from isincnet_jax import provenance
+from isincnet_jax.bank.synthesis import Synthesis
 from isincnet_jax.dsp.spectral_distances import REFERENCE_RESOLUTION
 from isincnet_jax.training import parallel
 
@@ -159,6 +160,11 @@ def codec_cases(preset: str, shape: Shape, operations: list[str]) -> Iterator[Ca
     encoders = {"PyTorch": peer("encode_real", real)}
     if spec.component == "complex":
         encoders["PyTorch, complex kernels"] = peer("encode_complex", reference.design_kernels())
+    decoders = {"PyTorch": peer("decode", reference.num_channels)}
+    if spec.bank is spec.bank.dense:  # no structure: the same products in PyTorch
+        solved = Synthesis(spec, decoder).solved
+        encoders["PyTorch, same kernels"] = peer("encode_real", spec.bank.kernels)
+        decoders["PyTorch, same kernels"] = peer("decode_dense", solved.values)
     known = {
         "encode": (
             lambda: Program(lambda c, x: c.encode(x), codec, waveform),
@@ -167,7 +173,7 @@ def codec_cases(preset: str, shape: Shape, operations: list[str]) -> Iterator[Ca
         ),
         "decode": (
             decoding,
-            {"PyTorch": peer("decode", reference.num_channels)},
+            decoders,
             lambda: work.decode(spec, decoder, **geometry),
         ),
         "round trip": (

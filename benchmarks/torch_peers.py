@@ -113,6 +113,15 @@ class TorchPeers:
         frames = self.torch.randn(batch, channels, length // hop_length, device=self.device)
         return self._finished(lambda: layer(frames))
 
+    def decode_dense(self, kernels: np.ndarray, hop_length: int) -> Operation:
+        """A transposed convolution with synthesis kernels [channels, taps]: ours, say."""
+        weight = self._tensor(kernels.astype(np.float32))[:, None, :]
+        convolve = self.torch.nn.functional.conv_transpose1d
+        batch, length = self.waveform.shape[0], self.waveform.shape[-1]
+        shape = (batch, len(kernels), length // hop_length + 1)
+        frames = self.torch.randn(shape, device=self.device)
+        return self._finished(lambda: convolve(frames, weight, stride=hop_length))
+
     def round_trip(self, kernels: np.ndarray, hop_length: int) -> Operation:
         """:meth:`encode_real`, then :meth:`decode` of what it gives."""
         encode, layer = self._real(kernels, hop_length), self._layer(len(kernels), hop_length)

@@ -7,6 +7,9 @@
   :class:`.solved.FoldedDecoder` where the fold can be undone by short filters): the same of the
   cosines only; for the decoder the inverse cosine matrix and filters over frames,
   :mod:`.folded_inverse`.
+* **Other banks of even and odd kernels** (:class:`.designed.SymmetricBank` and
+  :class:`.solved.SymmetricDecoder`): folded frames, half the products, on CPUs,
+  :mod:`.symmetric_frames`.
 * **Every other bank, and learned filters** (:class:`.designed.Bank` and
   :class:`.solved.SolvedDecoder`; ``.dense`` makes a uniform bank or a dual window one): a strided
   convolution for analysis (over hop-sized blocks from 2^24 samples on), a convolution over frames
@@ -18,9 +21,9 @@
 * **Trainable STFT kernels**: products that overlapping frames share, on CPUs
   (:mod:`.shared_products`).
 
-Measured and not chosen for strided banks: even and odd parts of symmetric filters take half the
-products of the convolution, shared products 9/16, and both were slower on CPUs, by the copies of
-the frames that they need. ``python benchmarks/algorithms.py`` measures all of them again.
+Measured and not chosen for strided banks: shared products take 9/16 of those of the convolution and
+were slower on CPUs, by the copies of the frames that they need.
+``python benchmarks/algorithms.py`` measures all of them again.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ Name = Literal[
     "folded FFT",
     "folded cosine matrix",
     "cosine matrix and filters over frames",
+    "folded kernels",
     "strided convolution",
     "convolution over frames",
 ]

@@ -1,9 +1,9 @@
 """Designed filterbanks with what follows from them, made once per spec (``spec.bank``).
 
 The type says how the filters are applied: :class:`UniformBank` by folded DFTs of a window,
-:class:`RealUniformBank` by their cosines, :class:`Bank` by a strided convolution, see
-:mod:`.algorithms`. Everything is designed in float64
-NumPy and read-only.
+:class:`RealUniformBank` by their cosines, :class:`SymmetricBank` by folded frames, :class:`Bank` by
+a strided convolution, see :mod:`.algorithms`. Everything is designed in float64 NumPy and
+read-only.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.bank import algorithms
-from isincnet_jax.bank.dsp import frame_theory, kernels, uniform, uniform_analysis
+from isincnet_jax.bank.dsp import frame_theory, kernels, symmetric_frames, uniform, uniform_analysis
 from isincnet_jax.dsp import framing
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Padding, Spectrogram, Waveform
@@ -216,6 +217,46 @@ class Bank:
         padded = framing.pad_for_frames(waveform, lead=before, trail=after, **options)
         hop = self.hop_length
         return framing.correlate_frames(padded, filters, hop_length=hop, precision=precision)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class SymmetricBank(Bank):
+    """Bank of even kernels, then odd ones, whatever their frequencies: folded frames on CPUs.
+
+    Attributes:
+        num_even: channels that are even around the centre; the others are odd.
+    """
+
+    num_even: int
+
+    @functools.cached_property
+    def dense(self) -> Bank:
+        """The same kernels without their symmetry, as learned ones need it."""
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(Bank)}
+        return Bank(**own)
+
+    @property
+    def algorithm(self) -> algorithms.Algorithm:
+        """Algorithm of :meth:`.Bank.analyse`."""
+        reach = max(self.lead, self.trail)
+        return algorithms.Algorithm("folded kernels", len(self.kernels) * (reach + 1))
+
+    def _applied(self, waveform: Any, filters: Any, precision: Any, **options: Any) -> Any:
+        def folded(waveform: jax.Array, filters: jax.Array) -> Any:
+            return symmetric_frames.symmetric_analysis(
+                waveform,
+                filters,
+                num_even=self.num_even,
+                reach=max(self.lead, self.trail),
+                precision=precision,
+                **options,
+            )
+
+        def direct(waveform: jax.Array, filters: jax.Array) -> Any:
+            return Bank._applied(self, waveform, filters, precision, **options)
+
+        arrays = jnp.asarray(waveform), jnp.asarray(filters)
+        return lax.platform_dependent(*arrays, cpu=folded, default=direct)
 
 
 class UniformBank(Bank):

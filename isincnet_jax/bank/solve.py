@@ -13,18 +13,27 @@ from isincnet_jax.bank.decoder_spec import DecoderSpec
 from isincnet_jax.bank.designed import (
     Bank,
     RealUniformBank,
+    SymmetricBank,
     UniformBank,
     kernels_support,
     read_only,
 )
-from isincnet_jax.bank.dsp import decoders, folded_inverse, rounding, uniform
-from isincnet_jax.bank.solved import DualWindow, FoldedDecoder, SolvedDecoder, is_enough
+from isincnet_jax.bank.dsp import decoders, folded_inverse, rounding, symmetric_frames, uniform
+from isincnet_jax.bank.solved import (
+    DualWindow,
+    FoldedDecoder,
+    SolvedDecoder,
+    is_enough,
+    with_symmetry,
+)
 from isincnet_jax.bank.spec import FilterbankSpec
+from isincnet_jax.dsp import framing
 
 _SOLVED_RESIDUAL = 1e-11
 _MOST_SOLVED_SAMPLES = 2048  # a second's work
 _DUAL_WINDOW_FRAMES = 4
 _LONGEST_DUAL_FRAMES = 32
+_NOISIER = 1.01  # noise gain that symmetry may cost
 
 
 class NotInvertibleWarning(UserWarning):
@@ -98,12 +107,45 @@ def _design_decoder(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder
 
 
 def _solve(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
-    return solve_kernels(
+    solved = solve_kernels(
         spec.bank.kernels,
         hop_length=spec.hop_length,
         decoder=decoder,
         symmetric=spec.is_symmetric,
     )
+    if isinstance(spec.bank, SymmetricBank):
+        return _symmetric(solved, spec.bank, decoder)
+    return solved
+
+
+def _symmetric(solved: SolvedDecoder, bank: SymmetricBank, decoder: DecoderSpec) -> SolvedDecoder:
+    """The decoder as its own mirror image, if it is as exact.
+
+    Frames lie evenly around a block but for its first sample, which has one more before it than
+    after it: that sample is solved of one frame fewer. All others have as many on either side, so
+    that the solution of least energy is symmetric but for rounding.
+    """
+    hop, lead, num_even = bank.hop_length, solved.lead, bank.num_even
+    if solved.method != "least squares" or 2 * lead != solved.taps or lead == hop:
+        return with_symmetry(solved, num_even)
+    fewer = decoders.least_squares_decoder(
+        bank.kernels,
+        hop_length=hop,
+        num_frames=solved.taps // hop - 1,
+        lead=lead - hop,
+        regularization=decoder.regularization,
+    )
+    values = np.array(solved.values)
+    values[:, ::hop] = 0.0
+    values[:, hop::hop] = fewer.kernels[:, ::hop]
+    values = 0.5 * (values + symmetric_frames.mirrored(values, num_even=num_even, lead=lead))
+    found = decoders.SynthesisKernels(values, lead, 0.0, 0.0)
+    found = decoders.measured(found, bank.kernels, hop_length=hop)
+    # A frame's even and odd channels are added up apart, and then those of all frames.
+    other = _solved(found, bank.kernels, hop, solved.method, panel=num_even)
+    same = other.is_exact == solved.is_exact and other.noise_gain <= _NOISIER * solved.noise_gain
+    exact = other.is_exact_in_float64 == solved.is_exact_in_float64
+    return with_symmetry(other, num_even) if same and exact else solved
 
 
 def _free(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
@@ -130,7 +172,10 @@ def _adjoint(spec: FilterbankSpec) -> SolvedDecoder:
     bank = spec.bank
     own = decoders.aligned_to_hops(bank.kernels, lead=bank.taps // 2, hop_length=spec.hop_length)
     own = decoders.measured(own, bank.kernels, hop_length=spec.hop_length)
-    return _solved(own, bank.kernels, spec.hop_length, "adjoint")
+    if not isinstance(bank, SymmetricBank):
+        return _solved(own, bank.kernels, spec.hop_length, "adjoint")
+    solved = _solved(own, bank.kernels, spec.hop_length, "adjoint", panel=bank.num_even)
+    return with_symmetry(solved, bank.num_even)
 
 
 def _solved(
@@ -138,8 +183,15 @@ def _solved(
     kernels: np.ndarray,
     hop_length: int,
     method: str,
+    panel: int | None = None,
 ) -> SolvedDecoder:
-    error = rounding.round_trip_error(kernels, kernels_and_errors, hop_length=hop_length)
+    if panel is None:
+        # Few frames are products of their own, which are added up afterwards.
+        few = kernels_and_errors.kernels.shape[1] <= framing.MOST_MULTIPLIED_STEPS * hop_length
+        panel = min(len(kernels), rounding.PANEL) if few else rounding.PANEL
+    error = rounding.round_trip_error(
+        kernels, kernels_and_errors, hop_length=hop_length, panel=panel
+    )
     return SolvedDecoder(
         read_only(kernels_and_errors.kernels),
         kernels_and_errors.lead,

@@ -1,8 +1,8 @@
 """Solved decoders of a bank: synthesis kernels or a dual window, with their accuracy.
 
 The type says how they are applied: :class:`DualWindow` by an inverse DFT, :class:`FoldedDecoder` by
-an inverse cosine matrix and short filters, :class:`SolvedDecoder` by a convolution over frames, see
-:mod:`.algorithms`.
+an inverse cosine matrix and short filters, :class:`SymmetricDecoder` by folded frames,
+:class:`SolvedDecoder` by a convolution over frames, see :mod:`.algorithms`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,21 @@ import functools
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.bank import algorithms
 from isincnet_jax.bank.decoder_spec import DecoderSpec
 from isincnet_jax.bank.designed import read_only
-from isincnet_jax.bank.dsp import folded_inverse, folded_synthesis, uniform, uniform_synthesis
+from isincnet_jax.bank.dsp import (
+    folded_inverse,
+    folded_synthesis,
+    symmetric_frames,
+    uniform,
+    uniform_synthesis,
+)
 from isincnet_jax.dsp import framing
 from isincnet_jax.typing import Spectrogram, Waveform
 
@@ -111,6 +119,69 @@ class SolvedDecoder:
             [..., length].
         """
         return framing.synthesize_frames(spectrogram, weights, lead=self.lead, **place)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class SymmetricDecoder(SolvedDecoder):
+    """Decoder of even kernels, then odd ones: half the products on CPUs.
+
+    Attributes:
+        num_even: channels that are even around tap ``lead``; the others are odd.
+    """
+
+    num_even: int
+
+    @functools.cached_property
+    def dense(self) -> SolvedDecoder:
+        """The same kernels without their symmetry."""
+        own = {each.name: getattr(self, each.name) for each in dataclasses.fields(SolvedDecoder)}
+        return SolvedDecoder(**own)
+
+    @property
+    def algorithm(self) -> algorithms.Algorithm:
+        """Algorithm of :meth:`synthesise`."""
+        return algorithms.Algorithm("folded kernels", len(self.values) * (self.lead + 1))
+
+    def synthesise(
+        self, spectrogram: Spectrogram, weights: Float[jax.Array, "..."], **place: Any
+    ) -> Waveform:
+        """Waveform of a spectrogram for weights in the place of the decoder's.
+
+        Args:
+            spectrogram: [..., frames, channels].
+            weights: like ``values``, and as symmetric.
+            **place: see :meth:`SolvedDecoder.synthesise`.
+
+        Returns:
+            [..., length].
+        """
+
+        def folded(spectrogram: jax.Array, weights: jax.Array) -> Any:
+            return symmetric_frames.symmetric_synthesis(
+                spectrogram, weights, num_even=self.num_even, lead=self.lead, **place
+            )
+
+        def direct(spectrogram: jax.Array, weights: jax.Array) -> Any:
+            return framing.synthesize_frames(spectrogram, weights, lead=self.lead, **place)
+
+        arrays = jnp.asarray(spectrogram), jnp.asarray(weights)
+        return lax.platform_dependent(*arrays, cpu=folded, default=direct)
+
+
+def with_symmetry(solved: SolvedDecoder, num_even: int) -> SolvedDecoder:
+    """Symmetric decoder, if its kernels are even and odd.
+
+    Args:
+        solved: any decoder of kernels.
+        num_even: channels that are even if it is symmetric.
+
+    Returns:
+        The same decoder, as a :class:`SymmetricDecoder` where it is one.
+    """
+    if not symmetric_frames.is_symmetric(solved.values, num_even=num_even, lead=solved.lead):
+        return solved
+    own = {each.name: getattr(solved, each.name) for each in dataclasses.fields(SolvedDecoder)}
+    return SymmetricDecoder(**own, num_even=num_even)
 
 
 def is_enough(expected_snr_db: float) -> bool:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from isincnet_jax import files
 from isincnet_jax.bank import designed
-from isincnet_jax.bank.dsp import kernels, shapes, uniform
+from isincnet_jax.bank.dsp import kernels, shapes, symmetric_frames, uniform
 from isincnet_jax.bank.spec_checks import check_geometry, check_sizes, default_band, require
 from isincnet_jax.dsp import scales, settling
 from isincnet_jax.typing import ComplexKernels, Component, Dialect, Normalization, Padding
@@ -338,9 +338,15 @@ def _designed(spec: FilterbankSpec) -> designed.Bank:
     reflected_trail = designed.kernels_support(channels)[1]
     if spec.tight:
         channels = designed.tight_kernels(channels, spec.hop_length)
-    kind = designed.UniformBank if spec.is_uniform else designed.Bank
+    num_even = len(channels) // (1 if spec.component == "real" else 2)
+    center = channels.shape[1] // 2
+    kind: Any = designed.Bank
     if spec.component == "real" and uniform.cosine_gains(channels) is not None:
         kind = designed.RealUniformBank
+    elif spec.is_uniform:
+        kind = designed.UniformBank
+    elif symmetric_frames.is_symmetric(channels, num_even=num_even, lead=center):
+        kind = functools.partial(designed.SymmetricBank, num_even=num_even)
     return kind(
         designed.read_only(channels),
         hop_length=spec.hop_length,

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,8 @@ from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Padding
 
 _LONGEST_STRIDED = 1 << 24
-_MOST_STEPS = 4
+MOST_MULTIPLIED_STEPS = 4
+"""Frames of a block up to which :func:`synthesize_frames` multiplies first and adds up then."""
 
 
 class FrameGrid(NamedTuple):
@@ -416,7 +417,7 @@ def synthesize_frames(
     )
     number = -(-length // hop_length)
 
-    def convolved(rows: jax.Array, kernels: jax.Array) -> jax.Array:
+    def convolved(rows: Any, kernels: Any) -> jax.Array:
         # y[u hop + i] = sum_s sum_c S[u - s, c] g_c[lead + s hop + i]; XLA's convolution flips
         # nothing.
         by_step = jnp.transpose(kernels.reshape(channels, len(steps), hop_length), (1, 0, 2))
@@ -424,14 +425,14 @@ def synthesize_frames(
         blocks = _convolve(flat, jnp.flip(by_step, axis=0), stride=1, precision=precision)
         return jnp.reshape(blocks, (*rows.shape[:-2], number, hop_length))
 
-    def multiplied(rows: jax.Array, kernels: jax.Array) -> jax.Array:
+    def multiplied(rows: Any, kernels: Any) -> jax.Array:
         # All taps of every frame, and their hops summed where they meet.
         flat = jnp.reshape(rows, (-1, channels))  # two axes: the gradient needs no transposed copy
         parts = jnp.matmul(flat, kernels, precision=precision)
         parts = jnp.reshape(parts, (*rows.shape[:-1], taps))
         return _overlapped(parts, number=number, hop_length=hop_length)
 
-    if len(steps) > _MOST_STEPS:
+    if len(steps) > MOST_MULTIPLIED_STEPS:
         blocks = convolved(rows, kernels)
     else:
         blocks = lax.platform_dependent(rows, kernels, cpu=multiplied, default=convolved)

@@ -19,16 +19,17 @@ from isincnet_jax import files
 from isincnet_jax.bank import solve as decoding
 from isincnet_jax.bank.codec import Codec, build_codec
 from isincnet_jax.bank.decoder_spec import DecoderSpec
+from isincnet_jax.bank.designed import SymmetricBank
 from isincnet_jax.bank.lapped_bank import LappedBank
 from isincnet_jax.bank.lapped_codec import build_lapped_codec
 from isincnet_jax.bank.sincnet import SincNet
-from isincnet_jax.bank.solved import DualWindow, FoldedDecoder, SolvedDecoder
+from isincnet_jax.bank.solved import DualWindow, FoldedDecoder, SolvedDecoder, with_symmetry
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.pretrained import download, stored
 from isincnet_jax.pretrained.registry import REGISTRY, Lapped, Preset, Stored
 
 _logger = logging.getLogger(__name__)
-_FORMAT = 3
+_FORMAT = 4
 
 
 def from_pretrained(
@@ -194,6 +195,8 @@ def _provide_cached(spec: FilterbankSpec, decoder: DecoderSpec, directory: Path)
     key = _cache_key(spec, decoder)
     path = directory / f"decoder-{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
     kept = _load_solution(path, key, spec.num_bins)
+    if kept is not None and isinstance(spec.bank, SymmetricBank):
+        kept = with_symmetry(kept, spec.bank.num_even)
     solved = decoding.design_decoder(spec, decoder, known=kept)
     # A bank without inverse is solved, and warned of, in every process; a folded inverse, which
     # has many parts, is solved in a fraction of a second.

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from isincnet_jax import DecoderSpec, FilterbankSpec, SincNet
-from isincnet_jax.bank.designed import Bank, RealUniformBank, UniformBank
+from isincnet_jax.bank.designed import Bank, RealUniformBank, SymmetricBank, UniformBank
 from isincnet_jax.bank.solve import design_decoder
-from isincnet_jax.bank.solved import DualWindow, FoldedDecoder, SolvedDecoder
+from isincnet_jax.bank.solved import DualWindow, FoldedDecoder, SolvedDecoder, SymmetricDecoder
 
 UNIFORM = FilterbankSpec(sample_rate=8000, hop_length=8, num_bins=17)
 MEL = UNIFORM.replace(scale="mel")
@@ -40,7 +40,7 @@ def test_pickles_hold_no_bank():
     "spec",
     [
         MEL,
-        TIGHT,
+        MEL.replace(shape="gammatone"),
         REAL.replace(scale="mel"),
         REAL.replace(max_hz=3900.0),
         FilterbankSpec.reference(component="real"),
@@ -51,6 +51,18 @@ def test_banks_of_no_structure_are_dense(spec):
     assert spec.bank.dense is spec.bank
     assert type(design_decoder(spec, DecoderSpec("wiener"))) is SolvedDecoder
     assert spec.bank.algorithm == ("strided convolution", spec.bank.kernels.size)
+
+
+def test_large_banks_of_even_and_odd_kernels_are_symmetric():
+    large = FilterbankSpec(
+        sample_rate=8000, hop_length=16, num_bins=24, kernel_size=65, scale="mel"
+    )
+    for spec in (large, TIGHT):
+        assert type(spec.bank) is SymmetricBank
+        assert type(spec.bank.dense) is Bank
+        assert type(design_decoder(spec)) is SymmetricDecoder
+        assert type(SincNet(spec, learnable_filters="free").bank) is Bank
+        assert spec.bank.algorithm.name == "folded kernels"
 
 
 def test_learned_filters_and_weights_of_a_uniform_bank_are_dense():

@@ -31,7 +31,8 @@ _UNIT = 2.0**-24
 _PER_ADDITION = 0.15 * _UNIT**2
 # A coefficient is written and read back, and so are the samples that it is made of.
 _PER_COEFFICIENT = 0.6 * _UNIT**2
-_PANEL = 256
+PANEL = 256
+"""Products that a matrix product adds up before it adds them to others."""
 # One output sample a hop is a product with a vector, whose sum runs in several lanes at once.
 _LANES = 8
 _CLIPS = 6
@@ -58,7 +59,7 @@ def coefficient_variance(
 
 
 def sum_variance(
-    products: Float[np.ndarray, "clips terms samples"], *, panel: int = _PANEL
+    products: Float[np.ndarray, "clips terms samples"], *, panel: int = PANEL
 ) -> Float[np.ndarray, " samples"]:
     """Rounding error of sums of products in float32 that are added in panels: variances.
 
@@ -86,7 +87,7 @@ def round_trip_error(
     decoder: decoders.SynthesisKernels,
     *,
     hop_length: int,
-    panel: int = _PANEL,
+    panel: int = PANEL,
 ) -> float:
     """Relative root mean squared error to expect of a round trip in float32, on white noise.
 

@@ -65,6 +65,7 @@ def uniform_analysis(
         num_bins, operation="analysis", dtype=waveform.dtype, real=real
     )
     last, period = num_bins - 1, 2 * (num_bins - 1)
+    starts, stretches = range(0), list[_Stretch]()
     if chosen == "fft":
         # Stretches of one period that cover the taps -lead .. trail; a DFT of length N folds them.
         starts = range((-lead // period) * period, trail + 1, period)
