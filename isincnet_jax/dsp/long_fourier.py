@@ -3,10 +3,11 @@
 A transform of length P = R M splits by the residues of its bins, k = r + R q, and the samples
 into R stretches, n = M j + m:
 
-``X[r + R q] = sum_m exp(-2 pi i q m / M) exp(-2 pi i r m / P) sum_j exp(-2 pi i r j / R) x[M j + m]``
+``X[r + R q] = sum_m exp(-2 pi i q m / M) exp(-2 pi i r m / P) y[r, m]``, with
+``y[r, m] = sum_j exp(-2 pi i r j / R) x[M j + m]``.
 
-The inner sum is a matrix product of [R, R] and [R, M], of which real signals need the rows
-r = 0 .. R / 2 only; the outer one is a batch of transforms of length M. All cores share them, where
+The second sum is a matrix product of [R, R] and [R, M], of which real signals need the rows
+r = 0 .. R / 2 only; the first is a batch of transforms of length M. All cores share them, where
 one transform of length P runs on one core and reads its data from memory at every pass. The result
 has bin r + R q at row r and column q: whoever reads single bins asks :func:`bin_places` where they
 are, and the spectrum is never sorted. On accelerators the transform of length P is faster.
@@ -41,11 +42,11 @@ class BinPlaces(NamedTuple):
     """Where bins stand in a flat spectrum of :func:`real_dft`.
 
     Attributes:
-        index: places.
+        place: of every bin, along the flat axis.
         mirrored: whether the conjugate stands there, X[-k] = conj X[k].
     """
 
-    index: Int[np.ndarray, "..."]
+    place: Int[np.ndarray, "..."]
     mirrored: Bool[np.ndarray, "..."]
 
 

@@ -34,8 +34,8 @@ class Group(NamedTuple):
         bands: their slice of all bands.
         num_bins: frames of the group in the ragged layout.
         first: the lowest bin of each band's support, modulo the frames of the matrix, [bands].
-        place: the bin of the clip's DFT that each bin of a band's DFT comes from, [bands, num_bins];
-            negative below 0, above ``length / 2`` beyond Nyquist.
+        place: the bin of the clip's DFT that each bin of a band's DFT comes from, negative below
+            0, above ``length / 2`` beyond Nyquist; [bands, num_bins].
         window: what it is multiplied with, 0 outside of the support, [bands, num_bins].
     """
 

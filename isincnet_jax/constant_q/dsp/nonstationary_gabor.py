@@ -95,7 +95,9 @@ def frame_bounds(length: int, spec: GaborSpec) -> FrameBounds:
     ``lower ||x||^2 <= sum |c|^2 <= upper ||x||^2`` for every clip that fills the padded length;
     they are nearly the same for all lengths. Their ratio is the condition number: 1 if
     ``tight``, else about 2 with a Hann window and 1.03 with "cosine"; to 2.5 and 1.4 where the
-    last band ends just below Nyquist, to 3.2 and 1.8 where gamma is far above ``alpha fmin``.
+    last band ends just below Nyquist, to 3.2 and 1.8 where gamma is far above ``alpha fmin``. The
+    same holds where octaves have numbers of bands of their own, but for gamma > 0, which makes it
+    up to 6 where the number jumps.
 
     Args:
         length: samples of the clip, 1 or more.
