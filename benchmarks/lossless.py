@@ -27,7 +27,7 @@ import tokens
 import isincnet_jax as isn
 from isincnet_jax.recordings.options import recording_spec
 from isincnet_jax.tokens import pcm, token_file, token_writer
-from isincnet_jax.tokens.token_file import LOSSLESS_SNR_DB
+from isincnet_jax.tokens.token_writer import LOSSLESS_SNR_DB
 
 BASES_DB = (LOSSLESS_SNR_DB, 20.0, 25.0)
 DURATION_S = 5

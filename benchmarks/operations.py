@@ -512,9 +512,9 @@ def main() -> None:
     presets = _list(args.presets, PRESETS, "presets")
     shapes = _grid(args.grid)
     if args.keep_memory:
-        from isincnet_jax.tasks import process
+        from isincnet_jax import host_memory
 
-        process.keep_memory()
+        host_memory.keep_memory()
     # Peers' deprecations; nothing of ours warns.
     warnings.simplefilter("ignore")
     with contextlib.suppress(ImportError):  # without PyTorch its peers are reported as missing

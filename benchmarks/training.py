@@ -195,9 +195,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=10)
     args: argparse.Namespace = parser.parse_args()
-    from isincnet_jax.tasks import process
+    from isincnet_jax import host_memory
 
-    process.keep_memory()  # as experiments/train.py does; it serves both sides
+    host_memory.keep_memory()  # as experiments/train.py does; it serves both sides
     corpus = open_corpus(common.audio_folder(args.audio))
     plan = pipeline.BatchPlan(batch_size=BATCH, crop_samples=LENGTH, seed=common.SEED)
     batches = prefetch(pipeline.numpy_batches(corpus, plan))

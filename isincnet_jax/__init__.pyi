@@ -35,6 +35,7 @@ from .frontends.compression import (
 )
 from .frontends.leaf import LeafFrontend as LeafFrontend
 from .frontends.sinc_conv import SincConv as SincConv
+from .host_memory import keep_memory as keep_memory
 from .inversynth.networks import InverSynth as InverSynth
 from .nets.pooling import GaussianPooling as GaussianPooling
 from .nets.upsampling import UpsampleConv as UpsampleConv

@@ -6,11 +6,13 @@ import importlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import isincnet_jax
 
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 HEAVY = ("tensorflow", "torch", "matplotlib")
 
 
@@ -51,6 +53,15 @@ def test_training_from_arrays_needs_neither_tensorflow_nor_decoders():
     )
     assert "orbax" in loaded
     assert not loaded & {*HEAVY, "librosa", "pyloudnorm", "soundfile", "ml_collections"}
+
+
+def test_every_benchmark_finds_what_it_imports():
+    names = sorted(path.stem for path in BENCHMARKS.glob("*.py"))
+    assert {"lossless", "rate", "speed"} <= set(names)
+    loaded = loaded_after(
+        f"import sys; sys.path.insert(0, {str(BENCHMARKS)!r})\nimport {', '.join(names)}"
+    )
+    assert set(names) <= loaded
 
 
 @pytest.mark.parametrize("name", isincnet_jax.__all__)

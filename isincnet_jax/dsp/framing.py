@@ -12,6 +12,8 @@ kernels ``g`` is the adjoint of such a one, ``y[m] = sum_t sum_c S[t, c] g_c[m -
 
 from __future__ import annotations
 
+import functools
+import math
 from typing import NamedTuple
 
 import jax
@@ -19,11 +21,14 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp.padding import continued
+from isincnet_jax.dsp import frame_groups
+from isincnet_jax.dsp.materialized import with_stored
+from isincnet_jax.dsp.padding import continuation
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Padding
 
 _LONGEST_STRIDED = 1 << 24
+_MOST_STEPS = 4
 
 
 class FrameGrid(NamedTuple):
@@ -136,6 +141,37 @@ def longest_length(
     return length
 
 
+def frame_line(
+    waveform: Float[Array, "... time"],
+    *,
+    grid: FrameGrid,
+    hop_length: int,
+    lead: int,
+    trail: int,
+    padding: Padding,
+) -> tuple[frame_groups.Line, int]:
+    """Waveform whose frames reach beyond its ends, with what stands there.
+
+    Args:
+        waveform: [..., time].
+        grid: the frames.
+        hop_length: samples between frames.
+        lead: samples that a frame reaches before its position.
+        trail: samples that it reaches after it.
+        padding: how the waveform continues; reflection is that of :func:`.padding.continuation`.
+
+    Returns:
+        What stands before the waveform, the waveform, and what stands after it, nothing for zeros;
+        and the sample of the waveform at which its first frame begins, negative before it.
+    """
+    left = lead - grid.first * hop_length
+    if padding == "zeros":
+        nothing = waveform[..., :0]
+        return (nothing, waveform, nothing), -left
+    right = (grid.num_frames - 1) * hop_length + lead + trail + 1 - left - waveform.shape[-1]
+    return continuation(waveform, left, right, mode="reflect"), -left
+
+
 @settles
 def pad_for_frames(
     waveform: Float[Array, "... time"],
@@ -145,7 +181,6 @@ def pad_for_frames(
     lead: int,
     trail: int,
     padding: Padding,
-    least: int = 0,
 ) -> Float[Array, "... padded"]:
     """Padded waveform, whose first sample is the first of its first frame.
 
@@ -155,19 +190,16 @@ def pad_for_frames(
         hop_length: samples between frames.
         lead: samples that a frame reaches before its position.
         trail: samples that it reaches after it.
-        padding: how the waveform continues.
-        least: smallest length of the result with "zeros", see
-            :func:`.frame_mapping.mapped_length`.
+        padding: how the waveform continues, see :func:`frame_line`.
 
     Returns:
         [..., (num_frames - 1) hop + lead + trail + 1]; samples beyond the last frame's reach
-        are cut off. Reflection is that of :func:`.padding.continued`.
+        are cut off.
     """
     length = waveform.shape[-1]
     left = lead - grid.first * hop_length
-    total = (grid.num_frames - 1) * hop_length + lead + trail + 1
+    right = (grid.num_frames - 1) * hop_length + lead + trail + 1 - left - length
     if padding == "zeros":
-        right = max(total, least) - left - length
         # Not lax.pad, which compares every index with the ends and is slower to read, too.
         before, after = (
             jnp.zeros((*waveform.shape[:-1], max(count, 0)), waveform.dtype)
@@ -175,7 +207,7 @@ def pad_for_frames(
         )
         kept = waveform[..., max(-left, 0) : length + min(right, 0)]
         return jnp.concatenate([before, kept, after], axis=-1)
-    return continued(waveform, left, total - left - length, mode="reflect")
+    return jnp.concatenate(continuation(waveform, left, right, mode="reflect"), axis=-1)
 
 
 @settles
@@ -284,6 +316,46 @@ def rows_for_blocks(
     return lax.pad(spectrogram, zero, [*keep, (before, after, 0), (0, 0, 0)])
 
 
+def map_blocks(
+    function: frame_groups.GroupFunction,
+    spectrogram: Float[Array, "... frames channels"],
+    *weights: Array,
+    steps: range,
+    first_frame: int,
+    num_blocks: int,
+    block_values: int,
+    samples: tuple[int, int],
+) -> Float[jax.Array, "... time"]:
+    """Waveform of blocks that are a function of the rows around them, in groups that fit the cache.
+
+    Args:
+        function: rows [..., number + len(steps) - 1, channels] as :func:`rows_for_blocks` has them,
+            a number of blocks, and the weights, to [..., number, hop].
+        spectrogram: frames, the first of which has index ``first_frame``.
+        *weights: arrays that the function takes.
+        steps: see :func:`rows_for_blocks`.
+        first_frame: index of the first frame.
+        num_blocks: blocks of output.
+        block_values: numbers of a block in temporary arrays, see :mod:`.frame_groups`.
+        samples: how many are left out before the clip, and its length.
+
+    Returns:
+        [..., length].
+    """
+    batch = math.prod(spectrogram.shape[:-2])
+    plan = frame_groups.GroupPlan(
+        num_items=num_blocks,
+        stride=1,
+        axis=-2,
+        first=-steps[-1] - first_frame,
+        width=lambda number: number + len(steps) - 1,
+        item_bytes=block_values * batch * spectrogram.dtype.itemsize,
+        samples=samples,
+    )
+    nothing = spectrogram[..., :0, :]
+    return frame_groups.in_groups(function, plan, (nothing, spectrogram, nothing), *weights)
+
+
 def block_steps(taps: int, *, lead: int, hop_length: int) -> range:
     """The steps between an output block and the frames whose kernels reach it.
 
@@ -342,9 +414,39 @@ def synthesize_frames(
     rows = rows_for_blocks(
         spectrogram, steps=steps, first_frame=first_frame, num_blocks=-(-length // hop_length)
     )
-    # y[u hop + i] = sum_s sum_c S[u - s, c] g_c[lead + s hop + i]; XLA's convolution flips nothing.
-    by_step = jnp.transpose(kernels.reshape(channels, len(steps), hop_length), (1, 0, 2))
-    flat = jnp.reshape(rows, (-1, *rows.shape[-2:]))
-    blocks = _convolve(flat, jnp.flip(by_step, axis=0), stride=1, precision=precision)
-    samples = blocks.shape[-2] * hop_length
-    return blocks.reshape((*spectrogram.shape[:-2], samples))[..., :length]
+    number = -(-length // hop_length)
+
+    def convolved(rows: jax.Array, kernels: jax.Array) -> jax.Array:
+        # y[u hop + i] = sum_s sum_c S[u - s, c] g_c[lead + s hop + i]; XLA's convolution flips
+        # nothing.
+        by_step = jnp.transpose(kernels.reshape(channels, len(steps), hop_length), (1, 0, 2))
+        flat = jnp.reshape(rows, (-1, *rows.shape[-2:]))
+        blocks = _convolve(flat, jnp.flip(by_step, axis=0), stride=1, precision=precision)
+        return jnp.reshape(blocks, (*rows.shape[:-2], number, hop_length))
+
+    def multiplied(rows: jax.Array, kernels: jax.Array) -> jax.Array:
+        # All taps of every frame, and their hops summed where they meet.
+        flat = jnp.reshape(rows, (-1, channels))  # two axes: the gradient needs no transposed copy
+        parts = jnp.matmul(flat, kernels, precision=precision)
+        parts = jnp.reshape(parts, (*rows.shape[:-1], taps))
+        return _overlapped(parts, number=number, hop_length=hop_length)
+
+    if len(steps) > _MOST_STEPS:
+        blocks = convolved(rows, kernels)
+    else:
+        blocks = lax.platform_dependent(rows, kernels, cpu=multiplied, default=convolved)
+    return blocks.reshape((*spectrogram.shape[:-2], number * hop_length))[..., :length]
+
+
+def _overlapped(parts: jax.Array, *, number: int, hop_length: int) -> jax.Array:
+    """Blocks [..., number, hop] of frames' taps [..., rows, taps]; the latest row first in time."""
+
+    def summed(parts: jax.Array) -> jax.Array:
+        steps = parts.shape[-1] // hop_length
+        hops = [
+            parts[..., steps - 1 - step :, step * hop_length : (step + 1) * hop_length]
+            for step in range(steps)
+        ]
+        return functools.reduce(jnp.add, [hop[..., :number, :] for hop in hops])
+
+    return with_stored(summed, parts)

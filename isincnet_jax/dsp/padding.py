@@ -11,10 +11,10 @@ from jaxtyping import Float
 from isincnet_jax.typing import Array
 
 
-def continued(
+def continuation(
     waveform: Float[Array, "... time"], before: int, after: int, *, mode: str
-) -> Float[Array, "... padded"]:
-    """Padded waveform, that continues beyond its ends as :func:`numpy.pad` continues it.
+) -> tuple[Float[Array, "... before"], Float[Array, "... kept"], Float[Array, "... after"]]:
+    """Padding of a waveform that continues beyond its ends as :func:`numpy.pad` continues it.
 
     Args:
         waveform: [..., time], one sample or more.
@@ -24,17 +24,31 @@ def continued(
             short clips, and a clip of one sample is repeated.
 
     Returns:
-        [..., before + time + after].
+        What stands before the waveform, the waveform, and what stands after it.
     """
     length = waveform.shape[-1]
     how: Any = mode if length > 1 else "edge"
     # Indices are padded on the host, so that only the ends are gathered; the middle is a slice.
     source = np.pad(np.arange(length), (before, max(after, 0)), mode=how)
-    return jnp.concatenate(
-        [
-            waveform[..., source[:before]],
-            waveform[..., : length + min(after, 0)],
-            waveform[..., source[before + length :]],
-        ],
-        axis=-1,
+    return (
+        waveform[..., source[:before]],
+        waveform[..., : length + min(after, 0)],
+        waveform[..., source[before + length :]],
     )
+
+
+def continued(
+    waveform: Float[Array, "... time"], before: int, after: int, *, mode: str
+) -> Float[Array, "... padded"]:
+    """Padded waveform: the parts of :func:`continuation`, joined.
+
+    Args:
+        waveform: [..., time], one sample or more.
+        before: samples added at the beginning, 0 or more.
+        after: samples added at the end; a negative number cuts them off.
+        mode: see :func:`continuation`.
+
+    Returns:
+        [..., before + time + after].
+    """
+    return jnp.concatenate(continuation(waveform, before, after, mode=mode), axis=-1)

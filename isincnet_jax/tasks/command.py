@@ -21,8 +21,9 @@ from typing import Any
 
 import ml_collections
 
+from isincnet_jax.host_memory import keep_memory
 from isincnet_jax.tasks.config import Config
-from isincnet_jax.tasks.process import Screen, connect, keep_memory, silence_threads
+from isincnet_jax.tasks.process import Screen, connect, silence_threads
 from isincnet_jax.tasks.run import Outcome
 from isincnet_jax.training.checkpoints import CheckpointError
 from isincnet_jax.training.loop import DivergedError

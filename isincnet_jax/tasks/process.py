@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import logging
 import signal
@@ -20,7 +19,6 @@ from isincnet_jax.tasks.config import Config
 from isincnet_jax.training import parallel
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of mallopt(3)
 
 
 class Stop:
@@ -68,22 +66,6 @@ def silence_threads() -> None:
     """No tracebacks of threads, Python's and others: whoever waits for one gets its error."""
     threading.excepthook = lambda failed: None
     sys.unraisablehook = lambda failed: None
-
-
-def keep_memory() -> bool:
-    """Lets glibc keep freed memory for the next step instead of returning it to the system.
-
-    XLA on CPUs takes the arrays of every step from the system anew; that its pages must be
-    cleared again took a third of a training step's time. Call it before JAX is used.
-
-    Returns:
-        Whether this C library can.
-    """
-    library = ctypes.CDLL(None)
-    if not hasattr(library, "mallopt"):
-        return False
-    settings = {_MMAP_MAX: 0, _TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 1 << 26}
-    return all([library.mallopt(name, value) for name, value in settings.items()])
 
 
 @contextlib.contextmanager

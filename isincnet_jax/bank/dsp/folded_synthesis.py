@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -22,8 +23,8 @@ from jaxtyping import Float
 
 from isincnet_jax.bank.dsp import folded_inverse, uniform_synthesis
 from isincnet_jax.bank.dsp.folded_inverse import MIRROR, OWN, FoldedInverse
-from isincnet_jax.bank.dsp.materialized import with_stored
 from isincnet_jax.dsp import framing
+from isincnet_jax.dsp.materialized import with_stored
 from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.typing import Array
 
@@ -60,13 +61,6 @@ def folded_synthesis(
     # Block u has the samples u hop + start .. : blocks from the one of sample 0 on.
     first_block, skipped = divmod(-inverse.start, hop)
     number = -(-(skipped + length) // hop)
-    # Row u - first_block + lags[-1] - k is the frame k hops before block u.
-    rows = framing.rows_for_blocks(
-        spectrogram,
-        steps=inverse.lags,
-        first_frame=first_frame - first_block,
-        num_blocks=number,
-    )
     # Mirror images are read from position M + p - 1 down to p, modulo M: a few positions of the
     # shorter stretch are written twice, before the block or behind it.
     turn = inverse.split
@@ -75,33 +69,46 @@ def folded_synthesis(
     # With those before it, mirror images are read from the first column on, else from p on.
     last = before + turn if before else turn + hop
     places = {OWN: slice(before, before + hop), MIRROR: slice(last - hop, last)}
-    # No barrier: the mirror image belongs into the loop that pads the rows.
-    split = _with_mirror_image(rows, gains)
     matrices = [_split_matrix(row[columns], num_bins=len(gains)) for row in inverse.rows]
-    few = uniform_synthesis.are_few(rows)
-    values = uniform_synthesis.products([split] * slots, matrices, precision, few=few)
 
-    def filtered(side: int, values: Any, taps: Any) -> Any:
-        # y[u, i] = sum over slots q and lags k of taps[q, k, i] v_q[u - k, i]
-        terms = []
-        for slot, index in np.argwhere(np.any(inverse.taps[side], axis=-1)):
-            first = len(inverse.lags) - 1 - index
-            seen = values[slot][..., first : first + number, places[side]]
-            terms.append(seen * match_rank(taps[slot, index], seen))
-        return sum(terms[1:], terms[0])
+    def unfolded(rows: Array, count: int, taps: Array) -> jax.Array:
+        # No barrier: the mirror image belongs into the loop that pads the rows.
+        split = _with_mirror_image(rows, gains)
+        few = uniform_synthesis.are_few(rows)
+        values = uniform_synthesis.products([split] * slots, matrices, precision, few=few)
 
-    def unfold(own: Array, image: Array, *values: Array) -> Array:
-        blocks = filtered(OWN, values, own)
-        if not np.any(inverse.taps[MIRROR]):
-            return blocks
-        return blocks + jnp.flip(filtered(MIRROR, values, image), axis=-1)
+        def filtered(side: int, values: Any, taps: Any) -> Any:
+            # y[u, i] = sum over slots q and lags k of taps[q, k, i] v_q[u - k, i]
+            terms = []
+            for slot, index in np.argwhere(np.any(inverse.taps[side], axis=-1)):
+                first = len(inverse.lags) - 1 - index
+                seen = values[slot][..., first : first + count, places[side]]
+                terms.append(seen * match_rank(taps[slot, index], seen))
+            return sum(terms[1:], terms[0])
 
-    # Taps of mirror images in the order of the values that they meet.
-    image = jnp.flip(taps[MIRROR], axis=-1)
-    # Blocks that were flattened in the loop would have every sample looked up by a division.
-    blocks = with_stored(unfold, taps[OWN], image, *values)
-    flat = jnp.reshape(blocks, (*spectrogram.shape[:-2], number * hop))
-    return flat[..., skipped : skipped + length]
+        def unfold(own: Array, image: Array, *values: Array) -> Array:
+            blocks = filtered(OWN, values, own)
+            if not np.any(inverse.taps[MIRROR]):
+                return blocks
+            return blocks + jnp.flip(filtered(MIRROR, values, image), axis=-1)
+
+        # Taps of mirror images in the order of the values that they meet.
+        image = jnp.flip(taps[MIRROR], axis=-1)
+        return with_stored(unfold, taps[OWN], image, *values)
+
+    # Row u - first_block + lags[-1] - k is the frame k hops before block u.
+    return framing.map_blocks(
+        unfolded,
+        spectrogram,
+        taps,
+        steps=inverse.lags,
+        first_frame=first_frame - first_block,
+        num_blocks=number,
+        # The row, its sums and differences, folded values of every slot, and the block.
+        block_values=2 * len(gains) + slots * len(columns) + hop,
+        # Blocks that were flattened in the loop would have every sample looked up by a division.
+        samples=(skipped, length),
+    )
 
 
 def _with_mirror_image(rows: Array, gains: np.ndarray) -> Array:

@@ -8,7 +8,8 @@ and so half of everything.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -18,7 +19,7 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.bank.dsp import uniform
-from isincnet_jax.dsp import frame_mapping, framing
+from isincnet_jax.dsp import frame_groups, frame_mapping, framing
 from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.typing import Array
 
@@ -68,44 +69,62 @@ def uniform_analysis(
         # Stretches of one period that cover the taps -lead .. trail; a DFT of length N folds them.
         starts = range((-lead // period) * period, trail + 1, period)
         low, high = starts[0], starts[-1] + period - 1
-        fold = _folding(_between(window, low, high), [start - low for start in starts], period)
     else:
         stretches = _stretches(lead, trail, last)
         low = min(each.start for each in stretches)
         high = max(each.start for each in stretches) + last
-        fold = _splitting(_between(window, low, high), stretches, low, num_bins, real=real)
-    taps = high - low + 1
-    padded = framing.pad_for_frames(
-        waveform,
-        grid=grid,
-        hop_length=hop_length,
-        lead=-low,
-        trail=high,
-        padding=padding,
-        least=frame_mapping.mapped_length(grid.num_frames, taps=taps, hop_length=hop_length),
+    mapped = {"taps": high - low + 1, "hop_length": hop_length}
+
+    def transformed(stretch: Array, num_frames: int, window: Array) -> jax.Array:
+        weights = _between(window, low, high)
+        if chosen == "fft":
+            fold = _folding(weights, [start - low for start in starts], period)
+        else:
+            fold = _splitting(weights, stretches, low, num_bins, real=real)
+        parts: Any = frame_mapping.map_frames(fold, stretch, num_frames=num_frames, **mapped)
+        if chosen == "fft":
+            return _dft(parts[0], gains)
+        return _products(parts, num_bins, gains, precision)
+
+    line, first = framing.frame_line(
+        waveform, grid=grid, hop_length=hop_length, lead=-low, trail=high, padding=padding
     )
-    parts: Any = frame_mapping.map_frames(
-        fold,
-        padded,
-        num_frames=grid.num_frames,
-        taps=taps,
-        hop_length=hop_length,
+    # The folded frames, and the samples that they take from the waveform.
+    frame_values = (2 - real) * num_bins + hop_length
+    plan = frame_groups.GroupPlan(
+        num_items=grid.num_frames,
+        stride=hop_length,
+        axis=-1,
+        first=first,
+        width=lambda number: frame_mapping.mapped_length(number, **mapped),
+        item_bytes=frame_values * math.prod(waveform.shape[:-1]) * waveform.dtype.itemsize,
+        multiple=-(-mapped["taps"] // hop_length),
     )
-    if chosen == "fft":
-        # rfft has exp(-2 pi i b n / N); the bank's sine channels have the opposite sign.
-        spectrum = jnp.fft.rfft(parts[0])
-        if gains is not None:
-            return jnp.real(spectrum) * match_rank(jnp.asarray(gains, waveform.dtype), spectrum)
-        return jnp.concatenate([jnp.real(spectrum), -jnp.imag(spectrum)], axis=-1)
+    return frame_groups.in_groups(transformed, plan, line, window)
+
+
+def _dft(frames: Array, gains: np.ndarray | None) -> jax.Array:
+    """Channels of folded frames [..., frames, N] by an FFT."""
+    # rfft has exp(-2 pi i b n / N); the bank's sine channels have the opposite sign.
+    spectrum = jnp.fft.rfft(frames)
+    if gains is not None:
+        return jnp.real(spectrum) * match_rank(jnp.asarray(gains, frames.dtype), spectrum)
+    return jnp.concatenate([jnp.real(spectrum), -jnp.imag(spectrum)], axis=-1)
+
+
+def _products(
+    parts: Sequence[Array], num_bins: int, gains: np.ndarray | None, precision: lax.PrecisionLike
+) -> jax.Array:
+    """Channels of even and odd parts [..., frames, bins] by matrices of cosines and sines."""
     # C[b] = sum_m even[m] cos(2 pi m b / N), S[b] = sum_m odd[m] sin(2 pi m b / N), m = 0 .. N / 2
-    matrices = uniform.dft_matrices(num_bins, 0, last)
+    matrices = uniform.dft_matrices(num_bins, 0, num_bins - 1)
     if gains is not None:
         matrices = (matrices[0] * gains,)
     products = [
         jnp.matmul(part, jnp.asarray(matrix, part.dtype), precision=precision)
         for part, matrix in zip(parts, matrices, strict=True)
     ]
-    return products[0] if real else jnp.concatenate(products, axis=-1)
+    return products[0] if gains is not None else jnp.concatenate(products, axis=-1)
 
 
 class _Stretch(NamedTuple):

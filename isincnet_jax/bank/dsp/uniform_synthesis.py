@@ -22,8 +22,8 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.bank.dsp import uniform
-from isincnet_jax.bank.dsp.materialized import with_stored
 from isincnet_jax.dsp import framing
+from isincnet_jax.dsp.materialized import with_stored
 from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.typing import Array
 
@@ -93,27 +93,36 @@ def uniform_synthesis(
         ValueError: if the dual window or its lead is no whole number of hops.
     """
     steps = framing.block_steps(dual.shape[0], lead=lead, hop_length=hop_length)
-    blocks = _Blocks(steps, -(-length // hop_length), hop_length)
-    # Row u + steps[-1] - s is the frame s hops before block u, and window s its hop of the dual.
-    rows = framing.rows_for_blocks(
-        spectrogram, steps=steps, first_frame=first_frame, num_blocks=blocks.number
-    )
     windows = jnp.reshape(jnp.asarray(dual), (len(steps), hop_length))
+    chosen = method or uniform.choose_method(
+        num_bins, operation="synthesis", dtype=spectrogram.dtype
+    )
 
-    options = {"blocks": blocks, "num_bins": num_bins, "precision": precision}
-    folded = functools.partial(_folded, **options)
-    mirrored = functools.partial(_mirrored, **options)
-    chosen = method or uniform.choose_method(num_bins, operation="synthesis", dtype=rows.dtype)
-    if chosen == "fft":
-        found = _transformed(rows, windows, blocks=blocks, num_bins=num_bins)
-    elif method == "mirrored":
-        found = mirrored(rows, windows)
-    elif chosen == "mirrored":
-        found = lax.platform_dependent(rows, windows, cpu=mirrored, default=folded)
-    else:
-        found = folded(rows, windows)
-    samples = blocks.number * hop_length
-    return jnp.reshape(found, (*spectrogram.shape[:-2], samples))[..., :length]
+    def synthesised(rows: Array, number: int, windows: Array) -> jax.Array:
+        blocks = _Blocks(steps, number, hop_length)
+        if chosen == "fft":
+            return _transformed(rows, windows, blocks=blocks, num_bins=num_bins)
+        options = {"blocks": blocks, "num_bins": num_bins, "precision": precision}
+        folded = functools.partial(_folded, **options)
+        mirrored = functools.partial(_mirrored, **options)
+        if method == "mirrored":
+            return mirrored(rows, windows)
+        if chosen == "mirrored":
+            return lax.platform_dependent(rows, windows, cpu=mirrored, default=folded)
+        return folded(rows, windows)
+
+    # Row u + steps[-1] - s is the frame s hops before block u, and window s its hop of the dual.
+    return framing.map_blocks(
+        synthesised,
+        spectrogram,
+        windows,
+        steps=steps,
+        first_frame=first_frame,
+        num_blocks=-(-length // hop_length),
+        # Mirrored coefficients, the inverse DFT's two halves and the block, besides the row.
+        block_values=6 * num_bins + hop_length,
+        samples=(0, length),
+    )
 
 
 def _folded(

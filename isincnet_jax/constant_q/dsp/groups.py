@@ -1,4 +1,8 @@
-"""Groups of clips that go through a transform one after the other, so that memory is bounded."""
+"""Groups of clips that go through a transform one after the other, so that memory is bounded.
+
+A transform of whole clips has no frames to be grouped by, as
+:mod:`isincnet_jax.dsp.frame_groups` does: its FFT needs all samples.
+"""
 
 from __future__ import annotations
 

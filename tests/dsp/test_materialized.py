@@ -11,8 +11,8 @@ import pytest
 from jax import export
 
 from isincnet_jax.bank.dsp import uniform_analysis, uniform_synthesis
-from isincnet_jax.bank.dsp.materialized import with_stored
 from isincnet_jax.dsp.framing import frame_grid
+from isincnet_jax.dsp.materialized import with_stored
 
 
 def weave(even, odd):

@@ -24,8 +24,8 @@ def with_stored(function: Callable[..., Any], *arrays: Any) -> Any:
     the arrays follow such a barrier. Differentiable, and batched by ``vmap``, like the function.
 
     Args:
-        function: pure; arrays to a floating array or a pytree of them.
-        *arrays: its arguments, real.
+        function: pure; arrays to a floating or complex array or a pytree of them.
+        *arrays: its arguments.
 
     Returns:
         What the function returns.
@@ -34,7 +34,9 @@ def with_stored(function: Callable[..., Any], *arrays: Any) -> Any:
     def conditional(*arrays: jax.Array) -> Any:
         def never(*arrays: jax.Array) -> Any:
             # NaN, and tied to the arrays: under shard_map both branches vary over the same axes.
-            firsts = [jnp.sum(jnp.ravel(array)[:1]).astype(jnp.float32) for array in arrays]
+            firsts = [
+                jnp.real(jnp.sum(jnp.ravel(array)[:1])).astype(jnp.float32) for array in arrays
+            ]
             tie = jnp.sum(jnp.stack(firsts))
             return jax.tree.map(
                 lambda like: jnp.full(like.shape, jnp.nan, like.dtype) + tie.astype(like.dtype),
