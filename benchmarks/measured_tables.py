@@ -386,9 +386,32 @@ def invertible_cqt(invertible: Result, spectrograms: Result) -> str:
     return f"{table}\n\nOne clip of tones and noise: {trips}."
 
 
+def invertible_speed(spectrograms: Result) -> str:
+    name = "CQT_pytorch"
+    rows = [
+        (
+            entry["row"].removeprefix("invertible_cqt_").replace("_", " "),
+            entry["peer"].removeprefix(f"{name} "),
+            *_cells(entry, ours_ms=".3g", peer_ms=".3g"),
+            _ratio(entry),
+        )
+        for entry in spectrograms["comparisons"]
+        if entry["peer"].startswith(name)
+    ]
+    if not rows:
+        return f"{name} is missing: no row of it has been measured yet."
+    commit = spectrograms["versions_peers"][name]
+    head = (
+        "layout, bins per octave, direction|mode|ours, ms|theirs, ms|their time / ours (quartiles)"
+    )
+    return f"{name} at commit {commit[:7]}.\n\n{_table(head, rows)}"
+
+
 def layer_speed(spectrograms: Result) -> str:
     found: dict[str, dict[str, Result]] = {}
     for entry in spectrograms["comparisons"]:
+        if entry["peer"].startswith("CQT_pytorch"):
+            continue  # of clips of their own: invertible_speed
         found.setdefault(entry["row"], {})[entry["peer"]] = entry
     known = ("librosa", "librosa, 2 threads", "torch", "nnAudio", "librosax", "nnaudio2")
     shown = [peer for peer in known if any(peer in row for row in found.values())]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import common
+import cqt_pytorch
 import jax.numpy as jnp
 import numpy as np
 from spectrogram_peers import (
@@ -275,4 +276,4 @@ def round_trips(clip: np.ndarray, peers: Peers, missing: list[str]) -> list[dict
         what = f"round trip {transform}, {who}"
         found = attempt(lambda trip=trip: common.snr_db(clip, trip()), what, missing)
         results.append({"transform": transform, "who": who, "snr_db": found})
-    return results
+    return results + cqt_pytorch.round_trips(peers, missing)

@@ -36,10 +36,17 @@ CQT_LAYERS = ("CQT1992v2", "CQT1992", "CQT2010v2", "CQT2010")
 
 
 class Row(NamedTuple):
-    """One comparison: how to build ours and each peer, all of them only when asked."""
+    """One comparison: how to build ours and each peer, all of them only when asked.
+
+    Attributes:
+        ours: builds our operation.
+        peers: build the peers' by name.
+        audio_s: seconds of audio that one call of either processes.
+    """
 
     ours: Builder
     peers: dict[str, Builder]
+    audio_s: float = BATCH * DURATION_S
 
 
 def layer(name: str, **options: Any) -> Any:

@@ -10,7 +10,9 @@ pair, peer over ours: above 1 we are faster.
 Peers are librosa (one call for the batch, and again with a pool of two threads over the clips:
 compare with the faster), torch, nnAudio, nnaudio2 (its inverse CQT) and librosax. What is not
 installed, or raises, is printed and stands in the results under "missing"; so does a layer of ours.
-Packages outside the environment are read from folders that ``--peer-paths`` names.
+Packages outside the environment are read from folders that ``--peer-paths`` names. Rows beside
+CQT_pytorch, "invertible_cqt_ragged_32_forward" and the like, have clips of their own
+(``cqt_pytorch.py``).
 
 ``--only`` takes the place of those rows in the results file and keeps the others, each with the
 commit and date of its measurement. nnAudio's CQT1992 takes minutes to construct.
@@ -33,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import common
+import cqt_pytorch
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -60,9 +63,11 @@ from spectrogram_peers import (
     train_ours,
 )
 
+NOT_LOADED = "not loaded"
+
 
 def make_rows(clips: np.ndarray) -> dict[str, Row]:
-    """All comparisons by name, on clips [batch, time] at 22.05 kHz."""
+    """All comparisons by name, most of them on clips [batch, time] at 22.05 kHz."""
     on_device = jax.device_put(clips)
     length = clips.shape[-1]
     peers = Peers(clips)
@@ -274,7 +279,7 @@ def make_rows(clips: np.ndarray) -> dict[str, Row]:
             trained(name, **CQT, **gamma, trainable_kernels=True),
             {"nnAudio": peers.train(name, **THEIR_CQT, **gamma, **trainable)},
         )
-    return rows
+    return {**rows, **cqt_pytorch.make_rows(peers)}
 
 
 def _librosax_cqt(peers: Peers) -> Builder:
@@ -312,7 +317,7 @@ def run_speed(
             peer = attempt(build, f"{name}, {peer_name}", missing)
             if peer is None or attempt(peer, f"{name}, {peer_name}", missing) is None:
                 continue
-            times = compare(ours, peer, pairs=pairs, audio_s=BATCH * DURATION_S)
+            times = compare(ours, peer, pairs=pairs, audio_s=row.audio_s)
             mine.append({"row": name, "peer": peer_name, **times})
             print(f"  {name}, {peer_name}: {mine[-1]['ratio']:.2f}", flush=True)
         found.extend(mine)
@@ -374,11 +379,12 @@ def main() -> None:
         skip = args.skip_accuracy
         memory = [] if skip else kernel_memory(missing)
         distances, trips = ([], []) if skip else run_accuracy(missing)
+        versions = _peers()
     header = ["", "peer", "ours ms", "peer ms", "ratio", "quartiles", "ours x real time", "peer"]
     for title, results in (("all peers", comparisons), ("the fastest peer", fastest)):
         common.print_table(
-            f"{BATCH} x {DURATION_S} s at {RATE} Hz, {args.pairs} pairs, {title}; ratio = peer / "
-            "ours",
+            f"{BATCH} x {DURATION_S} s at {RATE} Hz, or the row's clips, {args.pairs} pairs, "
+            f"{title}; ratio = peer / ours",
             header,
             [
                 [r["row"], r["peer"], r["ours_ms"], r["peer_ms"], f"{r['ratio']:.2f}",
@@ -410,14 +416,17 @@ def main() -> None:
     )
     results = {"comparisons": comparisons, "kernel_bytes": memory, "accuracy": distances,
                "round_trips": trips, "missing": missing}  # fmt: skip
-    merged = merge(results, origin)
-    common.write_results("spectrograms", {**origin, "versions_peers": _peers(), **merged})
+    merged = merge(results, origin, versions)
+    common.write_results("spectrograms", {**origin, **merged})
 
 
-def merge(results: dict[str, Any], origin: dict[str, Any]) -> dict[str, Any]:
+def merge(
+    results: dict[str, Any], origin: dict[str, Any], versions: dict[str, str]
+) -> dict[str, Any]:
     """What ran now, and of the last results file the rows and parts that did not run now.
 
-    Every comparison carries its own commit, date and load.
+    Every comparison carries its own commit, date and load; peers that no row loaded now keep the
+    version of their rows.
     """
     mark = {name: origin[name] for name in ("command", "commit", "date", "load_average_before")}
     comparisons = [{**entry, **mark} for entry in results["comparisons"]]
@@ -429,7 +438,13 @@ def merge(results: dict[str, Any], origin: dict[str, Any]) -> dict[str, Any]:
         name: results[name] or before.get(name, [])
         for name in ("kernel_bytes", "accuracy", "round_trips")
     }
-    return {"comparisons": kept + comparisons, **others, "missing": results["missing"]}
+    loaded = {name: text for name, text in versions.items() if text != NOT_LOADED}
+    return {
+        "versions_peers": {**versions, **before.get("versions_peers", {}), **loaded},
+        "comparisons": kept + comparisons,
+        **others,
+        "missing": results["missing"],
+    }
 
 
 def _short(value: float | None) -> str:
@@ -438,10 +453,11 @@ def _short(value: float | None) -> str:
 
 def _peers() -> dict[str, str]:
     """Versions of the peers that are importable."""
-    return {
-        name: getattr(sys.modules.get(name), "__version__", "not loaded")
+    found = {
+        name: getattr(sys.modules.get(name), "__version__", NOT_LOADED)
         for name in ("librosa", "torch", "nnAudio", "nnAudio2", "librosax")
     }
+    return {**found, "CQT_pytorch": cqt_pytorch.version()}
 
 
 if __name__ == "__main__":

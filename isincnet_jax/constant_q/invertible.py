@@ -13,6 +13,7 @@ from isincnet_jax.constant_q.dsp import (
     gabor_bands,
     gabor_tables,
     nonstationary_gabor,
+    octave_bands,
     slice_spec,
     sliced_gabor,
 )
@@ -32,7 +33,7 @@ class _GaborModule(SettledModule):
     fmin: float = 32.70
     fmax: float | None = None
     n_bins: int | None = 84
-    bins_per_octave: int = 12
+    bins_per_octave: int | tuple[int, ...] = 12
     gamma: float = 0.0
     window: str = "hann"
     tight: bool = False
@@ -42,6 +43,8 @@ class _GaborModule(SettledModule):
 
     def __post_init__(self) -> None:
         """Checks every attribute."""
+        resolution = octave_bands.settled_bins_per_octave(self.bins_per_octave)
+        object.__setattr__(self, "bins_per_octave", resolution)
         formats.check_output_format(self.output_format)
         gabor_tables.check_layout(self.layout)
         self.spec  # noqa: B018  # Its construction checks the rest.
@@ -107,7 +110,9 @@ class InvertibleCQT(_GaborModule):
         fmin: centre of the first constant-Q bin in Hz.
         fmax: upper limit of the constant-Q centres in Hz; needs ``n_bins=None``.
         n_bins: constant-Q bins; None: up to ``fmax``, or all that fit below Nyquist.
-        bins_per_octave: centres per octave.
+        bins_per_octave: centres per octave; or a tuple or list of the centres of every octave from
+            ``fmin`` on (index 0 is the lowest), which are then all that there are: ``n_bins=None``
+            takes those below ``fmax`` or Nyquist.
         gamma: added to the bandwidths in Hz, as :func:`librosa.vqt` does; 0 is constant-Q.
         window: "hann", "cosine" (its root: best conditioned), "blackman" or "blackmanharris".
         tight: whether to make the frame tight: bounds 1 and 1, synthesis the analysis' adjoint.
@@ -127,6 +132,14 @@ class InvertibleCQT(_GaborModule):
         >>> found = layer.apply({}, coefficients, length=5000, method="decode")
         >>> coefficients.shape, bool(np.allclose(found, clip, atol=1e-6))
         ((160, 99), True)
+
+        Finer towards high frequencies, octave by octave:
+
+        >>> layer = InvertibleCQT(fmin=110.0, n_bins=None, bins_per_octave=[8, 8, 16, 16, 32])
+        >>> coefficients = layer.apply({}, clip)
+        >>> found = layer.apply({}, coefficients, length=5000, method="decode")
+        >>> len(layer.frequencies[layer.constant_q_bins]), bool(np.allclose(found, clip, atol=1e-6))
+        (80, True)
     """
 
     def encode(self, waveform: Waveform) -> Any:

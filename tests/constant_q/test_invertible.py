@@ -162,6 +162,23 @@ def layer_output(layer, clip):
     return np.concatenate([np.asarray(a).ravel() for a in found])
 
 
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_bins_per_octave_may_be_a_list(kind, layout, rng):
+    """Of the lowest octave first; the layer keeps a tuple, as jitted functions hash it."""
+    options = {**SMALL, "n_bins": None, "hop_length": None, "layout": layout}
+    layer = kind(**{**options, "bins_per_octave": [4, 6]})
+    assert layer == kind(**{**options, "bins_per_octave": (4, 6)})
+    assert hash(layer) == hash(kind(**{**options, "bins_per_octave": (4, 6)}))
+    centers = layer.frequencies[layer.constant_q_bins]
+    expected = [500 * 2 ** (o + i / b) for o, b in enumerate((4, 6)) for i in range(b)]
+    np.testing.assert_allclose(centers, expected)
+    clip = rng.standard_normal((2, 700)).astype(np.float32)
+    coefficients = jax.jit(functools.partial(layer.apply, method="encode"))({}, clip)
+    found = layer.apply({}, coefficients, length=700, method="decode")
+    assert _snr_db(clip, found) > 122
+
+
 def test_bounds_and_redundancy():
     layer = InvertibleCQT(window="cosine")
     assert 1 < layer.frame_bounds(22_050).condition < 1.1
@@ -180,6 +197,8 @@ def test_bounds_and_redundancy():
         ({"output_format": "db"}, "output_format='db'"),
         ({"layout": "octaves"}, "layout='octaves'"),
         ({"n_bins": 500}, "n_bins <= "),
+        ({"bins_per_octave": [12, 24]}, "has 36; use n_bins=None"),
+        ({"bins_per_octave": [12, 0]}, "for every octave"),
         ({"hop_length": 1000}, "hop_length <= "),
     ],
 )

@@ -1,9 +1,10 @@
 """Frequency bands of an invertible constant-Q transform: centres, widths and spectral windows.
 
-``n_bins`` constant-Q bands with centres ``f_b = fmin 2^(b / bins_per_octave)``, together with
-extra bands that reach down to 0 Hz and up to the Nyquist frequency, cover the whole spectrum, so
-that the transform can be inverted. All is a function of frequency alone: neither shapes nor frame
-bounds depend on the length of the clip (:mod:`.nonstationary_gabor` samples them).
+``n_bins`` constant-Q bands with centres ``f_b = fmin 2^(b / bins_per_octave)``, or with a number
+of their own in every octave (:mod:`.octave_bands`), together with extra bands that reach down to
+0 Hz and up to the Nyquist frequency, cover the whole spectrum, so that the transform can be
+inverted. All is a function of frequency alone: neither shapes nor frame bounds depend on the length
+of the clip (:mod:`.nonstationary_gabor` samples them).
 
 ========================  ====================================================================
 band                      spectral window
@@ -54,7 +55,7 @@ class Bands(NamedTuple):
 
     Attributes:
         center: centres; the first is 0, the last the Nyquist frequency.
-        width: half widths, the distance from the centre to the end of a symmetric window.
+        width: half widths, half of the support.
         lower: where the window begins; may be negative, where the spectrum is mirrored.
         upper: where the window ends; may exceed the Nyquist frequency.
         rise: width of the rising slope.
@@ -88,14 +89,14 @@ def design_bands(spec: GaborSpec) -> Bands:
         >>> len(bands.center), bands.constant_q, bands.center[[0, 1, -1]].tolist()
         (103, slice(1, 101, None), [0.0, 32.7, 11025.0])
     """
-    center = spec.fmin * 2.0 ** (np.arange(spec.num_constant_q) / spec.bins_per_octave)
-    width = spec.alpha * center + spec.gamma
+    octaves = spec.constant_q_bands
+    center, width = octaves.center, octaves.width
     # sqrt(spacing / w_b): (f_(b+1) - f_(b-1)) / 2 = alpha f_b, so that gamma = 0 has gain 1.
-    gain = np.sqrt(spec.alpha * center / width)
+    gain = np.sqrt(octaves.spacing / (octaves.spacing + spec.gamma))
     # Bands of gamma > 0 are many deep: they reach full density only gamma inside of the ends.
-    below = _extra_bands(center[0] + spec.gamma, center[0] - width[0], spec.frame_rate)
+    below = _extra_bands(center[0] + spec.gamma, octaves.lower[0], spec.frame_rate)
     nyquist = spec.sample_rate / 2
-    ends = nyquist - center[-1] + spec.gamma, nyquist - center[-1] - width[-1]
+    ends = nyquist - center[-1] + spec.gamma, nyquist - octaves.upper[-1]
     above = _extra_bands(*ends, spec.frame_rate)
     # Distances from Nyquist become frequencies, in increasing order; the slope towards Nyquist is
     # the falling one.
@@ -111,10 +112,14 @@ def design_bands(spec: GaborSpec) -> Bands:
     return Bands(
         center=centers,
         width=widths,
-        lower=centers - widths,
-        upper=centers + widths,
-        rise=np.concatenate([below.inner, width, above.inner]),
-        fall=np.concatenate([below.outer, width, above.outer]),
+        lower=np.concatenate(
+            [below.center - below.width, octaves.lower, above.center - above.width]
+        ),
+        upper=np.concatenate(
+            [below.center + below.width, octaves.upper, above.center + above.width]
+        ),
+        rise=np.concatenate([below.inner, octaves.rise, above.inner]),
+        fall=np.concatenate([below.outer, octaves.fall, above.outer]),
         gain=np.concatenate([below.gain, gain, above.gain]),
         constant_q=slice(len(below.center), len(below.center) + len(center)),
     )

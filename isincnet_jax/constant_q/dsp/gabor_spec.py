@@ -10,6 +10,7 @@ from typing import Any
 
 import scipy.fft
 
+from isincnet_jax.constant_q.dsp import octave_bands
 from isincnet_jax.dsp import checks, settling
 
 WINDOWS: Mapping[str, tuple[float, ...]] = MappingProxyType(
@@ -35,7 +36,8 @@ class GaborSpec:
         fmin: centre of the first constant-Q band in Hz.
         fmax: upper limit of the centres in Hz; needs ``n_bins=None``.
         n_bins: constant-Q bands; None: as many as ``fmax`` allows, or as fit below Nyquist.
-        bins_per_octave: centres per octave.
+        bins_per_octave: centres per octave; or a tuple (a list is one, too) of the centres of every
+            octave from ``fmin`` on, which are then all that there are. See :mod:`.octave_bands`.
         gamma: added to the half width of every band, in Hz; 0 is constant-Q, more a variable Q.
         hop_length: samples between the frames of the broadest bands; None: the largest product of
             2, 3 and 5 that the broadest constant-Q band allows.
@@ -55,7 +57,7 @@ class GaborSpec:
     fmin: float = 32.70
     fmax: float | None = None
     n_bins: int | None = 84
-    bins_per_octave: int = 12
+    bins_per_octave: int | tuple[int, ...] = 12
     gamma: float = 0.0
     hop_length: int | None = None
     window: str = "hann"
@@ -68,8 +70,8 @@ class GaborSpec:
         checks.check_rate(self.sample_rate)
         if not 0 < self.fmin < self.sample_rate / 2:
             raise ValueError(f"fmin={self.fmin}: 0 < fmin < sample_rate / 2 must hold (Hz)")
-        if self.bins_per_octave < 1 or int(self.bins_per_octave) != self.bins_per_octave:
-            raise ValueError(f"bins_per_octave={self.bins_per_octave!r} must be an integer >= 1")
+        resolution = octave_bands.settled_bins_per_octave(self.bins_per_octave)
+        object.__setattr__(self, "bins_per_octave", resolution)
         if not 0 <= self.gamma < math.inf:
             raise ValueError(f"gamma={self.gamma} must be 0 or a positive number of Hz")
         if self.window not in WINDOWS:
@@ -83,7 +85,6 @@ class GaborSpec:
         self._check_hop()
 
     def _check_number_of_bins(self) -> None:
-        # f + alpha f + gamma <= Nyquist bounds the highest centre, and so the number of bins.
         most = self.most_bins
         if most < 1:
             raise ValueError(
@@ -98,8 +99,13 @@ class GaborSpec:
             raise ValueError(f"fmax={self.fmax} lies below fmin={self.fmin}; raise it")
         if self.n_bins is not None and (self.n_bins < 1 or int(self.n_bins) != self.n_bins):
             raise ValueError(f"n_bins={self.n_bins!r} must be None or an integer >= 1")
+        if isinstance(self.bins_per_octave, tuple) and self.num_constant_q > sum(self.octaves):
+            raise ValueError(
+                f"n_bins={self.n_bins}: bins_per_octave={self.bins_per_octave} has "
+                f"{sum(self.octaves)}; use n_bins=None, n_bins <= {most}, or more octaves"
+            )
         if self.num_constant_q > most:
-            highest = self.fmin * 2 ** ((most - 1) / self.bins_per_octave)
+            highest = float(self._bands(most).center[-1])
             raise ValueError(
                 f"n_bins={self.n_bins}, fmax={self.fmax}: the last band would reach beyond "
                 f"sample_rate / 2 = {self.sample_rate / 2:g} Hz; use n_bins <= {most} or fmax <= "
@@ -120,8 +126,7 @@ class GaborSpec:
     @property
     def longest_hop(self) -> float:
         """Longest hop in samples: the broadest constant-Q band is sampled just enough."""
-        highest = self.fmin * 2 ** ((self.num_constant_q - 1) / self.bins_per_octave)
-        return self.sample_rate / (2 * (self.alpha * highest + self.gamma))
+        return self.sample_rate / (2 * float(self.constant_q_bands.width.max()))
 
     @property
     def hop(self) -> int:
@@ -137,16 +142,20 @@ class GaborSpec:
         return self.sample_rate / self.hop
 
     @property
-    def alpha(self) -> float:
-        """Half width of a band relative to its centre, at gamma 0; 1 / alpha is its Q."""
-        ratio = 2 ** (1 / self.bins_per_octave)
-        return (ratio - 1 / ratio) / 2
+    def octaves(self) -> tuple[int, ...]:
+        """Centres of every octave from ``fmin`` on: as given, or alike up to Nyquist."""
+        if isinstance(self.bins_per_octave, tuple):
+            return self.bins_per_octave
+        return (self.bins_per_octave,) * (
+            math.floor(math.log2(self.sample_rate / 2 / self.fmin)) + 1
+        )
 
     @property
     def most_bins(self) -> int:
         """Largest number of constant-Q bands that end below the Nyquist frequency."""
-        highest = (self.sample_rate / 2 - self.gamma) / (1 + self.alpha)
-        return _count_bins(self.fmin, highest, self.bins_per_octave)
+        # f + alpha f + gamma <= Nyquist
+        limit = self.sample_rate / 2 - self.gamma
+        return octave_bands.count_below(self.octaves, fmin=self.fmin, limit=limit, reach=True)
 
     @property
     def num_constant_q(self) -> int:
@@ -155,7 +164,15 @@ class GaborSpec:
             return self.n_bins
         if self.fmax is None:
             return self.most_bins
-        return _count_bins(self.fmin, self.fmax, self.bins_per_octave)
+        return octave_bands.count_below(self.octaves, fmin=self.fmin, limit=self.fmax, reach=False)
+
+    @property
+    def constant_q_bands(self) -> octave_bands.OctaveBands:
+        """The constant-Q bands."""
+        return self._bands(self.num_constant_q)
+
+    def _bands(self, most: int) -> octave_bands.OctaveBands:
+        return octave_bands.place_bands(self.octaves, fmin=self.fmin, gamma=self.gamma, most=most)
 
 
 def next_smooth(number: int) -> int:
@@ -169,10 +186,3 @@ def next_smooth(number: int) -> int:
     """
     found: Any = scipy.fft.next_fast_len(number, real=True)
     return int(found)
-
-
-def _count_bins(fmin: float, highest: float, bins_per_octave: int) -> int:
-    """Centres from ``fmin`` to ``highest``; one that lies there but for rounding counts."""
-    if highest < fmin:
-        return 0
-    return math.floor(bins_per_octave * math.log2(highest / fmin) + 1e-9) + 1

@@ -2,9 +2,10 @@
 
 Everything is arranged so that analysis and synthesis are one gather, one product and one batched
 FFT per group of bands, with no loop over bands and no scatter. A bin k of band b, one of N frames,
-belongs at ``k mod N`` of the band's DFT (the time of a frame is absolute, so that phases are),
-and comes from, or goes to, bin k of the *extended spectrum*: the DFT of the real clip from
-``-below`` to ``length / 2 + above``, whose ends are mirror images.
+belongs at ``k mod N`` of the band's DFT (the time of a frame is absolute, so that phases are). In
+the analysis it comes from bin k of the DFT of the real clip, which mirror images continue below 0
+and beyond Nyquist; in the synthesis it goes to bin k of the *extended spectrum*, from ``-below`` to
+``length / 2 + above``, whose ends are folded back.
 """
 
 from __future__ import annotations
@@ -33,14 +34,15 @@ class Group(NamedTuple):
         bands: their slice of all bands.
         num_bins: frames of the group in the ragged layout.
         first: the lowest bin of each band's support, modulo the frames of the matrix, [bands].
-        source: where in the extended spectrum each bin of a band's DFT lies, [bands, num_bins].
+        place: the bin of the clip's DFT that each bin of a band's DFT comes from, negative below
+            0, above ``length / 2`` beyond Nyquist; [bands, num_bins].
         window: what it is multiplied with, 0 outside of the support, [bands, num_bins].
     """
 
     bands: slice
     num_bins: int
     first: Int[np.ndarray, " bands"]
-    source: Int[np.ndarray, "bands num_bins"]
+    place: Int[np.ndarray, "bands num_bins"]
     window: Float[np.ndarray, "bands num_bins"]
 
 
@@ -222,7 +224,7 @@ def design(length: int, spec: GaborSpec, layout: str) -> Design:
         below=below,
         above=above,
         groups=tuple(
-            _group(entries, bands, num_frames >> halvings, below)._replace(
+            _group(entries, bands, num_frames >> halvings)._replace(
                 first=(entries.first[bands] % num_frames).astype(np.int32)
             )
             for bands, halvings in groups
@@ -231,17 +233,17 @@ def design(length: int, spec: GaborSpec, layout: str) -> Design:
     )
 
 
-def _group(entries: _Entries, bands: slice, num_bins: int, below: int) -> Group:
+def _group(entries: _Entries, bands: slice, num_bins: int) -> Group:
     """Tables of the analysis of some bands."""
     first = entries.first[bands]
     chosen = (entries.band >= bands.start) & (entries.band < bands.stop)
     row, place = entries.band[chosen] - bands.start, entries.place[chosen]
     # Bin k belongs at k mod N of the band's DFT; the places without one have window 0.
-    source = np.zeros((len(first), num_bins), np.int32)
+    table = np.zeros((len(first), num_bins), np.int32)
     window = np.zeros((len(first), num_bins))
-    source[row, place % num_bins] = place + below
+    table[row, place % num_bins] = place
     window[row, place % num_bins] = entries.window[chosen]
-    return Group(bands, num_bins, first, source, window)
+    return Group(bands, num_bins, first, table, window)
 
 
 def _segments(entries: _Entries, frames: Int[np.ndarray, " bands"]) -> tuple[Segment, ...]:

@@ -26,6 +26,9 @@ the same bands as long ones, and its length is the longest hop times a number wi
 factors than 2, 3 and 5. Frames of the padding are part of the coefficients. A ``hop_length``
 with large prime factors makes slower FFTs.
 
+**On processors** the DFT of a clip goes through :mod:`isincnet_jax.dsp.long_fourier`, its bins are
+gathered from where that leaves them, and large batches go through in groups of clips.
+
 References: see :mod:`.gabor_bands`.
 """
 
@@ -44,13 +47,18 @@ from jaxtyping import Complex, Float
 from isincnet_jax.bank.dsp.frame_theory import FrameBounds
 from isincnet_jax.constant_q.dsp import gabor_bands, gabor_tables
 from isincnet_jax.constant_q.dsp.gabor_spec import GaborSpec, next_smooth
-from isincnet_jax.dsp import checks
+from isincnet_jax.constant_q.dsp.groups import map_groups
+from isincnet_jax.dsp import checks, long_fourier
 from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Waveform
 
 Coefficients: TypeAlias = Any
 """[..., frames, bins] complex; in the ragged layout a tuple of them."""
+
+_TEMPORARY_BYTES = 2**25
+"""What is in work at a time on a processor. The C library takes larger arrays from the system on
+every call and gives them back, page by page, which took a third of a matrix's time."""
 
 
 @settles
@@ -87,7 +95,9 @@ def frame_bounds(length: int, spec: GaborSpec) -> FrameBounds:
     ``lower ||x||^2 <= sum |c|^2 <= upper ||x||^2`` for every clip that fills the padded length;
     they are nearly the same for all lengths. Their ratio is the condition number: 1 if
     ``tight``, else about 2 with a Hann window and 1.03 with "cosine"; to 2.5 and 1.4 where the
-    last band ends just below Nyquist, to 3.2 and 1.8 where gamma is far above ``alpha fmin``.
+    last band ends just below Nyquist, to 3.2 and 1.8 where gamma is far above ``alpha fmin``. The
+    same holds where octaves have numbers of bands of their own, but for gamma > 0, which makes it
+    up to 6 where the number jumps.
 
     Args:
         length: samples of the clip, 1 or more.
@@ -272,27 +282,62 @@ def analyse_padded(waveform: jax.Array, *, spec: GaborSpec, layout: str) -> Coef
         [..., frames, bins] complex; in the ragged layout a tuple of them.
     """
     tables = gabor_tables.design(waveform.shape[-1], spec, layout)
-    spectrum = jnp.fft.rfft(waveform)
-    half = waveform.shape[-1] // 2
-    # Bins -below .. half + above: X[-k] = conj(X[k]), and X[half + k] = conj(X[half - k]).
-    extended = jnp.concatenate(
-        [
-            jnp.conj(jnp.flip(spectrum[..., 1 : tables.below + 1], -1)),
-            spectrum,
-            jnp.conj(jnp.flip(spectrum[..., half - tables.above : half], -1)),
-        ],
-        axis=-1,
+    rows = long_fourier.count_rows(tables.length)
+
+    def grouped(clips: jax.Array) -> Coefficients:
+        return map_groups(
+            functools.partial(_analysed, tables=tables, layout=layout, rows=rows),
+            clips,
+            axes=1,
+            at_once=_clips_at_once(tables, layout, jnp.dtype(clips.dtype).itemsize),
+        )
+
+    whole = functools.partial(_analysed, tables=tables, layout=layout, rows=1)
+    return lax.platform_dependent(waveform, cpu=grouped, default=whole)
+
+
+def _clips_at_once(tables: gabor_tables.Design, layout: str, itemsize: int) -> int:
+    """Clips whose coefficients, twice, take at most 2^25 bytes, beyond which malloc asks anew."""
+    frames = tables.num_frames
+    numbers = sum(
+        group.window.shape[0] * (group.num_bins if layout == "ragged" else frames)
+        for group in tables.groups
     )
+    return max(1, _TEMPORARY_BYTES // (4 * itemsize * numbers))
+
+
+def _analysed(
+    waveform: jax.Array, *, tables: gabor_tables.Design, layout: str, rows: int
+) -> Coefficients:
+    """:func:`analyse_padded` through a DFT of so many rows."""
+    spectrum = long_fourier.real_dft(waveform, rows=rows)
     outputs = []
     for group in tables.groups:
         # h_b X, wrapped into the N bins of the group's own DFT: [..., bands, num_bins].
-        bins = scaled(extended[..., group.source], group.window)
+        bins = _windowed(spectrum, group, length=tables.length, rows=rows)
         if layout == "matrix":
             bins = _interpolated(bins, group.first, tables.num_frames)
         outputs.append(bins)
     if layout == "ragged":
         return tuple(jnp.fft.ifft(bins).swapaxes(-1, -2) for bins in outputs)
     return jnp.fft.ifft(jnp.concatenate(outputs, -2)).swapaxes(-1, -2)
+
+
+def _windowed(
+    spectrum: jax.Array, group: gabor_tables.Group, *, length: int, rows: int
+) -> Complex[Array, "... bands num_bins"]:
+    """Products of a group's windows and the bins of the clip under them."""
+    index, mirrored = long_fourier.bin_places(group.place, length=length, rows=rows)
+    # One axis of places: a gather of whole tables is compiled into two passes.
+    values = spectrum.at[..., index.ravel()].get(mode="promise_in_bounds")
+    # Where the spectrum has the conjugate, the window of the imaginary part is negative.
+    flat = group.window.ravel()
+    real, imag = (
+        match_rank(jnp.asarray(table, jnp.real(values).dtype), values)
+        for table in (flat, np.where(mirrored.ravel(), -flat, flat))
+    )
+    products = lax.complex(jnp.real(values) * real, jnp.imag(values) * imag)
+    return products.reshape((*spectrum.shape[:-1], *group.window.shape))
 
 
 def _interpolated(
@@ -329,12 +374,32 @@ def synthesise_padded(
         [..., padded], floating.
     """
     tables = gabor_tables.design(padded, spec, layout)
+    rows = long_fourier.count_rows(padded)
+
+    def grouped(*coefficients: jax.Array) -> Waveform:
+        return map_groups(
+            functools.partial(_synthesised, tables=tables, rows=rows),
+            coefficients,
+            axes=2,
+            at_once=_clips_at_once(tables, layout, coefficients[0].dtype.itemsize // 2),
+        )
+
+    def whole(*coefficients: jax.Array) -> Waveform:
+        return _synthesised(coefficients, tables=tables, rows=1)
+
+    return lax.platform_dependent(*arrays, cpu=grouped, default=whole)
+
+
+def _synthesised(
+    arrays: tuple[jax.Array, ...], *, tables: gabor_tables.Design, rows: int
+) -> Float[Array, "... padded"]:
+    """:func:`synthesise_padded` through an inverse DFT of so many rows."""
     # DFTs of all bands of all arrays, one after the other: [..., sum of bands times frames].
     flat = jnp.concatenate(
         [lax.collapse(jnp.fft.fft(array.swapaxes(-1, -2)), array.ndim - 2) for array in arrays],
         axis=-1,
     )
-    below, above, half = tables.below, tables.above, padded // 2
+    below, above, half = tables.below, tables.above, tables.length // 2
     # X[k] = sum_b C_b[k] h_b[k] / S[k] over the bands that overlap at k.
     extended = jnp.concatenate(
         [scaled(flat[..., segment.source], segment.window).sum(-2) for segment in tables.segments],
@@ -346,4 +411,4 @@ def synthesise_padded(
     high = jnp.conj(jnp.flip(extended[..., below + half :], -1))
     spectrum = extended[..., below : below + half + 1]
     spectrum = spectrum.at[..., : below + 1].add(low).at[..., half - above :].add(high)
-    return jnp.fft.irfft(spectrum, n=padded)
+    return long_fourier.real_inverse(spectrum, length=tables.length, rows=rows)

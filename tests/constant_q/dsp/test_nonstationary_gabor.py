@@ -377,6 +377,23 @@ def test_jit_vmap_and_leading_axes_are_the_same(rng):
     np.testing.assert_allclose(analyse(waveform[1, 2]), whole[1, 2], atol=1e-6)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_groups_of_clips_are_the_whole_batch(layout, rng, monkeypatch):
+    """Of a size of which six are too many to be in work together."""
+    spec = GaborSpec(**{**SMALL, "fmin": 501.0})
+    waveform = rng.standard_normal((2, 3, 333)).astype(np.float32)
+    one = [gabor.analyse(clip, spec=spec, layout=layout) for clip in waveform.reshape(6, 333)]
+    numbers = sum(array.size for array in jax.tree.leaves(one[0]))
+    # Two clips' coefficients of 8 bytes, each of them twice.
+    monkeypatch.setattr(gabor, "_TEMPORARY_BYTES", 2 * 16 * numbers)
+    grouped = gabor.analyse(waveform, spec=spec, layout=layout)
+    assert "scan" in str(jax.make_jaxpr(lambda x: analyse(x, spec=spec, layout=layout))(waveform))
+    stacked = jax.tree.map(lambda *a: np.stack(a).reshape(2, 3, *a[0].shape), *one)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), grouped, stacked)
+    found = synthesise(grouped, spec=spec, length=333, layout=layout)
+    assert _snr_db(waveform, found) > 122
+
+
 def test_the_traced_program_is_small():
     """No loop over the bands: some operations a group of bands."""
     spec = GaborSpec(n_bins=None, bins_per_octave=48)
