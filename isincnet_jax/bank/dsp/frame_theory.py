@@ -20,7 +20,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.optimize
 from jaxtyping import Complex, Float
 
 from isincnet_jax.dsp.settling import settles
@@ -127,6 +126,8 @@ def _polish(
     kernels: np.ndarray, hop_length: int, grid: np.ndarray, values: np.ndarray, *, sign: float
 ) -> float:
     """The minimum of a sampled curve, searched for around its smallest sample."""
+    import scipy.optimize  # noqa: PLC0415  (a third of a second; only here)
+
     best = int(np.argmin(values))
     # The extreme lies between the neighbours of the best sample.
     low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]

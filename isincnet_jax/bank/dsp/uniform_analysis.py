@@ -18,7 +18,7 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.bank.dsp import uniform
-from isincnet_jax.dsp import frame_mapping, framing
+from isincnet_jax.dsp import batched_fft, frame_mapping, framing
 from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.typing import Array
 
@@ -93,7 +93,7 @@ def uniform_analysis(
     )
     if chosen == "fft":
         # rfft has exp(-2 pi i b n / N); the bank's sine channels have the opposite sign.
-        spectrum = jnp.fft.rfft(parts[0])
+        spectrum = batched_fft.rfft(parts[0])
         if gains is not None:
             return jnp.real(spectrum) * match_rank(jnp.asarray(gains, waveform.dtype), spectrum)
         return jnp.concatenate([jnp.real(spectrum), -jnp.imag(spectrum)], axis=-1)

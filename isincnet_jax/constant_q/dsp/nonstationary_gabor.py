@@ -44,7 +44,7 @@ from jaxtyping import Complex, Float
 from isincnet_jax.bank.dsp.frame_theory import FrameBounds
 from isincnet_jax.constant_q.dsp import gabor_bands, gabor_tables
 from isincnet_jax.constant_q.dsp.gabor_spec import GaborSpec, next_smooth
-from isincnet_jax.dsp import checks
+from isincnet_jax.dsp import batched_fft, checks
 from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Waveform
@@ -272,7 +272,7 @@ def analyse_padded(waveform: jax.Array, *, spec: GaborSpec, layout: str) -> Coef
         [..., frames, bins] complex; in the ragged layout a tuple of them.
     """
     tables = gabor_tables.design(waveform.shape[-1], spec, layout)
-    spectrum = jnp.fft.rfft(waveform)
+    spectrum = batched_fft.rfft(waveform)
     half = waveform.shape[-1] // 2
     # Bins -below .. half + above: X[-k] = conj(X[k]), and X[half + k] = conj(X[half - k]).
     extended = jnp.concatenate(
@@ -291,8 +291,8 @@ def analyse_padded(waveform: jax.Array, *, spec: GaborSpec, layout: str) -> Coef
             bins = _interpolated(bins, group.first, tables.num_frames)
         outputs.append(bins)
     if layout == "ragged":
-        return tuple(jnp.fft.ifft(bins).swapaxes(-1, -2) for bins in outputs)
-    return jnp.fft.ifft(jnp.concatenate(outputs, -2)).swapaxes(-1, -2)
+        return tuple(batched_fft.ifft(bins).swapaxes(-1, -2) for bins in outputs)
+    return batched_fft.ifft(jnp.concatenate(outputs, -2)).swapaxes(-1, -2)
 
 
 def _interpolated(
@@ -331,7 +331,7 @@ def synthesise_padded(
     tables = gabor_tables.design(padded, spec, layout)
     # DFTs of all bands of all arrays, one after the other: [..., sum of bands times frames].
     flat = jnp.concatenate(
-        [lax.collapse(jnp.fft.fft(array.swapaxes(-1, -2)), array.ndim - 2) for array in arrays],
+        [lax.collapse(batched_fft.fft(array.swapaxes(-1, -2)), array.ndim - 2) for array in arrays],
         axis=-1,
     )
     below, above, half = tables.below, tables.above, padded // 2
@@ -346,4 +346,4 @@ def synthesise_padded(
     high = jnp.conj(jnp.flip(extended[..., below + half :], -1))
     spectrum = extended[..., below : below + half + 1]
     spectrum = spectrum.at[..., : below + 1].add(low).at[..., half - above :].add(high)
-    return jnp.fft.irfft(spectrum, n=padded)
+    return batched_fft.irfft(spectrum, padded)
