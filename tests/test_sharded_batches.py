@@ -37,7 +37,7 @@ def _check(function, fixed, batch, split):
     for here, there in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
         assert len({shard.data.shape[0] for shard in here.addressable_shards}) == 1
         assert here.addressable_shards[0].data.shape[0] * 8 == here.shape[0]
-        # XLA may group the rows of a product otherwise; FFTs are the same bit by bit.
+        # XLA may group the rows of a product or a transform otherwise.
         assert np.max(np.abs(here - there)) <= 32 * EPS * np.max(np.abs(there))
 
 

@@ -114,7 +114,7 @@ def test_sharded_batches_stay_where_they_are(name, rng, mesh):
         assert "all-gather" not in _program(function, split)
     found = jax.jit(ours)(split)
     assert found.sharding.is_equivalent_to(split.sharding, found.ndim)
-    np.testing.assert_array_equal(found, jax.jit(ours)(values))
+    _assert_near(found, np.asarray(ours(values)))
     assert ours(split).sharding.is_equivalent_to(split.sharding, found.ndim)  # not jitted
 
 
@@ -127,7 +127,7 @@ def test_other_shardings(spec, rng):
     split = jax.device_put(values, NamedSharding(mesh, PartitionSpec(*spec)))
     assert ("all-gather" in _program(batched_fft.rfft, split)) == (len(spec) == 3)
     found = jax.jit(batched_fft.rfft)(split)
-    np.testing.assert_array_equal(found, batched_fft.rfft(values))
+    _assert_near(found, np.fft.rfft(values))
 
 
 def test_one_device_has_the_plain_operation():
