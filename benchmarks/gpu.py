@@ -102,7 +102,9 @@ def operation_rows(args: argparse.Namespace, clock: Clock, missing: list[str]) -
         plans.append((others, [name for name in operations.CODEC_OPERATIONS if name != "tokens"]))
     for shape in operations.parse_grid(args.grid):
         for presets, names in plans:
-            for case in operations.make_cases(shape, names, presets):
+            cases = operations.make_cases(shape, names, presets)
+            what = f"{shape}, cases of {', '.join(presets)}"
+            while case := operations.attempt(lambda cases=cases: next(cases, None), what, missing):
                 own = case._replace(
                     peers={n: p for n, p in case.peers.items() if n not in ON_PROCESSORS}
                 )

@@ -77,3 +77,15 @@ def test_without_time_everything_is_named(monkeypatch):
     assert (found["rows"], found["precisions"]) == ([], [])
     named = " ".join(found["missing"])
     assert all(name in named for name in operations.OPERATIONS)
+
+
+def test_cases_that_cannot_be_made_are_named(monkeypatch):
+    def broken(shape, names, presets):
+        raise RuntimeError("no such preset")
+        yield
+
+    monkeypatch.setattr(operations, "make_cases", broken)
+    missing = []
+    args = gpu.parse_arguments(["--quick", "--grid", "1x1,2x1"])
+    assert gpu.operation_rows(args, gpu.Clock(60.0), missing) == []
+    assert [line.split(": ")[1:] for line in missing] == 2 * [["RuntimeError", "no such preset"]]
