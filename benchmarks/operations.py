@@ -403,7 +403,8 @@ def _list(text: str | None, known: tuple[str, ...], option: str) -> list[str]:
     return names
 
 
-def _grid(text: str | None) -> list[Shape]:
+def parse_grid(text: str | None) -> list[Shape]:
+    """Shapes of "16x10,1x5"; :data:`GRID` if None."""
     if text is None:
         return [Shape(*shape) for shape in GRID]
     try:
@@ -516,7 +517,7 @@ def main() -> None:
     args = parse_arguments()
     operations = _list(args.operations, OPERATIONS, "operations")
     presets = _list(args.presets, PRESETS, "presets")
-    shapes = _grid(args.grid)
+    shapes = parse_grid(args.grid)
     if args.keep_memory:
         from isincnet_jax import host_memory
 

@@ -47,16 +47,8 @@ def measure(preset: str, precision: str, calls: int) -> dict[str, object]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--calls", type=int, default=9, help="timed calls of each")
-    parser.add_argument("--write", action="store_true", help="write results/precision.json")
-    args = parser.parse_args()
-    rows = [
-        measure(preset, precision, args.calls) for preset in PRESETS for precision in PRECISIONS
-    ]
+def print_rows(rows: list[dict[str, object]]) -> None:
+    """The table."""
     common.print_table(
         f"{provenance.device_name()}, {BATCH} x {DURATION_S} s",
         ["preset", "precision", "SNR, dB", "encode, x real time", "decode"],
@@ -71,6 +63,19 @@ def main() -> None:
             for row in rows
         ],
     )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--calls", type=int, default=9, help="timed calls of each")
+    parser.add_argument("--write", action="store_true", help="write results/precision.json")
+    args = parser.parse_args()
+    rows = [
+        measure(preset, precision, args.calls) for preset in PRESETS for precision in PRECISIONS
+    ]
+    print_rows(rows)
     if args.write:
         common.write_results("precision", {**common.describe_run(args), "rows": rows})
 

@@ -108,10 +108,12 @@ def _median_seconds(operation: Operation, rounds: int) -> float:
     return statistics.median(timed(operation, burst)[0] for _ in range(rounds))
 
 
-def product_gflops(size: int = 2048, rounds: int = 15) -> float:
-    """GFLOP/s of one float32 matrix product in JAX at full precision."""
+def product_gflops(
+    size: int = 2048, rounds: int = 15, *, precision: lax.PrecisionLike = "highest"
+) -> float:
+    """GFLOP/s of one float32 matrix product in JAX, at full precision by default."""
     left, right = jax.random.normal(jax.random.key(common.SEED), (2, size, size))
-    product = jax.jit(lambda a, b: jnp.dot(a, b, precision=lax.Precision.HIGHEST))
+    product = jax.jit(lambda a, b: jnp.dot(a, b, precision=precision))
     seconds = _median_seconds(lambda: jax.block_until_ready(product(left, right)), rounds)
     return 2e-9 * size**3 / seconds
 
@@ -132,11 +134,11 @@ def chained_gflops(rounds: int = 15) -> float:
     return 2e-9 * CHAIN * CHAINED_SIZE**3 / seconds
 
 
-def _torch_products(rounds: int) -> Iterator[tuple[str, float]]:
+def _torch_products(rounds: int, sizes: tuple[int, ...]) -> Iterator[tuple[str, float]]:
     import torch
 
     device = torch_device()
-    for size in SIZES:
+    for size in sizes:
         left, right = torch.randn(2, size, size, device=device)
         result = torch.empty(size, size, device=device)
 
@@ -185,18 +187,21 @@ def _torch_copy(num_bytes: int) -> Operation:
     return run
 
 
-def measure(rounds: int = 7, largest: int = COPY_BYTES[-1]) -> Machine:
+def measure(
+    rounds: int = 7, largest: int = COPY_BYTES[-1], sizes: tuple[int, ...] = SIZES
+) -> Machine:
     """Measures the device that JAX uses.
 
     Args:
         rounds: of which the median is taken.
         largest: bytes of the largest copy.
+        sizes: of the matrices that are multiplied.
     """
-    products = {f"JAX, {size}": product_gflops(size, rounds) for size in SIZES}
+    products = {f"JAX, {size}": product_gflops(size, rounds) for size in sizes}
     products[f"JAX, {CHAINED_SIZE}, chained"] = chained_gflops(rounds)
     makers = {"JAX": _jax_copy}
     try:
-        products |= dict(_torch_products(rounds))
+        products |= dict(_torch_products(rounds, sizes))
         makers["PyTorch"] = _torch_copy
     except ImportError:
         pass

@@ -189,8 +189,8 @@ def test_the_page_shows_asked_shapes_ratios_and_ceiling():
 @pytest.mark.parametrize("text", ["16", "16x", "0x5", "2x-1", "axb"])
 def test_a_grid_that_cannot_be_is_refused(text):
     with pytest.raises(SystemExit, match="--grid"):
-        operations._grid(text)
-    assert operations._grid("16x10,1x0.5") == [Shape(16, 10.0), Shape(1, 0.5)]
+        operations.parse_grid(text)
+    assert operations.parse_grid("16x10,1x0.5") == [Shape(16, 10.0), Shape(1, 0.5)]
 
 
 def test_a_program_tells_what_it_holds():

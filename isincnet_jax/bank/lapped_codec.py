@@ -165,6 +165,8 @@ def build_lapped_codec(
         >>> codec.encode(np.zeros((2, 640), np.float32)).shape, codec.name
         ((2, 10, 64), 'custom')
     """
-    like = jnp.zeros((1, model.spec.hop_length), model.dtype)
-    variables = jax.jit(model.init)(jax.random.key(0), like)
+    variables = {}  # a fixed window is no variable
+    if model.learnable:
+        like = jnp.zeros((1, model.spec.hop_length), model.dtype)
+        variables = jax.jit(model.init)(jax.random.key(0), like)
     return LappedCodec(model, variables, name, make_uniform_quantizer(step).step)

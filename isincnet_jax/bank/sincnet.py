@@ -212,6 +212,11 @@ class SincNet(SettledModule):
         """
         return self.analysis.filters()
 
+    def prepare(self) -> None:
+        """Makes the variables and nothing else: ``model.init(key, method=model.prepare)``."""
+        self.analysis.filters()
+        self.synthesis.weights()
+
     def __call__(self, waveform: Waveform) -> Waveform:
         """Reconstruction of a waveform, in its shape.
 

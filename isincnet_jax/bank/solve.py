@@ -18,7 +18,14 @@ from isincnet_jax.bank.designed import (
     kernels_support,
     read_only,
 )
-from isincnet_jax.bank.dsp import decoders, folded_inverse, rounding, symmetric_frames, uniform
+from isincnet_jax.bank.dsp import (
+    decoders,
+    folded_inverse,
+    frame_theory,
+    rounding,
+    symmetric_frames,
+    uniform,
+)
 from isincnet_jax.bank.solved import (
     DualWindow,
     FoldedDecoder,
@@ -101,9 +108,24 @@ def _design_decoder(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder
         structured = _structured(spec.bank, decoder)
         if structured is not None:
             return structured
-    if not design.is_invertible(spec):
+    # An inverse of given frames proves itself, if there is one; the eigenvalues of the bounds take
+    # longer than its solution.
+    found = _solve(spec, decoder) if decoder.num_frames and decoder.kind != "dual" else None
+    proven = found is not None and _proves_itself(found, spec.bank)
+    if not proven and not design.is_invertible(spec):
         return _without_inverse(spec, decoder)
-    return _solve(spec, decoder)
+    return found or _solve(spec, decoder)
+
+
+def _proves_itself(solved: SolvedDecoder, bank: Bank) -> bool:
+    """Whether a decoder inverts its bank and shows that the bank is well-conditioned."""
+    return (
+        solved.residual <= _SOLVED_RESIDUAL
+        and frame_theory.condition_of_inverse(
+            bank.kernels, solved.values, hop_length=bank.hop_length
+        )
+        <= design.INVERTIBLE_CONDITION
+    )
 
 
 def _solve(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:

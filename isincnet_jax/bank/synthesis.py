@@ -139,6 +139,14 @@ class Synthesis(SettledModule):
                 COLLECTION, "synthesis", lambda: jnp.asarray(values, self.dtype)
             )
 
+    def weights(self) -> Float[jax.Array, "..."]:
+        """Weights in use, learned ones included.
+
+        Returns:
+            Kernels [channels, taps], or what a fixed decoder's structure is applied with.
+        """
+        return self.kernels if self.learnable else self.fixed.value
+
     @settles
     def __call__(self, spectrogram: Spectrogram, length: int | None = None) -> Waveform:
         """Waveform of a spectrogram.
@@ -156,7 +164,7 @@ class Synthesis(SettledModule):
             TypeError: if the dtype is another.
         """
         length = check_spectrogram(spectrogram, self.spec, length, self.dtype)
-        weights = self.kernels if self.learnable else self.fixed.value
+        weights = self.weights()
         if self.learnable and self.compute_dtype is not None:
             weights = weights.astype(self.compute_dtype)
             spectrogram = jnp.asarray(spectrogram, self.compute_dtype)

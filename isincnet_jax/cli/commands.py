@@ -11,6 +11,8 @@ from typing import Any
 import typer
 import typer.core
 
+from isincnet_jax.cli import progress
+
 EXPECTED = (ValueError, TypeError, OSError, ImportError, RuntimeError, MemoryError)
 """Errors that a user can mend: one line and exit status 1."""
 
@@ -45,7 +47,10 @@ class Commands(typer.Typer):
 
 
 class Command(typer.core.TyperCommand):
-    """A command that makes the folders of its outputs and names its options in errors."""
+    """A command that makes the folders of its outputs and names its options in errors.
+
+    While it is silent, it shows that it works, see :mod:`.progress`.
+    """
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the command.
@@ -62,6 +67,7 @@ class Command(typer.core.TyperCommand):
         """
         try:
             with contextlib.ExitStack() as stack:
+                stack.enter_context(progress.working(ctx.command_path))
                 for path in ctx.meta.get(_OUTPUTS, ()):
                     stack.enter_context(made_folder(path))
                 return super().invoke(ctx)

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from isincnet_jax import extras
+from isincnet_jax.cli import progress
 from isincnet_jax.cli.commands import output
 from isincnet_jax.cli.common import (
     LoudnessOption,
@@ -92,6 +93,7 @@ def prepare(
             loudness_db=None if no_loudness else loudness,
             folder=target,
             overwrite=overwrite,
+            progress=progress.count("tracks"),
         )
     if prepared.resampled:
         warn(prepared.resampled_text(sample_rate))

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from isincnet_jax import extras
+from isincnet_jax.cli import progress
 from isincnet_jax.cli.commands import Commands, output
 from isincnet_jax.cli.common import app, positive, say
 
@@ -119,6 +120,7 @@ class _Progress:
         self._said = 0
 
     def __call__(self, done: int, total: int) -> None:
+        progress.note(f"{done} of {total} sounds")
         if done < total and done // _REPORTED > self._said:
             self._said = done // _REPORTED
             say(f"{done} of {total} sounds")

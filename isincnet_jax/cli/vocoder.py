@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from isincnet_jax import extras
+from isincnet_jax.cli import progress
 from isincnet_jax.cli.commands import Commands, output
 from isincnet_jax.cli.common import TruncatedOption, app, finite, say, say_skipped
 
@@ -59,6 +60,7 @@ def preprocess(
         seed=seed,
         workers=workers,
         truncated=truncated,
+        progress=progress.count("recordings"),
     )
     for split, names in index.splits.items():
         say(f"{split}: {len(names)} files, {index.duration_s(split) / 3600:.3f} h")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,7 @@ def prepare(
     loudness_db: float | None,
     folder: str | Path | None = None,
     overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Prepared:
     """Decodes a source once, into memory or into a folder of prepared corpora.
 
@@ -122,6 +123,7 @@ def prepare(
         loudness_db: LUFS, or None.
         folder: gets one folder for each split, all or nothing; None keeps them in memory.
         overwrite: replace corpora that are in ``folder``.
+        progress: called with the numbers of tracks that were read and of all.
 
     Returns:
         Corpora by split, and what was skipped or resampled on the way.
@@ -152,6 +154,8 @@ def prepare(
         )
         for found in tracks:
             left[owner[found.track.name]] += 1
+            if progress is not None:
+                progress(sum(left.values()), len(owner))
             yield owner[found.track.name], found
         for split, count in left.items():
             if count == 0:

@@ -9,7 +9,7 @@ import csv
 import functools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,6 +64,7 @@ def make_index(
     seed: int = 0,
     workers: int = 0,
     truncated: str = "refuse",
+    progress: Callable[[int, int], None] | None = None,
 ) -> Index:
     """Decodes every recording once to check it, divides them, and writes the index.
 
@@ -77,6 +78,7 @@ def make_index(
         seed: of the division.
         workers: threads; 0 for the number of cores.
         truncated: "keep" takes damaged recordings, of which training uses what can be read.
+        progress: called with the numbers of recordings that were read and of all.
 
     Returns:
         What was written.
@@ -107,6 +109,8 @@ def make_index(
                 skipped[name] = f"{found:.3f} s, shorter than {min_duration_s:g} s"
             else:
                 durations[name] = found
+            if progress is not None:
+                progress(len(durations) + len(skipped), len(paths) + len(opened.missing))
     skipped.update(missing)
     usable = [track for track in tracks if track.name in durations]
     splits = {

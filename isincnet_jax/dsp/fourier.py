@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.signal
 from jax import lax
 from jaxtyping import Complex, Float
 
-from isincnet_jax.dsp import centering, checks, formats, frame_mapping, overlap
+from isincnet_jax.dsp import (
+    batched_fft,
+    centering,
+    checks,
+    formats,
+    frame_mapping,
+    overlap,
+    windows,
+)
 from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Waveform
@@ -39,7 +47,7 @@ def stft_window(window: str, win_length: int, n_fft: int) -> Float[np.ndarray, "
         ValueError: for a name that SciPy does not know.
     """
     try:
-        values = scipy.signal.get_window(window, win_length, fftbins=True)
+        values = windows.get_window(window, win_length, fftbins=True)
     except ValueError as error:
         raise ValueError(
             f"window={window!r} is unknown to scipy.signal.get_window ({error}); use hann, "
@@ -87,7 +95,7 @@ def stft(
         waveform, frame_length=n_fft, hop_length=hop_length, center=center, pad_mode=pad_mode
     )
     frames = windowed_frames(padded, jnp.asarray(taper, waveform.dtype), hop_length=hop_length)
-    return jnp.fft.rfft(frames, axis=-1)
+    return batched_fft.rfft(frames)
 
 
 @settles
@@ -179,7 +187,10 @@ def map_windowed_frames(
         starts = [block * per_block * hop_length for block in range(per_clip)]
         # [clips, blocks, row]: neighbouring rows share n_fft - hop samples.
         rows = jnp.stack([clips[:, start : start + row] for start in starts], axis=1)
-        found = lax.map(lambda one: at_once(one, weights), jnp.reshape(rows, (-1, row)))
+        # Where clips may be split over devices, each takes a block of its own at a time.
+        lanes = math.gcd(clips.shape[0], jax.device_count())
+        turns = jnp.moveaxis(jnp.reshape(rows, (lanes, -1, row)), 1, 0)
+        found = jnp.moveaxis(lax.map(lambda some: at_once(some, weights), turns), 0, 1)
         found = jnp.reshape(found, (clips.shape[0], per_clip * per_block, -1))
         # The last block is filled up with zeros: its frames beyond the clip are cut.
         return jnp.reshape(found[:, :num_frames], (*batch, num_frames, -1))
@@ -234,7 +245,7 @@ def stft_power(
     )
 
     def follow(frames: Any) -> jax.Array:
-        values = spectrum_power(jnp.fft.rfft(frames, axis=-1), power)
+        values = spectrum_power(batched_fft.rfft(frames), power)
         return values if then is None else then(values)
 
     return map_windowed_frames(
@@ -310,7 +321,7 @@ def istft(
     if bins != 1 + n_fft // 2:
         raise ValueError(f"{bins} bins: n_fft={n_fft} has {1 + n_fft // 2}; give its spectrum")
     # x_t of every frame: [..., frames, n_fft]
-    frames = jnp.fft.irfft(spectrum, n=n_fft, axis=-1)
+    frames = batched_fft.irfft(spectrum, n_fft)
     return overlap.overlap_frames(
         frames, taper, hop_length=hop_length, center=center, length=length
     )

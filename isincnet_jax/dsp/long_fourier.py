@@ -29,6 +29,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Bool, Complex, Float, Int
 
+from isincnet_jax.dsp import batched_fft
 from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.typing import Array
 
@@ -110,7 +111,7 @@ def real_dft(signal: Float[Array, "... length"], *, rows: int) -> Complex[jax.Ar
     """
     signal = jnp.asarray(signal)
     if rows == 1:
-        return jnp.fft.rfft(signal)
+        return batched_fft.rfft(signal)
     *batch, length = signal.shape
     half = rows // 2 + 1
     stretches = signal.reshape((*batch, rows, length // rows))
@@ -119,7 +120,7 @@ def real_dft(signal: Float[Array, "... length"], *, rows: int) -> Complex[jax.Ar
     kernel = np.concatenate([np.cos(angle), np.sin(angle)])
     sums = _products(kernel, stretches)
     turned = _turned(sums[..., :half, :], sums[..., half:, :], length, -1)
-    return lax.collapse(jnp.fft.fft(turned), turned.ndim - 2)
+    return lax.collapse(batched_fft.fft(turned), turned.ndim - 2)
 
 
 def real_inverse(
@@ -137,7 +138,7 @@ def real_inverse(
     """
     spectrum = jnp.asarray(spectrum)
     if rows == 1:
-        return jnp.fft.irfft(spectrum, n=length)
+        return batched_fft.irfft(spectrum, length)
     half = rows // 2 + 1
     columns = length // rows
     # Bin r + R q at row r and column q, [..., R / 2 + 1, M]; beyond P / 2 they are mirror images.
@@ -146,7 +147,7 @@ def real_inverse(
     values = spectrum.at[..., index].get(mode="promise_in_bounds")
     sign = match_rank(jnp.asarray(np.where(mirrored, -1, 1), jnp.real(values).dtype), values)
     placed = lax.complex(jnp.real(values), jnp.imag(values) * sign)
-    stretches = jnp.fft.ifft(placed.reshape((*spectrum.shape[:-1], half, columns)))
+    stretches = batched_fft.ifft(placed.reshape((*spectrum.shape[:-1], half, columns)))
     turned = _turned(jnp.real(stretches), jnp.imag(stretches), length, 1)
     # Rows r and R - r are conjugates: their sum is twice the real part of the former.
     weight = np.full(half, 2 / rows)

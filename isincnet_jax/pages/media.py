@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import soundfile
 from jaxtyping import Float, UInt8
-from scipy.signal import get_window
+
+from isincnet_jax.dsp import windows
 
 FLOOR_DB = -80.0
 """Level below which a spectrogram is drawn as silence."""
@@ -120,7 +121,9 @@ def spectrogram_power(
     padded = np.pad(waveform, n_fft // 2)
     begins = np.floor(centers).astype(int)
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[begins]
-    bins = np.fft.rfft(frames * get_window("hann", n_fft), axis=1)[:, : n_fft // 2]
+    bins = np.fft.rfft(frames * windows.get_window("hann", n_fft, fftbins=True), axis=1)[
+        :, : n_fft // 2
+    ]
     power = np.abs(bins) ** 2
     return power.reshape(columns, _ROWS, -1).mean(axis=2).T  # [columns, rows, bins of a row]
 

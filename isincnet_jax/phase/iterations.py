@@ -74,11 +74,15 @@ def each_clip(function: Callable[..., jax.Array], *arrays: Any) -> jax.Array:
         What the function returns of all clips.
     """
     batch, clip = arrays[0].shape[:-2], arrays[0].shape[-2:]
-    if jax.default_backend() != "cpu" or math.prod(clip) < _LARGE_CLIP or math.prod(batch) < 2:
+    if math.prod(clip) < _LARGE_CLIP or math.prod(batch) < 2:
         return function(*arrays)
-    clips = [array.reshape((-1, *array.shape[-2:])) for array in arrays]
-    results = lax.map(lambda one: function(*one), clips)
-    return results.reshape((*batch, *results.shape[1:]))
+
+    def in_turn(*arrays: Any) -> jax.Array:
+        clips = [array.reshape((-1, *array.shape[-2:])) for array in arrays]
+        results = lax.map(lambda one: function(*one), clips)
+        return results.reshape((*batch, *results.shape[1:]))
+
+    return lax.platform_dependent(*arrays, cpu=in_turn, default=function)
 
 
 def as_partial(function: Callable[[Any], Any]) -> Partial:

@@ -216,9 +216,13 @@ def half_precision(variables: Any) -> Any:
 
 
 def _full_precision(variables: Any) -> Any:
-    """Floating variables as float32."""
+    """Floating variables as float32; cast by NumPy, for JAX compiles a cast for every shape."""
     return jax.tree.map(
-        lambda leaf: leaf.astype(jnp.float32) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf,
+        lambda leaf: (
+            jnp.asarray(np.asarray(leaf).astype(np.float32))
+            if jnp.issubdtype(leaf.dtype, jnp.floating)
+            else leaf
+        ),
         variables,
     )
 

@@ -155,20 +155,23 @@ class StoredModel:
                 f"{self.path}: dtype=float64 needs jax_enable_x64; enable it, or load with "
                 "dtype=jnp.float32"
             )
-        self._check(prepare)
+        template = self._check(prepare)
         module = self.build_module(dtype=dtype, precision=precision)
-        template = self.kind.template(module)
+        if dtype != jnp.dtype(self.dtype):
+            template = self.kind.template(module)
         flat = {key: jnp.asarray(self._cast(key, template[key].dtype)) for key in self.values}
         variables = flax.traverse_util.unflatten_dict(flat, sep="/")
         return self.kind.wrap(module, variables, str(self.path) if name is None else name)
 
-    def _check(self, prepare: Callable[[Any], None] | None) -> None:
+    def _check(self, prepare: Callable[[Any], None] | None) -> dict[str, Any]:
+        """That the file holds a model of this version; its template in the stored dtype."""
         module = self.build_module()
         try:
             if prepare is not None:
                 prepare(module)
             now = self.kind.plain_fields(module)
-            check_template(self.values, self.kind.template(module))
+            template = self.kind.template(module)
+            check_template(self.values, template)
         except Warning:  # warnings that are errors are no fault of the file
             raise
         except Exception as error:  # see build_module
@@ -179,6 +182,7 @@ class StoredModel:
                     f"{name}={value}, but this version makes {now.get(name)} of it; load it with "
                     "the version that wrote it"
                 )
+        return template
 
     def _cast(self, name: str, dtype: Any) -> np.ndarray:
         with np.errstate(over="ignore"):

@@ -11,7 +11,7 @@ from jax import lax
 from jaxtyping import Complex, Float
 
 from isincnet_jax.bank.solve import UnseenSamplesWarning
-from isincnet_jax.dsp import checks, fourier, overlap
+from isincnet_jax.dsp import batched_fft, checks, fourier, overlap
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.linen import SettledModule
 from isincnet_jax.spectrograms import stft
@@ -169,6 +169,6 @@ class InverseSTFT(SettledModule):
 
     def _frames(self, spectrum: jax.Array) -> jax.Array:
         if not self.trainable_kernels:
-            return jnp.fft.irfft(spectrum, n=self.n_fft, axis=-1)
+            return batched_fft.irfft(spectrum, self.n_fft)
         both = jnp.concatenate([jnp.real(spectrum), jnp.imag(spectrum)], axis=-1)
         return jnp.matmul(both, self.inverse_basis.astype(both.dtype), precision=self.precision)

@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from isincnet_jax.dsp import centering, checks, formats, fourier
+from isincnet_jax.dsp import batched_fft, centering, checks, formats, fourier
 from isincnet_jax.linen import SettledModule
 from isincnet_jax.spectrograms.dsp import nonuniform, shared_products
 from isincnet_jax.typing import Waveform
@@ -234,7 +234,7 @@ class STFT(SettledModule):
     def _parts(self, frames: Any) -> tuple[jax.Array, jax.Array]:
         """Real and imaginary parts of the spectra of windowed frames."""
         if self.freq_scale == "none":
-            spectrum = jnp.fft.rfft(frames, axis=-1)[..., : self.freq_bins]
+            spectrum = batched_fft.rfft(frames)[..., : self.freq_bins]
             return jnp.real(spectrum), jnp.imag(spectrum)
         design = nonuniform.design_interpolation(
             self.frequencies, n_fft=self.n_fft, sample_rate=self.sample_rate

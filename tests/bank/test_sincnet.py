@@ -479,3 +479,31 @@ def test_bfloat16_is_for_the_products_of_the_decoder_only(rng):
     assert decoded.dtype == jnp.float32
     error = np.linalg.norm(decoded - waveform) / np.linalg.norm(waveform)
     assert 1e-4 < error < 2e-2  # 8 bits of each factor, not 24
+
+
+@pytest.mark.parametrize("projections", [(), ("mel",)])
+def test_fixed_codecs_are_built_without_a_program(projections, compilations):
+    """Their variables are those that Flax's ``init`` makes by running the model."""
+    spec = FilterbankSpec(sample_rate=8000, hop_length=8, num_bins=9, shape="none")
+    model = SincNet(spec, projections=projections)
+    traced = model.init(jax.random.key(3), jnp.zeros((1, 80)))
+    with compilations() as durations:
+        codec = build_codec(model)
+    assert len(durations) == 0
+    assert jax.tree.structure(codec.variables) == jax.tree.structure(traced)
+    for found, wanted in zip(
+        jax.tree.leaves(codec.variables), jax.tree.leaves(traced), strict=True
+    ):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_learned_codecs_start_as_before():
+    spec = FilterbankSpec(sample_rate=8000, hop_length=8, num_bins=9, shape="none")
+    model = SincNet(spec, learnable_filters=True, learnable_decoder=True, window_terms=2)
+    codec = build_codec(model, key=jax.random.key(3))
+    traced = jax.jit(model.init)(jax.random.key(3), jnp.zeros((1, 80)))
+    assert jax.tree.structure(codec.variables) == jax.tree.structure(traced)
+    for found, wanted in zip(
+        jax.tree.leaves(codec.variables), jax.tree.leaves(traced), strict=True
+    ):
+        np.testing.assert_array_equal(found, wanted)

@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Complex, Float
 
-from isincnet_jax.dsp import checks
+from isincnet_jax.dsp import batched_fft, checks
 from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.typing import Array
 
@@ -62,10 +62,10 @@ def dct4(values: Float[Array, "... size"]) -> Float[jax.Array, "... size"]:
         for gain, offset in ((1.0, 1), ((2.0 / size) ** 0.5, 0))
     )
     if size % 2:
-        spectrum = jnp.fft.fft(values.astype(kind) * before, n=2 * size, axis=-1)
+        spectrum = batched_fft.fft(values.astype(kind) * before, 2 * size)
         return jnp.real(spectrum[..., :size] * after)
     pairs = lax.complex(values[..., ::2], values[..., ::-1][..., ::2])
-    spectrum = jnp.fft.fft(pairs * before, axis=-1) * after
+    spectrum = batched_fft.fft(pairs * before) * after
     parts = [jnp.real(spectrum), -jnp.imag(spectrum)[..., ::-1]]
     return jnp.reshape(jnp.stack(parts, axis=-1), values.shape)
 

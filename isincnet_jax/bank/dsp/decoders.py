@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import scipy.linalg
+import scipy  # and its linalg where it is used: importing that takes a tenth of a second
 from jaxtyping import Float
 
 from isincnet_jax.bank.dsp import frame_theory

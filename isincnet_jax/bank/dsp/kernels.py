@@ -21,10 +21,10 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.signal
 from jaxtyping import Float
 
 from isincnet_jax.bank.dsp import shapes
+from isincnet_jax.dsp import windows
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, ComplexKernels, Component, Normalization
 
@@ -50,7 +50,7 @@ def make_window(name: str, kernel_size: int, *, causal: bool = False) -> Float[n
         ValueError: for an unknown window.
     """
     try:
-        window = scipy.signal.get_window(
+        window = windows.get_window(
             "boxcar" if name == "rectangular" else name, kernel_size, fftbins=False
         )
     except ValueError as error:

@@ -53,9 +53,8 @@ def choose_method(
       since synthesis passes over its coefficients anyway. (An analysis so split was no faster than
       "folded" below 256 bins, by one more pass over the frames, and slower than "fft" above.)
 
-    Numbers narrower than float32 have no FFT. XLA does not partition FFTs: where ``jax.jit`` is to
-    split a sharded batch by itself, it gathers the batch on every device; map such banks over the
-    devices by ``jax.shard_map`` or ``jax.pmap``.
+    Numbers narrower than float32 have no FFT. All methods keep a sharded batch where it is under
+    plain ``jax.jit``: XLA splits matrix products by itself, and FFTs as :mod:`.batched_fft` states.
 
     Args:
         num_bins: bins, 2 or more; N = 2 (num_bins - 1).

@@ -19,7 +19,7 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.bank.dsp import uniform
-from isincnet_jax.dsp import frame_groups, frame_mapping, framing
+from isincnet_jax.dsp import batched_fft, frame_groups, frame_mapping, framing
 from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.typing import Array
 
@@ -107,7 +107,7 @@ def uniform_analysis(
 def _dft(frames: Array, gains: np.ndarray | None) -> jax.Array:
     """Channels of folded frames [..., frames, N] by an FFT."""
     # rfft has exp(-2 pi i b n / N); the bank's sine channels have the opposite sign.
-    spectrum = jnp.fft.rfft(frames)
+    spectrum = batched_fft.rfft(frames)
     if gains is not None:
         return jnp.real(spectrum) * match_rank(jnp.asarray(gains, frames.dtype), spectrum)
     return jnp.concatenate([jnp.real(spectrum), -jnp.imag(spectrum)], axis=-1)

@@ -22,7 +22,7 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.bank.dsp import uniform
-from isincnet_jax.dsp import framing
+from isincnet_jax.dsp import batched_fft, framing
 from isincnet_jax.dsp.materialized import with_stored
 from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.typing import Array
@@ -233,7 +233,7 @@ def _transformed(rows: Array, windows: Array, *, blocks: _Blocks, num_bins: int)
     period, hop = 2 * (num_bins - 1), blocks.hop_length
     # x_t = irfft(C - i S): numpy counts inner bins twice, as the dual asks for.
     spectrum = lax.complex(rows[..., :num_bins], -rows[..., num_bins:])
-    frames = jnp.fft.irfft(spectrum, n=period)
+    frames = batched_fft.irfft(spectrum, period)
     scaled = windows * np.asarray(period, windows.dtype)  # the dual has the 1 / N of the inverse
     total: Any = jnp.zeros((), frames.dtype)
     for step, window in zip(blocks.steps, scaled, strict=True):

@@ -48,7 +48,7 @@ from isincnet_jax.bank.dsp.frame_theory import FrameBounds
 from isincnet_jax.constant_q.dsp import gabor_bands, gabor_tables
 from isincnet_jax.constant_q.dsp.gabor_spec import GaborSpec, next_smooth
 from isincnet_jax.constant_q.dsp.groups import map_groups
-from isincnet_jax.dsp import checks, long_fourier
+from isincnet_jax.dsp import batched_fft, checks, long_fourier
 from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Waveform
@@ -319,8 +319,8 @@ def _analysed(
             bins = _interpolated(bins, group.first, tables.num_frames)
         outputs.append(bins)
     if layout == "ragged":
-        return tuple(jnp.fft.ifft(bins).swapaxes(-1, -2) for bins in outputs)
-    return jnp.fft.ifft(jnp.concatenate(outputs, -2)).swapaxes(-1, -2)
+        return tuple(batched_fft.ifft(bins).swapaxes(-1, -2) for bins in outputs)
+    return batched_fft.ifft(jnp.concatenate(outputs, -2)).swapaxes(-1, -2)
 
 
 def _windowed(
@@ -396,7 +396,7 @@ def _synthesised(
     """:func:`synthesise_padded` through an inverse DFT of so many rows."""
     # DFTs of all bands of all arrays, one after the other: [..., sum of bands times frames].
     flat = jnp.concatenate(
-        [lax.collapse(jnp.fft.fft(array.swapaxes(-1, -2)), array.ndim - 2) for array in arrays],
+        [lax.collapse(batched_fft.fft(array.swapaxes(-1, -2)), array.ndim - 2) for array in arrays],
         axis=-1,
     )
     below, above, half = tables.below, tables.above, tables.length // 2

@@ -22,14 +22,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
-import scipy.signal
 from jaxtyping import Complex, Float
 
 from isincnet_jax.constant_q.dsp import multirate
-from isincnet_jax.dsp import settling
+from isincnet_jax.dsp import settling, windows
 
 NormalizationType: TypeAlias = Literal["librosa", "convolutional", "wrap"]
 QConvention: TypeAlias = Literal["librosa", "nnaudio"]
@@ -153,7 +152,7 @@ class WaveletBank:
                 f"q_convention={self.q_convention!r} is unknown; use 'librosa' or 'nnaudio'"
             )
         try:
-            scipy.signal.get_window(self.window, 8)
+            windows.get_window(self.window, 8, fftbins=True)
         except (ValueError, TypeError) as error:
             raise ValueError(
                 f"window={self.window!r} is unknown to scipy.signal.get_window ({error}); "
@@ -194,7 +193,7 @@ class WaveletBank:
         length = float(self._lengths_at(np.asarray(frequency)))
         first = math.floor(-length / 2)
         n = np.arange(first, max(math.floor(length / 2), first + 1))
-        taper: Any = scipy.signal.get_window(self.window, len(n))
+        taper = windows.get_window(self.window, len(n), fftbins=True)
         taps: np.ndarray = taper * np.exp(2j * np.pi * frequency / self.sample_rate * n)
         if self.norm is not None:
             taps = taps / np.linalg.norm(taps, self.norm)

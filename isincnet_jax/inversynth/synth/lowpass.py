@@ -12,6 +12,7 @@ import scipy.fft
 from jax import lax
 from jaxtyping import Complex, Float
 
+from isincnet_jax.dsp import batched_fft
 from isincnet_jax.typing import Array, Waveform
 
 TAIL_S = 1.0
@@ -148,6 +149,6 @@ def lowpass_circular(
         [..., time].
     """
     n_fft = padded.shape[-1]
-    spectrum = jnp.fft.rfft(jnp.asarray(padded), axis=-1)
+    spectrum = batched_fft.rfft(jnp.asarray(padded))
     response = lowpass_response(cutoff, resonance, n_fft=n_fft, sample_rate=sample_rate)
-    return jnp.fft.irfft(spectrum * response, n=n_fft, axis=-1)
+    return batched_fft.irfft(spectrum * response, n_fft)

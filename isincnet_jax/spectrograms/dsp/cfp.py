@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from isincnet_jax.dsp import centering, checks, fourier
+from isincnet_jax.dsp import batched_fft, centering, checks, fourier
 from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.spectrograms.dsp import cfp_bands
@@ -154,7 +154,7 @@ def combined_frequency_periodicity(
 
     def features(frames: jax.Array) -> jax.Array:
         # The window has unit norm, so this is |X|^2 / ||w||^2.
-        spectrum = jnp.fft.rfft(frames, n=n_fft, axis=-1)
+        spectrum = batched_fft.rfft(frames, n_fft)
         power = jnp.real(spectrum) ** 2 + jnp.imag(spectrum) ** 2
         spectral, temporal = _layers(power, n_fft=n_fft, gammas=gammas, cuts=cuts)
         magnitude = _raised(power, 0.5, floor=_TINY**2)
@@ -208,7 +208,7 @@ def _layers(
         # With the imaginary part spelt out, strict promotion has nothing to decide.
         half = lax.complex(layer, jnp.zeros_like(layer))
         # irfft divides by N where C divides by sqrt(N): N / sqrt(N) = sqrt(N).
-        layer = jnp.fft.irfft(half, n=n_fft, axis=-1)[..., : n_fft // 2 + 1] * n_fft**0.5
+        layer = batched_fft.irfft(half, n_fft)[..., : n_fft // 2 + 1] * n_fft**0.5
         kept = np.arange(n_fft // 2 + 1) >= cuts[index % 2]
         layer = jnp.where(match_rank(kept, layer), _raised(layer, gamma), 0.0)
         found[index % 2] = layer

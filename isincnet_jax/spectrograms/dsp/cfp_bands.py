@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy.signal
 from jaxtyping import Float
 
-from isincnet_jax.dsp import centering
+from isincnet_jax.dsp import centering, windows
 from isincnet_jax.dsp.settling import settles
 
 
@@ -120,7 +119,7 @@ def design_bands(
     Returns:
         The design, float64; a window of odd length has a zero before it.
     """
-    taper = np.asarray(scipy.signal.get_window(window, win_length, fftbins=False), np.float64)
+    taper = windows.get_window(window, win_length, fftbins=False)
     taper = np.pad(taper, (cfp_frame_length(win_length) - win_length, 0))
     centers = cfp_frequencies(fmin=fmin, tc=tc, bins_per_octave=bins_per_octave)
     index = np.arange(1, n_fft // 2 + 1)
@@ -194,7 +193,7 @@ def check_cfp(
             f"transform; use fmin >= {2 * sample_rate / n_fft:g} or a finer frequency_resolution"
         )
     _check_gammas(gammas)
-    scipy.signal.get_window(window, 4)
+    windows.get_window(window, 4, fftbins=False)
 
 
 def _check_gammas(gammas: Sequence[float]) -> None:

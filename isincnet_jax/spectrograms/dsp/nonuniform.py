@@ -26,6 +26,7 @@ import scipy.special
 from jax import lax
 from jaxtyping import Complex, Float
 
+from isincnet_jax.dsp import batched_fft
 from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array
@@ -240,7 +241,7 @@ def interpolated_spectra(
         ],
         axis=-1,
     )
-    spectrum = jnp.fft.rfft(turned, axis=-1)
+    spectrum = batched_fft.rfft(turned)
     # X(f_k) = sum_j bell(j - f_k M / sample_rate) F[j]: real matrices, so that real and imaginary
     # parts go each by themselves; mirrored bins count negative in the imaginary one.
     parts = []

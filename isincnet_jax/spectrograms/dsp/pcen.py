@@ -74,9 +74,9 @@ def smooth_frames(
     gain = jnp.broadcast_to(jnp.asarray(smoothing, energies.dtype), energies.shape[-1:])
     first = energies[..., 0, :]
     start = jnp.ones_like(first) if initial_state == "one" else first
-    if jax.default_backend() == "cpu":
-        return _smooth_in_order(energies, gain, start)
-    return _smooth_in_parallel(energies, gain, start)
+    return lax.platform_dependent(
+        energies, gain, start, cpu=_smooth_in_order, default=_smooth_in_parallel
+    )
 
 
 def _smooth_in_order(energies: Any, gain: Any, start: Any) -> jax.Array:

@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Complex
 
-from isincnet_jax.dsp import checks, formats, fourier
+from isincnet_jax.dsp import batched_fft, checks, formats, fourier
 from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.typing import Array, Waveform
@@ -279,8 +279,8 @@ def resample(waveform: Waveform, *, ratio: float, length: int) -> Waveform:
     period = jnp.concatenate([waveform, after, silence, before], axis=-1)
     # Without the bin at the Nyquist frequency, which an even period shares between two halves.
     bins = (min(periods) + 1) // 2
-    spectrum = jnp.fft.rfft(period, axis=-1)[..., :bins]
+    spectrum = batched_fft.rfft(period)[..., :bins]
     wider = [(0, 0)] * (waveform.ndim - 1) + [(0, periods.target // 2 + 1 - bins)]
-    resampled = jnp.fft.irfft(jnp.pad(spectrum, wider), n=periods.target, axis=-1)
+    resampled = batched_fft.irfft(jnp.pad(spectrum, wider), periods.target)
     # The inverse divides by the target's samples, the forward transform summed the source's.
     return resampled[..., :length] * (periods.target / periods.source)

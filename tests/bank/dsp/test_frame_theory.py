@@ -90,6 +90,15 @@ def test_polyphase_matrix_is_the_analysis_of_a_modulated_block(rng):
 
 
 @pytest.mark.parametrize("name", BANKS)
+def test_an_inverse_bounds_the_condition_number(name):
+    """From above, and by no more than the norms are apart."""
+    bounds = frame_theory.frame_bounds_of_kernels(BANKS[name], hop_length=HOP)
+    inverse = frame_theory.canonical_dual(BANKS[name], hop_length=HOP, num_blocks=24)
+    found = frame_theory.condition_of_inverse(BANKS[name], inverse, hop_length=HOP)
+    assert bounds.condition <= found < 1000 * bounds.condition
+
+
+@pytest.mark.parametrize("name", BANKS)
 def test_canonical_dual_is_the_pseudo_inverse(name):
     num_frames = 64  # the count of frequencies from which the dual is computed
     bank = BANKS[name]
