@@ -1,4 +1,4 @@
-"""Gaussian pooling of LEAF: learned low passes that lower the rate of energies of pairs."""
+"""Pooling: LEAF's learned Gaussian low passes, which lower the rate of energies, and maxima."""
 
 from __future__ import annotations
 
@@ -41,6 +41,35 @@ def squared_modulus(
         raise ValueError(f"channels={channels}: cosine and sine channels come in pairs, an even")
     cosine, sine = jnp.split(jnp.asarray(pairs), 2, axis=-1)
     return cosine**2 + sine**2
+
+
+def max_pool(
+    values: Float[Array, "... frames channels"], pool_size: int
+) -> Float[jax.Array, "... pooled channels"]:
+    """Max-pooling over frames, pools side by side.
+
+    The derivative goes to the first of equal maxima, as in PyTorch. It is a choice between arrays,
+    where that of ``reduce_window`` is a scatter, XLA's slowest operation on CPUs.
+
+    Args:
+        values: [..., frames, channels].
+        pool_size: frames of a pool, 1 or more; frames left over at the end are dropped.
+
+    Returns:
+        [..., frames // pool_size, channels].
+
+    Example:
+        >>> max_pool(jnp.array([[1.0], [3.0], [2.0], [0.0], [9.0]]), 2).tolist()
+        [[3.0], [2.0]]
+    """
+    *batch, frames, channels = values.shape
+    pools = frames // pool_size
+    kept = jnp.reshape(values[..., : pools * pool_size, :], (*batch, pools, pool_size, channels))
+    best = kept[..., 0, :]
+    for place in range(1, pool_size):
+        other = kept[..., place, :]
+        best = jnp.where(other > best, other, best)
+    return best
 
 
 def gaussian_kernels(
@@ -167,7 +196,7 @@ class GaussianPooling(SettledModule):
             start = nn.initializers.constant(self.width)
             widths = self.param("width", start, (channels,), jnp.float32).astype(values.dtype)
         kernels = gaussian_kernels(widths, self.kernel_size, normalization=self.normalization)
-        return _pool(
+        return pool_frames(
             values,
             kernels,
             hop=self.hop_length,
@@ -177,7 +206,7 @@ class GaussianPooling(SettledModule):
         )
 
 
-def _pool(
+def pool_frames(
     values: jax.Array,
     kernels: jax.Array,
     *,
@@ -186,11 +215,23 @@ def _pool(
     same: bool,
     precision: lax.PrecisionLike,
 ) -> jax.Array:
-    """``y[t, c] = sum_k g_c[k] x[t hop - left + k, c]`` without a depthwise convolution.
+    """Decimating low passes ``y[t, c] = sum_k g_c[k] x[t hop - left + k, c]``, one per channel.
 
     The frames are cut into tiles of one hop; each of the kernel's ceil(K / hop) tiles is one
     weighted sum over the tiles of the input, which reads it once per tile. Depthwise
     convolutions are the slowest ones that libraries have.
+
+    Args:
+        values: [..., frames, channels]; zeros beyond the ends.
+        kernels: g, [channels, taps].
+        hop: frames of the input per frame of the output.
+        frames: of the output.
+        same: whether the first kernel is centred on the first frame (left = taps // 2), or begins
+            with it (left = 0).
+        precision: of the products on accelerators.
+
+    Returns:
+        [..., frames, channels].
     """
     channels, taps = kernels.shape
     left = taps // 2 if same else 0
