@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
@@ -139,7 +140,8 @@ class EfficientLeafFrontend(SettledModule):
     def _edges_hz(self) -> tuple[np.ndarray, np.ndarray]:
         """Lower edges and full widths at half maximum at the start, Hz."""
         ends = scales.hz_to_scale(np.array([self.low_hz, self._high_hz]), scale="mel_htk")
-        corners = scales.scale_to_hz(np.linspace(*ends, self.num_filters + 2), scale="mel_htk")
+        places = np.linspace(ends[0], ends[1], self.num_filters + 2)
+        corners = scales.scale_to_hz(places, scale="mel_htk")
         # sigma = rate / (2 (base of the triangle)) samples; FWHM = rate sqrt(2 ln 2) / (pi sigma).
         base = corners[2:] - corners[:-2]
         width = 2.0 * np.sqrt(2.0 * np.log(2.0)) / np.pi * base
@@ -297,19 +299,26 @@ class EfficientLeafFrontend(SettledModule):
 
 
 def _correlate(clips: jax.Array, kernels: jax.Array, stride: int) -> jax.Array:
-    """Correlation at every stride-th sample, zeros beyond the ends: frames times filters."""
+    """Correlation at every stride-th sample, zeros beyond the ends: tiles times parts of filters.
+
+    ``y[t] = sum_j tile[t + j] . h[j stride : (j + 1) stride]``: one product has every tile with
+    every part, and sums of few channels follow, where frames of overlapping tiles would be copies.
+    """
     channels, taps = kernels.shape
     count = -(-clips.shape[-1] // stride)
-    # Frame t begins at sample t stride - taps // 2; blocks of a stride, side by side, are frames.
     blocks = -(-taps // stride)
     total = (count - 1 + blocks) * stride
-    left = taps // 2
+    left = taps // 2  # frame t begins at sample t stride - taps // 2
     edges = (left, total - left - clips.shape[-1], 0)
     padded = lax.pad(clips, jnp.zeros((), clips.dtype), [(0, 0, 0), edges])
-    tiles = jnp.reshape(padded, (len(clips), count - 1 + blocks, stride))
-    rows = [tiles[:, first : first + count] for first in range(blocks)]
-    frames = jnp.reshape(jnp.concatenate(rows, axis=-1), (-1, blocks * stride))
-    # The barrier keeps the copies out of the product's loops; taps beyond the filter are 0.
-    weights = jnp.transpose(jnp.pad(kernels, ((0, 0), (0, blocks * stride - taps))))
-    product = jnp.matmul(lax.optimization_barrier(frames), weights, precision=lax.Precision.HIGHEST)
-    return jnp.reshape(product, (len(clips), count, channels))
+    # Taps beyond the filter are 0; [channels, taps] to [stride, blocks * channels].
+    whole = jnp.pad(kernels, ((0, 0), (0, blocks * stride - taps)))
+    weights = jnp.transpose(jnp.reshape(whole, (channels, blocks, stride)), (2, 1, 0))
+    product = jnp.matmul(
+        jnp.reshape(padded, (-1, stride)),
+        jnp.reshape(weights, (stride, blocks * channels)),
+        precision=lax.Precision.HIGHEST,
+    )
+    parts = jnp.reshape(product, (len(clips), count - 1 + blocks, blocks, channels))
+    shifted = [parts[:, block : block + count, block] for block in range(blocks)]
+    return functools.reduce(jnp.add, shifted)

@@ -329,7 +329,7 @@ class SincConv(SettledModule):
             precision=self.precision,
         )
 
-    def _padded(self, waveform: Waveform) -> jax.Array:
+    def _padded(self, waveform: Waveform) -> Array:
         checks.check_floating_waveform(waveform, dtype=self.dtype)
         return centering.pad_frames(
             waveform,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Literal
 
 import flax.linen as nn
@@ -12,8 +13,11 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.dsp import centering, checks
+from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.linen import SettledModule
 from isincnet_jax.typing import Array
+
+_FEWEST_SUMMED = 16  # channels
 
 
 def squared_modulus(
@@ -245,13 +249,17 @@ def pool_frames(
     blocks = jnp.reshape(padded, (*values.shape[:-2], frames - 1 + tiles, hop, channels))
     weights = jnp.pad(kernels, ((0, 0), (0, tiles * hop - taps)))
     by_tile = jnp.reshape(jnp.transpose(weights), (tiles, hop, channels))
+    # A product per channel is the faster way to few sums, a sum over the hop to many: XLA would
+    # move the channels to the front for products, a copy of all frames for each tile.
+    if channels < _FEWEST_SUMMED:
+        product = functools.partial(jnp.einsum, "...fhc,hc->...fc", precision=precision)
+    else:
+        product = _weighted_sums
     sums = [
-        jnp.einsum(
-            "...fhc,hc->...fc",
-            blocks[..., tile : tile + frames, :, :],
-            by_tile[tile],
-            precision=precision,
-        )
-        for tile in range(tiles)
+        product(blocks[..., tile : tile + frames, :, :], by_tile[tile]) for tile in range(tiles)
     ]
     return sum(sums[1:], sums[0])
+
+
+def _weighted_sums(blocks: jax.Array, weights: jax.Array) -> jax.Array:
+    return jnp.sum(blocks * match_rank(weights, blocks), axis=-2)
