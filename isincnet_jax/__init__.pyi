@@ -33,6 +33,7 @@ from .frontends.compression import (
 from .frontends.compression import (
     MuLawCompression as MuLawCompression,
 )
+from .frontends.efficient_leaf import EfficientLeafFrontend as EfficientLeafFrontend
 from .frontends.leaf import LeafFrontend as LeafFrontend
 from .frontends.sinc_conv import SincConv as SincConv
 from .host_memory import keep_memory as keep_memory

@@ -141,6 +141,11 @@ CASES: dict[str, Case] = {
         "energies",
         lambda: isn.ConvNeXtVocoder(num_bins=_BINS, predict="phase", **NETWORK, **STFT),
     ),
+    "EfficientLeafFrontend": Case(
+        lambda: isn.EfficientLeafFrontend(
+            num_filters=4, num_groups=2, pool_size=33, hop_length=16, sample_rate=8000
+        )
+    ),
     "Gammatonegram": Case(lambda: isn.Gammatonegram(sample_rate=8000, **STFT, n_bins=8)),
     "GaussianPooling": _frames(
         4, "energies", lambda: isn.GaussianPooling(kernel_size=5, hop_length=2)

@@ -3,8 +3,8 @@ r"""Classifiers of genres: a front end and a small network, or MS-SincResNet.
     python experiments/train_classifier.py --config=experiments/configs/classifier_genre.py:mel \
         --config.data=DIR
 
-The argument is the front end, mel (the default), sincnet or leaf, before the same small network;
-or sincnet_classifier or ms_sincresnet, the published ones.
+The argument is the front end, mel (the default), sincnet, leaf or efficient_leaf, before the same
+small network; or sincnet_classifier or ms_sincresnet, the published ones.
 
 Measured (gtzan_mini and gtzan_excerpts together, --config.data=gtzan_mini,gtzan_excerpts
 --config.data.splits=experiments/splits/gtzan_small: 339 tracks to train with, 120 others of 2 to 3
@@ -33,7 +33,7 @@ from __future__ import annotations
 
 import ml_collections
 
-KINDS = ("mel", "sincnet", "leaf", "sincnet_classifier", "ms_sincresnet")
+KINDS = ("mel", "sincnet", "leaf", "efficient_leaf", "sincnet_classifier", "ms_sincresnet")
 
 
 def get_config(kind: str = "mel") -> ml_collections.ConfigDict:
@@ -63,13 +63,13 @@ def get_config(kind: str = "mel") -> ml_collections.ConfigDict:
     config.model = ml_collections.ConfigDict()
     config.model.kind = kind
     config.model.num_filters = 64  # of sincnet_classifier's and ms_sincresnet's banks too
-    config.model.kernel_size = 401  # of sincnet and leaf; the published models have their own
+    config.model.kernel_size = 401  # of sincnet and LEAFs; the published models have their own
     config.model.hop_length = 160
     config.model.parametrization = "mel"  # of sinc filters: hz, mel, normalized
     config.model.shape = "sinc"  # of the bands
     config.model.initial_scale = "mel_htk"  # on which the bands adjoin at the start
     config.model.component = "complex"  # of sincnet: complex (cosine and sine filters) or real
-    config.model.compression = "log"  # log, pcen, none; leaf has its own
+    config.model.compression = "log"  # log, pcen, none; both leaves have their own
     config.model.widths = (16, 32, 64, 128)  # of the small network's, or the ResNet's, stages
     config.model.dropout = 0.3
     config.model.max_masked_frames = 20

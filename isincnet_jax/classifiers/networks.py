@@ -21,7 +21,7 @@ from isincnet_jax.frontends import sinc_checks
 from isincnet_jax.frontends.compression import LogCompression
 from isincnet_jax.frontends.sinc_conv import SincConv
 from isincnet_jax.linen import SettledModule
-from isincnet_jax.nets.pooling import squared_modulus
+from isincnet_jax.nets.pooling import max_pool, squared_modulus
 from isincnet_jax.nets.resnet import batch_norm
 from isincnet_jax.spectrograms.pcen import PCEN
 from isincnet_jax.typing import Array
@@ -99,18 +99,17 @@ class SincNetClassifier(SettledModule):
             Scores before the softmax, and the output of the last hidden layer.
         """
         # Quiet chunks are brought to the same level: eps counts for inaudible ones only.
-        x = _time_norm("input_norm", epsilon=1e-12)(waveform[..., None])
+        x = _TimeNorm(1e-12, name="input_norm")(jnp.asarray(waveform)[..., None])
         sizes = zip(self.num_filters, self.kernel_sizes, self.pool_sizes, strict=True)
         for block, (width, taps, pool) in enumerate(sizes):
-            if block == 0:  # [batch, time, 1] to [batch, time - taps + 1, filters], rectified
-                x = jnp.abs(self._filterbank()(x[..., 0]))
+            if block == 0:  # [batch, time, 1] to [batch, (time - taps + 1) // pool, filters]
+                x = self._filterbank().pooled_magnitudes(x[..., 0], pool_size=pool)
             else:
                 conv = nn.Conv(
                     width, (taps,), padding="VALID", kernel_init=_conv_init, name=f"conv_{block}"
                 )
-                x = conv(x)
-            x = nn.max_pool(x, (pool,), strides=(pool,))
-            x = _leaky(_time_norm(f"norm_{block}")(x))
+                x = max_pool(conv(x), pool)
+            x = _leaky(_TimeNorm(name=f"norm_{block}")(x))
         # [batch, time, channels] to [batch, features]
         x = nn.LayerNorm(epsilon=1e-6, name="dense_input_norm")(lax.collapse(x, 1))
         # No bias before BatchNorm, which subtracts the mean.
@@ -138,15 +137,38 @@ class SincNetClassifier(SettledModule):
         return self.features(waveform, train=train)[0]
 
 
-def _time_norm(name: str, *, epsilon: float = 1e-6) -> nn.LayerNorm:
-    """LayerNorm over the time of each channel, with a weight and bias for each of both."""
-    return nn.LayerNorm(
-        epsilon=epsilon,
-        reduction_axes=-2,
-        feature_axes=(-2, -1),
-        use_fast_variance=False,
-        name=name,
-    )
+class _TimeNorm(nn.Module):
+    """LayerNorm over the time of each channel, with a weight and bias for each of both.
+
+    ``(x - mean) / sqrt(variance + epsilon) * scale + bias``: Flax's LayerNorm with
+    ``reduction_axes=-2``, ``feature_axes=(-2, -1)`` and its names, but for the gradients of scale
+    and bias: sums over the batch, for which XLA reads the batch once per element on CPUs. Weights
+    that reach the batch by a product with ones get them as a product with ones, three times as
+    fast.
+    """
+
+    epsilon: float = 1e-6
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[batch, time, channels] to the same."""
+        centred = lax.optimization_barrier(x - jnp.mean(x, axis=1, keepdims=True))
+        variance = jnp.mean(centred**2, axis=1, keepdims=True)
+        normalised = centred * lax.rsqrt(variance + self.epsilon)
+        batch, *features = x.shape
+        ones = jnp.ones((batch, 1), x.dtype)
+        scale, bias = (
+            jnp.reshape(
+                jnp.matmul(
+                    ones,
+                    jnp.reshape(self.param(name, start, features, jnp.float32), (1, -1)),
+                    precision=lax.Precision.HIGHEST,
+                ),
+                x.shape,
+            )
+            for name, start in (("scale", nn.initializers.ones), ("bias", nn.initializers.zeros))
+        )
+        return normalised * scale + bias
 
 
 class BandEnergies(SettledModule):

@@ -42,18 +42,43 @@ _FEWEST_CHANNELS = 16
 _BLOCK_VALUES = 1 << 18  # of a block's result per part, 1 MiB in float32
 
 
-class _Rows(NamedTuple):
-    """How frames are grouped: ``frames`` g of one row, ``step`` between rows, ``reach`` R."""
+class Rows(NamedTuple):
+    """How frames are grouped.
+
+    Attributes:
+        frames: g of one row.
+        step: samples between rows.
+        reach: R, samples of a row.
+    """
 
     frames: int
     step: int
     reach: int
 
 
-def _group(hop_length: int, taps: int) -> _Rows:
+def _group(hop_length: int, taps: int) -> Rows:
     """Rows of about 32 samples' step for short hops, single frames for long ones."""
     frames = 2 * (_LONGEST_STACKED_HOP // hop_length) or 1
-    return _Rows(frames, frames * hop_length, taps + (frames - 1) * hop_length)
+    return Rows(frames, frames * hop_length, taps + (frames - 1) * hop_length)
+
+
+def folds(channels: int, taps: int, *, hop_length: int, symmetry: Symmetry) -> bool:
+    """Whether folding is the faster way on CPUs; see :func:`correlate`.
+
+    Args:
+        channels: of the bank.
+        taps: of a filter.
+        hop_length: samples between frames.
+        symmetry: of the filters.
+
+    Returns:
+        Whether.
+    """
+    # Short hops stack several frames in a row; hops above half a filter fold single frames, which
+    # overlap by less than half.
+    short, long = hop_length <= _LONGEST_STACKED_HOP, 2 * hop_length > taps
+    large = taps >= _FEWEST_TAPS and channels >= _FEWEST_CHANNELS
+    return symmetry != "none" and large and (short or long)
 
 
 def correlate(
@@ -106,14 +131,10 @@ def correlate(
             clips, filters, hop_length=hop_length, symmetry=symmetry, precision=precision
         )
 
-    # Short hops stack several frames in a row; hops above half a filter fold single frames, which
-    # overlap by less than half.
-    short, long = hop_length <= _LONGEST_STACKED_HOP, 2 * hop_length > taps
-    large = taps >= _FEWEST_TAPS and channels >= _FEWEST_CHANNELS
-    if symmetry == "none" or dilation > 1 or not large or not (short or long):
-        frames = direct(clips, filters)
-    else:
+    if dilation == 1 and folds(channels, taps, hop_length=hop_length, symmetry=symmetry):
         frames = lax.platform_dependent(clips, filters, cpu=folded, default=direct)
+    else:
+        frames = direct(clips, filters)
     return jnp.reshape(frames, (*signal.shape[:-1], *frames.shape[1:]))
 
 
@@ -174,8 +195,17 @@ def _rows_of(signal: jax.Array, *, step: int, width: int, count: int) -> jax.Arr
     return jnp.concatenate(parts, axis=-1)[..., :width]
 
 
-def _fold(signal: jax.Array, *, rows: _Rows, count: int) -> tuple[jax.Array, jax.Array]:
-    """Twice the even parts [..., count, (R + 1) // 2] and the odd parts [..., count, R // 2]."""
+def fold(signal: jax.Array, *, rows: Rows, count: int) -> tuple[jax.Array, jax.Array]:
+    """Folds the rows of a signal around their middles.
+
+    Args:
+        signal: [..., time].
+        rows: their step and reach.
+        count: of rows, the first from the first sample on; zeros beyond the end.
+
+    Returns:
+        Twice the even parts, [..., count, (R + 1) // 2], and the odd parts, [..., count, R // 2].
+    """
     total = (count - 1) * rows.step + rows.reach
     keep = [(0, 0, 0)] * (signal.ndim - 1)
     zero = jnp.zeros((), signal.dtype)
@@ -189,7 +219,7 @@ def _fold(signal: jax.Array, *, rows: _Rows, count: int) -> tuple[jax.Array, jax
     return forward + backward, forward[..., :half] - backward[..., :half]
 
 
-def _moved_kernels(kernels: jax.Array, *, hop: int, rows: _Rows) -> jax.Array:
+def _moved_kernels(kernels: jax.Array, *, hop: int, rows: Rows) -> jax.Array:
     """T_d of the first half of a row's frames: [R, (g + 1) // 2, channels]."""
     channels, taps = kernels.shape
     reach, frames = rows.reach, -(-rows.frames // 2)
@@ -200,8 +230,18 @@ def _moved_kernels(kernels: jax.Array, *, hop: int, rows: _Rows) -> jax.Array:
     return jnp.transpose(jnp.reshape(moved, (channels, frames, reach)), (2, 1, 0))
 
 
-def _fold_kernels(kernels: jax.Array, *, hop: int, rows: _Rows) -> tuple[jax.Array, jax.Array]:
-    """What :func:`_fold` meets: [(R + 1) // 2, d, channels] and [R // 2, d, channels]."""
+def fold_kernels(kernels: jax.Array, *, hop: int, rows: Rows) -> tuple[jax.Array, jax.Array]:
+    """Folds filters as :func:`fold` does rows.
+
+    Args:
+        kernels: [channels, taps].
+        hop: samples between frames.
+        rows: frames of a row, and their reach.
+
+    Returns:
+        What the even parts meet in the first half of a row's frames, [(R + 1) // 2, (g + 1) // 2,
+        channels], and what the odd parts meet, [R // 2, (g + 1) // 2, channels].
+    """
     moved = _moved_kernels(kernels, hop=hop, rows=rows)
     half = rows.reach // 2
     weight = np.full((rows.reach - half, 1, 1), 0.5)
@@ -225,13 +265,13 @@ def _frames(
     signal: jax.Array,
     weights: tuple[jax.Array, jax.Array],
     *,
-    rows: _Rows,
+    rows: Rows,
     count: int,
     symmetry: Symmetry,
     precision: Any,
 ) -> jax.Array:
     """The frames of ``count`` rows from the first sample on, [..., count g, channels]."""
-    even, odd = _fold(signal, rows=rows, count=count)  # [..., count, about R / 2] each
+    even, odd = fold(signal, rows=rows, count=count)  # [..., count, about R / 2] each
     channels = weights[0].shape[-1]
     evens = channels if symmetry == "even" else channels // 2
     if rows.frames == 1:
@@ -261,7 +301,7 @@ def _fold_at_once(
     rows = _group(hop, taps)
     frames = _frames(
         clips,
-        _fold_kernels(kernels, hop=hop, rows=rows),
+        fold_kernels(kernels, hop=hop, rows=rows),
         rows=rows,
         count=-(-count // rows.frames),
         symmetry=symmetry,
@@ -285,7 +325,7 @@ def _fold_in_blocks(
     in_block = _BLOCK_VALUES // (rows.frames // 2 * channels)
     block = in_block * rows.frames
     per_clip = -(-count // block)
-    weights = _fold_kernels(kernels, hop=hop, rows=rows)
+    weights = fold_kernels(kernels, hop=hop, rows=rows)
     # Samples that a block of frames reaches over.
     length = (block - 1) * hop + taps
 

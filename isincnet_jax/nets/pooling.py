@@ -1,7 +1,8 @@
-"""Gaussian pooling of LEAF: learned low passes that lower the rate of energies of pairs."""
+"""Pooling: LEAF's learned Gaussian low passes, which lower the rate of energies, and maxima."""
 
 from __future__ import annotations
 
+import functools
 from typing import Literal
 
 import flax.linen as nn
@@ -12,8 +13,11 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.dsp import centering, checks
+from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.linen import SettledModule
 from isincnet_jax.typing import Array
+
+_FEWEST_SUMMED = 16  # channels
 
 
 def squared_modulus(
@@ -41,6 +45,35 @@ def squared_modulus(
         raise ValueError(f"channels={channels}: cosine and sine channels come in pairs, an even")
     cosine, sine = jnp.split(jnp.asarray(pairs), 2, axis=-1)
     return cosine**2 + sine**2
+
+
+def max_pool(
+    values: Float[Array, "... frames channels"], pool_size: int
+) -> Float[jax.Array, "... pooled channels"]:
+    """Max-pooling over frames, pools side by side.
+
+    The derivative goes to the first of equal maxima, as in PyTorch. It is a choice between arrays,
+    where that of ``reduce_window`` is a scatter, XLA's slowest operation on CPUs.
+
+    Args:
+        values: [..., frames, channels].
+        pool_size: frames of a pool, 1 or more; frames left over at the end are dropped.
+
+    Returns:
+        [..., frames // pool_size, channels].
+
+    Example:
+        >>> max_pool(jnp.array([[1.0], [3.0], [2.0], [0.0], [9.0]]), 2).tolist()
+        [[3.0], [2.0]]
+    """
+    *batch, frames, channels = values.shape
+    pools = frames // pool_size
+    kept = jnp.reshape(values[..., : pools * pool_size, :], (*batch, pools, pool_size, channels))
+    best = kept[..., 0, :]
+    for place in range(1, pool_size):
+        other = kept[..., place, :]
+        best = jnp.where(other > best, other, best)
+    return best
 
 
 def gaussian_kernels(
@@ -167,7 +200,7 @@ class GaussianPooling(SettledModule):
             start = nn.initializers.constant(self.width)
             widths = self.param("width", start, (channels,), jnp.float32).astype(values.dtype)
         kernels = gaussian_kernels(widths, self.kernel_size, normalization=self.normalization)
-        return _pool(
+        return pool_frames(
             values,
             kernels,
             hop=self.hop_length,
@@ -177,7 +210,7 @@ class GaussianPooling(SettledModule):
         )
 
 
-def _pool(
+def pool_frames(
     values: jax.Array,
     kernels: jax.Array,
     *,
@@ -186,11 +219,23 @@ def _pool(
     same: bool,
     precision: lax.PrecisionLike,
 ) -> jax.Array:
-    """``y[t, c] = sum_k g_c[k] x[t hop - left + k, c]`` without a depthwise convolution.
+    """Decimating low passes ``y[t, c] = sum_k g_c[k] x[t hop - left + k, c]``, one per channel.
 
     The frames are cut into tiles of one hop; each of the kernel's ceil(K / hop) tiles is one
     weighted sum over the tiles of the input, which reads it once per tile. Depthwise
     convolutions are the slowest ones that libraries have.
+
+    Args:
+        values: [..., frames, channels]; zeros beyond the ends.
+        kernels: g, [channels, taps].
+        hop: frames of the input per frame of the output.
+        frames: of the output.
+        same: whether the first kernel is centred on the first frame (left = taps // 2), or begins
+            with it (left = 0).
+        precision: of the products on accelerators.
+
+    Returns:
+        [..., frames, channels].
     """
     channels, taps = kernels.shape
     left = taps // 2 if same else 0
@@ -204,13 +249,17 @@ def _pool(
     blocks = jnp.reshape(padded, (*values.shape[:-2], frames - 1 + tiles, hop, channels))
     weights = jnp.pad(kernels, ((0, 0), (0, tiles * hop - taps)))
     by_tile = jnp.reshape(jnp.transpose(weights), (tiles, hop, channels))
+    # A product per channel is the faster way to few sums, a sum over the hop to many: XLA would
+    # move the channels to the front for products, a copy of all frames for each tile.
+    if channels < _FEWEST_SUMMED:
+        product = functools.partial(jnp.einsum, "...fhc,hc->...fc", precision=precision)
+    else:
+        product = _weighted_sums
     sums = [
-        jnp.einsum(
-            "...fhc,hc->...fc",
-            blocks[..., tile : tile + frames, :, :],
-            by_tile[tile],
-            precision=precision,
-        )
-        for tile in range(tiles)
+        product(blocks[..., tile : tile + frames, :, :], by_tile[tile]) for tile in range(tiles)
     ]
     return sum(sums[1:], sums[0])
+
+
+def _weighted_sums(blocks: jax.Array, weights: jax.Array) -> jax.Array:
+    return jnp.sum(blocks * match_rank(weights, blocks), axis=-2)

@@ -20,6 +20,7 @@ from isincnet_jax.classifiers.networks import AudioClassifier, BandEnergies, Sin
 from isincnet_jax.data.pipeline import BatchPlan
 from isincnet_jax.files import replacing
 from isincnet_jax.frontends import measured_bands, sinc_bands
+from isincnet_jax.frontends.efficient_leaf import EfficientLeafFrontend
 from isincnet_jax.frontends.leaf import LeafFrontend
 from isincnet_jax.frontends.sinc_conv import SincConv
 from isincnet_jax.spectrograms.mel import MelSpectrogram
@@ -29,6 +30,7 @@ from isincnet_jax.training import step as train_step
 from isincnet_jax.training.loop import LoopSpec
 
 _logger = logging.getLogger(__name__)
+_LEAVES = ("leaf", "efficient_leaf")  # compress by themselves
 _FRAMES_PER_AVERAGE = 4  # of a sinc bank, which thus runs at a quarter of the hop
 
 
@@ -174,7 +176,7 @@ def build_classifier(config: Config, classes: tuple[str, ...]) -> Classifier:
         module = AudioClassifier(
             build_frontend(config),
             len(classes),
-            compression="none" if model.kind == "leaf" else model.compression,
+            compression="none" if model.kind in _LEAVES else model.compression,
             widths=tuple(model.widths),
             dropout=model.dropout,
             max_masked_frames=model.max_masked_frames,
@@ -201,7 +203,7 @@ def _bands_of(
 ) -> Callable[[Any], tuple[np.ndarray, np.ndarray]] | None:
     """The edges of the bands of all banks, from variables; None if there are none."""
     # SincNet's edges are its parameters plus 50 Hz each; LEAF adds nothing.
-    model, least_hz = config.model, 0.0 if config.model.kind == "leaf" else 50.0
+    model, least_hz = config.model, 0.0 if config.model.kind in _LEAVES else 50.0
     limits = sinc_bands.BandLimits(config.data.sample_rate, least_hz, least_hz)
 
     def bands_hz(variables: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -352,9 +354,20 @@ def build_frontend(config: Config) -> Any:
             hop_length=model.hop_length,
             parametrization=model.parametrization,
         )
+    if model.kind == "efficient_leaf":
+        # The classifier's own BatchNorm follows; medians beside the logarithms would be no bins.
+        return EfficientLeafFrontend(
+            num_filters=model.num_filters,
+            pool_size=model.kernel_size,
+            sample_rate=sample_rate,
+            hop_length=model.hop_length,
+            parametrization=model.parametrization,
+            median="subtract",
+            normalize=False,
+        )
     raise ValueError(
-        f"model.kind={model.kind!r} is unknown; use mel, sincnet, leaf, sincnet_classifier or "
-        "ms_sincresnet"
+        f"model.kind={model.kind!r} is unknown; use mel, sincnet, leaf, efficient_leaf, "
+        "sincnet_classifier or ms_sincresnet"
     )
 
 

@@ -91,6 +91,27 @@ def test_sincnet_is_its_parts_in_order():
     np.testing.assert_allclose(logits, scores, atol=1e-4 * np.abs(scores).max())
 
 
+def test_time_norm_is_layer_norm_over_time(rng):
+    ours = classifier._TimeNorm(1e-3)
+    flax = nn.LayerNorm(
+        epsilon=1e-3, reduction_axes=-2, feature_axes=(-2, -1), use_fast_variance=False
+    )
+    x = jnp.asarray(rng.standard_normal((5, 11, 3)), jnp.float32)
+    params = jax.tree.map(
+        lambda leaf: leaf + jnp.asarray(rng.standard_normal(leaf.shape), jnp.float32),
+        ours.init(jax.random.key(0), x),
+    )
+    weight = jnp.asarray(rng.standard_normal(x.shape), jnp.float32)
+    found, wanted = (
+        jax.value_and_grad(
+            lambda p, x, norm=norm: jnp.vdot(weight, norm.apply(p, x)), argnums=(0, 1)
+        )(params, x)
+        for norm in (ours, flax)
+    )
+    for a, b in zip(*map(jax.tree.leaves, (found, wanted)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-5)
+
+
 @pytest.mark.quick(1)
 @pytest.mark.parametrize("module", [SINCNET(), _small(), _small(compression="pcen")])
 def test_gradients_are_finite_on_silence(module):

@@ -1,14 +1,17 @@
-"""Gaussian pooling and LEAF against direct sums in NumPy."""
+"""Gaussian pooling and LEAF against direct sums in NumPy, maxima against Flax."""
 
 from __future__ import annotations
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from isincnet_jax.frontends.leaf import LeafFrontend
-from isincnet_jax.nets.pooling import GaussianPooling, squared_modulus
+from isincnet_jax.nets.pooling import GaussianPooling, max_pool, squared_modulus
 
 KEY = jax.random.key(0)
 
@@ -113,3 +116,16 @@ def test_leaf_is_its_four_stages(rng, x64):
     np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=1e-5)
     gradient = jax.jit(jax.grad(lambda v: jnp.sum(layer.apply(v, 0 * single))))(variables)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradient))
+
+
+@given(frames=st.integers(1, 20), size=st.integers(1, 6))
+@settings(max_examples=10)
+def test_maxima_and_their_gradients_are_those_of_flax(frames, size):
+    # Whole numbers: there are ties, whose first takes the gradient.
+    rng = np.random.default_rng(frames)
+    values = jnp.asarray(rng.integers(-2, 3, (2, frames, 3)), jnp.float32)
+    weight = jnp.asarray(rng.standard_normal((2, frames // size, 3)), jnp.float32)
+    found, pull = jax.vjp(lambda x: max_pool(x, size), values)
+    wanted, pull_wanted = jax.vjp(lambda x: nn.max_pool(x, (size,), strides=(size,)), values)
+    np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(pull(weight)[0], pull_wanted(weight)[0])

@@ -94,7 +94,9 @@ def test_help_is_one_screen(help_of):
     assert len(text.splitlines()) < 25
 
 
-@pytest.mark.parametrize("kind", ["mel", "sincnet", "leaf", "sincnet_classifier", "ms_sincresnet"])
+@pytest.mark.parametrize(
+    "kind", ["mel", "sincnet", "leaf", "efficient_leaf", "sincnet_classifier", "ms_sincresnet"]
+)
 @pytest.mark.parametrize("config", ["classifier_genre.py", "classifier_speaker.py"])
 def test_configs_make_optimizers(kind, config):
     from isincnet_jax.tasks import classifier_parts, command
@@ -112,6 +114,7 @@ def test_configs_make_optimizers(kind, config):
     [
         ("classifier_genre.py:sincnet", ()),
         ("classifier_genre.py:leaf", ()),
+        ("classifier_genre.py:efficient_leaf", ()),
         ("classifier_genre.py:ms_sincresnet", ("--config.model.num_frames=32",)),
         ("classifier_speaker.py", ("--config.model.hidden=(8,)", "--config.train.num_steps=21")),
     ],
