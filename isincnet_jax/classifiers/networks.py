@@ -137,7 +137,7 @@ class SincNetClassifier(SettledModule):
         return self.features(waveform, train=train)[0]
 
 
-class _TimeNorm(nn.Module):
+class _TimeNorm(SettledModule):
     """LayerNorm over the time of each channel, with a weight and bias for each of both.
 
     ``(x - mean) / sqrt(variance + epsilon) * scale + bias``: Flax's LayerNorm with
