@@ -36,6 +36,7 @@ def faults(how: str, monkeypatch: pytest.MonkeyPatch) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.tail
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 def test_large_arrays_cost_no_page_faults_where_memory_is_kept(monkeypatch):
     assert faults("keep", monkeypatch) < 0.5 * faults("as it is", monkeypatch)

@@ -55,6 +55,7 @@ def test_training_from_arrays_needs_neither_tensorflow_nor_decoders():
     assert not loaded & {*HEAVY, "librosa", "pyloudnorm", "soundfile", "ml_collections"}
 
 
+@pytest.mark.tail
 def test_every_benchmark_finds_what_it_imports():
     names = sorted(path.stem for path in BENCHMARKS.glob("*.py"))
     assert {"lossless", "rate", "speed"} <= set(names)

@@ -71,6 +71,7 @@ def test_samples_lie_end_to_end_within_the_clip(rng, num_items, skipped, cut):
     np.testing.assert_array_equal(found, blocks.reshape(2, -1)[:, skipped : skipped + length])
 
 
+@pytest.mark.tail
 @pytest.mark.usefixtures("small_groups")
 def test_derivatives_are_those_of_all_items_at_once(rng):
     plan = plan_of(150)

@@ -52,7 +52,8 @@ def _direct(layer, waveform):
     return found
 
 
-@pytest.mark.parametrize("length", [40, 399, 1000])
+@pytest.mark.quick(1)
+@pytest.mark.parametrize("length", [399, 40, 1000])
 def test_energies_are_those_of_the_formulas(rng, length):
     layer = SMALL()
     waveform = rng.uniform(-0.5, 0.5, (3, length)).astype(np.float32)

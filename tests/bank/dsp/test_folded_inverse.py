@@ -65,7 +65,7 @@ def test_a_sample_takes_a_few_products():
     assert not np.any(image[::2])
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(
     geometry=st.sampled_from(GEOMETRIES),
     length=st.integers(1, 200),
