@@ -161,8 +161,8 @@ def codec_cases(preset: str, shape: Shape, operations: list[str]) -> Iterator[Ca
     if spec.component == "complex":
         encoders["PyTorch, complex kernels"] = peer("encode_complex", reference.design_kernels())
     decoders = {"PyTorch": peer("decode", reference.num_channels)}
-    if spec.bank is spec.bank.dense:  # no structure: the same products in PyTorch
-        solved = Synthesis(spec, decoder).solved
+    if not spec.is_uniform:  # the same kernels in PyTorch
+        solved = Synthesis(spec, decoder).solved.dense
         encoders["PyTorch, same kernels"] = peer("encode_real", spec.bank.kernels)
         decoders["PyTorch, same kernels"] = peer("decode_dense", solved.values)
     known = {

@@ -112,13 +112,13 @@ PRESETS = ("16khz-linear", "16khz-linear-causal")
 @pytest.mark.parametrize("preset", PRESETS)
 def test_large_batches_need_little_memory_besides_their_result(preset, monkeypatch):
     codec = isn.from_pretrained(preset)
-    clips = jax.ShapeDtypeStruct((16, 400_000), jnp.float32)
+    clips = jax.ShapeDtypeStruct((16, 800_000), jnp.float32)
     spectrogram = jax.eval_shape(codec.encode, clips)
     encode = jax.jit(lambda codec, x: codec.encode(x)).lower(codec, clips).compile()
-    decode = jax.jit(lambda codec, s: codec.decode(s, length=400_000))
+    decode = jax.jit(lambda codec, s: codec.decode(s, length=800_000))
     compiled = (encode, decode.lower(codec, spectrogram).compile())
-    # Whole: 40 to 80 MB.
-    assert max(each.memory_analysis().temp_size_in_bytes for each in compiled) < 12e6
+    # Whole: 84 to 170 MB.
+    assert max(each.memory_analysis().temp_size_in_bytes for each in compiled) < 30e6
     noise = np.random.default_rng(0).standard_normal(clips.shape).astype(np.float32)
     found = encode(codec, noise)
     monkeypatch.setattr(frame_groups, "_LARGEST", 1 << 40)

@@ -121,7 +121,8 @@ def symmetric_analysis(
         axis=-1,
         first=first,
         width=lambda number: frame_mapping.mapped_length(number, **mapped),
-        item_bytes=(2 * reach + hop_length)
+        # The folded frame, its samples, and the channels, which are joined.
+        item_bytes=(2 * reach + hop_length + len(kernels))
         * math.prod(waveform.shape[:-1])
         * waveform.dtype.itemsize,
         multiple=-(-mapped["taps"] // hop_length),
@@ -199,6 +200,7 @@ def symmetric_synthesis(
         steps=steps,
         first_frame=first_frame,
         num_blocks=-(-length // hop_length),
-        block_values=2 * reach + hop_length,
+        # The channels, which are split, both products and the block.
+        block_values=len(kernels) + 2 * reach + hop_length,
         samples=(0, length),
     )

@@ -119,8 +119,8 @@ def uniform_synthesis(
         steps=steps,
         first_frame=first_frame,
         num_blocks=-(-length // hop_length),
-        # Mirrored coefficients, the inverse DFT's two halves and the block, besides the row.
-        block_values=6 * num_bins + hop_length,
+        # Mirrored coefficients, the inverse DFT's two halves, and the block.
+        block_values=4 * num_bins + hop_length,
         samples=(0, length),
     )
 
