@@ -333,9 +333,9 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write results/classifiers.json")
     args = parser.parse_args()
     if args.keep_memory:
-        from isincnet_jax.tasks import process
+        from isincnet_jax import host_memory
 
-        process.keep_memory()
+        host_memory.keep_memory()
     load_before = common.load_average()
     wanted = tuple(args.only.split(",")) if args.only else ("",)
     found, missing = [], []
