@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from isincnet_jax import provenance
 from isincnet_jax.inversynth.features import NUM_SAMPLES
-from isincnet_jax.tasks import command
+from isincnet_jax.tasks import command, compose
 from isincnet_jax.tasks import inversynth as train_inversynth
 from isincnet_jax.tasks.inversynth_data import build_data
 from isincnet_jax.training import parallel
@@ -34,7 +34,7 @@ def measure(network: str, *, batch: int, calls: int) -> dict[str, Any]:
     options = [f"--config={CONFIG}:{network}", f"--config.data.batch_size={batch}"]
     config = command.read_config([*options, "--config.train.num_steps=1000"])
     module, data = train_inversynth.build_module(config), build_data(config)
-    optimizer = train_inversynth._build_optimizer(config)
+    optimizer = compose.build_optimizer(config, undivided="sounds")
     step = train_inversynth.build_step(config, module, optimizer, data)
     clip = jnp.zeros((1, NUM_SAMPLES), jnp.float32)
     variables = jax.jit(module.init)(jax.random.key(common.SEED), clip)
