@@ -284,7 +284,14 @@ def operation_speed(operations: Result) -> str:
     for batch, seconds in ((16, 10.0), (1, 5.0)):
         rows = [r for r in operations["rows"] if (r["batch"], r["duration_s"]) == (batch, seconds)]
         peers = [_fastest(row["peers"]) for row in rows]
-        known = ("PyTorch", "PyTorch, complex kernels", "nnAudio", "librosa", "librosax")
+        known = (
+            "PyTorch",
+            "PyTorch, same kernels",
+            "PyTorch, complex kernels",
+            "nnAudio",
+            "librosa",
+            "librosax",
+        )
         shown = [name for name in known if any(name in found for found in peers)]
         cells = [
             (
@@ -303,6 +310,16 @@ def operation_speed(operations: Result) -> str:
         f"({machine['fastest_product']}), copies of large arrays {machine['gb_per_s']:.0f} GB/s."
     )
     return "\n\n".join((*parts, ceiling))
+
+
+def first_decoded_clip(first_use: Result) -> str:
+    """Seconds from a fresh process to the first result, by what they are spent on."""
+    steps = ("import", "design", "compile", "run", "total")
+    rows = [
+        (row["model"], *(f"{row[step]['wall_s']:.2f}" for step in steps))
+        for row in first_use["rows"]
+    ]
+    return _table("model|" + "|".join(f"{step}, s" for step in steps), rows)
 
 
 def long_file(hour: Result) -> str:

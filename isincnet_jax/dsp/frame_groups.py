@@ -131,7 +131,7 @@ def in_groups(function: GroupFunction, plan: GroupPlan, line: Line, *weights: An
         *weights: arrays that the function takes.
 
     Returns:
-        What the function makes of all items, see :attr:`GroupPlan.samples`.
+        What the function makes of all items, see :class:`GroupPlan`.
     """
     group = plan.group
     # The first and the last group take the ends; the others lie within the signal.
