@@ -27,7 +27,6 @@ import numpy as np
 from paired import timed_once
 
 import isincnet_jax as isn
-from isincnet_jax.bank.designed import RealUniformBank
 from isincnet_jax.bank.dsp import uniform, uniform_analysis, uniform_synthesis
 from isincnet_jax.dsp import framing
 from isincnet_jax.frontends import symmetric_correlation
@@ -138,7 +137,7 @@ def strided_rows(preset: str, calls: int) -> list[dict[str, Any]]:
             for name, function in candidates.items()
         }
         chosen = "strided"
-        if isinstance(spec.bank, RealUniformBank):
+        if spec.bank.dense is not spec.bank:
             chosen = "folded"
             filters = jnp.asarray(spec.bank.filters, jnp.float32)
             runs[chosen] = ready(spec.bank.analyse, noise(batch, length), filters)

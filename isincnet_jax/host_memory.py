@@ -28,11 +28,7 @@ def keep_memory() -> bool:
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
-    except (
-        AttributeError,
-        OSError,
-        TypeError,
-    ):
+    except (AttributeError, OSError, TypeError):
         return False  # musl and macOS have no mallopt, Windows has no such library
     # One arena, which grows in steps of 64 MiB and is not cut; no mappings of single arrays.
     settings = {

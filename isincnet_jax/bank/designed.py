@@ -164,8 +164,10 @@ class Bank:
 
     @functools.cached_property
     def dense(self) -> Bank:
-        """The bank as any kernels, learned ones say, are applied: itself."""
-        return self
+        """The bank as any kernels, learned ones say, are applied: without its structure, if any."""
+        if type(self) is Bank:
+            return self
+        return Bank(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Bank)})
 
     @property
     def filters(self) -> np.ndarray:
@@ -229,12 +231,6 @@ class SymmetricBank(Bank):
 
     num_even: int
 
-    @functools.cached_property
-    def dense(self) -> Bank:
-        """The same kernels without their symmetry, as learned ones need it."""
-        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(Bank)}
-        return Bank(**own)
-
     @property
     def algorithm(self) -> algorithms.Algorithm:
         """Algorithm of :meth:`.Bank.analyse`."""
@@ -269,12 +265,6 @@ class UniformBank(Bank):
     def num_bins(self) -> int:
         """Filters: two channels each."""
         return len(self.kernels) // 2
-
-    @functools.cached_property
-    def dense(self) -> Bank:
-        """The same kernels without their structure, as learned ones need it."""
-        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return Bank(**own)
 
     @property
     def filters(self) -> np.ndarray:

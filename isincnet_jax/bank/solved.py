@@ -69,6 +69,11 @@ class SolvedDecoder:
         return self.values.shape[-1]
 
     @property
+    def common(self) -> dict[str, Any]:
+        """What every kind of decoder has, by name."""
+        return {each.name: getattr(self, each.name) for each in dataclasses.fields(SolvedDecoder)}
+
+    @property
     def is_wiener(self) -> bool:
         """Whether it is the best linear decoder for noisy coefficients, not an exact one."""
         return self.method == "wiener"
@@ -134,8 +139,7 @@ class SymmetricDecoder(SolvedDecoder):
     @functools.cached_property
     def dense(self) -> SolvedDecoder:
         """The same kernels without their symmetry."""
-        own = {each.name: getattr(self, each.name) for each in dataclasses.fields(SolvedDecoder)}
-        return SolvedDecoder(**own)
+        return SolvedDecoder(**self.common)
 
     @property
     def algorithm(self) -> algorithms.Algorithm:
@@ -162,7 +166,7 @@ class SymmetricDecoder(SolvedDecoder):
             )
 
         def direct(spectrogram: jax.Array, weights: jax.Array) -> Any:
-            return framing.synthesize_frames(spectrogram, weights, lead=self.lead, **place)
+            return SolvedDecoder.synthesise(self, spectrogram, weights, **place)
 
         arrays = jnp.asarray(spectrogram), jnp.asarray(weights)
         return lax.platform_dependent(*arrays, cpu=folded, default=direct)
@@ -180,8 +184,7 @@ def with_symmetry(solved: SolvedDecoder, num_even: int) -> SolvedDecoder:
     """
     if not symmetric_frames.is_symmetric(solved.values, num_even=num_even, lead=solved.lead):
         return solved
-    own = {each.name: getattr(solved, each.name) for each in dataclasses.fields(SolvedDecoder)}
-    return SymmetricDecoder(**own, num_even=num_even)
+    return SymmetricDecoder(**solved.common, num_even=num_even)
 
 
 def is_enough(expected_snr_db: float) -> bool:
@@ -212,11 +215,10 @@ class DualWindow(SolvedDecoder):
     @functools.cached_property
     def dense(self) -> SolvedDecoder:
         """The window written out as synthesis kernels."""
-        own = {each.name: getattr(self, each.name) for each in dataclasses.fields(SolvedDecoder)}
         kernels = uniform.written_out(
             self.values, num_bins=self.num_bins, lead=self.lead, inner=2.0
         )
-        return SolvedDecoder(**{**own, "values": read_only(kernels)})
+        return SolvedDecoder(**{**self.common, "values": read_only(kernels)})
 
     @property
     def algorithm(self) -> algorithms.Algorithm:
@@ -274,10 +276,9 @@ class FoldedDecoder(SolvedDecoder):
     @functools.cached_property
     def dense(self) -> SolvedDecoder:
         """The filters written out as synthesis kernels."""
-        own = {each.name: getattr(self, each.name) for each in dataclasses.fields(SolvedDecoder)}
         inverse = self.inverse._replace(taps=np.asarray(self.values, np.float64))
         kernels = folded_inverse.synthesis_kernels(inverse, self.gains).kernels
-        return SolvedDecoder(**{**own, "values": read_only(kernels)})
+        return SolvedDecoder(**{**self.common, "values": read_only(kernels)})
 
     @property
     def algorithm(self) -> algorithms.Algorithm:

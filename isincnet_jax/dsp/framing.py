@@ -165,12 +165,21 @@ def frame_line(
         What stands before the waveform, the waveform, and what stands after it, nothing for zeros;
         and the sample of the waveform at which its first frame begins, negative before it.
     """
-    left = lead - grid.first * hop_length
+    left, right = _samples_lacking(
+        waveform.shape[-1], grid, hop_length=hop_length, lead=lead, trail=trail
+    )
     if padding == "zeros":
         nothing = waveform[..., :0]
         return (nothing, waveform, nothing), -left
-    right = (grid.num_frames - 1) * hop_length + lead + trail + 1 - left - waveform.shape[-1]
     return continuation(waveform, left, right, mode="reflect"), -left
+
+
+def _samples_lacking(
+    length: int, grid: FrameGrid, *, hop_length: int, lead: int, trail: int
+) -> tuple[int, int]:
+    """Samples that the frames reach before a clip and after it; negative: those that none sees."""
+    left = lead - grid.first * hop_length
+    return left, (grid.num_frames - 1) * hop_length + lead + trail + 1 - left - length
 
 
 @settles
@@ -198,8 +207,7 @@ def pad_for_frames(
         are cut off.
     """
     length = waveform.shape[-1]
-    left = lead - grid.first * hop_length
-    right = (grid.num_frames - 1) * hop_length + lead + trail + 1 - left - length
+    left, right = _samples_lacking(length, grid, hop_length=hop_length, lead=lead, trail=trail)
     if padding == "zeros":
         # Not lax.pad, which compares every index with the ends and is slower to read, too.
         before, after = (

@@ -8,9 +8,10 @@ and so half of everything.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -65,27 +66,29 @@ def uniform_analysis(
         num_bins, operation="analysis", dtype=waveform.dtype, real=real
     )
     last, period = num_bins - 1, 2 * (num_bins - 1)
-    starts, stretches = range(0), list[_Stretch]()
+    fold_by: Callable[[Array], Callable[[Array], tuple[Array, ...]]]
     if chosen == "fft":
         # Stretches of one period that cover the taps -lead .. trail; a DFT of length N folds them.
         starts = range((-lead // period) * period, trail + 1, period)
         low, high = starts[0], starts[-1] + period - 1
+        places = [start - low for start in starts]
+        fold_by = functools.partial(_folding, starts=places, period=period)
+        transform = functools.partial(_dft, gains=gains)
     else:
         stretches = _stretches(lead, trail, last)
         low = min(each.start for each in stretches)
         high = max(each.start for each in stretches) + last
+        fold_by = functools.partial(
+            _splitting, stretches=stretches, low=low, num_bins=num_bins, real=real
+        )
+        transform = functools.partial(
+            _products, num_bins=num_bins, gains=gains, precision=precision
+        )
     mapped = {"taps": high - low + 1, "hop_length": hop_length}
 
     def transformed(stretch: Array, num_frames: int, window: Array) -> jax.Array:
-        weights = _between(window, low, high)
-        if chosen == "fft":
-            fold = _folding(weights, [start - low for start in starts], period)
-        else:
-            fold = _splitting(weights, stretches, low, num_bins, real=real)
-        parts: Any = frame_mapping.map_frames(fold, stretch, num_frames=num_frames, **mapped)
-        if chosen == "fft":
-            return _dft(parts[0], gains)
-        return _products(parts, num_bins, gains, precision)
+        fold = fold_by(_between(window, low, high))
+        return transform(frame_mapping.map_frames(fold, stretch, num_frames=num_frames, **mapped))
 
     line, first = framing.frame_line(
         waveform, grid=grid, hop_length=hop_length, lead=-low, trail=high, padding=padding
@@ -104,8 +107,9 @@ def uniform_analysis(
     return frame_groups.in_groups(transformed, plan, line, window)
 
 
-def _dft(frames: Array, gains: np.ndarray | None) -> jax.Array:
-    """Channels of folded frames [..., frames, N] by an FFT."""
+def _dft(parts: Sequence[Array], gains: np.ndarray | None) -> jax.Array:
+    """Channels of folded frames, one part [..., frames, N], by an FFT."""
+    (frames,) = parts
     # rfft has exp(-2 pi i b n / N); the bank's sine channels have the opposite sign.
     spectrum = batched_fft.rfft(frames)
     if gains is not None:
