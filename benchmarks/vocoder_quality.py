@@ -116,7 +116,7 @@ def _finished(magnitude: jax.Array, found: Any, *, length: int, iterations: int)
 
 
 def _mel_inverted(mel: jax.Array, length: int, **options: Any) -> jax.Array:
-    magnitude = mel_inversion.mel_to_magnitude(mel, MEL._mel_weights())
+    magnitude = mel_inversion.mel_to_magnitude(mel, MEL.mel_weights())
     return _griffin_lim(magnitude, length, **options)
 
 

@@ -5,6 +5,7 @@ from .bank.bucketing import BucketedCodec as BucketedCodec
 from .bank.bucketing import bucket_length as bucket_length
 from .bank.codec import Codec as Codec
 from .bank.codec import build_codec as build_codec
+from .bank.concealment import conceal as conceal
 from .bank.decoder_spec import DecoderSpec as DecoderSpec
 from .bank.design import frame_bounds as frame_bounds
 from .bank.design import suggest_invertible as suggest_invertible
@@ -27,6 +28,7 @@ from .constant_q.layers import CQT1992v2 as CQT1992v2
 from .constant_q.recursive import CQT2010 as CQT2010
 from .constant_q.recursive import CQT2010v2 as CQT2010v2
 from .data.demo import demo_waveform as demo_waveform
+from .dsp.range_projection import project_onto as project_onto
 from .frontends.compression import (
     LogCompression as LogCompression,
 )

@@ -78,6 +78,7 @@ def get_config(kind: str = "cnn") -> ml_collections.ConfigDict:
     config.model.n_mels = 80
     config.model.fmin = 0.0  # Hz
     config.model.fmax = 0.0  # Hz; 0 for half the sample rate
+    config.model.fit = 0  # iterations towards the given features behind the network
     config.model.bank_bins = 256  # complex sinc bank of the input
     config.model.bank_scale = "linear"  # its centres: linear, mel_slaney, mel_htk, erb, ...
 
@@ -112,6 +113,9 @@ def get_config(kind: str = "cnn") -> ml_collections.ConfigDict:
     config.model.magnitude.expansion = 3
     config.model.magnitude.taps = 7
     config.model.magnitude.enter_taps = 7
+    config.model.magnitude.passes = 5  # that scale its magnitudes towards the mels
+    config.model.magnitude.phases = ""  # phase-gradient vocoder whose phases it has; propagated
+    # if empty
     config.model.magnitude.iterations = 8  # of fast Griffin-Lim behind it
 
     config.model.phase_gradient = ml_collections.ConfigDict()  # of PhaseGradientVocoder

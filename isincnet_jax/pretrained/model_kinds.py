@@ -243,6 +243,7 @@ def _vocoder_fields(model: Vocoder) -> dict[str, Any]:
         "network": {"kind": names[0], **_attributes_of(network)},
         "features": model.features.facts(),
         "input_scale": model.input_scale,
+        "fit": model.fit,
     }
 
 
@@ -254,6 +255,7 @@ def _vocoder_of(
         NETWORKS[network.pop("kind")](**network, dtype=jnp.dtype(dtype)),
         VocoderFeatures.from_facts(fields["features"]),
         input_scale=fields["input_scale"],
+        fit=fields.get("fit", 0),
         dtype=jnp.dtype(dtype),
         precision=precision,
     )

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.dsp import fourier
+from isincnet_jax.pretrained.trained import load_vocoder
 from isincnet_jax.tasks.config import Config
 from isincnet_jax.training import step as train_step
 from isincnet_jax.training.losses import WeightedLoss
@@ -25,7 +26,7 @@ from isincnet_jax.vocoders.networks.convnext import ConvNeXtVocoder
 from isincnet_jax.vocoders.networks.istftnet import ISTFTNet
 from isincnet_jax.vocoders.networks.magnitude import MagnitudeVocoder
 from isincnet_jax.vocoders.networks.phase_gradient import PhaseGradientVocoder
-from isincnet_jax.vocoders.vocoder import InputScale, Vocoder
+from isincnet_jax.vocoders.vocoder import InputScale, TrainedVocoder, Vocoder
 
 
 class Parts(NamedTuple):
@@ -36,6 +37,7 @@ class Parts(NamedTuple):
         features: its spectrograms.
         loss: of waveforms; that of ``config.loss`` unless the kind has its own.
         input_scale: of the spectrograms that the network sees.
+        borrowed: parameters of the network that are taken as they are and not learned, by name.
         generate: what is trained, see :func:`.training.make_vocoder_step`; the vocoder's waveform
             if None. It may return any pytree that the loss understands.
     """
@@ -44,6 +46,7 @@ class Parts(NamedTuple):
     features: VocoderFeatures
     loss: WeightedLoss
     input_scale: InputScale = "linear"
+    borrowed: dict[str, Any] | None = None
     generate: Callable[[Vocoder], vocoding.Generate] | None = None
 
 
@@ -148,9 +151,21 @@ def _learns(method: Callable[[Vocoder, jax.Array, jax.Array], jax.Array]) -> Any
 
 
 def _magnitude(config: Config) -> Parts:
-    features = _config_features(config)
+    features, fields = _config_features(config), _attributes(config.model.magnitude)
+    if not features.is_mel:
+        raise ValueError(
+            f"model.input={config.model.input!r}: the magnitudes of mel spectrograms are learned; "
+            "use mel_slaney or mel_htk"
+        )
+    phases = _phases_of(fields.pop("phases"))
     network = MagnitudeVocoder(
-        **_geometry(config, features, learns="magnitudes"), **_attributes(config.model.magnitude)
+        **_geometry(config, features, learns="magnitudes"),
+        filters=features.kind,
+        sample_rate=features.sample_rate,
+        fmin=features.fmin,
+        fmax=features.fmax,
+        phase_widths=() if phases is None else phases.model.network.widths,
+        **fields,
     )
 
     def magnitudes(waveform: jax.Array) -> jax.Array:
@@ -174,7 +189,30 @@ def _magnitude(config: Config) -> Parts:
         del key
         return vocoder.network.magnitude(vocoder.analyse(waveform))
 
-    return Parts(network, features, loss, generate=_learns(estimate))
+    borrowed = None
+    if phases is not None:
+        # What the two see has to be the same but for the phases' own features.
+        wanted = PhaseGradientVocoder(**network.phase_fields)
+        if wanted != phases.model.network:
+            raise ValueError(
+                f"model.magnitude.phases: {phases.model.network} is of another geometry than the "
+                f"mels' STFT, which needs {wanted}"
+            )
+        borrowed = {"phases": phases.variables["params"]["network"]}
+    return Parts(network, features, loss, borrowed=borrowed, generate=_learns(estimate))
+
+
+def _phases_of(name: str) -> TrainedVocoder | None:
+    """The phase-gradient vocoder whose phases are used, by name or path; None for no name."""
+    if not name:
+        return None
+    found = load_vocoder(name)
+    if not isinstance(found.model.network, PhaseGradientVocoder):
+        raise ValueError(
+            f"model.magnitude.phases={name!r}: a {type(found.model.network).__name__} has no steps "
+            "of phase; use a PhaseGradientVocoder such as 22khz-speech-vocoder"
+        )
+    return found
 
 
 KINDS: dict[str, Callable[[Config], Parts]] = {

@@ -55,9 +55,12 @@ def build_vocoder(config: Config) -> Built:
         options = ", ".join(KINDS)
         raise ValueError(f"model.kind={config.model.kind!r} is unknown; use {options}")
     parts = KINDS[config.model.kind](config)
-    module = Vocoder(parts.network, parts.features, parts.input_scale)
+    module = Vocoder(parts.network, parts.features, parts.input_scale, config.model.fit)
     clip = jnp.zeros((1, 4 * parts.features.hop_length), jnp.float32)
     variables = jax.jit(module.init)(jax.random.key(config.seed), clip)
+    if parts.borrowed is not None:
+        network = {**variables["params"]["network"], **parts.borrowed}
+        variables = {**variables, "params": {"network": network}}
     generate = (parts.generate or _waveforms)(module)
     kind = model_kinds.kind_of(module)
     identity = {"kind": kind.name, **kind.plain_fields(module)}

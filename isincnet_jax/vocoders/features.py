@@ -185,7 +185,7 @@ class VocoderFeatures:
             return self._of_bank(waveform, precision)
         then: Callable[[Any], jax.Array] | None = None
         if self.is_mel:
-            weights = self._mel_weights()
+            weights = self.mel_weights()
             then = functools.partial(auditory.weigh_bins, weights=weights, precision=precision)
         return fourier.stft_power(
             waveform,
@@ -196,7 +196,12 @@ class VocoderFeatures:
             then=then,
         )
 
-    def _mel_weights(self) -> np.ndarray:
+    def mel_weights(self) -> Float[np.ndarray, "mels bins"]:
+        """Mel filters of mel spectrograms.
+
+        Returns:
+            float64 [n_mels, n_fft // 2 + 1], read-only.
+        """
         htk = self.kind == "mel_htk"
         return auditory.mel_weights(
             self.sample_rate,

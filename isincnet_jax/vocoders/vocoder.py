@@ -18,6 +18,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
+from isincnet_jax.dsp import range_projection
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.linen import SettledModule, TrainedModel
 from isincnet_jax.phase import curl, heap_integration
@@ -59,6 +60,9 @@ class Vocoder(SettledModule):
         features: what spectrograms are.
         input_scale: what the network sees: "linear" magnitudes, or "normalized" decibels in [0, 1]
             (:func:`.compression.normalize_magnitude`), as CNNVocoder.
+        fit: iterations of :func:`.range_projection.project_onto` behind the network, towards the
+            features that were given: what they determine is met, whatever the network made of
+            them. Each takes about three analyses; the whole clip is then the context.
         dtype: of waveforms, that of the network.
         precision: of the features' products on accelerators.
 
@@ -77,6 +81,7 @@ class Vocoder(SettledModule):
     network: Any
     features: VocoderFeatures
     input_scale: InputScale = "linear"
+    fit: int = 0
     dtype: Any = jnp.float32
     precision: lax.PrecisionLike = lax.Precision.HIGHEST
 
@@ -85,6 +90,8 @@ class Vocoder(SettledModule):
         if self.input_scale not in get_args(InputScale):
             known = " or ".join(map(repr, get_args(InputScale)))
             raise ValueError(f"input_scale={self.input_scale!r} is unknown; use {known}")
+        if self.fit < 0:
+            raise ValueError(f"fit={self.fit} must be 0 or more iterations, say 10")
         pairs = {
             "num_bins": (self.network.num_bins, self.features.num_bins),
             "hop": (self.network.hop, self.features.hop_length),
@@ -104,11 +111,11 @@ class Vocoder(SettledModule):
         wanted = getattr(self.network, "stft", None)
         if wanted is None:
             return
-        features = self.features
-        found = {"kind": features.kind, "n_fft": features.n_fft, "window": "hann"}
-        found["win_length"] = features.win_length
+        found = {**self.features.facts(), "window": "hann"}
         differing = {
-            name: (found[name], value) for name, value in wanted.items() if found[name] != value
+            name: (found.get(name), value)
+            for name, value in wanted.items()
+            if found.get(name) != value
         }
         if differing:
             listed = ", ".join(
@@ -146,10 +153,33 @@ class Vocoder(SettledModule):
         Returns:
             [batch, length].
         """
-        spectrogram = jnp.asarray(spectrogram, self.dtype)
+        spectrogram = shown = jnp.asarray(spectrogram, self.dtype)
         if self.input_scale == "normalized":
-            spectrogram = vocoder_features.normalize_magnitude(spectrogram)
-        return self.network(spectrogram, length=length, train=train)
+            shown = vocoder_features.normalize_magnitude(spectrogram)
+        return self.fitted(self.network(shown, length=length, train=train), spectrogram)
+
+    def fitted(
+        self, waveform: Waveform, spectrogram: Float[Array, "batch frames bins"]
+    ) -> Waveform:
+        """Waveform after the iterations that lead to the given spectrogram, see ``fit``.
+
+        Args:
+            waveform: [batch, time].
+            spectrogram: linear magnitudes [batch, frames, num_bins] of it; frames that either
+                lacks do not count.
+
+        Returns:
+            [batch, time].
+        """
+        if not self.fit:
+            return waveform
+        frames = min(spectrogram.shape[1], self.features.num_frames(waveform.shape[-1]))
+        return range_projection.project_onto(
+            waveform,
+            jnp.asarray(spectrogram, self.dtype)[:, :frames],
+            measure=lambda samples: self.analyse(samples)[:, :frames],
+            iterations=self.fit,
+        )
 
     def __call__(self, waveform: Waveform, *, train: bool = False) -> Waveform:
         """What becomes of a waveform [batch, time]: analysis and synthesis."""
@@ -286,6 +316,8 @@ class TrainedVocoder(TrainedModel[Vocoder]):
         features, hop = self.features, self.features.hop_length
         num_frames = spectrogram.shape[1]
         context = getattr(self.model.network, "context_frames", _CONTEXT_FRAMES)
+        if self.model.fit:  # its inner products are those of the clip
+            context = None
         # Networks that count phases from their first frame find all bins at whole turns there.
         align = features.n_fft // math.gcd(features.n_fft, hop)
         for window in frame_windows(num_frames, chunk=chunk_frames, context=context, align=align):
@@ -334,6 +366,7 @@ def _from_steps(
     model: Vocoder, variables: Any, spectrogram: Any, steps: Any, start: Any, *, length: int
 ) -> jax.Array:
     def finish(vocoder: Vocoder) -> jax.Array:
-        return vocoder.network.from_steps(spectrogram, steps, start, length=length)
+        found = vocoder.network.from_steps(spectrogram, steps, start, length=length)
+        return vocoder.fitted(found, spectrogram)
 
     return model.apply(variables, method=finish)  # type: ignore[return-value]

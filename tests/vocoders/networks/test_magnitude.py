@@ -16,6 +16,7 @@ from isincnet_jax.pretrained.trained import export_trained, load_vocoder
 from isincnet_jax.vocoders.features import VocoderFeatures
 from isincnet_jax.vocoders.losses import magnitude_distance
 from isincnet_jax.vocoders.networks.magnitude import MagnitudeVocoder
+from isincnet_jax.vocoders.networks.phase_gradient import PhaseGradientVocoder
 from isincnet_jax.vocoders.vocoder import TrainedVocoder, Vocoder
 
 MELS, TIME = 20, 32 * 40
@@ -24,7 +25,13 @@ FEATURES = VocoderFeatures(
 )
 STFT = {"n_fft": 256, "win_length": 128, "hop_length": 32}
 SMALL = functools.partial(
-    MagnitudeVocoder, num_bins=MELS, width=16, num_blocks=1, iterations=2, **STFT
+    MagnitudeVocoder,
+    num_bins=MELS,
+    width=16,
+    num_blocks=1,
+    iterations=2,
+    sample_rate=8000,
+    **STFT,
 )
 
 
@@ -53,11 +60,37 @@ def _run(method="__call__"):
     return jax.jit(functools.partial(SMALL().apply, method=method), static_argnames=("length",))
 
 
-def test_it_starts_near_the_mean_level_of_the_features():
+def _mels_of(magnitude):
+    return np.asarray(magnitude) @ FEATURES.mel_weights().T
+
+
+def test_it_starts_near_the_envelope_of_the_mels_and_has_them():
     found = np.asarray(_run("magnitude")(_variables(), _mel()))
     assert found.shape == (1, 41, 129)
-    mean = np.exp(np.mean(np.log(np.maximum(np.asarray(_mel()), 1e-5)), axis=-1, keepdims=True))
-    assert np.all(np.abs(np.log(found / mean)) < 1.0)
+    mel = np.asarray(_mel())
+    # A band's mean magnitude is its mel over the sum of its filter.
+    mean = np.max(mel / np.sum(FEATURES.mel_weights(), axis=1), axis=-1)
+    assert np.all(np.abs(np.log(np.max(found, axis=-1) / mean)) < 1.5)
+    error = np.linalg.norm(_mels_of(found) - mel) / np.linalg.norm(mel)
+    more = SMALL(passes=40).apply(_variables(), _mel(), method="magnitude")
+    less = SMALL(passes=0).apply(_variables(), _mel(), method="magnitude")
+    errors = [np.linalg.norm(_mels_of(one) - mel) / np.linalg.norm(mel) for one in (less, more)]
+    assert errors[0] > error > errors[1]
+    assert error < 0.03
+    assert errors[1] < 0.005
+
+
+def test_phases_may_come_from_a_network_of_its_own():
+    module = SMALL(phase_widths=(8,))
+    variables = jax.jit(module.init)(jax.random.key(0), _mel()[:, :3])
+    phases = PhaseGradientVocoder(**module.phase_fields)
+    magnitude = module.apply(variables, _mel(), method="magnitude")
+    own = {"params": variables["params"]["phases"]}
+    expected = phases.apply(own, magnitude, method="spectrum")
+    found = module.apply(variables, magnitude, method="spectrum")
+    assert found.shape == (1, 41, 65)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert jax.jit(module.apply)(variables, _mel()).shape == (1, 41 * 32)
 
 
 @pytest.mark.quick(0)
@@ -80,7 +113,7 @@ def test_it_learns_the_magnitudes_of_a_sound():
     for _ in range(80):
         params, state, value = step(params, state)
         values.append(float(value))
-    assert values[-1] < 0.5 * values[0]
+    assert values[-1] < 0.6 * values[0]
     # And then it has the level and the spectrum of the sound.
     found = _run()({"params": params}, mel, length=TIME)
     again = np.abs(fourier.stft(found, **STFT))
@@ -133,6 +166,8 @@ def test_a_single_frame_has_a_waveform():
         ({"window": "tukey"}, "window='tukey'"),
         ({"width": 0}, "width"),
         ({"floor": 0.0}, "floor"),
+        ({"passes": -1}, "passes=-1"),
+        ({"filters": "linear"}, "filters='linear'"),
     ],
 )
 def test_impossible_attributes_are_named(options, message):
@@ -148,4 +183,6 @@ def test_stored_and_loaded_it_sounds_the_same(tmp_path):
     loaded = load_vocoder(export_trained(vocoder, tmp_path / "model"))
     assert loaded.model.network == SMALL()
     found = loaded.synthesize(np.asarray(_mel()), length=TIME)
-    np.testing.assert_allclose(found, _run()(_variables(), _mel(), length=TIME), atol=0.05)
+    # float16 turns phases a little, and what follows them.
+    expected = _run()(_variables(), _mel(), length=TIME)
+    assert np.linalg.norm(found - expected) < 0.3 * np.linalg.norm(expected)
