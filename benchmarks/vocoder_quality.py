@@ -120,15 +120,23 @@ def _mel_inverted(mel: jax.Array, length: int, **options: Any) -> jax.Array:
     return _griffin_lim(magnitude, length, **options)
 
 
-def trained_heap(name: str | Path, iterations: int) -> Method:
-    """A stored vocoder whose phases are integrated on the host first, maybe polished."""
+def trained_way(name: str | Path, **options: Any) -> Method:
+    """A stored vocoder whose phases are integrated in another way, maybe polished."""
     vocoder = load_vocoder(name)
     size = sum(leaf.size for leaf in jax.tree.leaves(vocoder.variables))
 
-    def run(features: jax.Array, length: int) -> np.ndarray:
-        return vocoder.synthesize(features, length=length, heap=True, polish=iterations)
+    def run(features: jax.Array, length: int) -> Any:
+        return vocoder.synthesize(features, length=length, **options)
 
     return Method(vocoder.features, run, size)
+
+
+def one_sweep(name: str | Path) -> Method:
+    """The online form but for the levels, which count from the loudest frame of the whole clip."""
+    vocoder = load_vocoder(name)
+    model = vocoder.model.clone(network=vocoder.model.network.clone(sweeps=1))
+    size = sum(leaf.size for leaf in jax.tree.leaves(vocoder.variables))
+    return Method(vocoder.features, vocoder.replace(model=model).synthesize, size)
 
 
 def trained(name: str | Path, iterations: int) -> Method:
@@ -178,7 +186,11 @@ def methods(linear: str | None, mel: str | None) -> dict[str, Method]:
         for iterations in (0, 5, 10):
             behind = f" + {iterations} iterations" if iterations else ""
             found[f"phase-gradient vocoder{behind}"] = trained(linear, iterations)
-            found[f"phase-gradient vocoder, heap{behind}"] = trained_heap(linear, iterations)
+            found[f"phase-gradient vocoder, heap{behind}"] = trained_way(
+                linear, heap=True, polish=iterations
+            )
+        found["phase-gradient vocoder, online"] = trained_way(linear, online=True)
+        found["phase-gradient vocoder, one sweep"] = one_sweep(linear)
     found["mel inversion, Griffin-Lim 60"] = Method(
         MEL, functools.partial(_mel_inverted, num_iterations=60)
     )
