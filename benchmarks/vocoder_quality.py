@@ -16,6 +16,7 @@ MODEL is what ``isincnet_jax.from_pretrained`` takes. CNNVocoder's published sam
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import time
 from collections.abc import Callable
@@ -38,6 +39,7 @@ from isincnet_jax.pretrained.trained import load_vocoder
 from isincnet_jax.vocoders import blocks as vocoder_blocks
 from isincnet_jax.vocoders import losses as vocoder_losses
 from isincnet_jax.vocoders.features import VocoderFeatures
+from isincnet_jax.vocoders.vocoder import TrainedVocoder
 
 LINEAR = VocoderFeatures("linear")
 MEL = VocoderFeatures("mel_slaney")
@@ -122,7 +124,10 @@ def _mel_inverted(mel: jax.Array, length: int, **options: Any) -> jax.Array:
 
 def trained_way(name: str | Path, **options: Any) -> Method:
     """A stored vocoder whose phases are integrated in another way, maybe polished."""
-    vocoder = load_vocoder(name)
+    return _synthesis(load_vocoder(name), **options)
+
+
+def _synthesis(vocoder: TrainedVocoder, **options: Any) -> Method:
     size = sum(leaf.size for leaf in jax.tree.leaves(vocoder.variables))
 
     def run(features: jax.Array, length: int) -> Any:
@@ -135,8 +140,7 @@ def one_sweep(name: str | Path) -> Method:
     """The online form but for the levels, which count from the loudest frame of the whole clip."""
     vocoder = load_vocoder(name)
     model = vocoder.model.clone(network=vocoder.model.network.clone(sweeps=1))
-    size = sum(leaf.size for leaf in jax.tree.leaves(vocoder.variables))
-    return Method(vocoder.features, vocoder.replace(model=model).synthesize, size)
+    return _synthesis(dataclasses.replace(vocoder, model=model))
 
 
 def trained(name: str | Path, iterations: int) -> Method:
