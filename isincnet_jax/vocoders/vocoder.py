@@ -224,14 +224,14 @@ class TrainedVocoder(TrainedModel[Vocoder]):
         vocoder_features.check_spectrogram(spectrogram, num_bins=self.features.num_bins)
         options: Any = {"length": length, "chunk_frames": chunk_frames, "polish": polish}
         options.update(heap=heap, online=online)
-        if self._is_traced(spectrogram):
-            values: Any = jnp.reshape(jnp.asarray(spectrogram), (-1, *spectrogram.shape[-2:]))
-            found = self._at_once(values, **options)
+        traced = self._is_traced(spectrogram)
+        values: Any = (jnp if traced else np).asarray(spectrogram)
+        clips = values.reshape((math.prod(values.shape[:-2]), *values.shape[-2:]))
+        if traced:
+            found = self._at_once(clips, **options)
         else:
-            values = np.asarray(spectrogram)
-            values = values.reshape((-1, *values.shape[-2:]))
-            found = np.concatenate(list(self.synthesize_blocks(values, **options)), axis=-1)
-        return found.reshape((*np.shape(spectrogram)[:-2], -1))
+            found = np.concatenate(list(self.synthesize_blocks(clips, **options)), axis=-1)
+        return found.reshape((*values.shape[:-2], found.shape[-1]))
 
     @settles
     def synthesize_blocks(
@@ -361,7 +361,7 @@ def check_online(model: Vocoder) -> None:
     Raises:
         ValueError: for a network that predicts no steps of phase, or that iterates over the clip.
     """
-    _check_steps(model, "online")
+    _check_steps(model, "online=True")
     if model.network.iterations:
         raise ValueError(
             f"network.iterations={model.network.iterations} go over the whole clip, online phases "
