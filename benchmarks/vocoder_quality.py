@@ -16,6 +16,7 @@ MODEL is what ``isincnet_jax.from_pretrained`` takes. CNNVocoder's published sam
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import time
 from collections.abc import Callable
@@ -38,6 +39,7 @@ from isincnet_jax.pretrained.trained import load_vocoder
 from isincnet_jax.vocoders import blocks as vocoder_blocks
 from isincnet_jax.vocoders import losses as vocoder_losses
 from isincnet_jax.vocoders.features import VocoderFeatures
+from isincnet_jax.vocoders.vocoder import TrainedVocoder
 
 LINEAR = VocoderFeatures("linear")
 MEL = VocoderFeatures("mel_slaney")
@@ -120,15 +122,25 @@ def _mel_inverted(mel: jax.Array, length: int, **options: Any) -> jax.Array:
     return _griffin_lim(magnitude, length, **options)
 
 
-def trained_heap(name: str | Path, iterations: int) -> Method:
-    """A stored vocoder whose phases are integrated on the host first, maybe polished."""
-    vocoder = load_vocoder(name)
+def trained_way(name: str | Path, **options: Any) -> Method:
+    """A stored vocoder whose phases are integrated in another way, maybe polished."""
+    return _synthesis(load_vocoder(name), **options)
+
+
+def _synthesis(vocoder: TrainedVocoder, **options: Any) -> Method:
     size = sum(leaf.size for leaf in jax.tree.leaves(vocoder.variables))
 
-    def run(features: jax.Array, length: int) -> np.ndarray:
-        return vocoder.synthesize(features, length=length, heap=True, polish=iterations)
+    def run(features: jax.Array, length: int) -> Any:
+        return vocoder.synthesize(features, length=length, **options)
 
     return Method(vocoder.features, run, size)
+
+
+def one_sweep(name: str | Path) -> Method:
+    """The online form but for the levels, which count from the loudest frame of the whole clip."""
+    vocoder = load_vocoder(name)
+    model = vocoder.model.clone(network=vocoder.model.network.clone(sweeps=1))
+    return _synthesis(dataclasses.replace(vocoder, model=model))
 
 
 def trained(name: str | Path, iterations: int) -> Method:
@@ -178,7 +190,11 @@ def methods(linear: str | None, mel: str | None) -> dict[str, Method]:
         for iterations in (0, 5, 10):
             behind = f" + {iterations} iterations" if iterations else ""
             found[f"phase-gradient vocoder{behind}"] = trained(linear, iterations)
-            found[f"phase-gradient vocoder, heap{behind}"] = trained_heap(linear, iterations)
+            found[f"phase-gradient vocoder, heap{behind}"] = trained_way(
+                linear, heap=True, polish=iterations
+            )
+        found["phase-gradient vocoder, online"] = trained_way(linear, online=True)
+        found["phase-gradient vocoder, one sweep"] = one_sweep(linear)
     found["mel inversion, Griffin-Lim 60"] = Method(
         MEL, functools.partial(_mel_inverted, num_iterations=60)
     )

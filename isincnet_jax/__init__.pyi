@@ -94,5 +94,6 @@ from .vocoders.networks.convnext import ConvNeXtVocoder as ConvNeXtVocoder
 from .vocoders.networks.istftnet import ISTFTNet as ISTFTNet
 from .vocoders.networks.magnitude import MagnitudeVocoder as MagnitudeVocoder
 from .vocoders.networks.phase_gradient import PhaseGradientVocoder as PhaseGradientVocoder
+from .vocoders.online import stream_vocoder as stream_vocoder
 
 __version__: str

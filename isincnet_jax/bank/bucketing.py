@@ -23,6 +23,7 @@ from isincnet_jax.dsp import checks, settling
 from isincnet_jax.dsp.settling import settles
 
 _LEAST_UNITS = 16
+_TRACED = "use the codec itself, which a jitted function compiles for each length anyway"
 
 
 @settles
@@ -134,7 +135,7 @@ class BucketedCodec:
             ValueError: for an empty waveform.
         """
         checks.check_floating_waveform(waveform, dtype=getattr(waveform, "dtype", None))
-        waveform = np.asarray(waveform)
+        waveform = checks.on_host(waveform, "waveform", instead=_TRACED)
         *batch, length = waveform.shape
         found = self._encode_rows(waveform.reshape(math.prod(batch), length), scale)
         frames = self.codec.num_frames(length)
@@ -166,7 +167,7 @@ class BucketedCodec:
         Raises:
             ValueError: if frames or channels do not fit.
         """
-        spectrogram = np.asarray(spectrogram)
+        spectrogram = checks.on_host(spectrogram, "spectrogram", instead=_TRACED)
         spec = self.codec.spec
         length = check_spectrogram(spectrogram, spec, length, spectrogram.dtype)
         *batch, frames, channels = spectrogram.shape
@@ -245,7 +246,7 @@ def _stacked(clips: list[Any], length: int, dtype: Any) -> np.ndarray:
     """Clips of different lengths as rows, filled up with zeros; NumPy's are cast, as by a codec."""
     batch = np.zeros((len(clips), length), dtype)
     for row, clip in zip(batch, clips, strict=True):
-        samples = np.asarray(clip)
+        samples = checks.on_host(clip, "clips", instead=_TRACED)
         if not (isinstance(clip, np.ndarray) and np.issubdtype(samples.dtype, np.floating)):
             checks.check_floating_waveform(samples, dtype=dtype)
         row[: len(samples)] = samples

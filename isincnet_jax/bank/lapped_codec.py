@@ -15,7 +15,7 @@ from isincnet_jax.bank.lapped_spec import LappedSpec
 from isincnet_jax.bank.uniform_quantizer import UniformQuantizer, make_uniform_quantizer
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.linen import TrainedModel
-from isincnet_jax.typing import Spectrogram, Waveform
+from isincnet_jax.typing import Array, Spectrogram, Waveform
 
 TOKEN_STEP = 1 / 64
 """Step of tokens unless told: some 26 dB of music at -23 LUFS, and exact in binary."""
@@ -122,14 +122,14 @@ class LappedCodec(TrainedModel[LappedBank]):
         """
         return self.spec.num_frames(length)
 
-    def window_angles(self) -> np.ndarray:
+    def window_angles(self) -> Array:
         """Angles of the window in use, the learned ones if they are learned.
 
         Returns:
             [N / 2]: float64 of a fixed window, else in the model's dtype.
         """
         if self.model.learnable:
-            return np.asarray(self.variables["params"]["angles"])
+            return self.variables["params"]["angles"]
         return self.spec.window_angles()
 
     def frame_times_s(self, length: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import flax.struct
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 
@@ -192,7 +193,7 @@ def make_quantizer(
         The quantizer; scales are float32, [channels] if they follow from the spec.
 
     Raises:
-        ValueError: for an impossible number of bits, code, scale or mu.
+        ValueError: for an impossible number of bits, code, scale (unless it is traced) or mu.
     """
     q_bits = companding.check_q_bits(q_bits)
     if code not in ("symmetric", "reference"):
@@ -203,11 +204,14 @@ def make_quantizer(
         if scale is not None:
             raise ValueError("the reference code has no scale; use code='symmetric'")
         return Quantizer(np.ones((1,), np.float32), q_bits, float(2**q_bits - 1), code)
-    scales = scales_from_spec(spec) if scale is None else np.asarray(scale, np.float32)
+    if scale is None:
+        scale = scales_from_spec(spec)
+    traced = isinstance(scale, jax.core.Tracer)
+    scales: Any = (jnp if traced else np).asarray(scale, np.float32)
     if scales.ndim and scales.shape[-1] not in (1, spec.num_channels):
         raise ValueError(
             f"scale has {scales.shape[-1]} channels but the bank has {spec.num_channels}"
         )
-    if not np.all(scales > 0):
+    if not traced and not np.all(scales > 0):
         raise ValueError("every scale must be positive")
     return Quantizer(scales, q_bits, float(mu), code)

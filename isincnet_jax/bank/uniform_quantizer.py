@@ -7,6 +7,7 @@ from typing import Any
 
 import flax.struct
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 
@@ -107,7 +108,7 @@ class UniformQuantizer:
 
 
 def make_uniform_quantizer(
-    step: float, *, weight: np.ndarray | float | None = None
+    step: float, *, weight: jax.Array | np.ndarray | float | None = None
 ) -> UniformQuantizer:
     """A checked :class:`UniformQuantizer`; the step is rounded to float32.
 
@@ -119,12 +120,15 @@ def make_uniform_quantizer(
         The quantizer, its step what a float32 holds, its weight float32.
 
     Raises:
-        ValueError: for a step or a weight that is not a positive finite number.
+        ValueError: for a step or a weight (unless it is traced) that is not a positive finite
+            number.
     """
     step = settling.settled_number("step", step)
     rounded = float(np.float32(step)) if abs(step) < 1e38 else math.inf
     if not 1e-30 < rounded < 1e30:
         raise ValueError(f"step={step!r} must lie between 1e-30 and 1e30")
+    if isinstance(weight, jax.core.Tracer):
+        return UniformQuantizer(rounded, weight.astype(np.float32))
     weights = np.asarray(1.0 if weight is None else weight, np.float32)
     if not (np.isfinite(weights).all() and (weights > 0).all()):
         raise ValueError("weight: every factor of the step must be positive and finite")

@@ -111,9 +111,8 @@ def resynthesis(vocoder: TrainedVocoder, *, polish: int = 0) -> Callable[[Any], 
     """
 
     def run(waveform: Any) -> np.ndarray:
-        return vocoder.synthesize(
-            vocoder.spectrogram(waveform), length=waveform.shape[-1], polish=polish
-        )
+        spectrogram = vocoder.spectrogram(waveform)
+        return np.asarray(vocoder.synthesize(spectrogram, length=waveform.shape[-1], polish=polish))
 
     return run
 

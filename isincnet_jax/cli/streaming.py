@@ -133,7 +133,7 @@ def _compile(encoder: Encoder, decoder: Decoder, size: int, channels: int) -> No
     """Runs the steps that chunks of this size will need, before any time is taken."""
     import numpy as np
 
-    from isincnet_jax.streaming.chunks import LARGEST_STEP
+    from isincnet_jax.dsp.streams import LARGEST_STEP
 
     # The first frames may wait for as long as the latency, and then all come at once.
     most = min(-(-(size + encoder.latency) // encoder.spec.hop_length) + 1, LARGEST_STEP)

@@ -224,6 +224,10 @@ def synthesize(
         bool,
         typer.Option("--heap", help="Phases by heap integration first: better, slower."),
     ] = False,
+    online: Annotated[
+        bool,
+        typer.Option("--online", help="Phases as a stream has them, from a few frames."),
+    ] = False,
 ) -> None:
     """Write the waveform of a spectrogram, at its level, in constant memory."""
     import time
@@ -245,6 +249,7 @@ def synthesize(
             chunk_frames=chunk,
             polish=polish,
             heap=heap,
+            online=online,
         )
         levels = _Levels(parts)
         written = audio_writing.write_blocks(

@@ -179,6 +179,27 @@ def as_complex(values: Any, name: str, *, ndim: int = 0) -> jax.Array:
     return jnp.asarray(values)
 
 
+def on_host(values: Any, name: str, *, instead: str) -> np.ndarray:
+    """Values in NumPy, for what runs on the host.
+
+    Args:
+        values: anything that NumPy takes.
+        name: what messages call it.
+        instead: what to do where they are traced, for the message.
+
+    Returns:
+        NumPy, without a copy where they are in the host's memory.
+
+    Raises:
+        TypeError: for traced values, in one line.
+    """
+    if isinstance(values, jax.core.Tracer):
+        raise TypeError(
+            f"{name} is traced: this runs on the host, outside jit, vmap and grad; {instead}"
+        )
+    return np.asarray(values)
+
+
 def check_pair(prediction: Any, target: Any, *, ndim: int = 0) -> None:
     """Prediction and target of a loss or a metric, each checked by :func:`check_floating`.
 

@@ -18,6 +18,8 @@ import numpy as np
 from isincnet_jax.dsp import checks
 from isincnet_jax.typing import Waveform
 
+_TRACED = "use the functions of dsp.spectral_distances there"
+
 
 @dataclasses.dataclass(frozen=True)
 class ErrorSums:
@@ -111,8 +113,10 @@ def error_sums(*, prediction: Waveform, target: Waveform) -> ErrorSums:
             f"prediction.shape={tuple(prediction.shape)} and target.shape={tuple(target.shape)} "
             "must be equal"
         )
-    predicted = np.asarray(prediction, np.float64)
-    wanted = np.asarray(target, np.float64)
+    predicted, wanted = (
+        checks.on_host(values, name, instead=_TRACED).astype(np.float64)
+        for name, values in (("prediction", prediction), ("target", target))
+    )
     difference = predicted - wanted
     return ErrorSums(
         count=predicted.size,

@@ -33,6 +33,8 @@ from isincnet_jax.typing import Array
 WINDOW_GAMMA = {"hann": 0.25645, "hamming": 0.29794, "blackman": 0.17954}
 """gamma of the nearest Gaussian over the squared window length (Prusa et al. 2017)."""
 
+_TRACED = "use sweeps.swept_phase or propagation.propagated_phase there"
+
 
 def window_gamma(window: str, win_length: int) -> float:
     """Window parameter gamma of the Gaussian ``exp(-pi t^2 / gamma)`` nearest to a window.
@@ -98,7 +100,7 @@ def phase_gradient_heap_integration(
             or a tolerance out of range.
     """
     checks.check_floating(magnitude, "magnitude", ndim=2)
-    values = np.asarray(magnitude, np.float64)
+    values = checks.on_host(magnitude, "magnitude", instead=_TRACED).astype(np.float64)
     _check(values, n_fft=n_fft, gamma=gamma, tolerance=tolerance)
     phase = np.asarray(jax.random.uniform(key, values.shape, np.float32), np.float64) * 2 * np.pi
     clips = values.reshape((-1, *values.shape[-2:]))
@@ -151,7 +153,7 @@ def edge_heap_integration(
         >>> bool(np.allclose(found / plane, found[0, 0] / plane[0, 0]))
         True
     """
-    per_frame, per_bin = (np.asarray(part) for part in steps)
+    per_frame, per_bin = (checks.on_host(part, "steps", instead=_TRACED) for part in steps)
     if per_frame.shape != per_bin.shape or per_frame.ndim < 2:
         raise ValueError(
             f"steps of shapes {per_frame.shape} and {per_bin.shape}: both are [..., frames, bins]"

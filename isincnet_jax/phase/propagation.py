@@ -59,16 +59,23 @@ class Steps(NamedTuple):
     per_bin: jax.Array
 
 
-def relative_level(magnitude: Float[Array, "... frames bins"]) -> jax.Array:
-    """Relative level: log of magnitudes over the largest of a clip, log(1e-7) (-140 dB) at least.
+def relative_level(
+    magnitude: Float[Array, "... frames bins"], *, reference: float | None = None
+) -> jax.Array:
+    """Relative level: log of magnitudes over a reference, log(1e-7) (-140 dB) at least.
 
     Args:
         magnitude: [..., frames, bins], not negative.
+        reference: positive; the largest magnitude of each clip if None, which only the whole clip
+            tells.
 
     Returns:
-        [..., frames, bins], natural logarithms, 0 at most; all log(1e-7) for silence.
+        [..., frames, bins], natural logarithms; all log(1e-7) for silence. Without a reference 0
+        at most.
     """
     magnitude = checks.as_floating(magnitude, "magnitude", ndim=2)
+    if reference is not None:
+        return jnp.log(jnp.maximum(magnitude * (1.0 / reference), _FLOOR))
     top = jnp.max(magnitude, axis=(-2, -1), keepdims=True)
     return jnp.log(jnp.maximum(magnitude / jnp.maximum(top, _SILENCE), _FLOOR))
 

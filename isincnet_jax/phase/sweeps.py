@@ -95,14 +95,9 @@ def swept(
             f"coupling={coupling}, sweeps={sweeps}: use 0 or more, say 3, and 1 or more"
         )
     along_frames = jnp.asarray(steps.per_frame).at[:, 0].set(0)
-    along_bins = jnp.asarray(steps.per_bin).at[..., 0].set(0)
-    linked = coupling * _modulus(along_bins)
-    gauge = _gauge(along_bins)
+    linked, gauge = _links(steps, coupling)
     if start is None:
-        first: Any = gauge[:, :1]
-        # w y = w conj(g) u a from the frame before only, in the frame's own gauge.
-        rest = _sweep(first[:, 0], along_frames[:, 1:], linked[:, 1:], gauge[:, 1:])
-        found = jnp.concatenate([first, rest], axis=1)
+        found = _sweep(jnp.zeros_like(gauge[:, 0]), along_frames, linked, gauge)
     else:
         found = jnp.asarray(start, gauge.dtype)
     for number in range(sweeps - (start is None)):
@@ -110,6 +105,38 @@ def swept(
         back = (number % 2 == 0) == (start is None)
         found = _between(found, along_frames, linked, gauge, reverse=back)
     return found
+
+
+@settles
+def swept_on(
+    before: Complex[Array, "batch bins"], steps: PhaseBeliefs, *, coupling: float = 3.0
+) -> Complex[jax.Array, "batch frames bins"]:
+    """The first sweep of :func:`swept`, continued: frames that come piece by piece.
+
+    Args:
+        before: directions of the frame before the first one here; all 0 if there is none, and the
+            first frame is integrated along its bins.
+        steps: of :func:`weighted_steps`, complex [batch, frames, bins].
+        coupling: weight of steps along bins beside those along frames, 0 or more.
+
+    Returns:
+        Phase directions ``exp(i phase)`` of centred frames; the last are the next ``before``.
+
+    Raises:
+        ValueError: for a negative coupling.
+
+    Example:
+        >>> steps = PhaseBeliefs(*(jnp.full((1, 6, 9), np.exp(1j * d)) for d in (0.3, 0.5)))
+        >>> pieces = [jax.tree.map(lambda p: p[:, n : n + 3], steps) for n in (0, 3)]
+        >>> none = jnp.zeros((1, 9), jnp.complex64)
+        >>> first = swept_on(none, pieces[0])
+        >>> found = jnp.concatenate([first, swept_on(first[:, -1], pieces[1])], axis=1)
+        >>> bool(jnp.allclose(found, swept(steps, sweeps=1), atol=1e-5))
+        True
+    """
+    if coupling < 0:
+        raise ValueError(f"coupling={coupling}: use 0 or more, say 3")
+    return _sweep(jnp.asarray(before), jnp.asarray(steps.per_frame), *_links(steps, coupling))
 
 
 @settles
@@ -247,6 +274,12 @@ _analytic_steps = jax.jit(
 )
 
 
+def _links(steps: PhaseBeliefs, coupling: float) -> tuple[jax.Array, jax.Array]:
+    """Weights along the bins, and the gauge of each frame."""
+    along_bins = jnp.asarray(steps.per_bin).at[..., 0].set(0)
+    return coupling * _modulus(along_bins), _gauge(along_bins)
+
+
 def _modulus(values: jax.Array) -> jax.Array:
     """|z| with finite gradients at 0, where it is 0."""
     power = jnp.real(values) ** 2 + jnp.imag(values) ** 2
@@ -279,16 +312,19 @@ def _solved(
     return normalized(gauge * lax.complex(found[..., 0], found[..., 1]))
 
 
-def _sweep(first: jax.Array, steps: jax.Array, linked: jax.Array, gauge: jax.Array) -> jax.Array:
-    """Frames after a first one, each from the one before alone."""
+def _sweep(before: jax.Array, steps: jax.Array, linked: jax.Array, gauge: jax.Array) -> jax.Array:
+    """Frames, each from the one before alone, or along its bins where there is none."""
 
     def forward(before: jax.Array, inputs: tuple[jax.Array, ...]) -> tuple:
         step, link, turn = inputs
-        found = _solved(before * step, _modulus(step), link, turn)
+        begun = jnp.any(before != 0, axis=-1, keepdims=True)
+        # The matrix has an inverse where nothing is behind, too; its solution is not used.
+        weight = jnp.where(begun, _modulus(step), 1.0)
+        found = jnp.where(begun, _solved(before * step, weight, link, turn), turn)
         return found, found
 
     frames = [jnp.moveaxis(part, 1, 0) for part in (steps, linked, gauge)]
-    return jnp.moveaxis(lax.scan(forward, first, tuple(frames))[1], 0, 1)
+    return jnp.moveaxis(lax.scan(forward, before, tuple(frames))[1], 0, 1)
 
 
 def _between(

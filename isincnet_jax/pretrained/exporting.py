@@ -271,7 +271,7 @@ class _LappedOperators:
 
     def __init__(self, codec: LappedCodec) -> None:
         self.spec, self.hop = codec.spec, codec.spec.hop_length
-        self.angles = codec.window_angles()
+        self.angles = np.asarray(codec.window_angles())
 
     def time_axis(self, part: Part) -> tuple[str, list[str]]:
         """Time axis of what a part takes, and what it must obey."""

@@ -1,96 +1,14 @@
-"""Chunks of a stream, in both directions: their axes, checks and the sizes of steps."""
+"""Chunks of a stream, in both directions: all that are pending, and where a signal ends."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from isincnet_jax.dsp import checks
-from isincnet_jax.streaming import framing
-
-LARGEST_STEP = 64
-"""Blocks of one hop in the largest compiled step."""
-
-NUM_COMPILED_SHAPES = LARGEST_STEP.bit_length()
-"""Steps of 1, 2, 4, ... 64 blocks: all that is compiled per direction and batch."""
-
-Batch: TypeAlias = int | tuple[int, ...]
-
-
-def axes_of(batch: Batch) -> tuple[int, ...]:
-    """Leading axes of a stream.
-
-    Args:
-        batch: () for one stream, a number of streams, or several axes.
-
-    Returns:
-        The axes as Python's integers, each 1 or more.
-
-    Raises:
-        ValueError: for sizes below 1.
-    """
-    shape = (batch,) if isinstance(batch, (int, np.integer)) else tuple(batch)
-    if not all(isinstance(size, (int, np.integer)) and size >= 1 for size in shape):
-        raise ValueError(f"batch={batch!r}: give (), a number of streams or several, each >= 1")
-    return tuple(int(size) for size in shape)
-
-
-def checked(
-    values: Any, batch: tuple[int, ...], dtype: Any, what: str, channels: int | None = None
-) -> np.ndarray:
-    """Chunk on the host, in the stream's dtype and axes.
-
-    Args:
-        values: anything.
-        batch: leading axes of the stream.
-        dtype: of the stream.
-        what: what messages call the values.
-        channels: of frames [..., frames, channels]; None for samples [..., time].
-
-    Returns:
-        NumPy, a copy only where the dtype differs.
-
-    Raises:
-        TypeError: unless they are floating.
-        ValueError: for other axes.
-    """
-    checks.check_array(values, what)
-    array = np.asarray(values)
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise TypeError(
-            f"{what}.dtype={array.dtype}: a stream takes floating values; scale integer samples "
-            "first, e.g. pcm16 / 32768.0, and decode codes with their quantizer"
-        )
-    inner = () if channels is None else (channels,)
-    axes = len(batch) + 1 + len(inner)
-    fits = array.ndim == axes and array.shape[: len(batch)] == batch
-    if not fits or (channels is not None and array.shape[-1] != channels):
-        wanted = ", ".join(map(str, [*batch, "any number", *inner]))
-        raise ValueError(f"{what}.shape={array.shape}: this stream takes [{wanted}]")
-    return array.astype(dtype, copy=False)
-
-
-def joined_on_host(parts: list[Any], *, axis: int, empty: tuple[int, ...], like: Any) -> np.ndarray:
-    """Joined device arrays, put end to end on the host, where that compiles nothing.
-
-    Args:
-        parts: arrays that follow each other.
-        axis: along which they do.
-        empty: the shape of the result for no parts.
-        like: an array of the dtype that it then has.
-
-    Returns:
-        NumPy.
-    """
-    if not parts:
-        return np.zeros(empty, like.dtype)
-    if len(parts) == 1:
-        return np.asarray(parts[0])
-    return np.concatenate([np.asarray(part) for part in parts], axis=axis)
+from isincnet_jax.dsp import streams
 
 
 def advance_all(
@@ -117,12 +35,12 @@ def advance_all(
     """
     start, parts = 0, []
     blocks = max(pending.shape[-1] - ahead, 0) // hop_length
-    for size in framing.power_of_two_sizes(blocks, largest=LARGEST_STEP):
+    for size in streams.power_of_two_sizes(blocks, largest=streams.LARGEST_STEP):
         context, frames = advance(context, pending[..., start : start + size * hop_length])
         parts.append(frames)
         start += size * hop_length
     empty = (*pending.shape[:-1], 0, channels)
-    joined = joined_on_host(parts, axis=-2, empty=empty, like=pending)
+    joined = streams.joined_on_host(parts, axis=-2, empty=empty, like=pending)
     return context, pending[..., start:], joined
 
 

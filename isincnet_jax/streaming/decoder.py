@@ -13,15 +13,16 @@ from jaxtyping import Float
 
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.dsp.settling import settles
-from isincnet_jax.streaming import framing as streaming
-from isincnet_jax.streaming.chunks import (
+from isincnet_jax.dsp.streams import (
     LARGEST_STEP,
     Batch,
     axes_of,
     checked,
     joined_on_host,
-    settled_length,
+    power_of_two_sizes,
 )
+from isincnet_jax.streaming import framing as streaming
+from isincnet_jax.streaming.chunks import settled_length
 
 
 class DecoderState(NamedTuple):
@@ -130,7 +131,7 @@ class StreamDecoder:
         shape = state.history.shape[:-2]
         frames = checked(frames, shape, self.matrix.dtype, "frames", self.spec.num_channels)
         start, parts, history = 0, [], state.history
-        for size in streaming.power_of_two_sizes(frames.shape[-2], largest=LARGEST_STEP):
+        for size in power_of_two_sizes(frames.shape[-2], largest=LARGEST_STEP):
             chosen = frames[..., start : start + size, :]
             history, samples = self.advance(history, chosen)  # type: ignore[arg-type]
             parts.append(samples)

@@ -12,8 +12,9 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.bank.spec import FilterbankSpec
+from isincnet_jax.dsp.streams import Batch, axes_of, checked
 from isincnet_jax.streaming import framing as streaming
-from isincnet_jax.streaming.chunks import Batch, advance_all, axes_of, checked
+from isincnet_jax.streaming.chunks import advance_all
 
 
 class EncoderState(NamedTuple):

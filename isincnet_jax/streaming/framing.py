@@ -7,7 +7,8 @@ end there. Likewise every frame completes exactly one block of ``hop`` output sa
 longer than the kernels ask for.
 
 :func:`analyze_blocks` and :func:`synthesize_blocks` are pure and compile once per number of blocks;
-cut into powers of two (:func:`power_of_two_sizes`), any amount of signal needs few compilations.
+cut into powers of two (:func:`.streams.power_of_two_sizes`), any amount of signal needs few
+compilations.
 """
 
 from __future__ import annotations
@@ -168,25 +169,6 @@ def synthesis_matrix(
     by_frame = whole.reshape(len(kernels), num_frames, hop_length)[:, ::-1]
     matrix = by_frame.transpose(1, 0, 2).reshape(-1, hop_length)
     return StreamKernels(np.ascontiguousarray(matrix), lead - first)
-
-
-def power_of_two_sizes(count: int, *, largest: int) -> list[int]:
-    """Powers of two up to ``largest``, itself one, that add up to ``count``; large ones first.
-
-    Args:
-        count: 0 or more.
-        largest: a power of two.
-
-    Returns:
-        The sizes; none for 0.
-
-    Example:
-        >>> power_of_two_sizes(21, largest=8)
-        [8, 8, 4, 1]
-    """
-    whole, rest = divmod(count, largest)
-    bits = reversed(range(rest.bit_length()))
-    return [largest] * whole + [1 << bit for bit in bits if rest >> bit & 1]
 
 
 def reflection_before(signal: Float[np.ndarray, "... time"], count: int) -> Any:

@@ -20,16 +20,15 @@ from jaxtyping import Float
 from isincnet_jax.bank.dsp import lapped_transform
 from isincnet_jax.bank.lapped_spec import LappedSpec
 from isincnet_jax.dsp.settling import settles
-from isincnet_jax.streaming import framing as streaming
-from isincnet_jax.streaming.chunks import (
+from isincnet_jax.dsp.streams import (
     LARGEST_STEP,
     Batch,
-    advance_all,
     axes_of,
     checked,
     joined_on_host,
-    settled_length,
+    power_of_two_sizes,
 )
+from isincnet_jax.streaming.chunks import advance_all, settled_length
 from isincnet_jax.streaming.decoder import DecoderState
 from isincnet_jax.streaming.encoder import EncoderState
 
@@ -284,7 +283,7 @@ class LappedStreamDecoder:
         frames = checked(frames, shape, self.angles.dtype, "frames", hop)
         history, received, parts, start = state.history, state.received, [], 0
         first = int(self._tiled and not received and frames.shape[-2] > 0)
-        sizes = streaming.power_of_two_sizes(frames.shape[-2] - first, largest=LARGEST_STEP)
+        sizes = power_of_two_sizes(frames.shape[-2] - first, largest=LARGEST_STEP)
         for size in [1] * first + sizes:
             begins = bool(first) and not start
             chosen = frames[..., start : start + size, :]

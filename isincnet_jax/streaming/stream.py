@@ -5,7 +5,7 @@ what they put out, put end to end, equals the offline ``encode`` and ``decode`` 
 float32 sums. Chunks may have any size, 0 and 1 included: samples wait on the host until they make
 whole blocks of one hop, and blocks are processed in powers of two up to 64, so that whatever the
 chunks are, at most seven shapes per direction and batch are compiled
-(:data:`.chunks.NUM_COMPILED_SHAPES`).
+(:data:`.streams.NUM_COMPILED_SHAPES`).
 
 Latencies follow from the filters: a frame is complete ``trail`` samples after its position, and an
 output sample waits for the last frame whose synthesis kernels reach back to it, ``lead`` samples.

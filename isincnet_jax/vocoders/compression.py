@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -144,8 +145,7 @@ def check_spectrogram(
 ) -> None:
     """Refuses a spectrogram from outside that a model would misread, and says what is wrong.
 
-    It looks at values, hence on the host: call it before jitted code, which cannot raise for
-    values. (The modules check shapes themselves, jitted or not.)
+    It looks at values where there are any; of traced ones, which have none yet, at dtype and shape.
 
     Args:
         spectrogram: [frames, bins] or [..., frames, bins].
@@ -164,11 +164,14 @@ def check_spectrogram(
     """
     if scale not in get_args(SpectrogramScale):
         raise ValueError(f"scale={scale!r} is unknown; use {', '.join(get_args(SpectrogramScale))}")
-    values = np.asarray(spectrogram)
+    traced = isinstance(spectrogram, jax.core.Tracer)
+    values: Any = spectrogram if traced else np.asarray(spectrogram)
     if not np.issubdtype(values.dtype, np.floating):
         hint = "take its magnitude" if np.iscomplexobj(values) else "convert it to float32"
         raise TypeError(f"spectrogram.dtype={values.dtype} is not real and floating; {hint}")
     check_shape(values.shape, num_bins=num_bins)
+    if traced:
+        return
     if not np.all(np.isfinite(values)):
         count = int(np.sum(~np.isfinite(values)))
         raise ValueError(

@@ -131,6 +131,28 @@ class VocoderFeatures:
             return 1 + (num_samples - 1) // self.hop_length
         return 1 + num_samples // self.hop_length
 
+    def checked_length(self, length: int | None, *, num_frames: int) -> int:
+        """Length of the waveform of so many frames, ``hop_length`` samples each at most.
+
+        Args:
+            length: samples; all that the frames have if None.
+            num_frames: 1 or more.
+
+        Returns:
+            Samples, at most ``num_frames * hop_length``.
+
+        Raises:
+            ValueError: for a length that they do not have.
+        """
+        most = num_frames * self.hop_length
+        length = int(most if length is None else length)
+        if not 1 <= length <= most:
+            raise ValueError(
+                f"length={length}: {num_frames} frames of {self.hop_length} samples have 1 to "
+                f"{most}"
+            )
+        return length
+
     @property
     def reach_frames(self) -> int:
         """Frames on either side that the samples of a frame reach."""

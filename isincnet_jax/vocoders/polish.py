@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from isincnet_jax.dsp.settling import settles
+from isincnet_jax.typing import Array, Waveform
 from isincnet_jax.vocoders import blocks as vocoder_blocks
 from isincnet_jax.vocoders import compression as vocoder_features
 from isincnet_jax.vocoders.features import VocoderFeatures, frame_windows
@@ -89,18 +90,33 @@ def polished_blocks(
         held = np.concatenate(parts, axis=1)
         magnitude = np.asarray(spectrogram[:, window.begin : window.end])
         vocoder_features.check_spectrogram(magnitude, num_bins=features.num_bins)
-        samples = _polish(
+        samples = polished(
             held[:, : end - first], magnitude, features=features, num_iterations=num_iterations
         )
         yield np.asarray(samples)[:, start - first : stop - first]
 
 
 @functools.partial(jax.jit, static_argnames=("features", "num_iterations"))
-def _polish(
-    waveform: Any, magnitude: Any, *, features: VocoderFeatures, num_iterations: int
+def polished(
+    waveform: Waveform,
+    magnitude: Float[Array, "batch frames bins"],
+    *,
+    features: VocoderFeatures,
+    num_iterations: int,
 ) -> jax.Array:
+    """Polishes whole waveforms.
+
+    Args:
+        waveform: [batch, time].
+        magnitude: [batch, frames, bins] that they should have.
+        features: of the magnitude, see :func:`check_polish`.
+        num_iterations: 0 or more, see :func:`.blocks.polished`.
+
+    Returns:
+        [batch, time], in the dtype of the waveform.
+    """
     wide = jnp.float64 if waveform.dtype == jnp.float64 else jnp.float32
-    polished = vocoder_blocks.polished(
+    found = vocoder_blocks.polished(
         waveform.astype(wide),
         magnitude.astype(wide),
         n_fft=features.n_fft,
@@ -108,4 +124,4 @@ def _polish(
         win_length=features.win_length,
         num_iterations=num_iterations,
     )
-    return jnp.asarray(polished).astype(waveform.dtype)
+    return jnp.asarray(found).astype(waveform.dtype)

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import flax.struct
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -221,10 +222,13 @@ class TrainedVocoder(TrainedModel[Vocoder]):
         chunk_frames: int = CHUNK_FRAMES,
         polish: int = 0,
         heap: bool = False,
-    ) -> Float[np.ndarray, "... time"]:
+        online: bool = False,
+    ) -> Float[Array, "... time"]:
         """The waveform of a spectrogram.
 
         Long ones go through the network in parts that overlap; the result is that of the whole.
+        Under ``jit``, ``vmap`` and ``grad``, of the spectrogram or of this vocoder, the whole goes
+        through at once, and values, which are not known yet, are not checked.
 
         Args:
             spectrogram: linear magnitudes [..., frames, bins] of the model's features.
@@ -234,24 +238,30 @@ class TrainedVocoder(TrainedModel[Vocoder]):
                 features of kind "linear". Each is an analysis and a synthesis.
             heap: whether phases are first integrated along the surest steps, on the host: better,
                 slower, and only of networks that predict steps.
+            online: whether the phases of a frame may follow from the frames before and a few after
+                it only: what :func:`.online.stream_vocoder` makes of frames as they come, and only
+                of networks that predict steps.
 
         Returns:
-            [..., length].
+            [..., length]; NumPy, unless something is traced.
 
         Raises:
-            TypeError: if it is not an array of real floating numbers.
+            TypeError: if it is not an array of real floating numbers, or traced with ``heap``.
             ValueError: for other bins, no frames, NaN, negative values (decibels, say), a length
-                that the frames do not have, polishing towards other features, or ``heap`` with a
-                network that predicts no steps.
+                that the frames do not have, polishing towards other features, or ``heap`` or
+                ``online`` with a network that predicts no steps.
         """
-        values = np.asarray(spectrogram)
-        vocoder_features.check_spectrogram(values, num_bins=self.features.num_bins)
-        leading = values.shape[:-2]
-        values = values.reshape((-1, *values.shape[-2:]))
-        options: Any = {"length": length, "chunk_frames": chunk_frames}
-        options.update(polish=polish, heap=heap)
-        parts = list(self.synthesize_blocks(values, **options))
-        return np.concatenate(parts, axis=-1).reshape((*leading, -1))
+        vocoder_features.check_spectrogram(spectrogram, num_bins=self.features.num_bins)
+        options: Any = {"length": length, "chunk_frames": chunk_frames, "polish": polish}
+        options.update(heap=heap, online=online)
+        traced = self._is_traced(spectrogram)
+        values: Any = (jnp if traced else np).asarray(spectrogram)
+        clips = values.reshape((math.prod(values.shape[:-2]), *values.shape[-2:]))
+        if traced:
+            found = self._at_once(clips, **options)
+        else:
+            found = np.concatenate(list(self.synthesize_blocks(clips, **options)), axis=-1)
+        return found.reshape((*values.shape[:-2], found.shape[-1]))
 
     @settles
     def synthesize_blocks(
@@ -262,6 +272,7 @@ class TrainedVocoder(TrainedModel[Vocoder]):
         chunk_frames: int = CHUNK_FRAMES,
         polish: int = 0,
         heap: bool = False,
+        online: bool = False,
     ) -> Iterator[Float[np.ndarray, "batch samples"]]:
         """:meth:`synthesize` part by part, in constant memory.
 
@@ -272,6 +283,7 @@ class TrainedVocoder(TrainedModel[Vocoder]):
             chunk_frames: frames of a part.
             polish: see :meth:`synthesize`; parts overlap by what the iterations reach.
             heap: see :meth:`synthesize`.
+            online: see :meth:`synthesize`; the clip goes through as a whole.
 
         Yields:
             Consecutive samples, [batch, samples].
@@ -279,35 +291,74 @@ class TrainedVocoder(TrainedModel[Vocoder]):
         Raises:
             TypeError, ValueError: see :meth:`synthesize`.
         """
-        features, hop = self.features, self.features.hop_length
-        vocoder_polish.check_polish(features, polish)
-        if chunk_frames < 1:
-            raise ValueError(f"chunk_frames={chunk_frames} must be at least 1")
-        vocoder_features.check_shape(spectrogram.shape, num_bins=features.num_bins)
-        num_frames = spectrogram.shape[1]
-        length = int(num_frames * hop if length is None else length)
-        if not 1 <= length <= num_frames * hop:
-            raise ValueError(
-                f"length={length}: {num_frames} frames of {hop} samples have 1 to "
-                f"{num_frames * hop}"
+        if self._is_traced(spectrogram):
+            raise TypeError(
+                "spectrogram is traced: blocks are made on the host, outside jit, vmap and grad; "
+                "use synthesize there"
             )
-        if heap and not isinstance(self.model.network, PhaseGradientVocoder):
-            raise ValueError(
-                f"heap=True: {type(self.model.network).__name__} predicts no steps of phase; use "
-                "heap=False, or a PhaseGradientVocoder such as 22khz-speech-vocoder"
-            )
-        synthesise = _heap_synthesize if heap else _synthesize
+        length = self._checked_length(spectrogram.shape, length, polish, chunk_frames)
+        synthesise = self._way(heap=heap, online=online)
         found = self._blocks(spectrogram, length, chunk_frames, synthesise)
         if polish:
             found = vocoder_polish.polished_blocks(
                 found,
                 spectrogram,
-                features=features,
+                features=self.features,
                 length=length,
                 num_iterations=polish,
                 chunk_frames=chunk_frames,
             )
         yield from found
+
+    def _is_traced(self, spectrogram: Any) -> bool:
+        leaves = jax.tree.leaves((spectrogram, self.variables))
+        return any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+
+    def _checked_length(
+        self, shape: tuple[int, ...], length: int | None, polish: int, chunk_frames: int
+    ) -> int:
+        """Length of the waveform of a spectrogram [batch, frames, bins]."""
+        vocoder_polish.check_polish(self.features, polish)
+        if chunk_frames < 1:
+            raise ValueError(f"chunk_frames={chunk_frames} must be at least 1")
+        vocoder_features.check_shape(shape, num_bins=self.features.num_bins)
+        return self.features.checked_length(length, num_frames=shape[1])
+
+    def _way(self, *, heap: bool, online: bool) -> Callable[..., Any]:
+        """How phases are integrated."""
+        if heap and online:
+            raise ValueError("heap=True, online=True: a heap needs the whole clip; leave one out")
+        if online:
+            check_online(self.model)
+            return _online_synthesize
+        if heap:
+            _check_steps(self.model, "heap=True")
+        return _heap_synthesize if heap else _synthesize
+
+    def _at_once(
+        self,
+        spectrogram: jax.Array,
+        *,
+        length: int | None,
+        chunk_frames: int,
+        polish: int,
+        heap: bool,
+        online: bool,
+    ) -> jax.Array:
+        """:meth:`synthesize` of [batch, frames, bins] as a whole, also of what is traced."""
+        length = self._checked_length(spectrogram.shape, length, polish, chunk_frames)
+        synthesise = self._way(heap=heap, online=online)
+        if heap:
+            raise TypeError(
+                "heap=True: heap integration runs on the host, outside jit, vmap and grad; use "
+                "heap=False"
+            )
+        found = synthesise(self.model, self.variables, spectrogram, length=length)
+        if polish:
+            found = vocoder_polish.polished(
+                found, spectrogram, features=self.features, num_iterations=polish
+            )
+        return found
 
     def _blocks(
         self, spectrogram: Any, length: int, chunk_frames: int, synthesise: Callable[..., Any]
@@ -333,6 +384,31 @@ class TrainedVocoder(TrainedModel[Vocoder]):
             yield np.asarray(samples)[:, start - window.begin * hop : stop - window.begin * hop]
 
 
+def check_online(model: Vocoder) -> None:
+    """Refuses models whose phases do not follow from a few frames.
+
+    Args:
+        model: any vocoder.
+
+    Raises:
+        ValueError: for a network that predicts no steps of phase, or that iterates over the clip.
+    """
+    _check_steps(model, "online=True")
+    if model.network.iterations:
+        raise ValueError(
+            f"network.iterations={model.network.iterations} go over the whole clip, online phases "
+            "over a few frames; use network.clone(iterations=0)"
+        )
+
+
+def _check_steps(model: Vocoder, asked: str) -> None:
+    if not isinstance(model.network, PhaseGradientVocoder):
+        raise ValueError(
+            f"{asked}: {type(model.network).__name__} predicts no steps of phase; use a "
+            "PhaseGradientVocoder such as 22khz-speech-vocoder, or leave it out"
+        )
+
+
 @functools.partial(jax.jit, static_argnames=("model",))
 def _analyse(model: Vocoder, waveform: jax.Array) -> jax.Array:
     return model.features.of(waveform, precision=model.precision)
@@ -341,6 +417,16 @@ def _analyse(model: Vocoder, waveform: jax.Array) -> jax.Array:
 @functools.partial(jax.jit, static_argnames=("model", "length"))
 def _synthesize(model: Vocoder, variables: Any, spectrogram: Any, *, length: int) -> jax.Array:
     return model.apply(variables, spectrogram, length=length, method="synthesize")  # type: ignore[return-value]
+
+
+@functools.partial(jax.jit, static_argnames=("model", "length"))
+def _online_synthesize(
+    model: Vocoder, variables: Any, spectrogram: Any, *, length: int
+) -> jax.Array:
+    def finish(vocoder: Vocoder) -> jax.Array:
+        return vocoder.network.online(spectrogram, length=length)
+
+    return model.apply(variables, method=finish)  # type: ignore[return-value]
 
 
 def _heap_synthesize(model: Vocoder, variables: Any, spectrogram: Any, *, length: int) -> jax.Array:

@@ -22,6 +22,7 @@ from isincnet_jax.data import corpora, recording_index
 from isincnet_jax.pretrained.trained import export_trained, load_vocoder
 from isincnet_jax.vocoders.features import VocoderFeatures
 from isincnet_jax.vocoders.networks.convnext import ConvNeXtVocoder
+from isincnet_jax.vocoders.networks.phase_gradient import PhaseGradientVocoder
 from isincnet_jax.vocoders.vocoder import TrainedVocoder, Vocoder
 
 RATE = 8000
@@ -146,6 +147,22 @@ def test_what_spectrogram_writes_synthesize_reads(run, tmp_path, model):
     np.testing.assert_allclose(parts, found, atol=1e-5)
 
 
+def test_online_is_what_a_stream_makes(run, tmp_path):
+    network = PhaseGradientVocoder(num_bins=65, n_fft=128, hop_length=16, widths=(4,))
+    module = Vocoder(network, FEATURES)
+    variables = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 64)))
+    vocoder = load_vocoder(export_trained(TrainedVocoder(module, variables), tmp_path / "steps"))
+    soundfile.write(tmp_path / "a.wav", _tone(0.2), RATE, "FLOAT")
+    assert run("vocoder spectrogram -i a.wav -o a.npz --model steps")[0] == 0
+    status, _, err = run("vocoder synthesize --model steps --spec a.npz --out b.wav --online")
+    assert status == 0, err
+    found, _ = soundfile.read(tmp_path / "b.wav", dtype="float32")
+    stream = isincnet_jax.stream_vocoder(vocoder)
+    magnitude = np.asarray(vocoder.spectrogram(_tone(0.2)))
+    wanted = stream.finish(stream.init(), magnitude, length=len(found))
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
 @pytest.mark.quick(0)
 def test_polishing_brings_the_magnitudes_nearer(run, tmp_path, model):
     vocoder, clip = load_vocoder(model), _tone(1.0)
@@ -162,9 +179,10 @@ def test_polishing_brings_the_magnitudes_nearer(run, tmp_path, model):
     np.testing.assert_allclose(
         found, vocoder.synthesize(wanted, length=RATE, polish=4), atol=1e-4 * np.max(np.abs(found))
     )
-    status, _, err = run(f"{line} --out c.wav --heap")
-    assert status == 1
-    assert "predicts no steps of phase" in err
+    for way in ("heap", "online"):
+        status, _, err = run(f"{line} --out c.wav --{way}")
+        assert status == 1
+        assert f"--{way}: ConvNeXtVocoder predicts no steps of phase" in err
     status, _, err = run(f"{line} --out c.wav --polish -1")
     assert status == 1
     assert "error: --polish -1 must be 0 or more" in err

@@ -15,7 +15,7 @@ from jax import lax
 
 import isincnet_jax as isn
 from isincnet_jax.bank import solve as decoding
-from isincnet_jax.streaming import chunks as stream_chunks
+from isincnet_jax.dsp import streams
 from isincnet_jax.streaming import framing as arithmetic
 from isincnet_jax.streaming.low_latency import low_latency_codec
 from isincnet_jax.streaming.stream import NEGLIGIBLE, stream_decoder, stream_encoder
@@ -184,14 +184,14 @@ def test_few_shapes_are_compiled():
             back, _ = decoder.step(back, frames)
         decoder.finish(back, encoder.finish(state), length=1003)
     after = arithmetic.analyze_blocks._cache_size(), arithmetic.synthesize_blocks._cache_size()
-    assert stream_chunks.NUM_COMPILED_SHAPES == 7
+    assert streams.NUM_COMPILED_SHAPES == 7
     for old, new in zip(before, after, strict=True):
-        assert new - old <= stream_chunks.NUM_COMPILED_SHAPES
+        assert new - old <= streams.NUM_COMPILED_SHAPES
 
 
 @given(count=st.integers(0, 300), largest=st.sampled_from([1, 4, 64]))
 def test_sizes_of_steps(count, largest):
-    sizes = arithmetic.power_of_two_sizes(count, largest=largest)
+    sizes = streams.power_of_two_sizes(count, largest=largest)
     assert sum(sizes) == count
     assert all(size <= largest and size & (size - 1) == 0 for size in sizes)
 

@@ -238,6 +238,22 @@ def test_bad_spectrograms(change, error, message):
         vocoder.synthesize(change(spectrogram))
 
 
+def test_traced_spectrograms_are_checked_by_shape_and_dtype():
+    """Values are not known yet: an empty batch of them is fine, and so is what may be decibels."""
+    vocoder = _vocoder("gradient")
+    synthesize = jax.jit(vocoder.synthesize, static_argnames=("length", "polish", "online"))
+    with pytest.raises(ValueError, match="looks transposed"):
+        synthesize(jnp.ones((65, 4)))
+    with pytest.raises(TypeError, match="take its magnitude"):
+        synthesize(jnp.ones((4, 65), jnp.complex64))
+    with pytest.raises(ValueError, match="length=65: 4 frames of 16 samples have 1 to 64"):
+        synthesize(jnp.ones((4, 65)), length=65)
+    with pytest.raises(ValueError, match="polish=-1"):
+        synthesize(jnp.ones((4, 65)), polish=-1)
+    assert synthesize(jnp.ones((0, 4, 65))).shape == (0, 64)
+    assert synthesize(-jnp.ones((2, 1, 4, 65)), online=True).shape == (2, 1, 64)
+
+
 def test_impossible_lengths():
     vocoder = _vocoder("phase")
     spectrogram = np.ones((4, 65), np.float32)

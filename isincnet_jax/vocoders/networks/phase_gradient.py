@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Complex, Float
 
-from isincnet_jax.dsp import checks
+from isincnet_jax.dsp import checks, fourier
 from isincnet_jax.phase import beliefs as phase_beliefs
 from isincnet_jax.phase import heap_integration, propagation, sweeps
 from isincnet_jax.phase.beliefs import PhaseBeliefs
@@ -25,6 +25,7 @@ from isincnet_jax.typing import Array, Waveform
 from isincnet_jax.vocoders.networks.network import PhaseIntegration
 
 _QUIET = -9.0  # natural logarithm, relative to the loudest of a patch
+_ONLINE_LEVEL = 0.01
 _HEAP_COUPLING, _HEAP_SWEEPS = 1.0, 8  # behind heap integration
 
 
@@ -162,9 +163,12 @@ class PhaseGradientVocoder(PhaseIntegration):
             Von Mises distributions, complex [batch, frames, phase_samples // 2 + 1].
         """
         level = propagation.relative_level(self._input(features))
-        padded = self._padded(level)
+        return self._believed(self._padded(level), self._analytic(level))
+
+    def _believed(self, padded: jax.Array, analytic: propagation.Steps) -> PhaseBeliefs:
+        """Beliefs of frames from what their patches see and from their analytic steps."""
         # Patches are runs of ``step`` bins and so many bins more: [..., patches, width].
-        step, frames = self.patch_bins * self.every, level.shape[1]
+        step, frames = self.patch_bins * self.every, analytic.per_frame.shape[1]
         pieces = -(-self._patch_width // step)
         padded = jnp.pad(padded, ((0, 0), (0, 0), (0, pieces * step)))
         runs = padded[..., : (self._num_patches + pieces) * step]
@@ -174,10 +178,9 @@ class PhaseGradientVocoder(PhaseIntegration):
         behind = [rows[:, place : place + frames] for place in range(self._patch_frames)]
         seen = jnp.stack(behind, axis=3)  # [batch, frames, patches, patch frames, width]
         found = self._said(seen, np.arange(self._num_patches))
-        found = found.reshape(*level.shape[:2], self._num_patches * self.patch_bins, 4)
+        found = found.reshape(*found.shape[:2], self._num_patches * self.patch_bins, 4)
         # eta = (a + j b) exp(i d), d the analytic difference: the network turns and stretches it.
         real_t, imag_t, real_k, imag_k = jnp.moveaxis(found[:, :, : self._phases], -1, 0)
-        analytic = self._analytic(level)
         return PhaseBeliefs(
             lax.complex(real_t, imag_t) * propagation.directions(analytic.per_frame),
             lax.complex(real_k, imag_k) * propagation.directions(analytic.per_bin),
@@ -294,6 +297,76 @@ class PhaseGradientVocoder(PhaseIntegration):
         spectrum = self._of_directions(features, found)
         return self._polished(spectrum, features, length=length).astype(self.dtype)
 
+    @property
+    def frames_behind(self) -> int:
+        """Frames before a frame that its online phases are made of."""
+        return max(self.past_frames, 1)  # steps begin at the frame before
+
+    @property
+    def frames_ahead(self) -> int:
+        """Frames after a frame that its online phases are made of."""
+        return max(self.future_frames, 1)  # central differences
+
+    def online_spectrum(
+        self,
+        frames: Float[Array, "batch seen bins"],
+        before: Complex[Array, "batch phases"],
+    ) -> tuple[Complex[jax.Array, "batch frames phases"], Complex[jax.Array, "batch phases"]]:
+        """Spectrum of frames that come piece by piece: the first forward sweep alone.
+
+        Levels count from a constant, not from the loudest frame of the clip, which may be to come.
+
+        Args:
+            frames: [batch, frames_behind + m + frames_ahead, n_fft // 2 + 1], m frames and those
+                around them.
+            before: directions of the frame before the m, 0 if they are the first.
+
+        Returns:
+            The m frames as :meth:`spectrum` has them, complex [batch, m, phase_samples // 2 + 1],
+            and the directions of the last.
+        """
+        frames = self._input(frames)
+        level = propagation.relative_level(frames, reference=self._online_reference)
+        behind, own = self.frames_behind, slice(self.frames_behind, -self.frames_ahead)
+        around = slice(
+            behind - self.past_frames, frames.shape[1] - self.frames_ahead + self.future_frames
+        )
+        analytic = propagation.Steps(*(part[:, own] for part in self._analytic(level)))
+        beliefs = self._believed(self._mirrored(level[:, around]), analytic)
+        # Of the frame before the m, only its level is needed.
+        beliefs = jax.tree.map(lambda part: jnp.pad(part, ((0, 0), (1, 0), (0, 0))), beliefs)
+        weighed = level[:, behind - 1 : -self.frames_ahead, :: self.every]
+        steps = jax.tree.map(lambda part: part[:, 1:], sweeps.weighted_steps(beliefs, weighed))
+        found = sweeps.swept_on(before, steps, coupling=self.coupling)
+        return self._of_directions(frames[:, own], found), found[:, -1]
+
+    def online(self, features: Float[Array, "batch frames bins"], *, length: int) -> Waveform:
+        """Waveform of :meth:`online_spectrum` of a whole clip, which its end frames go on beyond.
+
+        Args:
+            features: [batch, frames, n_fft // 2 + 1].
+            length: samples.
+
+        Returns:
+            [batch, length].
+        """
+        features = self._input(features)
+        sides = ((0, 0), (self.frames_behind, self.frames_ahead), (0, 0))
+        none = jnp.zeros((features.shape[0], self._phases), features.dtype)
+        found, _ = self.online_spectrum(
+            jnp.pad(features, sides, mode="edge"), lax.complex(none, none)
+        )
+        return self._polished(found, features, length=length).astype(self.dtype)
+
+    @property
+    def _online_reference(self) -> float:
+        """Magnitude that levels count from: of a constant 40 dB below full scale.
+
+        Speech at usual levels scores the same with 0 to -60 dB; quieter clips have room below it.
+        """
+        taper = fourier.stft_window(self.window, self.window_samples, self.n_fft)
+        return _ONLINE_LEVEL * float(np.sum(taper))
+
     def _of_directions(self, features: jax.Array, found: jax.Array) -> jax.Array:
         counted = propagation.counted_from_start(found)
         return propagation.scaled(counted, features[..., :: self.every])
@@ -312,17 +385,21 @@ class PhaseGradientVocoder(PhaseIntegration):
         )
 
     def _padded(self, level: jax.Array) -> jax.Array:
-        """The level with what patches see beyond its ends: frames as the last, bins mirrored.
+        """The level with what patches see beyond its ends: frames as the last, bins mirrored."""
+        padded = jnp.pad(
+            level, ((0, 0), (self.past_frames, self.future_frames), (0, 0)), mode="edge"
+        )
+        return self._mirrored(padded)
+
+    def _mirrored(self, level: jax.Array) -> jax.Array:
+        """The level with mirrored bins below 0 Hz and above the Nyquist frequency.
 
         A step along bins ends at its bin, so that patches lie half a step lower.
         """
         below = self.halo_bins * self.every + self.every // 2
         wanted = (self._num_patches - 1) * self.patch_bins * self.every + self._patch_width
         above = max(wanted - below - level.shape[-1], 0)
-        padded = jnp.pad(
-            level, ((0, 0), (self.past_frames, self.future_frames), (0, 0)), mode="edge"
-        )
-        return jnp.pad(padded, ((0, 0), (0, 0), (below, above)), mode="reflect")
+        return jnp.pad(level, ((0, 0), (0, 0), (below, above)), mode="reflect")
 
     def _seen(self, padded: jax.Array, frames: jax.Array, patches: jax.Array) -> jax.Array:
         """Patches of a padded clip, [patches, patch frames, width]."""
