@@ -8,6 +8,8 @@ is what the network predicts, and :mod:`.sweeps` makes phases of them.
 from __future__ import annotations
 
 import functools
+import itertools
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -17,7 +19,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Complex, Float
 
-from isincnet_jax.dsp import checks, fourier
+from isincnet_jax.dsp import checks, fourier, frame_groups
+from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.phase import beliefs as phase_beliefs
 from isincnet_jax.phase import heap_integration, propagation, sweeps
 from isincnet_jax.phase.beliefs import PhaseBeliefs
@@ -26,6 +29,7 @@ from isincnet_jax.vocoders.networks.network import PhaseIntegration
 
 _QUIET = -9.0  # natural logarithm, relative to the loudest of a patch
 _ONLINE_LEVEL = 0.01
+_AT_ONCE = 1 << 20  # bytes of patches, over which every layer goes
 _HEAP_COUPLING, _HEAP_SWEEPS = 1.0, 8  # behind heap integration
 
 
@@ -167,18 +171,33 @@ class PhaseGradientVocoder(PhaseIntegration):
 
     def _believed(self, padded: jax.Array, analytic: propagation.Steps) -> PhaseBeliefs:
         """Beliefs of frames from what their patches see and from their analytic steps."""
-        # Patches are runs of ``step`` bins and so many bins more: [..., patches, width].
-        step, frames = self.patch_bins * self.every, analytic.per_frame.shape[1]
-        pieces = -(-self._patch_width // step)
-        padded = jnp.pad(padded, ((0, 0), (0, 0), (0, pieces * step)))
-        runs = padded[..., : (self._num_patches + pieces) * step]
-        runs = runs.reshape(*runs.shape[:2], self._num_patches + pieces, step)
-        parts = [runs[:, :, place : place + self._num_patches] for place in range(pieces)]
-        rows = jnp.concatenate(parts, axis=-1)[..., : self._patch_width]
-        behind = [rows[:, place : place + frames] for place in range(self._patch_frames)]
-        seen = jnp.stack(behind, axis=3)  # [batch, frames, patches, patch frames, width]
-        found = self._said(seen, np.arange(self._num_patches))
-        found = found.reshape(*found.shape[:2], self._num_patches * self.patch_bins, 4)
+        frames, patches = analytic.per_frame.shape[1], self._num_patches
+        read = {
+            "patches": patches,
+            "step": self.patch_bins * self.every,
+            "width": self._patch_width,
+        }
+        *batch, _, bins = padded.shape
+        padded = jnp.pad(padded, ((0, 0), (0, 0), (0, read["step"])))  # the last run may go beyond
+        # A patch of a frame is seen by ``_patch_frames`` frames: in groups they stay in the cache.
+        plan = frame_groups.GroupPlan(
+            num_items=frames,
+            stride=1,
+            axis=-2,
+            first=0,
+            width=lambda number: number + self._patch_frames - 1,
+            item_bytes=math.prod(batch) * patches * self._patch_frames * self._patch_width * 4,
+            at_once=_AT_ONCE,
+        )
+        nothing = jnp.zeros((*batch, 0, padded.shape[-1]), padded.dtype)
+        found = frame_groups.in_groups(
+            functools.partial(_of_frames, **read),
+            plan,
+            (nothing, padded, nothing),
+            self._numbers(np.arange(patches)),
+            *self._layers(),
+        )
+        found = found.reshape(*batch, frames, patches * self.patch_bins, 4)
         # eta = (a + j b) exp(i d), d the analytic difference: the network turns and stretches it.
         real_t, imag_t, real_k, imag_k = jnp.moveaxis(found[:, :, : self._phases], -1, 0)
         return PhaseBeliefs(
@@ -223,7 +242,9 @@ class PhaseGradientVocoder(PhaseIntegration):
         places = jax.vmap(drawn)(total.reshape(total.shape[0], -1), keys)
         frames, patches = places // self._num_patches, places % self._num_patches
         seen = jax.vmap(self._seen)(self._padded(level), frames, patches)
-        found = self._said(seen, patches).reshape(*places.shape, self.patch_bins, 4)
+        found = _said(seen, self._numbers(patches), *self._layers()).reshape(
+            *places.shape, self.patch_bins, 4
+        )
 
         def at(tree: Any) -> Any:
             return jax.tree.map(
@@ -415,29 +436,82 @@ class PhaseGradientVocoder(PhaseIntegration):
         padded = jnp.pad(part, ((0, 0), (0, 0), (0, missing)))
         return padded.reshape(*part.shape[:2], self._num_patches, self.patch_bins)
 
-    @nn.compact
-    def _said(self, seen: jax.Array, patches: Any) -> jax.Array:
-        """What the network says of patches [..., frames, width], [..., 4 patch_bins]."""
-        # Logarithms below the patch's loudest, cut at -9, on a line from -2 (silence) to 1.
-        seen = seen - jnp.max(seen, axis=(-2, -1), keepdims=True)
-        seen = 1.0 - jnp.maximum(seen, _QUIET) / (_QUIET / 3.0)
+    def _numbers(self, patches: Any) -> jax.Array:
+        """Two numbers for the frequency of patches, [..., 2]."""
         # Near 0 Hz and the Nyquist frequency the window sees the mirror; the rest is the scale.
         place = jnp.asarray(patches, jnp.float32).astype(self.dtype)
-        numbers = jnp.stack([place / self._num_patches, 4.0 / (4.0 + place)], axis=-1)
-        shape = (*seen.shape[:-2], 2)
-        hidden = jnp.concatenate(
-            [lax.collapse(seen, seen.ndim - 2), jnp.broadcast_to(numbers, shape)], axis=-1
+        return jnp.stack([place / self._num_patches, 4.0 / (4.0 + place)], axis=-1)
+
+    @nn.compact
+    def _layers(self) -> tuple[jax.Array, ...]:
+        """Kernel and bias of each layer, one after the other."""
+        sizes = [self._patch_frames * self._patch_width + 2, *self.widths]
+        plain = nn.initializers.lecun_normal()
+        found = []
+        for layer, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
+            found += _Layer(inputs, outputs, plain, name=f"hidden_{layer}")()
+        small = nn.initializers.normal(1e-3)
+        leave = _Layer(sizes[-1], 4 * self.patch_bins, small, _first_beliefs, name="leave")
+        return tuple(part.astype(self.dtype) for part in [*found, *leave()])
+
+
+class _Layer(nn.Module):
+    """Parameters of a dense layer, float32."""
+
+    inputs: int
+    outputs: int
+    kernel_init: Any
+    bias_init: Any = nn.initializers.zeros
+
+    @nn.compact
+    def __call__(self) -> tuple[jax.Array, jax.Array]:
+        """Kernel [inputs, outputs] and bias [outputs]."""
+        return (
+            self.param("kernel", self.kernel_init, (self.inputs, self.outputs), jnp.float32),
+            self.param("bias", self.bias_init, (self.outputs,), jnp.float32),
         )
-        for layer, width in enumerate(self.widths):
-            hidden = nn.relu(nn.Dense(width, dtype=self.dtype, name=f"hidden_{layer}")(hidden))
-        leave = nn.Dense(
-            4 * self.patch_bins,
-            kernel_init=nn.initializers.normal(1e-3),
-            bias_init=_first_beliefs,
-            dtype=self.dtype,
-            name="leave",
-        )
-        return leave(hidden)
+
+
+def _of_frames(
+    padded: jax.Array,
+    number: int,
+    numbers: jax.Array,
+    *layers: jax.Array,
+    patches: int,
+    step: int,
+    width: int,
+) -> jax.Array:
+    """What the network says of all patches of some frames, [..., frames, patches outputs]."""
+    behind = padded.shape[-2] - number + 1
+    # Patches are runs of ``step`` bins and as many runs behind as they are wide.
+    pieces = -(-width // step)
+    runs = padded[..., : (padded.shape[-1] // step) * step]
+    runs = jnp.reshape(runs, (*padded.shape[:-1], -1, step))
+    missing = max(patches + pieces - 1 - runs.shape[-2], 0)
+    runs = jnp.pad(runs, [(0, 0)] * (runs.ndim - 2) + [(0, missing), (0, 0)])
+    parts = [runs[..., place : place + patches, :] for place in range(pieces)]
+    rows = jnp.concatenate(parts, axis=-1)[..., :width]
+    frames = [rows[..., place : place + number, :, :] for place in range(behind)]
+    # [..., frames, patches, patch frames, width]
+    found = _said(jnp.stack(frames, axis=-2), numbers, *layers)
+    return jnp.reshape(found, (*found.shape[:-2], -1))
+
+
+def _said(seen: jax.Array, numbers: jax.Array, *layers: jax.Array) -> jax.Array:
+    """What the network says of patches [..., frames, width], [..., 4 patch_bins]."""
+    # Logarithms below the patch's loudest, cut at -9, on a line from -2 (silence) to 1.
+    seen = seen - jnp.max(seen, axis=(-2, -1), keepdims=True)
+    seen = lax.collapse(1.0 - jnp.maximum(seen, _QUIET) / (_QUIET / 3.0), seen.ndim - 2)
+    (kernel, bias), *others = zip(layers[::2], layers[1::2], strict=True)
+    size = seen.shape[-1]
+    # The numbers are the last two inputs.
+    both = jnp.matmul(numbers, kernel[size:]) + match_rank(bias, numbers)
+    hidden = jnp.matmul(seen, kernel[:size])
+    hidden = hidden + match_rank(both, hidden)
+    for kernel, bias in others:
+        product = jnp.matmul(nn.relu(hidden), kernel)
+        hidden = product + match_rank(bias, product)
+    return hidden
 
 
 def _drawn(weights: jax.Array, key: jax.Array, *, num_points: int) -> jax.Array:
