@@ -87,6 +87,49 @@ def test_in_double_precision_they_are_equal_to_its_rounding(rng, x64):
         np.testing.assert_allclose(found, _offline(1003, jnp.float64), atol=1e-12)
 
 
+@pytest.mark.quick(1)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"every": 1, "past_frames": 0, "future_frames": 0},
+        {"every": 1, "hop_length": 50, "win_length": 121},
+        {"hop_length": 64, "win_length": 128, "future_frames": 4, "patch_bins": 3},
+    ],
+)
+def test_other_geometries(options, x64):
+    """Windows of odd length, shorter than their frames, no multiple of the hop; no context."""
+    geometry = {"win_length": WINDOW, "hop_length": HOP, **options}
+    features = VocoderFeatures(
+        "linear", 8000, n_fft=256, **{name: geometry[name] for name in ("win_length", "hop_length")}
+    )
+    network = PhaseGradientVocoder(
+        num_bins=129, n_fft=256, widths=(4,), halo_bins=1, dtype=jnp.float64, **geometry
+    )
+    model = Vocoder(network, features, dtype=jnp.float64)
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 200)))
+    vocoder = TrainedVocoder(model, variables)
+    stream = isn.stream_vocoder(vocoder)
+    for length in (60, 903):
+        clip = demo_waveform()[2000 : 2000 + length]
+        magnitude = np.asarray(vocoder.spectrogram(clip))
+        found = _run(vocoder, magnitude, [1, 5, 6], length)
+        wanted = vocoder.synthesize(magnitude, length=length, online=True)
+        np.testing.assert_allclose(found, wanted, atol=1e-12)
+        # What is stated is needed: the last frame of all settles the samples that it says.
+        state, samples = stream.step(stream.init(), magnitude)
+        assert len(samples) == max(len(magnitude) * network.hop - stream.latency, 0)
+        assert state.emitted == len(samples)
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-12, 1.0])
+def test_gradients_are_finite(level):
+    def total(vocoder, magnitude):
+        return jnp.sum(vocoder.synthesize(magnitude, online=True) ** 2)
+
+    slopes = jax.jit(jax.grad(total, (0, 1)))(_vocoder(), level * _magnitude(400))
+    assert all(np.all(np.isfinite(slope)) for slope in jax.tree.leaves(slopes))
+
+
 @pytest.mark.parametrize("level_db", [0, -20, -40])
 def test_the_whole_is_one_forward_sweep_over_the_networks_steps(level_db, x64):
     """Those of the whole clip, relative to its loudest: that online levels do not costs nothing."""
