@@ -67,6 +67,7 @@ class Method:
     compiled: bool = True
     curve: str | None = None
     file_bits: Callable[[Float[np.ndarray, " time"]], float] | None = None
+    given: Callable[[Any], Any] | None = None
 
     def facts(self) -> dict[str, Any]:
         """Facts of the method in the results file, without what is measured.

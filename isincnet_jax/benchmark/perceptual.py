@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import functools
 import importlib
+import itertools
+import logging
 import threading
 import warnings
 from collections.abc import Iterable
@@ -33,6 +35,7 @@ from isincnet_jax.dsp import checks
 
 _AUDIO_RATE, _SPEECH_RATE = 48_000, 16_000
 _LOCK = threading.Lock()
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,21 @@ def missing_packages(*, sample_rate: int, speech: bool) -> dict[str, tuple[str, 
         if fits and not extras.is_installed(model.module):
             found[model.package] = (*found.get(model.package, ()), name)
     return found
+
+
+def missing_text(*, sample_rate: int, speech: bool) -> str:
+    """What a run says of models that are not installed.
+
+    Args:
+        sample_rate: Hz of the clips.
+        speech: whether they are speech.
+
+    Returns:
+        One line that names them and the extra; empty where nothing is missing.
+    """
+    missing = missing_packages(sample_rate=sample_rate, speech=speech)
+    names = ", ".join(itertools.chain(*missing.values()))
+    return f"not measured: {names} (pip install 'isincnet-jax[perceptual]')" if names else ""
 
 
 def check(names: Iterable[str], *, sample_rate: int, speech: bool) -> None:
@@ -178,6 +196,60 @@ def score(
         if name in ("stoi", "estoi"):
             return float(module.stoi(clip, decoded, sample_rate, extended=name == "estoi"))
         return _visqol(clip, decoded, sample_rate, speech=name == "visqol_speech")
+
+
+def score_all(
+    *,
+    prediction: Float[np.ndarray, " time"],
+    target: Float[np.ndarray, " time"],
+    sample_rate: int,
+    speech: bool = True,
+) -> dict[str, float | None]:
+    """Perceptual scores of one clip of any rate, by all models that are installed.
+
+    PESQ takes the clip at 16 kHz (wide band), from below 16 kHz at 8 kHz; the others resample by
+    themselves.
+
+    Args:
+        prediction: the reconstruction, [time].
+        target: the clip, [time].
+        sample_rate: Hz, any.
+        speech: whether the clip is speech; all but ViSQOL's audio mode take nothing else.
+
+    Returns:
+        Scores by name, in the order of :data:`MODELS`; None for silence, output that is not
+        finite, and where a model refuses the clip, which is logged.
+    """
+    import soxr
+
+    rate = pesq_rate(sample_rate)
+    scores: dict[str, float | None] = {}
+    for name in usable(sample_rate=rate, speech=speech):
+        pair, own_rate = (prediction, target), sample_rate
+        if name == "pesq":
+            pair, own_rate = tuple(soxr.resample(one, sample_rate, rate) for one in pair), rate
+        scores[name] = None
+        if not np.all(np.isfinite(prediction)):
+            continue
+        try:
+            scores[name] = score(
+                name, prediction=pair[0], target=pair[1], sample_rate=own_rate, speech=speech
+            )
+        except Exception as error:  # a model may refuse a clip in any way: too short, say
+            _LOG.warning("%s: no score: %s: %s", name, type(error).__name__, error)
+    return scores
+
+
+def pesq_rate(sample_rate: int) -> int:
+    """The rate at which PESQ compares clips of a rate.
+
+    Args:
+        sample_rate: Hz.
+
+    Returns:
+        16,000 Hz, wide band; 8,000 Hz, narrow band, of clips that have no more.
+    """
+    return max(MODELS["pesq"].rates) if sample_rate >= 16_000 else min(MODELS["pesq"].rates)
 
 
 def _load(model: Model) -> Any:

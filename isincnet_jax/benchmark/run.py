@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -106,10 +105,9 @@ def _tell_missing(settings: Settings, tell: Callable[[str], None]) -> None:
     """What is left out for want of a package."""
     from isincnet_jax.benchmark import perceptual
 
-    missing = perceptual.missing_packages(sample_rate=settings.sample_rate, speech=settings.speech)
-    if missing:
-        names = ", ".join(itertools.chain(*missing.values()))
-        tell(f"not measured: {names} (pip install 'isincnet-jax[perceptual]')")
+    text = perceptual.missing_text(sample_rate=settings.sample_rate, speech=settings.speech)
+    if text:
+        tell(text)
 
 
 def _rows(
