@@ -139,7 +139,7 @@ _ALL = (
         "norm of the difference of what the method was given, magnitudes or mels, and the same of "
         "its output, over the norm of what it was given",
     ),
-    Metric("pesq", "PESQ", "MOS", "higher", 2, "ITU-T P.862.2 (16 kHz) or P.862 (8 kHz)"),
+    Metric("pesq", "PESQ", "MOS", "higher", 2, "ITU-T P.862.2 at 16 kHz; below, P.862 at 8 kHz"),
     Metric("stoi", "STOI", "", "higher", 3, "short-time objective intelligibility"),
     Metric("estoi", "ESTOI", "", "higher", 3, "STOI extended to modulated maskers"),
     Metric("visqol", "ViSQOL", "MOS", "higher", 2, "ViSQOL 3, audio mode at 48 kHz"),
@@ -158,18 +158,16 @@ CORE: tuple[str, ...] = (*_SAMPLES, *_SPECTRA, "consistency_db")
 """Those that need no optional package."""
 
 
-def usable_metrics(*, sample_rate: int, speech: bool) -> tuple[str, ...]:
-    """The core metrics, and the perceptual ones that are installed and fit rate and content.
+def usable_metrics(*, speech: bool) -> tuple[str, ...]:
+    """The core metrics, and the perceptual ones that are installed and fit the content.
 
     Args:
-        sample_rate: Hz of the clips.
-        speech: whether they are speech.
+        speech: whether the clips are speech.
 
     Returns:
         Names, in the order of columns.
     """
-    extras = perceptual.usable(sample_rate=sample_rate, speech=speech)
-    return (*CORE, *extras)
+    return (*CORE, *perceptual.usable(speech=speech))
 
 
 def check_names(names: Iterable[str]) -> tuple[str, ...]:

@@ -45,12 +45,10 @@ class Model:
     Attributes:
         module: that computes it.
         speech_only: whether it says nothing about music.
-        rates: Hz that it takes; any if empty.
     """
 
     module: str
     speech_only: bool
-    rates: tuple[int, ...] = ()
 
     @property
     def package(self) -> str:
@@ -59,7 +57,7 @@ class Model:
 
 
 MODELS = {
-    "pesq": Model("pesq", speech_only=True, rates=(8_000, 16_000)),
+    "pesq": Model("pesq", speech_only=True),
     "stoi": Model("pystoi", speech_only=True),
     "estoi": Model("pystoi", speech_only=True),
     "visqol": Model("visqol", speech_only=False),
@@ -68,12 +66,11 @@ MODELS = {
 """The perceptual models by metric."""
 
 
-def usable(*, sample_rate: int, speech: bool) -> tuple[str, ...]:
-    """The models that are installed and fit the rate and the content.
+def usable(*, speech: bool) -> tuple[str, ...]:
+    """The models that are installed and fit the content.
 
     Args:
-        sample_rate: Hz of the clips.
-        speech: whether they are speech.
+        speech: whether the clips are speech.
 
     Returns:
         Names in :data:`MODELS`.
@@ -81,52 +78,46 @@ def usable(*, sample_rate: int, speech: bool) -> tuple[str, ...]:
     return tuple(
         name
         for name, model in MODELS.items()
-        if _reason_against(name, sample_rate=sample_rate, speech=speech) is None
-        and extras.is_installed(model.module)
+        if (speech or not model.speech_only) and extras.is_installed(model.module)
     )
 
 
-def missing_packages(*, sample_rate: int, speech: bool) -> dict[str, tuple[str, ...]]:
-    """Packages that are not installed, and the models of the rate and the content they would add.
+def missing_packages(*, speech: bool) -> dict[str, tuple[str, ...]]:
+    """Packages that are not installed, and the models of the content that they would add.
 
     Args:
-        sample_rate: Hz of the clips.
-        speech: whether they are speech.
+        speech: whether the clips are speech.
 
     Returns:
         Names in :data:`MODELS` by package; a run says them, and goes on without.
     """
     found: dict[str, tuple[str, ...]] = {}
     for name, model in MODELS.items():
-        fits = _reason_against(name, sample_rate=sample_rate, speech=speech) is None
-        if fits and not extras.is_installed(model.module):
+        if (speech or not model.speech_only) and not extras.is_installed(model.module):
             found[model.package] = (*found.get(model.package, ()), name)
     return found
 
 
-def missing_text(*, sample_rate: int, speech: bool) -> str:
+def missing_text(*, speech: bool) -> str:
     """What a run says of models that are not installed.
 
     Args:
-        sample_rate: Hz of the clips.
-        speech: whether they are speech.
+        speech: whether the clips are speech.
 
     Returns:
         One line that names them and the extra; empty where nothing is missing.
     """
-    missing = missing_packages(sample_rate=sample_rate, speech=speech)
-    names = ", ".join(itertools.chain(*missing.values()))
+    names = ", ".join(itertools.chain(*missing_packages(speech=speech).values()))
     return f"not measured: {names} (pip install 'isincnet-jax[perceptual]')" if names else ""
 
 
-def check(names: Iterable[str], *, sample_rate: int, speech: bool) -> None:
+def check(names: Iterable[str], *, speech: bool) -> None:
     """Refuses, before anything is decoded, what every clip would fail with.
 
     Args:
         names: of metrics that were asked for, perceptual or not; without any, the models that
             are made for speech are asked for where the clips are speech.
-        sample_rate: of the clips, Hz.
-        speech: whether they are speech.
+        speech: whether the clips are speech.
 
     Raises:
         ValueError: for a model that says nothing about such clips.
@@ -137,21 +128,10 @@ def check(names: Iterable[str], *, sample_rate: int, speech: bool) -> None:
         model = MODELS.get(name)
         if model is None:
             continue
-        reason = _reason_against(name, sample_rate=sample_rate, speech=speech)
-        if asked and reason is not None:
-            raise ValueError(f"metric {name!r}: {reason}; leave it out")
-        if asked or (speech and model.speech_only and reason is None):
+        if asked and model.speech_only and not speech:
+            raise ValueError(f"metric {name!r}: {name} is made for speech; leave it out")
+        if asked or (speech and model.speech_only):
             extras.require(model.module)
-
-
-def _reason_against(name: str, *, sample_rate: int, speech: bool) -> str | None:
-    """Why a model says nothing about clips of this kind; None if it does."""
-    model = MODELS[name]
-    if model.speech_only and not speech:
-        return f"{name} is made for speech"
-    if model.rates and sample_rate not in model.rates:
-        return f"{name} takes {' or '.join(map(str, model.rates))} Hz, not {sample_rate}"
-    return None
 
 
 def score(
@@ -163,6 +143,8 @@ def score(
     speech: bool = True,
 ) -> float | None:
     """Perceptual score of one clip; None for silence and where the model finds no utterance.
+
+    Models that compare at another rate get the clips resampled.
 
     Args:
         name: in :data:`MODELS`.
@@ -176,13 +158,12 @@ def score(
 
     Raises:
         ImportError: without the package.
-        ValueError: for an unknown model or a rate that it does not take.
+        ValueError: for an unknown model, or one that is made for speech and clips that are none.
     """
     if name not in MODELS:
         raise ValueError(f"perceptual model {name!r} is unknown; use {', '.join(MODELS)}")
-    reason = _reason_against(name, sample_rate=sample_rate, speech=speech)
-    if reason is not None:
-        raise ValueError(f"{reason}; leave it out")
+    if MODELS[name].speech_only and not speech:
+        raise ValueError(f"{name} is made for speech; leave it out")
     checks.check_pair(prediction, target, ndim=1)
     module = _load(MODELS[name])
     clip = np.asarray(target, np.float64)
@@ -205,51 +186,28 @@ def score_all(
     sample_rate: int,
     speech: bool = True,
 ) -> dict[str, float | None]:
-    """Perceptual scores of one clip of any rate, by all models that are installed.
-
-    PESQ takes the clip at 16 kHz (wide band), from below 16 kHz at 8 kHz; the others resample by
-    themselves.
+    """Perceptual scores of one clip by all models that are installed.
 
     Args:
         prediction: the reconstruction, [time].
         target: the clip, [time].
-        sample_rate: Hz, any.
+        sample_rate: Hz.
         speech: whether the clip is speech; all but ViSQOL's audio mode take nothing else.
 
     Returns:
-        Scores by name, in the order of :data:`MODELS`; None for silence, output that is not
+        Scores by name, in the order of :data:`MODELS`; None for silence, for output that is not
         finite, and where a model refuses the clip, which is logged.
     """
-    import soxr
-
-    rate = pesq_rate(sample_rate)
-    scores: dict[str, float | None] = {}
-    for name in usable(sample_rate=rate, speech=speech):
-        pair, own_rate = (prediction, target), sample_rate
-        if name == "pesq":
-            pair, own_rate = tuple(soxr.resample(one, sample_rate, rate) for one in pair), rate
-        scores[name] = None
-        if not np.all(np.isfinite(prediction)):
-            continue
+    scores: dict[str, float | None] = dict.fromkeys(usable(speech=speech))
+    if not np.all(np.isfinite(prediction)):
+        return scores
+    pair: dict[str, Any] = {"prediction": prediction, "target": target}
+    for name in scores:
         try:
-            scores[name] = score(
-                name, prediction=pair[0], target=pair[1], sample_rate=own_rate, speech=speech
-            )
+            scores[name] = score(name, **pair, sample_rate=sample_rate, speech=speech)
         except Exception as error:  # a model may refuse a clip in any way: too short, say
             _LOG.warning("%s: no score: %s: %s", name, type(error).__name__, error)
     return scores
-
-
-def pesq_rate(sample_rate: int) -> int:
-    """The rate at which PESQ compares clips of a rate.
-
-    Args:
-        sample_rate: Hz.
-
-    Returns:
-        16,000 Hz, wide band; 8,000 Hz, narrow band, of clips that have no more.
-    """
-    return max(MODELS["pesq"].rates) if sample_rate >= 16_000 else min(MODELS["pesq"].rates)
 
 
 def _load(model: Model) -> Any:
@@ -258,9 +216,13 @@ def _load(model: Model) -> Any:
 
 
 def _pesq(module: Any, clip: np.ndarray, decoded: np.ndarray, sample_rate: int) -> float | None:
-    mode = "wb" if sample_rate == 16_000 else "nb"
+    import soxr
+
+    # Wide band is compared at 16 kHz; what has no wide band, in narrow band at 8 kHz.
+    rate, mode = (16_000, "wb") if sample_rate >= 16_000 else (8_000, "nb")
+    one, other = (soxr.resample(signal, sample_rate, rate) for signal in (clip, decoded))
     code = module.PesqError.RETURN_VALUES
-    value = float(module.pesq(sample_rate, clip, decoded, mode, on_error=code))
+    value = float(module.pesq(rate, one, other, mode, on_error=code))
     return None if value < 0 else value  # -1: no utterance was found
 
 

@@ -73,10 +73,7 @@ def run(
     from isincnet_jax.benchmark import metrics, tables
 
     length = _check(settings)
-    names = metrics.check_names(
-        settings.metrics
-        or metrics.usable_metrics(sample_rate=settings.sample_rate, speech=settings.speech)
-    )
+    names = metrics.check_names(settings.metrics or metrics.usable_metrics(speech=settings.speech))
     methods = benchmark_methods.all_methods(
         sample_rate=settings.sample_rate,
         length=length,
@@ -105,7 +102,7 @@ def _tell_missing(settings: Settings, tell: Callable[[str], None]) -> None:
     """What is left out for want of a package."""
     from isincnet_jax.benchmark import perceptual
 
-    text = perceptual.missing_text(sample_rate=settings.sample_rate, speech=settings.speech)
+    text = perceptual.missing_text(speech=settings.speech)
     if text:
         tell(text)
 

@@ -112,8 +112,7 @@ class Vocoding(Task):
             trained=lambda best: TrainedVocoder(self.built.module, generator_variables(best)),
         )
         speech, start = self.config.evaluation.speech, self._start(vocoder)
-        rate = perceptual.pesq_rate(vocoder.sample_rate)
-        splits, lines = {}, [perceptual.missing_text(sample_rate=rate, speech=speech)]
+        splits, lines = {}, [perceptual.missing_text(speech=speech)]
         for split in ("validation", "test"):
             if getattr(self.data, split) is None:
                 continue
