@@ -288,9 +288,8 @@ def merge(
         raise SystemExit("--methods: the other rows are of other clips; measure all methods")
     kept = {row["method"]: row for row in before["rows"]}
     kept |= {row["method"]: row for row in rows}
-    places = {name: place for place, name in enumerate([*order, *kept])}
-    # Methods that there are no more come last.
-    return {**origin, "rows": sorted(kept.values(), key=lambda row: places[row["method"]])}
+    names = dict.fromkeys([*order, *kept])  # methods that there are no more come last
+    return {**origin, "rows": [kept[name] for name in names if name in kept]}
 
 
 def main() -> None:

@@ -16,7 +16,6 @@ from jaxtyping import Float
 from isincnet_jax.benchmark.banks import lazy
 from isincnet_jax.benchmark.methods import Method
 from isincnet_jax.dsp import cepstral_distances
-from isincnet_jax.typing import Waveform
 from isincnet_jax.vocoders import losses as vocoder_losses
 from isincnet_jax.vocoders.features import VocoderFeatures
 
@@ -134,8 +133,8 @@ def _of_file(path: Path, polish: int) -> Callable[[Any], np.ndarray]:
 
 def score_output(
     features: VocoderFeatures,
-    found: Waveform,
-    clip: Waveform,
+    found: Float[jax.Array, "1 time"],
+    clip: Float[jax.Array, "1 time"],
     given: Float[jax.Array, "1 frames bins"],
     length: Any,
 ) -> dict[str, jax.Array]:
@@ -158,8 +157,9 @@ def score_output(
     distortion_db = cepstral_distances.mel_cepstral_distortion_db(
         prediction=ended, target=clip, sample_rate=features.sample_rate, lengths=lengths
     )
+    num_frames: Any = features.num_frames(lengths)
     consistency_db = vocoder_losses.consistency_db(
-        prediction=features.of(ended), target=given, num_frames=features.num_frames(lengths)
+        prediction=features.of(ended), target=given, num_frames=num_frames
     )
     return {
         "multi_stft": scores.multi_stft[0],

@@ -106,7 +106,7 @@ class Evaluator:
             :func:`.perceptual.score_all`, of the clips that these have a score for.
         """
         variables = jax.device_put(variables)
-        rows: list[dict[str, float | None]] = []
+        rows: list[dict[str, Any]] = []
         for place in range(len(clips)):
             scores, found = self.reconstruct(variables, clips, place)
             rows.append({**scores})
