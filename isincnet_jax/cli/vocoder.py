@@ -93,10 +93,10 @@ def train(
 ) -> None:
     """Train a vocoder, or go on with a run; --config.field=value changes any other setting.
 
-    --model starts from a trained one's weights, with its kind and features, at a tenth of the
-    kind's learning rate; the scores at the end stand beside its own. The run's export/ is the
-    model for `synthesize`. What the settings are: configs/vocoder.py in
-    experiments/ of a checkout, in isincnet_jax/tasks/ of an installed package.
+    --model starts from a trained one's weights, with its kind and features, for 1,000 steps; the
+    scores at the end stand beside its own. The run's export/ is the model for `synthesize`. What
+    the settings are: configs/vocoder.py in experiments/ of a checkout, in isincnet_jax/tasks/ of an
+    installed package.
     """
     from isincnet_jax.data import recording_index
 

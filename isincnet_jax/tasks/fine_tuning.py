@@ -12,8 +12,8 @@ from isincnet_jax.tasks.config import Config
 from isincnet_jax.tasks.vocoder_networks import KINDS
 from isincnet_jax.vocoders.vocoder import NETWORKS, Vocoder
 
-RATE_DIVISOR = 10
-"""Of the learning rate of the kind's config, which is that of weights drawn at random."""
+NUM_STEPS, EVALUATE_EVERY = 1000, 200
+"""Steps of a run, and from evaluation to evaluation, unless others are given: minutes."""
 
 # Kinds of configs/vocoder.py whose other settings, batch and rate, are those of a network.
 _CONFIG_KINDS = {"magnitude": "magnitude_mel"}
@@ -27,8 +27,8 @@ def vocoder_config(model: str) -> tuple[str, dict[str, Any]]:
 
     Returns:
         The kind of ``configs/vocoder.py``, and values by the names of fields: what the model is
-        made of and takes, "init_from", "workdir" and "optimizer.learning_rate", that of the kind
-        divided by :data:`RATE_DIVISOR`.
+        made of and takes, "init_from", "workdir", and "train.num_steps", "train.evaluate_every"
+        and "train.save_every". The learning rate is the kind's own: a tenth of it was no better.
 
     Raises:
         ValueError: if there is no such vocoder, or it has a setting that is no field of a config.
@@ -42,9 +42,14 @@ def vocoder_config(model: str) -> tuple[str, dict[str, Any]]:
     with config.unlocked():
         config.update_from_flattened_dict(fields)
     _check_same(model, module, network, config)
-    rate = config.optimizer.learning_rate / RATE_DIVISOR
-    begin = {"init_from": model, "workdir": f"runs/fine-tuned-{_short(model)}"}
-    return kind, {**fields, **begin, "optimizer.learning_rate": rate}
+    begin = {
+        "init_from": model,
+        "workdir": f"runs/fine-tuned-{_short(model)}",
+        "train.num_steps": NUM_STEPS,
+        "train.evaluate_every": EVALUATE_EVERY,
+        "train.save_every": EVALUATE_EVERY,
+    }
+    return kind, {**fields, **begin}
 
 
 def _model_fields(module: Vocoder, network: str, config: Config) -> dict[str, Any]:

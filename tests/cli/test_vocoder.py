@@ -287,12 +287,12 @@ def test_fine_tuning_begins_with_a_model_and_is_scored_beside_it(tmp_path, model
     done = _isincnet(tmp_path, f"{line} --config.evaluation.duration_s=1")
     assert "started from the weights of model" in done.stderr
     result = json.loads((tmp_path / "runs/fine-tuned-model/result.json").read_text())
-    assert result["config"]["optimizer"]["learning_rate"] == pytest.approx(1e-4)
+    assert result["config"]["train"]["evaluate_every"] == 200
     tuned, before = load_vocoder(tmp_path / "runs/fine-tuned-model/export"), load_vocoder(model)
     assert tuned.features == before.features == FEATURES
     kernels = [jax.tree.leaves(one.variables["params"]) for one in (before, tuned)]
     moved = [float(jnp.max(jnp.abs(one - other))) for one, other in zip(*kernels, strict=True)]
-    assert 0 < max(moved) < 1e-3  # four steps of Adam of 1e-4 at most
+    assert 0 < max(moved) < 1e-2  # four steps of Adam of 1e-3 at most
     found = result["splits"]["test"]
     assert f"test: 1 clips, multi-resolution STFT loss {found['multi_stft']:.3f}" in done.stdout
     assert f"test, model: multi-resolution STFT loss {found['init_from']['multi_stft']:.3f}" in (
