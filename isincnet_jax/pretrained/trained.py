@@ -105,7 +105,7 @@ def vocoder_module(name: str | Path) -> Vocoder:
     """
     found = stored.read_model(hub.stored_path(name))
     if found.kind.name != "vocoder":
-        raise ValueError(f"{name}: a {found.kind.name}, no {_VOCODER}")
+        raise ValueError(f"{name}: a stored {found.kind.name!r}, no {_VOCODER}")
     return found.build_module()
 
 

@@ -1,17 +1,18 @@
 """Mel spectrograms as other projects make them, by name, and the way back to linear mels.
 
-===============  ======  ==========  ====  =====================  =====================  ==========
-name             rate    STFT, hop   mels  of                     compression            frames
-===============  ======  ==========  ====  =====================  =====================  ==========
-"vocos"          24,000  1024, 256    100  magnitudes; HTK        ln, 1e-7 at least      centred
-"hifigan"        22,050  1024, 256     80  magnitudes; Slaney, to ln, 1e-5 at least      ends
-                                           8 kHz                                         reflected
-"tacotron2"      22,050  1024, 256     80  magnitudes; Slaney, to ln, 1e-5 at least      centred
-                                           8 kHz
-"whisper",       16,000  400, 160     80,  energies; Slaney       (log10 + 4) / 4, 1e-10 centred,
-"whisper-128"                         128                         and max - 8 at least   all but the
-                                                                                         last
-===============  ======  ==========  ====  =====================  =====================  ==========
+=============  =======  =========  ====  ==================  ===================  ===============
+name           rate     STFT, hop  mels  of                  compression          frames
+=============  =======  =========  ====  ==================  ===================  ===============
+"vocos"        24,000   1024, 256  100   magnitudes, HTK     ln, 1e-7 at least    centred
+"hifigan"      22,050   1024, 256  80    magnitudes, Slaney  ln, 1e-5 at least    within reflected
+                                         to 8 kHz                                 ends
+"tacotron2"    22,050   1024, 256  80    magnitudes, Slaney  ln, 1e-5 at least    centred
+                                         to 8 kHz
+"whisper"      16,000   400, 160   80    energies, Slaney    (log10 + 4) / 4,     centred, but for
+                                                             maximum - 8 at       the last
+                                                             least
+"whisper-128"  16,000   400, 160   128   energies, Slaney    the same             the same
+=============  =======  =========  ====  ==================  ===================  ===============
 
 References:
     H. Siuzdak, "Vocos", ICLR 2024; ``vocos/feature_extractors.py`` of
