@@ -77,18 +77,15 @@ class Method(NamedTuple):
     parameters: int = 0
 
 
-def _griffin_lim(magnitude: jax.Array, length: int, **options: Any) -> jax.Array:
+def _retrieved(
+    magnitude: jax.Array,
+    length: int,
+    *,
+    by: Callable[..., Any] = retrieval.griffin_lim,
+    **options: Any,
+) -> jax.Array:
     operators = retrieval.stft_operators(**GEOMETRY, length=length)
-    return retrieval.griffin_lim(
-        magnitude, **operators._asdict(), key=jax.random.key(common.SEED), **options
-    )
-
-
-def _difference_map(magnitude: jax.Array, length: int, **options: Any) -> jax.Array:
-    operators = retrieval.stft_operators(**GEOMETRY, length=length)
-    return retrieval.difference_map(
-        magnitude, **operators._asdict(), key=jax.random.key(common.SEED), **options
-    )
+    return by(magnitude, **operators._asdict(), key=jax.random.key(common.SEED), **options)
 
 
 def _polished(waveform: Any, magnitude: jax.Array, iterations: int) -> Any:
@@ -137,7 +134,7 @@ def _finished(magnitude: jax.Array, found: Any, *, length: int, iterations: int)
 
 def _mel_inverted(mel: jax.Array, length: int, **options: Any) -> jax.Array:
     magnitude = mel_inversion.mel_to_magnitude(mel, MEL._mel_weights())
-    return _griffin_lim(magnitude, length, **options)
+    return _retrieved(magnitude, length, **options)
 
 
 def trained_heap(name: str | Path, iterations: int) -> Method:
@@ -170,13 +167,16 @@ def trained(name: str | Path, iterations: int) -> Method:
 def methods(linear: str | None, mel: str | None) -> dict[str, Method]:
     """All of them by name."""
     found = {
-        "Griffin-Lim 32": Method(LINEAR, functools.partial(_griffin_lim, num_iterations=32)),
-        "Griffin-Lim 60": Method(LINEAR, functools.partial(_griffin_lim, num_iterations=60)),
+        "Griffin-Lim 32": Method(LINEAR, functools.partial(_retrieved, num_iterations=32)),
+        "Griffin-Lim 60": Method(LINEAR, functools.partial(_retrieved, num_iterations=60)),
         "fast Griffin-Lim 60": Method(
-            LINEAR, functools.partial(_griffin_lim, num_iterations=60, momentum=0.99)
+            LINEAR, functools.partial(_retrieved, num_iterations=60, momentum=0.99)
         ),
         "difference map 60": Method(
-            LINEAR, functools.partial(_difference_map, num_iterations=60, beta=BETA)
+            LINEAR,
+            functools.partial(
+                _retrieved, by=retrieval.difference_map, num_iterations=60, beta=BETA
+            ),
         ),
     }
     for iterations in (0, 5):
@@ -237,6 +237,10 @@ def load_clips(data: Path, folder: Path | None, split: str) -> Corpus:
     return prepared.corpora["clips"]
 
 
+_analyse = jax.jit(VocoderFeatures.of, static_argnums=0)
+_score = jax.jit(vocoder_methods.score_output, static_argnums=0)
+
+
 def measure(
     method: Method, corpus: Corpus, *, seconds: float | None = None, speech: bool = True
 ) -> dict[str, Any]:
@@ -244,20 +248,18 @@ def measure(
     limit = max(corpus.lengths) if seconds is None else round(seconds * corpus.sample_rate)
     lengths = [min(int(length), int(limit)) for length in corpus.lengths]
     longest = max(lengths)
-    analyse = jax.jit(method.features.of)
-    score = jax.jit(functools.partial(vocoder_methods.score_output, method.features))
     rows: list[dict[str, float | None]] = []
     spent = []
     for index, length in enumerate(lengths):
         clip = np.zeros((1, longest), np.float32)
         clip[0, :length] = corpus.clip(index, length=length)
-        features = analyse(clip)
+        features = _analyse(method.features, clip)
         if not rows:
             jax.block_until_ready(method.run(features, longest))  # compiles
         start, used = time.perf_counter(), time.process_time()
         found = jax.block_until_ready(method.run(features, longest))
         spent.append((time.perf_counter() - start, time.process_time() - used))
-        scores = score(jnp.asarray(found), clip, features, length)
+        scores = _score(method.features, jnp.asarray(found), clip, features, length)
         heard = perceptual.score_all(
             prediction=np.asarray(found)[0, :length],
             target=clip[0, :length],
@@ -286,7 +288,7 @@ def merge(
     before: dict[str, Any], rows: list[dict[str, Any]], origin: dict[str, Any], order: Sequence[str]
 ) -> dict[str, Any]:
     """A set with some rows measured anew, in the order of the methods; the others are kept."""
-    if before["clips"] != origin["clips"]:
+    if any(before[name] != origin[name] for name in ("clips", "seconds")):
         raise SystemExit("--methods: the other rows are of other clips; measure all methods")
     kept = {row["method"]: row for row in before["rows"]}
     kept |= {row["method"]: row for row in rows}
@@ -319,7 +321,8 @@ def main() -> None:
     if args.write and args.methods and args.set not in sets:
         raise SystemExit(f"--methods: there is no set {args.set} yet; measure all methods")
     corpus, rows = load_clips(args.data, args.splits, args.split), []
-    origin = common.describe_run(args, clip_count=len(corpus), clips=list(corpus.names))
+    clips = {"clips": list(corpus.names), "seconds": args.seconds}
+    origin = common.describe_run(args, clip_count=len(corpus), **clips)
     origin["versions"] |= benchmark_run.describe_run(common.SEED)["versions"]
     mark = {name: origin[name] for name in ("command", "commit", "date")}
     for name, method in shown.items():

@@ -75,16 +75,29 @@ def row(name, commit, loss):
 
 
 def test_rows_measured_anew_take_the_place_of_the_old():
-    before = {"clips": ["a"], "rows": [row("one", "old", 1.0), row("gone", "old", 2.0)]}
-    origin, fresh = {"clips": ["a"], "seed": 0}, [row("two", "new", 3.0), row("one", "new", 4.0)]
+    whole = {"clips": ["a"], "seconds": None}
+    before = {**whole, "rows": [row("one", "old", 1.0), row("gone", "old", 2.0)]}
+    origin, fresh = {**whole, "seed": 0}, [row("two", "new", 3.0), row("one", "new", 4.0)]
     merged = vocoder_quality.merge(before, fresh, origin, ["two", "one"])
     assert [(one["method"], one["multi_stft"]) for one in merged["rows"]] == [
         *(("two", 3.0), ("one", 4.0)),
         ("gone", 2.0),
     ]
     assert merged["seed"] == 0
-    with pytest.raises(SystemExit, match="the other rows are of other clips"):
-        vocoder_quality.merge(before, fresh, {"clips": ["b"]}, [])
+    for other in ({"clips": ["b"]}, {"seconds": 5.0}):
+        with pytest.raises(SystemExit, match="the other rows are of other clips"):
+            vocoder_quality.merge(before, fresh, {**whole, **other}, [])
+
+
+def test_tables_show_the_scores_that_were_measured():
+    old = {"method": "a", "input": "linear", "parameters": 0, "multi_stft": 0.5}
+    old |= {"convergence_db": -20.0}
+    new = {**old, "pesq": 3.25, "estoi": 0.9, "visqol_speech": 4.0, "times_real_time": 10.0}
+    text = measured_tables.vocoder_scores({"rows": [old]})
+    assert text.splitlines()[0].endswith("| multi-resolution loss | convergence, dB |")
+    head, _, row = measured_tables.vocoder_scores({"rows": [new]}).splitlines()
+    assert head.endswith("dB | ViSQOL, speech mode | PESQ-WB | ESTOI | x real time |")
+    assert row == "| a | magnitudes |  | 0.500 | -20.0 | 4.00 | 3.25 | 0.900 | 10 |"
 
 
 def test_tables_name_each_run_and_show_what_was_measured(tmp_path, monkeypatch):
