@@ -51,6 +51,8 @@ class Method:
         curve: of rate and distortion that it is a point of.
         file_bits: size of the file of one clip [time] of any length, in bits; the marginal rate
             is measured by it.
+        given: waveform [batch, time] to the features [batch, frames, bins] that a method which is
+            blind to phase starts from; the consistency error is measured by it.
     """
 
     name: str

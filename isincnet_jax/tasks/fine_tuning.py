@@ -53,7 +53,9 @@ def vocoder_config(model: str) -> tuple[str, dict[str, Any]]:
 
 
 def _model_fields(module: Vocoder, network: str, config: Config) -> dict[str, Any]:
-    facts = module.features.facts()
+    # Behind a bank, which has no window, the network's is that of the config.
+    window = {"win_length": getattr(module.network, "win_length", None)}
+    facts = {**window, **module.features.facts()}
     names = ("n_fft", "win_length", "hop_length", "n_mels", "fmin", "fmax")
     fields = {f"model.{name}": facts[name] for name in names if facts.get(name) is not None}
     bank = module.features.bank

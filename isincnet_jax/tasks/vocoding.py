@@ -112,16 +112,18 @@ class Vocoding(Task):
             trained=lambda best: TrainedVocoder(self.built.module, generator_variables(best)),
         )
         speech, start = self.config.evaluation.speech, self._start(vocoder)
+        evaluator = Evaluator(vocoder.model)
+        at_start = None if start is None else Evaluator(start.model)
         splits, lines = {}, [perceptual.missing_text(speech=speech)]
         for split in ("validation", "test"):
             if getattr(self.data, split) is None:
                 continue
             clips = self._whole_clips(split)
-            found = Evaluator(vocoder.model).scores(vocoder.variables, clips, speech=speech)
+            found = evaluator.scores(vocoder.variables, clips, speech=speech)
             splits[split] = {"clips": len(clips), **found}
             lines.append(f"{split}: {len(clips)} clips, {scores_text(found)}")
-            if start is not None:
-                before = Evaluator(start.model).scores(start.variables, clips, speech=speech)
+            if start is not None and at_start is not None:
+                before = at_start.scores(start.variables, clips, speech=speech)
                 splits[split]["init_from"] = before
                 lines.append(f"{split}, {self.config.init_from}: {scores_text(before)}")
         return {**result, "splits": splits}, "\n".join(filter(None, lines))
