@@ -4,10 +4,10 @@
     python benchmarks/measured.py --check  # exit status 1 where one is out of date
 
 What stands between ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->`` is what the function NAME of
-``measured_tables.py`` makes of ``results/*.json``, whose names are its arguments; and where these
-come from. ``docs/images/NAME.svg`` is what the function NAME of ``measured_figures.py`` draws of
-them; a digest of what it was drawn from stands in it, since other versions of Matplotlib write
-other lines.
+``measured_tables.py`` makes of ``results/*.json``, whose names are its arguments (``FILE__SET`` for
+one set of clips of a file that has several); and where these come from. ``docs/images/NAME.svg`` is
+what the function NAME of ``measured_figures.py`` draws of them; a digest of what it was drawn from
+stands in it, since other versions of Matplotlib write other lines.
 """
 
 from __future__ import annotations
@@ -51,8 +51,13 @@ def inputs(name: str, module: Any = measured_tables) -> list[str]:
 
 
 def read(names: list[str]) -> dict[str, Any]:
-    """Results files by name."""
-    return {name: json.loads((RESULTS / f"{name}.json").read_text()) for name in names}
+    """Results by name, of files or of their sets; None of a set that has not been measured."""
+    found = {}
+    for name in names:
+        file, _, part = name.partition("__")
+        content = json.loads((RESULTS / f"{file}.json").read_text())
+        found[name] = content["sets"].get(part) if part else content
+    return found
 
 
 def origin(result: Mapping[str, Any]) -> str:
@@ -82,6 +87,8 @@ def origin(result: Mapping[str, Any]) -> str:
 def render(name: str) -> str:
     """A table from its results files, with their origins; headlines have a column for those."""
     results = read(inputs(name))
+    if None in results.values():
+        return "Not measured yet."
     origins = [] if name == "headlines" else [*map(origin, results.values())]
     return "\n\n".join([getattr(measured_tables, name)(**results), *origins])
 

@@ -515,23 +515,37 @@ def sinc_convolution(sincconv: Result) -> str:
     return _table("stride|ours, ms|PyTorch, ms|ratio (quartiles)", rows)
 
 
-def vocoder_scores(vocoder_quality: Result) -> str:
+def vocoder_scores(vocoder_quality__ljspeech: Result) -> str:
+    return _vocoder_table(vocoder_quality__ljspeech)
+
+
+def vocoder_other_speakers(vocoder_quality__other_speakers: Result) -> str:
+    return _vocoder_table(vocoder_quality__other_speakers)
+
+
+def vocoder_music(vocoder_quality__music: Result) -> str:
+    return _vocoder_table(vocoder_quality__music)
+
+
+def _vocoder_table(measured: Result) -> str:
     columns = {
         "multi_stft": ("multi-resolution loss", ".3f"),
         "convergence_db": ("convergence, dB", ".1f"),
+        "mcd_db": ("MCD, dB", ".2f"),
+        "consistency_db": ("consistency, dB", ".1f"),
         **_QUALITY,
         "times_real_time": ("x real time", ".0f"),
         "times_real_time_of_processor": ("x real time of processor", ".0f"),
     }
-    first = next(iter(vocoder_quality["methods"].values()))
-    shown = {key: column for key, column in columns.items() if key in first}
+    known = {key for row in measured["rows"] for key in row}
+    shown = {key: column for key, column in columns.items() if key in known}
     rows = [
         (
-            *(name, _INPUT.get(row["input"], row["input"])),
+            *(row["method"], _INPUT.get(row["input"], row["input"])),
             f"{row['parameters']:,}" if row["parameters"] else "",
             *_cells(row, **{key: form for key, (_, form) in shown.items()}),
         )
-        for name, row in vocoder_quality["methods"].items()
+        for row in measured["rows"]
     ]
     titles = "|".join(title for title, _ in shown.values())
     return _table(f"method|from|learned parameters|{titles}", rows)
@@ -622,7 +636,7 @@ def headlines(
     invertible: Result,
     spectrograms: Result,
     filters: Result,
-    vocoder_quality: Result,
+    vocoder_quality__ljspeech: Result,
     inversynth: Result,
 ) -> str:
     """The README's: what was measured, on which page, the result, and the command."""
@@ -650,8 +664,9 @@ def headlines(
         for row in (filters["classifiers"][name] for name in ("mel", "sincnet"))
         for interval in [row["seeds_interval"]]
     ]
+    vocoders = {row["method"]: row for row in vocoder_quality__ljspeech["rows"]}
     ours, griffin_lim, heap = (
-        vocoder_quality["methods"][name]["multi_stft"]
+        vocoders[name]["multi_stft"]
         for name in (
             "phase-gradient vocoder + 5 iterations",
             "Griffin-Lim 60",
@@ -713,7 +728,7 @@ def headlines(
         (
             "vocoders|Speech from magnitudes, multi-resolution STFT loss, 5 iterations behind it",
             f"{ours:.3f} (Griffin-Lim, 60: {griffin_lim:.3f}; heap integration, 5: {heap:.3f})",
-            vocoder_quality,
+            vocoder_quality__ljspeech,
         ),
         (
             "inversynth|Settings of a synthesizer: mean percentile rank, top-1",

@@ -138,7 +138,7 @@ def measure(chosen: Set, folder: Path, partial: Path) -> dict[str, Any]:
     )
     names, clips, _ = benchmark_run.load_clips(settings)
     shown = list(methods(chosen.sample_rate))
-    usable = perceptual.usable(sample_rate=chosen.sample_rate, speech=chosen.speech)
+    usable = perceptual.usable(speech=chosen.speech)
     rows = runner.run_benchmark(
         shown,
         clips,
@@ -188,7 +188,7 @@ def main() -> None:
     folder = common.audio_folder(args.audio)
     if folder is None:
         raise SystemExit("no audio: shared/audio is not there; give --audio DIR")
-    missing = perceptual.missing_packages(sample_rate=16_000, speech=True)
+    missing = perceptual.missing_packages(speech=True)
     for package, names in missing.items():
         print(f"not measured without {package}: {', '.join(names)}")
     if args.write and (missing or args.only):

@@ -89,6 +89,7 @@ from .vocoders.discriminators import (
 from .vocoders.discriminators import (
     VocoderDiscriminator as VocoderDiscriminator,
 )
+from .vocoders.mel_presets import mel_preset as mel_preset
 from .vocoders.networks.cnn import CNNVocoder as CNNVocoder
 from .vocoders.networks.convnext import ConvNeXtVocoder as ConvNeXtVocoder
 from .vocoders.networks.istftnet import ISTFTNet as ISTFTNet

@@ -108,16 +108,6 @@ def test_opus_is_ahead_where_it_is(results):
     assert "| speech | 14.0 | PESQ-WB | 2.00 | 1.49 (16khz-lapped) | Opus by 0.51 |" in lines
 
 
-def test_vocoders_show_the_scores_that_were_measured():
-    old = {"input": "linear", "parameters": 0, "multi_stft": 0.5, "convergence_db": -20.0}
-    new = {**old, "pesq": 3.25, "estoi": 0.9, "visqol_speech": 4.0, "times_real_time": 10.0}
-    text = measured_tables.vocoder_scores({"methods": {"a": old}})
-    assert text.splitlines()[0].endswith("| multi-resolution loss | convergence, dB |")
-    head, _, row = measured_tables.vocoder_scores({"methods": {"a": new}}).splitlines()
-    assert head.endswith("dB | ViSQOL, speech mode | PESQ-WB | ESTOI | x real time |")
-    assert row == "| a | magnitudes |  | 0.500 | -20.0 | 4.00 | 3.25 | 0.900 | 10 |"
-
-
 def test_the_figure_has_a_panel_for_every_score(results):
     pytest.importorskip("matplotlib")
     figure = measured_figures.rate_quality(results)

@@ -98,7 +98,7 @@ def test_modules_made_by_hand_count_as_installed(monkeypatch):
         ("pyloudnorm", "prepare in new/out"),
         ("pyloudnorm", "benchmark in"),
         ("pesq", "benchmark in --no-loudness --speech"),
-        ("pystoi", "benchmark in --no-loudness --speech --sample-rate 22050"),
+        ("pystoi", "benchmark in --no-loudness --speech --metrics stoi"),
         ("visqol", "benchmark in --no-loudness --metrics snr_db,visqol"),
     ],
 )

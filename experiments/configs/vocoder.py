@@ -52,7 +52,8 @@ def get_config(kind: str = "cnn") -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
     config.workdir = f"runs/vocoder-{kind}"
     config.seed = 0
-    config.init_from = ""  # folder of another run, or of an exported model: start from its weights
+    config.init_from = ""  # start from the weights of another run's folder, or of a model by name,
+    # path or address; `isincnet vocoder train --model` sets all that has to fit as well
 
     config.data = ml_collections.ConfigDict()
     config.data.source = "folder"  # any folder of audio, LJSpeech's too; gtzan, musdb18, prepared,
@@ -180,6 +181,7 @@ def get_config(kind: str = "cnn") -> ml_collections.ConfigDict:
     config.evaluation = ml_collections.ConfigDict()
     config.evaluation.max_clips = 20  # whole files, spread over the validation split
     config.evaluation.duration_s = 0.0  # no more of each file; 0 for all of it
+    config.evaluation.speech = True  # PESQ and STOI at the end, where installed; False for music
 
     config.hosts = ml_collections.ConfigDict()
     config.hosts.coordinator = ""  # "address:port" of host 0, or "auto" on known clusters

@@ -256,6 +256,11 @@ def _magnitudes(name: str, preset: Any, length: int) -> Iterator[Method]:
         "parameters": 0,
         "checkpoint": "solved",
         "settings": {"iterations": baselines.ITERATIONS, "seed": 0},
+        "given": lazy(
+            lambda: functools.partial(
+                baselines.magnitudes, bank_operators(_preset(name), length=length)
+            )
+        ),
         **geometry(preset.spec, magnitudes=True),
     }
     for title, retrieve in baselines.retrievals().items():

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from isincnet_jax.benchmark.methods import Coded, Method
+from isincnet_jax.dsp import auditory
 
 N_FFT, HOP, ITERATIONS, MELS = 1024, 256, 60, 80
 _CQT_BINS_PER_OCTAVE, _CQT_LOWEST_HZ = 36, 32.703
@@ -133,13 +134,16 @@ def phase_methods(*, sample_rate: int, length: int) -> Iterator[Method]:
             name,
             reconstruct=functools.partial(from_magnitude, operators, retrieve),
             description=f"{ITERATIONS} iterations from a random phase, STFT of {N_FFT}, hop {HOP}",
+            given=functools.partial(magnitudes, operators),
             **common,
         )
     fine = N_FFT // 8  # phase gradients are differences of neighbours: frames must overlap more
+    fine_operators = retrieval.stft_operators(n_fft=N_FFT, hop_length=fine, length=length)
     yield Method(
         "PGHI",
-        reconstruct=functools.partial(_pghi, length=length, hop_length=fine),
+        reconstruct=functools.partial(_pghi, fine_operators, hop_length=fine),
         description=f"phase gradient heap integration, no iterations, STFT of {N_FFT}, hop {fine}",
+        given=functools.partial(magnitudes, fine_operators),
         **common
         | {
             "domain": f"{bins} magnitudes/frame, {sample_rate / fine:g} frames/s",
@@ -148,10 +152,12 @@ def phase_methods(*, sample_rate: int, length: int) -> Iterator[Method]:
             "settings": {"n_fft": N_FFT, "hop_length": fine, "seed": 0},
         },
     )
+    filters = auditory.mel_weights(sample_rate, n_fft=N_FFT, n_mels=MELS)
     yield Method(
         f"mel {MELS} NNLS + fast Griffin-Lim {ITERATIONS}",
-        reconstruct=functools.partial(_from_mel, operators, sample_rate=sample_rate),
+        reconstruct=functools.partial(_from_mel, operators, filters),
         description=f"{MELS} Slaney mels, non-negative least squares, {ITERATIONS} iterations",
+        given=functools.partial(_mels, operators, filters),
         **common
         | {
             "domain": f"{MELS} mel magnitudes/frame, {sample_rate / HOP:g} frames/s",
@@ -220,10 +226,9 @@ def from_magnitude(operators: Any, retrieve: Callable[..., Any], waveform: Any) 
     return retrieve(magnitude, **operators._asdict(), phase=random_phase(magnitude.shape))
 
 
-def _pghi(waveform: np.ndarray, *, length: int, hop_length: int) -> Any:
+def _pghi(operators: Any, waveform: np.ndarray, *, hop_length: int) -> Any:
     from isincnet_jax.phase import heap_integration, retrieval
 
-    operators = retrieval.stft_operators(n_fft=N_FFT, hop_length=hop_length, length=length)
     magnitude = magnitudes(operators, jnp.asarray(waveform))
     # gamma of the Gaussian exp(-pi t^2 / gamma) nearest to the window, samples squared
     gamma = heap_integration.window_gamma("hann", N_FFT)
@@ -239,15 +244,16 @@ def _pghi(waveform: np.ndarray, *, length: int, hop_length: int) -> Any:
     )
 
 
-def _from_mel(operators: Any, waveform: Any, *, sample_rate: int) -> Any:
-    import librosa
+def _mels(operators: Any, filters: np.ndarray, waveform: Any) -> jax.Array:
+    """Mels of magnitudes, [..., frames, mels]."""
+    return auditory.weigh_bins(magnitudes(operators, jnp.asarray(waveform)), filters)
 
+
+def _from_mel(operators: Any, filters: np.ndarray, waveform: Any) -> Any:
     from isincnet_jax.phase import mel_inversion, retrieval
 
-    filters = librosa.filters.mel(sr=sample_rate, n_fft=N_FFT, n_mels=MELS)
-    # Mel of magnitudes, [batch, frames, mels], and the magnitudes of least squares back.
-    mel = magnitudes(operators, jnp.asarray(waveform)) @ jnp.asarray(filters.T)
-    magnitude = mel_inversion.mel_to_magnitude(mel, filters)
+    mel = _mels(operators, filters, waveform)
+    magnitude = mel_inversion.mel_to_magnitude(mel, filters)  # of least squares
     start = random_phase(magnitude.shape)
     return retrieval.griffin_lim(
         magnitude,

@@ -51,6 +51,8 @@ class Method:
         curve: of rate and distortion that it is a point of.
         file_bits: size of the file of one clip [time] of any length, in bits; the marginal rate
             is measured by it.
+        given: waveform [batch, time] to the features [batch, frames, bins] that a method which is
+            blind to phase starts from; the consistency error is measured by it.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Method:
     compiled: bool = True
     curve: str | None = None
     file_bits: Callable[[Float[np.ndarray, " time"]], float] | None = None
+    given: Callable[[Any], Any] | None = None
 
     def facts(self) -> dict[str, Any]:
         """Facts of the method in the results file, without what is measured.

@@ -13,13 +13,15 @@ References:
         (log-spectral distance).
     R. Yamamoto, E. Song and J.-M. Kim, "Parallel WaveGAN", ICASSP 2020 (several resolutions).
         https://arxiv.org/abs/1910.11480
+    R. Kubichek, "Mel-cepstral distance measure for objective speech quality assessment", IEEE
+        PACRIM 1993 (mel cepstral distortion, see :mod:`isincnet_jax.dsp.cepstral_distances`).
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -31,7 +33,8 @@ from jax import lax
 from jaxtyping import Float
 
 from isincnet_jax.benchmark import perceptual
-from isincnet_jax.dsp import checks, distances, spectral_distances
+from isincnet_jax.dsp import cepstral_distances, checks, distances, spectral_distances
+from isincnet_jax.vocoders import losses as vocoder_losses
 
 RESOLUTION = spectral_distances.Resolution(1024, 256, 1024)
 """The spectra of all metrics of one resolution."""
@@ -119,7 +122,24 @@ _ALL = (
         4,
         "Pearson correlation of the magnitudes of all frames and bins",
     ),
-    Metric("pesq", "PESQ", "MOS", "higher", 2, "ITU-T P.862.2 (16 kHz) or P.862 (8 kHz)"),
+    Metric(
+        "mcd_db",
+        "mel cepstral distortion",
+        "dB",
+        "lower",
+        2,
+        "distance of 13 mel cepstra without the level, mean over frames",
+    ),
+    Metric(
+        "consistency_db",
+        "consistency error",
+        "dB",
+        "lower",
+        1,
+        "norm of the difference of what the method was given, magnitudes or mels, and the same of "
+        "its output, over the norm of what it was given",
+    ),
+    Metric("pesq", "PESQ", "MOS", "higher", 2, "ITU-T P.862.2 at 16 kHz; below, P.862 at 8 kHz"),
     Metric("stoi", "STOI", "", "higher", 3, "short-time objective intelligibility"),
     Metric("estoi", "ESTOI", "", "higher", 3, "STOI extended to modulated maskers"),
     Metric("visqol", "ViSQOL", "MOS", "higher", 2, "ViSQOL 3, audio mode at 48 kHz"),
@@ -130,23 +150,24 @@ METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
 """All metrics, in the order of columns."""
 
 _SAMPLES = ("snr_db", "si_sdr_db", "mse", "mae", "peak_error")
-_SPECTRA = ("log_spectral_db", "convergence_db", "multi_stft", "log_mel", "correlation")
-CORE: tuple[str, ...] = (*_SAMPLES, *_SPECTRA)
+_SPECTRA = (
+    *("log_spectral_db", "convergence_db", "multi_stft", "log_mel", "correlation"),
+    "mcd_db",
+)
+CORE: tuple[str, ...] = (*_SAMPLES, *_SPECTRA, "consistency_db")
 """Those that need no optional package."""
 
 
-def usable_metrics(*, sample_rate: int, speech: bool) -> tuple[str, ...]:
-    """The core metrics, and the perceptual ones that are installed and fit rate and content.
+def usable_metrics(*, speech: bool) -> tuple[str, ...]:
+    """The core metrics, and the perceptual ones that are installed and fit the content.
 
     Args:
-        sample_rate: Hz of the clips.
-        speech: whether they are speech.
+        speech: whether the clips are speech.
 
     Returns:
         Names, in the order of columns.
     """
-    extras = perceptual.usable(sample_rate=sample_rate, speech=speech)
-    return (*CORE, *extras)
+    return (*CORE, *perceptual.usable(speech=speech))
 
 
 def check_names(names: Iterable[str]) -> tuple[str, ...]:
@@ -177,6 +198,7 @@ def score_clip(
     sample_rate: int,
     names: Iterable[str] = CORE,
     speech: bool = False,
+    given: Callable[[Any], Any] | None = None,
 ) -> dict[str, float | None]:
     """The metrics of one clip.
 
@@ -186,6 +208,8 @@ def score_clip(
         sample_rate: Hz.
         names: of metrics.
         speech: whether the clip is speech, which most perceptual models ask for.
+        given: waveform [batch, time] to what a method that is blind to phase sees of it, features
+            [batch, frames, bins]; None where there is no such thing, nor a consistency error.
 
     Returns:
         A number for each name; None where it is undefined, an infinity without any error.
@@ -200,6 +224,8 @@ def score_clip(
     scores: dict[str, float | None] = dict(_sample_scores(prediction, target))
     if any(name in _SPECTRA for name in names):
         scores |= _spectral_scores(prediction, target, sample_rate)
+    if "consistency_db" in names:
+        scores["consistency_db"] = _consistency_db(given, prediction, target)
     for name in names:
         if name in perceptual.MODELS:
             scores[name] = perceptual.score(
@@ -236,6 +262,13 @@ def _spectral_scores(
             jnp.asarray(_mel_filters(sample_rate), jnp.float32),
         ).items()
     }
+    found["mcd_db"] = float(
+        _mel_cepstral_distortion_db(
+            prediction=jnp.asarray(prediction, jnp.float32),
+            target=jnp.asarray(target, jnp.float32),
+            sample_rate=sample_rate,
+        )
+    )
     silent = not np.any(target)
     ratio = found.pop("error_ratio")
     scores: dict[str, float | None] = dict(found)
@@ -246,6 +279,22 @@ def _spectral_scores(
     if silent or not np.any(prediction) or not math.isfinite(found["correlation"]):
         scores["correlation"] = None
     return scores
+
+
+_mel_cepstral_distortion_db = jax.jit(
+    cepstral_distances.mel_cepstral_distortion_db, static_argnames=("sample_rate",)
+)
+
+
+def _consistency_db(
+    given: Callable[[Any], Any] | None,
+    prediction: Float[np.ndarray, " time"],
+    target: Float[np.ndarray, " time"],
+) -> float | None:
+    if given is None or not np.any(target):
+        return None
+    found, wanted = (given(jnp.asarray(one, jnp.float32)[None]) for one in (prediction, target))
+    return float(vocoder_losses.consistency_db(prediction=found, target=wanted)[0])
 
 
 @functools.lru_cache(maxsize=8)

@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import functools
 import importlib
+import itertools
+import logging
 import threading
 import warnings
 from collections.abc import Iterable
@@ -33,6 +35,7 @@ from isincnet_jax.dsp import checks
 
 _AUDIO_RATE, _SPEECH_RATE = 48_000, 16_000
 _LOCK = threading.Lock()
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,10 @@ class Model:
     Attributes:
         module: that computes it.
         speech_only: whether it says nothing about music.
-        rates: Hz that it takes; any if empty.
     """
 
     module: str
     speech_only: bool
-    rates: tuple[int, ...] = ()
 
     @property
     def package(self) -> str:
@@ -56,7 +57,7 @@ class Model:
 
 
 MODELS = {
-    "pesq": Model("pesq", speech_only=True, rates=(8_000, 16_000)),
+    "pesq": Model("pesq", speech_only=True),
     "stoi": Model("pystoi", speech_only=True),
     "estoi": Model("pystoi", speech_only=True),
     "visqol": Model("visqol", speech_only=False),
@@ -65,12 +66,11 @@ MODELS = {
 """The perceptual models by metric."""
 
 
-def usable(*, sample_rate: int, speech: bool) -> tuple[str, ...]:
-    """The models that are installed and fit the rate and the content.
+def usable(*, speech: bool) -> tuple[str, ...]:
+    """The models that are installed and fit the content.
 
     Args:
-        sample_rate: Hz of the clips.
-        speech: whether they are speech.
+        speech: whether the clips are speech.
 
     Returns:
         Names in :data:`MODELS`.
@@ -78,37 +78,46 @@ def usable(*, sample_rate: int, speech: bool) -> tuple[str, ...]:
     return tuple(
         name
         for name, model in MODELS.items()
-        if _reason_against(name, sample_rate=sample_rate, speech=speech) is None
-        and extras.is_installed(model.module)
+        if (speech or not model.speech_only) and extras.is_installed(model.module)
     )
 
 
-def missing_packages(*, sample_rate: int, speech: bool) -> dict[str, tuple[str, ...]]:
-    """Packages that are not installed, and the models of the rate and the content they would add.
+def missing_packages(*, speech: bool) -> dict[str, tuple[str, ...]]:
+    """Packages that are not installed, and the models of the content that they would add.
 
     Args:
-        sample_rate: Hz of the clips.
-        speech: whether they are speech.
+        speech: whether the clips are speech.
 
     Returns:
         Names in :data:`MODELS` by package; a run says them, and goes on without.
     """
     found: dict[str, tuple[str, ...]] = {}
     for name, model in MODELS.items():
-        fits = _reason_against(name, sample_rate=sample_rate, speech=speech) is None
-        if fits and not extras.is_installed(model.module):
+        if (speech or not model.speech_only) and not extras.is_installed(model.module):
             found[model.package] = (*found.get(model.package, ()), name)
     return found
 
 
-def check(names: Iterable[str], *, sample_rate: int, speech: bool) -> None:
+def missing_text(*, speech: bool) -> str:
+    """What a run says of models that are not installed.
+
+    Args:
+        speech: whether the clips are speech.
+
+    Returns:
+        One line that names them and the extra; empty where nothing is missing.
+    """
+    names = ", ".join(itertools.chain(*missing_packages(speech=speech).values()))
+    return f"not measured: {names} (pip install 'isincnet-jax[perceptual]')" if names else ""
+
+
+def check(names: Iterable[str], *, speech: bool) -> None:
     """Refuses, before anything is decoded, what every clip would fail with.
 
     Args:
         names: of metrics that were asked for, perceptual or not; without any, the models that
             are made for speech are asked for where the clips are speech.
-        sample_rate: of the clips, Hz.
-        speech: whether they are speech.
+        speech: whether the clips are speech.
 
     Raises:
         ValueError: for a model that says nothing about such clips.
@@ -119,21 +128,10 @@ def check(names: Iterable[str], *, sample_rate: int, speech: bool) -> None:
         model = MODELS.get(name)
         if model is None:
             continue
-        reason = _reason_against(name, sample_rate=sample_rate, speech=speech)
-        if asked and reason is not None:
-            raise ValueError(f"metric {name!r}: {reason}; leave it out")
-        if asked or (speech and model.speech_only and reason is None):
+        if asked and model.speech_only and not speech:
+            raise ValueError(f"metric {name!r}: {name} is made for speech; leave it out")
+        if asked or (speech and model.speech_only):
             extras.require(model.module)
-
-
-def _reason_against(name: str, *, sample_rate: int, speech: bool) -> str | None:
-    """Why a model says nothing about clips of this kind; None if it does."""
-    model = MODELS[name]
-    if model.speech_only and not speech:
-        return f"{name} is made for speech"
-    if model.rates and sample_rate not in model.rates:
-        return f"{name} takes {' or '.join(map(str, model.rates))} Hz, not {sample_rate}"
-    return None
 
 
 def score(
@@ -145,6 +143,8 @@ def score(
     speech: bool = True,
 ) -> float | None:
     """Perceptual score of one clip; None for silence and where the model finds no utterance.
+
+    Models that compare at another rate get the clips resampled.
 
     Args:
         name: in :data:`MODELS`.
@@ -158,13 +158,12 @@ def score(
 
     Raises:
         ImportError: without the package.
-        ValueError: for an unknown model or a rate that it does not take.
+        ValueError: for an unknown model, or one that is made for speech and clips that are none.
     """
     if name not in MODELS:
         raise ValueError(f"perceptual model {name!r} is unknown; use {', '.join(MODELS)}")
-    reason = _reason_against(name, sample_rate=sample_rate, speech=speech)
-    if reason is not None:
-        raise ValueError(f"{reason}; leave it out")
+    if MODELS[name].speech_only and not speech:
+        raise ValueError(f"{name} is made for speech; leave it out")
     checks.check_pair(prediction, target, ndim=1)
     module = _load(MODELS[name])
     clip = np.asarray(target, np.float64)
@@ -180,15 +179,50 @@ def score(
         return _visqol(clip, decoded, sample_rate, speech=name == "visqol_speech")
 
 
+def score_all(
+    *,
+    prediction: Float[np.ndarray, " time"],
+    target: Float[np.ndarray, " time"],
+    sample_rate: int,
+    speech: bool = True,
+) -> dict[str, float | None]:
+    """Perceptual scores of one clip by all models that are installed.
+
+    Args:
+        prediction: the reconstruction, [time].
+        target: the clip, [time].
+        sample_rate: Hz.
+        speech: whether the clip is speech; all but ViSQOL's audio mode take nothing else.
+
+    Returns:
+        Scores by name, in the order of :data:`MODELS`; None for silence, for output that is not
+        finite, and where a model refuses the clip, which is logged.
+    """
+    scores: dict[str, float | None] = dict.fromkeys(usable(speech=speech))
+    if not np.all(np.isfinite(prediction)):
+        return scores
+    pair: dict[str, Any] = {"prediction": prediction, "target": target}
+    for name in scores:
+        try:
+            scores[name] = score(name, **pair, sample_rate=sample_rate, speech=speech)
+        except Exception as error:  # a model may refuse a clip in any way: too short, say
+            _LOG.warning("%s: no score: %s: %s", name, type(error).__name__, error)
+    return scores
+
+
 def _load(model: Model) -> Any:
     with extras.importing(model.module):
         return importlib.import_module(model.module)
 
 
 def _pesq(module: Any, clip: np.ndarray, decoded: np.ndarray, sample_rate: int) -> float | None:
-    mode = "wb" if sample_rate == 16_000 else "nb"
+    import soxr
+
+    # Wide band is compared at 16 kHz; what has no wide band, in narrow band at 8 kHz.
+    rate, mode = (16_000, "wb") if sample_rate >= 16_000 else (8_000, "nb")
+    one, other = (soxr.resample(signal, sample_rate, rate) for signal in (clip, decoded))
     code = module.PesqError.RETURN_VALUES
-    value = float(module.pesq(sample_rate, clip, decoded, mode, on_error=code))
+    value = float(module.pesq(rate, one, other, mode, on_error=code))
     return None if value < 0 else value  # -1: no utterance was found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -74,10 +73,7 @@ def run(
     from isincnet_jax.benchmark import metrics, tables
 
     length = _check(settings)
-    names = metrics.check_names(
-        settings.metrics
-        or metrics.usable_metrics(sample_rate=settings.sample_rate, speech=settings.speech)
-    )
+    names = metrics.check_names(settings.metrics or metrics.usable_metrics(speech=settings.speech))
     methods = benchmark_methods.all_methods(
         sample_rate=settings.sample_rate,
         length=length,
@@ -106,10 +102,9 @@ def _tell_missing(settings: Settings, tell: Callable[[str], None]) -> None:
     """What is left out for want of a package."""
     from isincnet_jax.benchmark import perceptual
 
-    missing = perceptual.missing_packages(sample_rate=settings.sample_rate, speech=settings.speech)
-    if missing:
-        names = ", ".join(itertools.chain(*missing.values()))
-        tell(f"not measured: {names} (pip install 'isincnet-jax[perceptual]')")
+    text = perceptual.missing_text(speech=settings.speech)
+    if text:
+        tell(text)
 
 
 def _rows(

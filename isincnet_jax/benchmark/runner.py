@@ -312,6 +312,7 @@ def _score(
             sample_rate=task.sample_rate,
             names=task.metrics,
             speech=task.speech,
+            given=method.given,
         )
         if method.file_bits is not None and result.num_bits is not None:
             marginal = marginal_bits(method.file_bits, clip, result.num_bits)

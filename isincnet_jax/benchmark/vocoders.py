@@ -1,4 +1,4 @@
-"""Methods of the benchmark that are vocoders: those of the package, and exported ones."""
+"""Methods of the benchmark that are vocoders, shipped and exported ones, and their scores."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from isincnet_jax.benchmark.banks import lazy
 from isincnet_jax.benchmark.methods import Method
+from isincnet_jax.dsp import cepstral_distances
+from isincnet_jax.vocoders import losses as vocoder_losses
+from isincnet_jax.vocoders.features import VocoderFeatures
 
 if TYPE_CHECKING:
     from isincnet_jax.vocoders.vocoder import TrainedVocoder, Vocoder
@@ -96,6 +102,7 @@ def vocoder_method(
         parameters=parameters,
         checkpoint=checkpoint,
         settings={"sha256": digest, "model": repr(module), "polish": polish},
+        given=jax.jit(features.of),
     )
 
 
@@ -121,3 +128,41 @@ def _of_file(path: Path, polish: int) -> Callable[[Any], np.ndarray]:
     from isincnet_jax.pretrained.trained import load_vocoder
 
     return resynthesis(load_vocoder(path), polish=polish)
+
+
+def score_output(
+    features: VocoderFeatures,
+    found: Float[jax.Array, "1 time"],
+    clip: Float[jax.Array, "1 time"],
+    given: Float[jax.Array, "1 frames bins"],
+    length: Any,
+) -> dict[str, jax.Array]:
+    """Scores of what was made of one padded clip, those without a model of hearing; jittable.
+
+    Args:
+        features: what the vocoder was given.
+        found: what it made of them, [1, time].
+        clip: the clip, zeros behind its end, [1, time].
+        given: features of the clip.
+        length: samples of the clip without the zeros.
+
+    Returns:
+        Scalars: "multi_stft" (the loss), "convergence_db", "mcd_db" and "consistency_db", the last
+        of the output up to the clip's end and of the frames up to there; smaller is better.
+    """
+    lengths: Any = jnp.asarray(length)[None]
+    scores = vocoder_losses.score_clips(prediction=found, target=clip, lengths=lengths)
+    ended = jnp.where(jnp.arange(found.shape[-1]) < length, found, 0)
+    distortion_db = cepstral_distances.mel_cepstral_distortion_db(
+        prediction=ended, target=clip, sample_rate=features.sample_rate, lengths=lengths
+    )
+    num_frames: Any = features.num_frames(lengths)
+    consistency_db = vocoder_losses.consistency_db(
+        prediction=features.of(ended), target=given, num_frames=num_frames
+    )
+    return {
+        "multi_stft": scores.multi_stft[0],
+        "convergence_db": scores.convergence_db[0],
+        "mcd_db": distortion_db[0],
+        "consistency_db": consistency_db[0],
+    }

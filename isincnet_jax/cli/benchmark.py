@@ -97,7 +97,7 @@ def benchmark(
         extras.require("pyloudnorm")
     from isincnet_jax.benchmark import perceptual
 
-    perceptual.check(_listed(metrics), sample_rate=sample_rate, speech=speech)
+    perceptual.check(_listed(metrics), speech=speech)
     from isincnet_jax.benchmark import run as benchmark_run
     from isincnet_jax.benchmark import tables
 

@@ -78,8 +78,13 @@ def train(
     ],
     *,
     kind: Annotated[
-        str, typer.Option("--kind", help="cnn, convnext, istftnet, ..., see configs/vocoder.py.")
-    ] = "cnn",
+        str | None,
+        typer.Option("--kind", help="cnn (default), convnext, ..., see configs/vocoder.py."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="Fine-tune this one: export folder of a run, .zip or name."),
+    ] = None,
     workdir: Annotated[
         Path | None, typer.Option("--workdir", "--out_dir", help="Of the run.")
     ] = None,
@@ -88,18 +93,25 @@ def train(
 ) -> None:
     """Train a vocoder, or go on with a run; --config.field=value changes any other setting.
 
-    The run's export/ is the model for `synthesize`. What the settings are: configs/vocoder.py in
-    experiments/ of a checkout, in isincnet_jax/tasks/ of an installed package.
+    --model starts from a trained one's weights, with its kind and features, for 1,000 steps; the
+    scores at the end stand beside its own. The run's export/ is the model for `synthesize`. What
+    the settings are: configs/vocoder.py in experiments/ of a checkout, in isincnet_jax/tasks/ of an
+    installed package.
     """
     from isincnet_jax.data import recording_index
 
     fields = recording_index.data_fields(source)
     extras.require("ml_collections")
-    from isincnet_jax.tasks import command, vocoding
+    from isincnet_jax.tasks import command, fine_tuning, vocoding
 
+    if model is not None:
+        if kind is not None:
+            raise ValueError(f"--model {model} says what is trained: leave out --kind")
+        kind, own = fine_tuning.vocoder_config(model)
+        fields.update(own)
     given = {"workdir": workdir, "train.num_steps": steps, "data.batch_size": batch_size}
     fields.update({name: value for name, value in given.items() if value is not None})
-    config = f"--config={command.configs_folder() / 'vocoder.py'}:{kind}"
+    config = f"--config={command.configs_folder() / 'vocoder.py'}:{kind or 'cnn'}"
     arguments = [config, *(f"--config.{name}={value}" for name, value in fields.items())]
     command.run_command(
         vocoding.train_vocoder,

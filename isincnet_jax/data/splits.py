@@ -112,13 +112,16 @@ def _counts(total: int, shares: Mapping[str, float]) -> dict[str, int]:
     return counts
 
 
-def read_split_files(folder: str | Path) -> dict[str, tuple[str, ...]]:
+def read_split_files(
+    folder: str | Path, splits: Sequence[str] = SPLIT_NAMES
+) -> dict[str, tuple[str, ...]]:
     """Reads ``train.txt``, ``validation.txt`` and, if there, ``test.txt``.
 
     One track or pattern a line; what follows a ``#`` is a comment.
 
     Args:
         folder: of the files.
+        splits: which of them; "test" may be missing beside others.
 
     Returns:
         Lines of each split, for :func:`match_splits`.
@@ -128,16 +131,17 @@ def read_split_files(folder: str | Path) -> dict[str, tuple[str, ...]]:
     """
     folder = Path(folder)
     found = {}
-    for split in SPLIT_NAMES:
+    needed = [split for split in splits if split != "test"] or splits
+    for split in splits:
         path = folder / f"{split}.txt"
-        if split == "test" and not path.exists():
+        if split not in needed and not path.exists():
             continue
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
+            names = " and ".join(f"{name}.txt" for name in needed)
             raise CorpusError(
-                f"{path}: cannot be read: {error}; a folder of splits has train.txt and "
-                "validation.txt"
+                f"{path}: cannot be read: {error}; a folder of splits has {names}"
             ) from error
         lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in text.splitlines())
         found[split] = tuple(dict.fromkeys(line for line in lines if line))

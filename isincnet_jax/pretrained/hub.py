@@ -90,16 +90,7 @@ def from_pretrained(
     if isinstance(entry, Lapped):
         bank = LappedBank(entry.spec, dtype=jnp.float32 if dtype is None else dtype)
         return build_lapped_codec(bank, step=entry.step, name=name)  # type: ignore[return-value]
-    if isinstance(entry, Stored):
-        path = shipped_file(name, entry)
-    elif download.is_address(name):
-        address = download.parse_address(name, sha256=sha256)
-        path = download.fetch(address.url, sha256=address.sha256, cache_dir=cache)
-        name = str(address)
-    elif _is_stored(name):
-        path = Path(name)
-    else:
-        raise _unknown(name)
+    path, name = _located(name, entry, cache=cache, sha256=sha256)
 
     def prepare(model: Any) -> None:
         if isinstance(model, SincNet) and model.decoder.kind != "free":
@@ -108,6 +99,40 @@ def from_pretrained(
     return stored.read_model(path).restore(
         dtype=dtype, precision=precision, name=name, prepare=prepare
     )
+
+
+def stored_path(name: str | Path) -> Path:
+    """The file or folder of a stored model, downloaded if it has to be; it is not read.
+
+    Args:
+        name: of :func:`from_pretrained`.
+
+    Returns:
+        The path of a .zip or folder.
+
+    Raises:
+        ValueError: for an unknown name, and for presets, which are solved and have no file.
+        FileNotFoundError, isincnet_jax.pretrained.download.DownloadError: see
+            :func:`from_pretrained`.
+    """
+    entry = REGISTRY.get(name) if isinstance(name, str) else None
+    if entry is not None and not isinstance(entry, Stored):
+        kept = ", ".join(key for key, one in REGISTRY.items() if isinstance(one, Stored))
+        raise ValueError(f"{name}: a preset without weights; trained models are {kept}")
+    return _located(os.fspath(name), entry, cache=cache_directory())[0]
+
+
+def _located(name: str, entry: Any, *, cache: Path, sha256: str | None = None) -> tuple[Path, str]:
+    """Where a stored model lies, and the name that finds it again."""
+    if isinstance(entry, Stored):
+        return shipped_file(name, entry), name
+    if download.is_address(name):
+        address = download.parse_address(name, sha256=sha256)
+        path = download.fetch(address.url, sha256=address.sha256, cache_dir=cache)
+        return path, str(address)
+    if _is_stored(name):
+        return Path(name), name
+    raise _unknown(name)
 
 
 def shipped_file(name: str, entry: Stored) -> Path:

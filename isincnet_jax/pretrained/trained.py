@@ -9,11 +9,13 @@ import jax.numpy as jnp
 
 from isincnet_jax.inversynth.networks import TrainedInverSynth
 from isincnet_jax.linen import TrainedModel
-from isincnet_jax.pretrained import folder, hub, members, model_kinds
+from isincnet_jax.pretrained import download, folder, hub, members, model_kinds, stored
+from isincnet_jax.pretrained.registry import REGISTRY
 from isincnet_jax.training import initial_weights
 from isincnet_jax.vocoders.vocoder import TrainedVocoder, Vocoder
 
 Trained = TypeVar("Trained", bound=TrainedModel)
+_VOCODER = "vocoder; use the export folder of a vocoder's run"
 
 
 def export_trained(
@@ -62,7 +64,7 @@ def load_vocoder(name: str | Path, *, dtype: Any = None) -> TrainedVocoder:
     Raises:
         ValueError: if there is none, or the model is no vocoder.
     """
-    return _load(name, dtype, TrainedVocoder, "vocoder; use the export folder of a vocoder's run")
+    return _load(name, dtype, TrainedVocoder, _VOCODER)
 
 
 def load_inversynth(name: str | Path, *, dtype: Any = None) -> TrainedInverSynth:
@@ -87,11 +89,49 @@ def load_inversynth(name: str | Path, *, dtype: Any = None) -> TrainedInverSynth
     return _load(name, dtype, TrainedInverSynth, wanted)
 
 
+def vocoder_module(name: str | Path) -> Vocoder:
+    """The module of a stored vocoder, without its variables: what it takes, and its network.
+
+    Nothing is computed, so that JAX may still be told of other hosts.
+
+    Args:
+        name: see :func:`load_vocoder`.
+
+    Returns:
+        The module.
+
+    Raises:
+        ValueError: if there is none, or the model is no vocoder.
+    """
+    found = stored.read_model(hub.stored_path(name))
+    if found.kind.name != "vocoder":
+        raise ValueError(f"{name}: a stored {found.kind.name!r}, no {_VOCODER}")
+    return found.build_module()
+
+
+def is_exported(source: str | Path) -> bool:
+    """Whether :func:`isincnet_jax.from_pretrained` finds a stored model there.
+
+    Args:
+        source: a name, an address, a .zip or a folder.
+
+    Returns:
+        False for what is none of these, the folder of a run among them.
+    """
+    if isinstance(source, str) and (source in REGISTRY or download.is_address(source)):
+        return True
+    path = Path(source)
+    if path.suffix.lower() == ".zip":
+        return path.is_file()
+    return any((path / name).is_file() for name in (members.WEIGHTS, *members.FORMAT_1))
+
+
 def starting_parameters(source: str | Path, template: Any) -> Any:
     """Parameters of another run or of an exported model, to begin a training with.
 
     Args:
-        source: folder of a run (its best, else latest checkpoint), or of an export.
+        source: folder of a run (its best, else latest checkpoint), or what
+            :func:`isincnet_jax.from_pretrained` takes.
         template: parameters with the structure, shapes and dtypes that they must have.
 
     Returns:
@@ -101,9 +141,9 @@ def starting_parameters(source: str | Path, template: Any) -> Any:
         isincnet_jax.training.trees.CheckpointError: if nothing is there, or the parameters do not
             fit.
     """
-    if any((Path(source) / name).is_file() for name in (members.WEIGHTS, *members.FORMAT_1)):
-        stored = hub.from_pretrained(Path(source)).variables.get("params", {})
-        return initial_weights.fitting_parameters(source, template, stored)
+    if is_exported(source):
+        given = hub.from_pretrained(source).variables.get("params", {})
+        return initial_weights.fitting_parameters(source, template, given)
     return initial_weights.load_parameters(source, template)
 
 

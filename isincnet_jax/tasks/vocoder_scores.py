@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from isincnet_jax.benchmark import perceptual
+from isincnet_jax.benchmark import vocoders as vocoder_methods
 from isincnet_jax.data.corpus import Corpus
-from isincnet_jax.vocoders import losses as vocoder_losses
 from isincnet_jax.vocoders.vocoder import Vocoder
 
 
@@ -60,14 +62,20 @@ class Evaluator:
     """Scores of a vocoder on whole clips."""
 
     def __init__(self, module: Vocoder) -> None:
+        self.sample_rate = module.features.sample_rate
+
         def run(variables: Any, clip: jax.Array, length: jax.Array) -> tuple[Any, jax.Array]:
-            found: Any = module.apply(variables, clip)
-            scores = vocoder_losses.score_clips(prediction=found, target=clip, lengths=length[None])
-            return scores, found[0]
+            given = module.analyse(clip)
+            found: Any = module.apply(variables, given, length=clip.shape[-1], method="synthesize")
+            return vocoder_methods.score_output(module.features, found, clip, given, length), found[
+                0
+            ]
 
         self._run = jax.jit(run)
 
-    def reconstruct(self, variables: Any, clips: WholeClips, place: int) -> tuple[Any, np.ndarray]:
+    def reconstruct(
+        self, variables: Any, clips: WholeClips, place: int
+    ) -> tuple[dict[str, float], np.ndarray]:
         """Scores of a clip, and what the vocoder makes of it, [time].
 
         Args:
@@ -76,24 +84,62 @@ class Evaluator:
             place: of the clip among them.
 
         Returns:
-            Multi-resolution STFT loss and spectral convergence in dB, and float32 [time] of the
-            clip's own length.
+            See :func:`.vocoders.score_output`; and float32 [time] of the clip's own length.
         """
         length = int(clips.lengths[place])
         scores, found = self._run(variables, clips.clip(place), jnp.asarray(length))
-        return jax.tree.map(lambda value: float(value[0]), scores), np.asarray(found)[:length]
+        return {name: float(value) for name, value in scores.items()}, np.asarray(found)[:length]
 
-    def scores(self, variables: Any, clips: WholeClips) -> dict[str, float]:
+    def scores(
+        self, variables: Any, clips: WholeClips, *, speech: bool | None = None
+    ) -> dict[str, float]:
         """Means over clips; "score", larger is better, is what checkpoints are compared by.
 
         Args:
             variables: of the vocoder.
             clips: the files, each counted once, whatever its length.
+            speech: whether they are speech, for the perceptual models that are installed, which
+                take seconds a clip; None leaves those out.
 
         Returns:
-            "multi_stft", "convergence_db" (both smaller is better) and "score", minus the first.
+            Those of :func:`.vocoders.score_output`, "score", minus "multi_stft", and those of
+            :func:`.perceptual.score_all`, of the clips that these have a score for.
         """
         variables = jax.device_put(variables)
-        found = [self.reconstruct(variables, clips, place)[0] for place in range(len(clips))]
-        multi_stft, convergence_db = (float(np.mean(part)) for part in zip(*found, strict=True))
-        return {"multi_stft": multi_stft, "convergence_db": convergence_db, "score": -multi_stft}
+        rows: list[dict[str, Any]] = []
+        for place in range(len(clips)):
+            scores, found = self.reconstruct(variables, clips, place)
+            rows.append({**scores})
+            if speech is not None:
+                target = clips.clip(place)[0, : len(found)]
+                rows[-1] |= perceptual.score_all(
+                    prediction=found, target=target, sample_rate=self.sample_rate, speech=speech
+                )
+        defined = {name: [row[name] for row in rows if row[name] is not None] for name in rows[0]}
+        means = {name: float(np.mean(values)) for name, values in defined.items() if values}
+        return {**means, "score": -means["multi_stft"]}
+
+
+_SHOWN = {
+    "multi_stft": "multi-resolution STFT loss {:.3f}",
+    "convergence_db": "spectral convergence {:.2f} dB",
+    "consistency_db": "consistency error {:.2f} dB",
+    "mcd_db": "MCD {:.2f} dB",
+    "pesq": "PESQ {:.2f}",
+    "stoi": "STOI {:.3f}",
+    "estoi": "ESTOI {:.3f}",
+    "visqol": "ViSQOL {:.2f}",
+    "visqol_speech": "ViSQOL speech {:.2f}",
+}
+
+
+def scores_text(scores: Mapping[str, float]) -> str:
+    """Scores on one line.
+
+    Args:
+        scores: of :meth:`Evaluator.scores`.
+
+    Returns:
+        Those that there are, with their units, divided by commas.
+    """
+    return ", ".join(form.format(scores[name]) for name, form in _SHOWN.items() if name in scores)

@@ -6,9 +6,11 @@ r"""Trains a vocoder as a config says, and goes on where an earlier run stopped.
 ``--config.data=DIR`` is short for ``--config.data.path=DIR``: LJSpeech's folder, or any other with
 audio below it. Writes checkpoints, ``log.jsonl``, TensorBoard events and, at the end, ``export/``
 (the best checkpoint, for ``isincnet_jax.from_pretrained``) and ``result.json`` (its scores on the
-held-out files, and the memory of the step) into ``config.workdir``, and prints the scores. The same
-command goes on with a run that was interrupted. The fields, what they mean and their defaults are
-in ``experiments/configs/vocoder.py``. Without data, try ``--config.data.source=generated``.
+held-out files, beside those of a model that it started from, and the memory of the step) into
+``config.workdir``, and prints the scores; with the extra "perceptual" also PESQ, STOI, ESTOI and
+ViSQOL. The same command goes on with a run that was interrupted. The fields, what they mean and
+their defaults are in ``experiments/configs/vocoder.py``. Without data, try
+``--config.data.source=generated``.
 
 Exit status: 0 when the run is finished; 1 after an error; 143 and 130 when SIGTERM or Ctrl-C
 stopped it, which writes a checkpoint first.
@@ -18,12 +20,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from isincnet_jax.benchmark import perceptual
+from isincnet_jax.pretrained.trained import is_exported, load_vocoder
 from isincnet_jax.tasks import vocoder_parts
 from isincnet_jax.tasks.command import run_command
 from isincnet_jax.tasks.compose import build_data, crop_samples
 from isincnet_jax.tasks.config import Config
 from isincnet_jax.tasks.run import Outcome, Task, build_loop, export_best, run
-from isincnet_jax.tasks.vocoder_scores import Evaluator, WholeClips
+from isincnet_jax.tasks.vocoder_scores import Evaluator, WholeClips, scores_text
 from isincnet_jax.training import parallel
 from isincnet_jax.training.checkpoints import Checkpoints
 from isincnet_jax.training.logs import RunLog
@@ -73,7 +77,7 @@ class Vocoding(Task):
             log: gets the sounds; None on hosts other than the first.
 
         Returns:
-            "multi_stft", "convergence_db" and "score".
+            See :meth:`.Evaluator.scores`.
         """
         variables = generator_variables(state)
         if log is not None:
@@ -88,13 +92,16 @@ class Vocoding(Task):
     ) -> tuple[dict[str, Any], str]:
         """Exports the best vocoder, and scores what was exported on the held-out clips.
 
+        Models of hearing (PESQ, STOI, ESTOI, ViSQOL) score with where they are installed.
+
         Args:
             state: of the last step.
             checkpoints: of the run; the best is exported.
             about: config and commit of the run.
 
         Returns:
-            "memory", "best_step" and "splits" (scores by split); and a line for each split.
+            "memory", "best_step" and "splits" (scores by split; below "init_from" those of the
+            stored model that the run began with); and a line for each.
         """
         vocoder, result = export_best(
             self.config,
@@ -104,19 +111,30 @@ class Vocoding(Task):
             about=about,
             trained=lambda best: TrainedVocoder(self.built.module, generator_variables(best)),
         )
+        speech, start = self.config.evaluation.speech, self._start(vocoder)
         evaluator = Evaluator(vocoder.model)
-        splits, lines = {}, []
+        at_start = None if start is None else Evaluator(start.model)
+        splits, lines = {}, [perceptual.missing_text(speech=speech)]
         for split in ("validation", "test"):
             if getattr(self.data, split) is None:
                 continue
             clips = self._whole_clips(split)
-            found = evaluator.scores(vocoder.variables, clips)
+            found = evaluator.scores(vocoder.variables, clips, speech=speech)
             splits[split] = {"clips": len(clips), **found}
-            lines.append(
-                f"{split}: {len(clips)} clips, multi-resolution STFT loss "
-                f"{found['multi_stft']:.3f}, spectral convergence {found['convergence_db']:.2f} dB"
-            )
-        return {**result, "splits": splits}, "\n".join(lines)
+            lines.append(f"{split}: {len(clips)} clips, {scores_text(found)}")
+            if start is not None and at_start is not None:
+                before = at_start.scores(start.variables, clips, speech=speech)
+                splits[split]["init_from"] = before
+                lines.append(f"{split}, {self.config.init_from}: {scores_text(before)}")
+        return {**result, "splits": splits}, "\n".join(filter(None, lines))
+
+    def _start(self, vocoder: TrainedVocoder) -> TrainedVocoder | None:
+        """The stored vocoder that the run began with, of the same rate; None without one."""
+        source = self.config.init_from
+        if not source or not is_exported(source):
+            return None
+        start = load_vocoder(source)
+        return start if start.sample_rate == vocoder.sample_rate else None
 
 
 def train_vocoder(config: Config) -> Outcome:

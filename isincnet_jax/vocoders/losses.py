@@ -20,7 +20,7 @@ from isincnet_jax.dsp import auditory, checks, spectral_distances
 from isincnet_jax.dsp.spectral_distances import RESOLUTIONS, Resolution
 from isincnet_jax.training import losses
 from isincnet_jax.training.losses import WeightedLoss
-from isincnet_jax.typing import Waveform
+from isincnet_jax.typing import Array, Waveform
 
 REFERENCE_RESOLUTION = Resolution(2048, 256, 1024)
 """CNNVocoder's STFT: FFT, hop and window, at 22,050 Hz."""
@@ -205,8 +205,41 @@ def score_clips(
         multi += _convergence(predicted, wanted)
         multi += jnp.sum(logs, axis=(-2, -1)) / frames.astype(logs.dtype)
     predicted, wanted, _ = _counted(prediction, target, lengths, REFERENCE_RESOLUTION)
-    ratio = jnp.maximum(_convergence(predicted, wanted), 1e-10)
-    return ClipScores(multi / len(RESOLUTIONS), 20.0 * jnp.log10(ratio))
+    return ClipScores(multi / len(RESOLUTIONS), consistency_db(prediction=predicted, target=wanted))
+
+
+def consistency_db(
+    *,
+    prediction: Float[Array, "... frames bins"],
+    target: Float[Array, "... frames bins"],
+    num_frames: Int[Array, "..."] | None = None,
+) -> PerClip:
+    """Consistency error: by how much features of an output miss those that it was made from.
+
+    ``20 log10(|F(y) - X| / |X|)`` with Frobenius norms over frames and bins: X the magnitudes or
+    mels that a vocoder was given, F(y) those of its output. Phase retrieval minimises it; a
+    vocoder that only sounds well may miss its input by far.
+
+    Args:
+        prediction: features of the output, [..., frames, bins], such as
+            :meth:`.VocoderFeatures.of` makes.
+        target: features that were given, in the same shape.
+        num_frames: frames that count, [...]; all if None.
+
+    Returns:
+        [...], dB, one value per clip; -200 at least.
+
+    Example:
+        >>> given = jnp.ones((4, 3), jnp.float32)
+        >>> f"{consistency_db(prediction=1.1 * given, target=given):.1f} dB"
+        '-20.0 dB'
+    """
+    checks.check_pair(prediction, target, ndim=2)
+    prediction, target = jnp.asarray(prediction), jnp.asarray(target)
+    if num_frames is not None:
+        counted = jnp.arange(target.shape[-2]) < jnp.asarray(num_frames)[..., None]
+        prediction, target = (jnp.where(counted[..., None], x, 0) for x in (prediction, target))
+    return 20.0 * jnp.log10(jnp.maximum(_convergence(prediction, target), 1e-10))
 
 
 def _counted(

@@ -7,9 +7,11 @@ import math
 import sys
 import types
 
+import jax.numpy as jnp
 import librosa
 import numpy as np
 import pytest
+import scipy.fft
 import scipy.signal
 
 from isincnet_jax.benchmark import metrics, perceptual
@@ -93,13 +95,36 @@ def test_multi_resolution_distance_against_librosa(pair):
     assert score(pair)["multi_stft"] == pytest.approx(np.mean(parts), rel=1e-3)
 
 
+def _features(waveform):
+    """Power spectra, bins last, of other frames than the metrics'."""
+    frames = waveform[:, : len(waveform[0]) // 400 * 400].reshape(len(waveform), -1, 400)
+    return jnp.abs(jnp.fft.rfft(frames)) ** 2
+
+
+def test_mel_cepstral_distortion_against_librosa_and_scipy(pair):
+    filters = librosa.filters.mel(sr=RATE, n_fft=1024, n_mels=80)
+    logs = [np.log(np.maximum(filters @ magnitudes(one), 1e-5)) for one in pair]
+    cepstra = [scipy.fft.dct(each, axis=0)[1:14] / 80 for each in logs]
+    squares = np.sum((cepstra[0] - cepstra[1]) ** 2, axis=0)
+    distortion = np.mean(10 / np.log(10) * np.sqrt(2 * squares))
+    assert score(pair)["mcd_db"] == pytest.approx(distortion, rel=1e-3)
+
+
+def test_consistency_is_that_of_what_was_given(pair):
+    one, other = (np.asarray(_features(each[None])) for each in pair)
+    wanted = 20 * np.log10(np.linalg.norm(one - other) / np.linalg.norm(other))
+    assert score(pair, given=_features)["consistency_db"] == pytest.approx(wanted, abs=1e-3)
+    assert score(pair)["consistency_db"] is None
+
+
 def test_without_an_error(pair):
     _, target = pair
     found = score((target, target))
     assert found["snr_db"] == found["si_sdr_db"] == math.inf
     assert found["convergence_db"] == -math.inf
     assert found["correlation"] == pytest.approx(1.0, abs=1e-5)
-    for name in ("mse", "mae", "peak_error", "log_spectral_db", "multi_stft", "log_mel"):
+    zero = ("mse", "mae", "peak_error", "log_spectral_db", "multi_stft", "log_mel", "mcd_db")
+    for name in zero:
         assert found[name] == 0.0, name
 
 
@@ -108,7 +133,8 @@ def test_ratios_to_silence_are_undefined(pair):
     found = score((prediction, np.zeros_like(prediction)))
     undefined = {name for name, value in found.items() if value is None}
     ratios = {"snr_db", "si_sdr_db", "convergence_db", "log_spectral_db", "correlation"}
-    assert undefined == ratios
+    assert undefined == {*ratios, "consistency_db"}
+    assert score((prediction, 0 * prediction), given=_features)["consistency_db"] is None
     assert found["mse"] == pytest.approx(np.mean(prediction.astype(np.float64) ** 2))
 
 
@@ -149,24 +175,23 @@ def test_every_metric_describes_itself():
 
 def test_perceptual_models_say_where_they_apply(monkeypatch):
     monkeypatch.setattr(perceptual.extras, "is_installed", lambda name: True)
-    assert perceptual.usable(sample_rate=16_000, speech=True) == (
-        *("pesq", "stoi", "estoi"),
-        *("visqol", "visqol_speech"),
-    )
-    wanted = ("stoi", "estoi", "visqol", "visqol_speech")
-    assert perceptual.usable(sample_rate=22_050, speech=True) == wanted
-    assert perceptual.usable(sample_rate=16_000, speech=False) == ("visqol",)
+    wanted = ("pesq", "stoi", "estoi", "visqol", "visqol_speech")
+    assert perceptual.usable(speech=True) == wanted
+    assert perceptual.usable(speech=False) == ("visqol",)
 
 
 def test_missing_packages_and_what_they_would_measure(monkeypatch):
     monkeypatch.setattr(perceptual.extras, "is_installed", lambda name: name == "pesq")
-    missing = perceptual.missing_packages(sample_rate=22_050, speech=True)
+    missing = perceptual.missing_packages(speech=True)
     assert missing == {
         "pystoi": ("stoi", "estoi"),
         "visqol-python": ("visqol", "visqol_speech"),
     }
-    missing = perceptual.missing_packages(sample_rate=16_000, speech=False)
-    assert missing == {"visqol-python": ("visqol",)}
+    assert perceptual.missing_packages(speech=False) == {"visqol-python": ("visqol",)}
+    said = "not measured: visqol (pip install 'isincnet-jax[perceptual]')"
+    assert perceptual.missing_text(speech=False) == said
+    monkeypatch.setattr(perceptual.extras, "is_installed", lambda name: True)
+    assert perceptual.missing_text(speech=True) == ""
 
 
 class Pretended:
@@ -213,22 +238,20 @@ def test_models_are_asked_in_their_mode_and_rate(name, asked, value, pair, monke
 def test_what_would_fail_for_every_clip_is_refused_at_once(monkeypatch):
     for module in ("pesq", "pystoi", "visqol"):
         monkeypatch.setitem(sys.modules, module, None)
-    perceptual.check([], sample_rate=RATE, speech=False)
-    perceptual.check(["snr_db"], sample_rate=RATE, speech=True)
+    perceptual.check([], speech=False)
+    perceptual.check(["snr_db"], speech=True)
     with pytest.raises(ImportError, match=r"metric pesq needs pesq: .*\[perceptual\]"):
-        perceptual.check([], sample_rate=16_000, speech=True)
+        perceptual.check([], speech=True)
     with pytest.raises(ImportError, match=r"metric stoi needs pystoi"):
-        perceptual.check([], sample_rate=22_050, speech=True)
+        perceptual.check(["stoi"], speech=True)
     with pytest.raises(ImportError, match=r"metric visqol needs visqol-python"):
-        perceptual.check(["snr_db", "visqol"], sample_rate=RATE, speech=False)
+        perceptual.check(["snr_db", "visqol"], speech=False)
     with pytest.raises(ValueError, match="metric 'stoi': stoi is made for speech; leave it out"):
-        perceptual.check(["stoi"], sample_rate=RATE, speech=False)
+        perceptual.check(["stoi"], speech=False)
 
 
-def test_perceptual_models_refuse_other_rates_and_content(pair):
+def test_perceptual_models_refuse_other_content(pair):
     common = {"prediction": pair[0], "target": pair[1]}
-    with pytest.raises(ValueError, match="pesq takes 8000 or 16000 Hz, not 22050; leave it out"):
-        perceptual.score("pesq", sample_rate=22_050, **common)
     with pytest.raises(ValueError, match="stoi is made for speech"):
         perceptual.score("stoi", sample_rate=RATE, speech=False, **common)
     with pytest.raises(ValueError, match="'polqa' is unknown; use pesq, stoi, estoi, visqol"):
@@ -239,6 +262,42 @@ def test_a_missing_package_is_named(pair, monkeypatch):
     monkeypatch.setitem(sys.modules, "pystoi", None)
     with pytest.raises(ImportError, match=r"needs pystoi: pip install .*perceptual"):
         perceptual.score("stoi", prediction=pair[0], target=pair[1], sample_rate=RATE)
+
+
+def test_scores_of_any_rate(pair, monkeypatch):
+    """PESQ gets 16 kHz, the others what there is; who refuses a clip has no score."""
+    heard = {}
+
+    def pesq(rate, clip, decoded, mode, on_error):
+        heard["pesq"] = (rate, len(clip), len(decoded), mode)
+        return 3.0
+
+    def stoi(clip, decoded, rate, extended):
+        heard[extended] = (rate, len(clip))
+        if extended:
+            raise ValueError("too short")
+        return 0.9
+
+    errors = types.SimpleNamespace(RETURN_VALUES=0)
+    monkeypatch.setitem(sys.modules, "pesq", types.SimpleNamespace(pesq=pesq, PesqError=errors))
+    monkeypatch.setitem(sys.modules, "pystoi", types.SimpleNamespace(stoi=stoi))
+    monkeypatch.setitem(sys.modules, "visqol", None)
+    monkeypatch.setattr(perceptual.extras, "is_installed", lambda name: name != "visqol")
+    both = {"prediction": pair[0], "target": pair[1]}
+    found = perceptual.score_all(**both, sample_rate=32_000)
+    assert found == {"pesq": 3.0, "stoi": 0.9, "estoi": None}
+    assert heard == {
+        "pesq": (16_000, 8000, 8000, "wb"),
+        False: (32_000, RATE),
+        True: (32_000, RATE),
+    }
+    perceptual.score_all(**both, sample_rate=11_025)
+    assert (heard["pesq"][0], heard["pesq"][3]) == (8_000, "nb")
+    assert perceptual.score_all(**both, sample_rate=32_000, speech=False) == {}
+    nothing = perceptual.score_all(
+        prediction=pair[0] * np.float32(np.nan), target=pair[1], sample_rate=32_000
+    )
+    assert set(nothing.values()) == {None}
 
 
 CLEAN = {"pesq": 4.6, "stoi": 0.999, "estoi": 0.999, "visqol": 4.5, "visqol_speech": 4.0}

@@ -222,6 +222,12 @@ def test_an_exported_vocoder_is_a_method(run, fails, corpus, tmp_path, vocoder):
     assert row["description"] == "PhaseGradientVocoder, no random start"
     assert row["failed"] == {}
     assert row["scores"]["convergence_db"]["mean"] < -6
+    assert row["scores"]["consistency_db"]["mean"] < -6  # of its own resolution
+    assert row["scores"]["mcd_db"]["mean"] > 0
+    assert tables.load_results(tmp_path / "r.json")["methods"][0]["scores"]["consistency_db"] == {
+        **dict.fromkeys(("mean", "low", "high")),
+        **{"count": 0, "undefined": len(row["clips"]), "exact": 0},
+    }
     assert row["x_real_time"] > 0
     fails(f"{line} --model fast.zip", "fast.zip: is for 16000 Hz; use --sample-rate 16000")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -275,6 +276,88 @@ def test_bad_arguments(run, tmp_path, model, line, message):
     assert not list(tmp_path.glob("b.*"))
 
 
+SMALL = "--config.data.crop_s=0.256 --config.optimizer.warmup_steps=0"
+
+
+def _isincnet(folder, line, status=0):
+    """A command in a process of its own, on one device."""
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=1"  # the last counts
+    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    site = folder / "site"
+    environment["PYTHONPATH"] = str(
+        site if site.is_dir() else Path(isincnet_jax.__file__).parents[1]
+    )
+    command = [sys.executable, "-m", "isincnet_jax.cli", *shlex.split(line)]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
+    assert done.returncode == status, done.stderr
+    return done
+
+
+@pytest.mark.quick(0)
+def test_fine_tuning_begins_with_a_model_and_is_scored_beside_it(tmp_path, model):
+    folder = _ljspeech(tmp_path / "lj")
+    for name in ("LJ002-0001", "LJ002-0002", "LJ002-0003"):
+        (folder / "wavs" / f"{name}.wav").unlink()
+    line = f"vocoder train lj --model model --steps 4 --batch-size 4 {SMALL}"
+    done = _isincnet(tmp_path, f"{line} --config.evaluation.duration_s=1")
+    assert "started from the weights of model" in done.stderr
+    result = json.loads((tmp_path / "runs/fine-tuned-model/result.json").read_text())
+    assert result["config"]["train"]["evaluate_every"] == 200
+    tuned, before = load_vocoder(tmp_path / "runs/fine-tuned-model/export"), load_vocoder(model)
+    assert tuned.features == before.features == FEATURES
+    kernels = [jax.tree.leaves(one.variables["params"]) for one in (before, tuned)]
+    moved = [float(jnp.max(jnp.abs(one - other))) for one, other in zip(*kernels, strict=True)]
+    assert 0 < max(moved) < 1e-2  # four steps of Adam of 1e-3 at most
+    found = result["splits"]["test"]
+    assert f"test: 1 clips, multi-resolution STFT loss {found['multi_stft']:.3f}" in done.stdout
+    assert f"test, model: multi-resolution STFT loss {found['init_from']['multi_stft']:.3f}" in (
+        done.stdout
+    )
+    names = {"multi_stft", "convergence_db", "mcd_db", "consistency_db", "score"}
+    assert names <= set(found["init_from"])
+    # What is said of the model it started from is so.
+    (name,) = corpora.build_corpora("folder", tmp_path / "lj", sample_rate=RATE, loudness_db=None)[
+        "test"
+    ].names
+    clip, _ = soundfile.read(tmp_path / "lj" / f"{name}.wav", dtype="float32")
+    clip = clip[:RATE]
+    given = np.asarray(before.spectrogram(clip))
+    again = np.asarray(before.spectrogram(before.synthesize(given, length=RATE)))
+    error_db = 20 * np.log10(np.linalg.norm(again - given) / np.linalg.norm(given))
+    assert found["init_from"]["consistency_db"] == pytest.approx(error_db, abs=0.1)
+
+
+def test_what_cannot_be_fine_tuned_is_said(run, tmp_path, model):
+    _ljspeech(tmp_path / "lj", count=3)
+    for line, message in (
+        ("--model model --kind cnn", "--model model says what is trained: leave out --kind"),
+        (
+            "--model 16khz-linear",
+            "16khz-linear: a preset without weights; trained models are 22khz",
+        ),
+        ("--model gone", "no preset 'gone'"),
+    ):
+        status, _, err = run(f"vocoder train lj {line}")
+        assert status == 1
+        assert message in err
+        assert len(err.splitlines()) == 1
+    network = ConvNeXtVocoder(
+        **{"num_bins": 65, "width": 8, "num_blocks": 1, "n_fft": 128, "hop_length": 16},
+        floor=1e-3,
+    )
+    module = Vocoder(network, FEATURES)
+    variables = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 64)))
+    export_trained(TrainedVocoder(module, variables), tmp_path / "odd.zip")
+    status, _, err = run("vocoder train lj --model odd.zip")
+    assert status == 1
+    assert "odd.zip: its network has" in err
+    assert "which no field of configs/vocoder.py says" in err
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.quick(0)
 def test_from_a_folder_to_sound(tmp_path):
     """All four commands as processes, in order, from a folder like an installed wheel's."""
@@ -294,18 +377,7 @@ def test_from_a_folder_to_sound(tmp_path):
         "optimizer.warmup_steps": 0,
     }
     fields = " ".join(f"--config.{name}={value}" for name, value in small.items())
-    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=1"  # the last counts
-    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    environment["PYTHONPATH"] = str(tmp_path / "site")
-
-    def isincnet(line, status=0):
-        command = [sys.executable, "-m", "isincnet_jax.cli", *shlex.split(line)]
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
-        assert "Traceback" not in done.stderr
-        assert done.returncode == status, done.stderr
-        return done
+    isincnet = functools.partial(_isincnet, tmp_path)
 
     isincnet("vocoder preprocess lj index --sample-rate 8000")
     done = isincnet(

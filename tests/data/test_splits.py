@@ -131,6 +131,11 @@ def test_files_are_read_with_comments(split_files):
     }
     (split_files / "test.txt").write_text("a # b\n")
     assert splits.read_split_files(split_files)["test"] == ("a",)
+    (split_files / "train.txt").unlink()
+    assert splits.read_split_files(split_files, ("test",)) == {"test": ("a",)}
+    (split_files / "test.txt").unlink()
+    with pytest.raises(CorpusError, match=r"test\.txt: cannot be read: .* has test\.txt"):
+        splits.read_split_files(split_files, ("test",))
 
 
 def test_files_that_are_missing_or_empty_are_named(split_files):

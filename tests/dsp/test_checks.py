@@ -17,6 +17,7 @@ from isincnet_jax.constant_q.dsp.gabor_spec import GaborSpec
 from isincnet_jax.constant_q.dsp.slice_spec import SliceSpec
 from isincnet_jax.data import loudness
 from isincnet_jax.dsp import auditory, checks, companding, distances, fourier, spectral_distances
+from isincnet_jax.dsp.cepstral_distances import mel_cepstral_distortion_db
 from isincnet_jax.inversynth import features as inversynth_features
 from isincnet_jax.inversynth import matching
 from isincnet_jax.nets.pooling import squared_modulus
@@ -42,6 +43,7 @@ OF_WAVEFORMS = {
     "cqt": lambda x: isn.CQT1992v2(hop_length=32).apply({}, x),
     "recursive_cqt": lambda x: isn.CQT2010v2(hop_length=32).apply({}, x),
     "spectrogram_features": isn.spectrogram_features,
+    "mel_preset": isn.mel_preset("whisper").features,
     "log_stft": inversynth_features.log_stft,
     "analyse": lambda x: nonstationary_gabor.analyse(x, spec=GABOR),
     "analyse_slices": lambda x: sliced_gabor.analyse_slices(x, spec=SliceSpec(GABOR)),
@@ -67,6 +69,9 @@ OF_PAIRS = {
         f"{name}'s target": lambda x, loss=loss: loss(prediction=jnp.zeros(x.shape), target=x)
         for name, loss in LOSSES.items()
     },
+    "mel_cepstral_distortion_db": lambda x: mel_cepstral_distortion_db(
+        prediction=x, target=np.ones(x.shape), sample_rate=8000
+    ),
     "snr_db": lambda x: distances.snr_db(prediction=x, target=np.ones(x.shape)),
     "si_sdr_db": lambda x: distances.error_sums(prediction=np.ones(x.shape), target=x).si_sdr_db,
     "score_clip": lambda x: metrics.score_clip(
@@ -93,6 +98,9 @@ OF_SPECTROGRAMS = {
     ),
     "magnitude_distance": lambda x: vocoder_losses.magnitude_distance(
         prediction=x, target=jnp.ones(x.shape)
+    ),
+    "consistency_db": lambda x: vocoder_losses.consistency_db(
+        prediction=jnp.ones(x.shape), target=x
     ),
     "encode_symmetric": lambda x: companding.encode_symmetric(x, q_bits=8, mu=30.0),
     "encode_reference": lambda x: companding.encode_reference(x, q_bits=8),

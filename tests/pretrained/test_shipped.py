@@ -13,7 +13,14 @@ import soundfile
 import isincnet_jax as isn
 from isincnet_jax.pretrained import hub, registry, stored
 from isincnet_jax.pretrained.members import ModelFileError
-from isincnet_jax.pretrained.trained import export_trained, load_vocoder
+from isincnet_jax.pretrained.trained import (
+    export_trained,
+    is_exported,
+    load_vocoder,
+    starting_parameters,
+    vocoder_module,
+)
+from isincnet_jax.training.trees import CheckpointError
 from isincnet_jax.vocoders import losses as vocoder_losses
 from isincnet_jax.vocoders.features import VocoderFeatures
 from isincnet_jax.vocoders.networks.phase_gradient import PhaseGradientVocoder
@@ -52,6 +59,38 @@ def test_a_model_of_the_package_is_loaded_by_name(shipped, rng):
     found, wanted = (one.synthesize(magnitude, length=400) for one in (loaded, shipped))
     assert found.shape == (400,)
     np.testing.assert_allclose(found, wanted, atol=0.02)  # float16 on disk
+
+
+def test_training_may_start_from_a_name_or_an_archive(shipped, tmp_path, monkeypatch):
+    path = hub.REGISTRY["small"].path
+    assert hub.stored_path("small") == hub.stored_path(path) == path
+    assert vocoder_module("small") == vocoder_module(path)
+    assert vocoder_module("small").features == shipped.features
+    wanted = shipped.variables["params"]
+    for source in ("small", str(path)):
+        assert is_exported(source)
+        found = starting_parameters(source, wanted)
+        jax.tree.map(
+            lambda one, other: np.testing.assert_allclose(one, other, atol=1e-3), found, wanted
+        )
+    with pytest.raises(CheckpointError, match="small: the parameters do not fit"):
+        starting_parameters("small", {**wanted, "more": np.zeros(3)})
+    assert is_exported("https://example.org/model.zip#sha256=00")
+    for source in (str(tmp_path), str(tmp_path / "models"), "smal", str(tmp_path / "none.zip")):
+        assert not is_exported(source)
+    monkeypatch.chdir(path.parent)
+    assert is_exported("small.zip")
+
+
+def test_what_has_no_vocoder_is_said(shipped):
+    with pytest.raises(ValueError, match="16khz-mel: a preset without weights; trained models are"):
+        vocoder_module("16khz-mel")
+    with pytest.raises(
+        ValueError, match="16khz-inversynth: a stored 'inversynth', no vocoder; use"
+    ):
+        vocoder_module("16khz-inversynth")
+    with pytest.raises(FileNotFoundError, match=r"gone: .* is missing"):
+        vocoder_module("gone")
 
 
 def test_a_missing_file_is_named(shipped, run):

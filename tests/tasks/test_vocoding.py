@@ -258,6 +258,32 @@ def test_every_kind_trains(run, tmp_path, kind):
     assert np.std(vocoder.synthesize(vocoder.spectrogram(clip), length=4000)) > 0
 
 
+@pytest.mark.parametrize(
+    "kind", ["cnn", "convnext_phase", "convnext_bank", "istftnet_mel", "magnitude_mel"]
+)
+def test_a_stored_vocoder_says_the_config_that_makes_it(tmp_path, kind):
+    """As texts of a command line, tuples and all."""
+    from isincnet_jax.pretrained.trained import export_trained
+    from isincnet_jax.tasks import command, fine_tuning, vocoder_parts
+    from isincnet_jax.vocoders.vocoder import TrainedVocoder, Vocoder
+
+    config = _config(tmp_path, "--config.model.fmax=3500", kind=kind)
+    parts = vocoder_parts.KINDS[config.model.kind](config)
+    module = Vocoder(parts.network, parts.features, parts.input_scale)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 64), "f4"))
+    variables = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    path = export_trained(TrainedVocoder(module, variables), tmp_path / "mine.zip")
+
+    base, fields = fine_tuning.vocoder_config(str(path))
+    assert (fields["init_from"], fields["workdir"]) == (str(path), "runs/fine-tuned-mine")
+    arguments = [f"--config.{name}={value}" for name, value in fields.items()]
+    again = command.read_config([f"--config={CONFIGS / 'vocoder.py'}:{base}", *arguments])
+    made = vocoder_parts.KINDS[again.model.kind](again)
+    assert made.network == parts.network
+    assert made.features == parts.features
+    assert again.data.sample_rate == 8000
+
+
 CHEAP = ("--config.loss.multi_stft=None", "--config.optimizer.learning_rate=3e-3")
 
 
