@@ -79,6 +79,7 @@ def get_config(kind: str = "cnn") -> ml_collections.ConfigDict:
     config.model.n_mels = 80
     config.model.fmin = 0.0  # Hz
     config.model.fmax = 0.0  # Hz; 0 for half the sample rate
+    config.model.phases = ""  # phase-gradient vocoder: name, path; magnitudes get its phases
     config.model.fit = 0  # iterations towards the given features behind the network
     config.model.bank_bins = 256  # complex sinc bank of the input
     config.model.bank_scale = "linear"  # its centres: linear, mel_slaney, mel_htk, erb, ...
@@ -115,8 +116,8 @@ def get_config(kind: str = "cnn") -> ml_collections.ConfigDict:
     config.model.magnitude.taps = 7
     config.model.magnitude.enter_taps = 7
     config.model.magnitude.passes = 5  # that scale its magnitudes towards the mels
-    config.model.magnitude.phases = ""  # phase-gradient vocoder whose phases it has; propagated
-    # if empty
+    config.model.magnitude.phase_widths = ()  # of a network for its phases; propagated if empty
+    config.model.magnitude.phase_patch_bins = 1
     config.model.magnitude.iterations = 8  # of fast Griffin-Lim behind it
 
     config.model.phase_gradient = ml_collections.ConfigDict()  # of PhaseGradientVocoder

@@ -52,8 +52,6 @@ class GroupPlan:
         multiple: of the items of a group, for what works on so many of them side by side.
         samples: None for results [..., items, any]; else items are blocks of so many samples, laid
             end to end: how many are left out before the clip, and its length.
-        at_once: bytes of a group, where many passes go over it: what fits a core's own cache. 16
-            MiB if None.
     """
 
     num_items: int
@@ -64,13 +62,10 @@ class GroupPlan:
     item_bytes: int
     multiple: int = 1
     samples: tuple[int, int] | None = None
-    at_once: int | None = None
 
     @property
     def group(self) -> int:
         """Items of a group: of 16 MiB, but 8 times those that overlap; all of them up to 64 MiB."""
-        if self.at_once is not None:
-            return min(max(self.at_once // self.item_bytes, 1), self.num_items)
         if self.num_items * self.item_bytes <= _LARGEST:
             return self.num_items
         fewest = max(_OVERLAPS * self.width(1) // self.stride, _FEWEST)

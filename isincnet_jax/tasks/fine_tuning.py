@@ -66,6 +66,7 @@ def _model_fields(module: Vocoder, network: str, config: Config) -> dict[str, An
         "data.sample_rate": facts["sample_rate"],
         "model.kind": network,
         "model.input": facts["kind"],
+        "model.fit": module.fit,
         **fields,
         **{f"model.{network}.{name}": value for name, value in learned.items()},
     }

@@ -157,14 +157,16 @@ def _magnitude(config: Config) -> Parts:
             f"model.input={config.model.input!r}: the magnitudes of mel spectrograms are learned; "
             "use mel_slaney or mel_htk"
         )
-    phases = _phases_of(fields.pop("phases"))
+    phases = _phases_of(config.model.phases)
+    if phases is not None:
+        own = phases.model.network
+        fields |= {"phase_widths": own.widths, "phase_patch_bins": own.patch_bins}
     network = MagnitudeVocoder(
         **_geometry(config, features, learns="magnitudes"),
         filters=features.kind,
         sample_rate=features.sample_rate,
         fmin=features.fmin,
         fmax=features.fmax,
-        phase_widths=() if phases is None else phases.model.network.widths,
         **fields,
     )
 
@@ -195,7 +197,7 @@ def _magnitude(config: Config) -> Parts:
         wanted = PhaseGradientVocoder(**network.phase_fields)
         if wanted != phases.model.network:
             raise ValueError(
-                f"model.magnitude.phases: {phases.model.network} is of another geometry than the "
+                f"model.phases: {phases.model.network} is of another geometry than the "
                 f"mels' STFT, which needs {wanted}"
             )
         borrowed = {"phases": phases.variables["params"]["network"]}
@@ -209,7 +211,7 @@ def _phases_of(name: str) -> TrainedVocoder | None:
     found = load_vocoder(name)
     if not isinstance(found.model.network, PhaseGradientVocoder):
         raise ValueError(
-            f"model.magnitude.phases={name!r}: a {type(found.model.network).__name__} has no steps "
+            f"model.phases={name!r}: a {type(found.model.network).__name__} has no steps "
             "of phase; use a PhaseGradientVocoder such as 22khz-speech-vocoder"
         )
     return found

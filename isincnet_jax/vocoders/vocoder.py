@@ -394,6 +394,8 @@ def check_online(model: Vocoder) -> None:
         ValueError: for a network that predicts no steps of phase, or that iterates over the clip.
     """
     _check_steps(model, "online=True")
+    if model.fit:
+        raise ValueError(f"fit={model.fit} goes over the whole clip; use vocoder.model of fit=0")
     if model.network.iterations:
         raise ValueError(
             f"network.iterations={model.network.iterations} go over the whole clip, online phases "

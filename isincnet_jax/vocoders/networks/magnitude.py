@@ -54,6 +54,7 @@ class MagnitudeVocoder(TrunkNetwork, PhaseIntegration):
         passes: that scale the magnitudes towards the mels.
         phase_widths: hidden features of the phase-gradient network, in its "phases" parameters;
             phases are propagated without any if empty.
+        phase_patch_bins: phases that it predicts at once.
         iterations: of fast Griffin-Lim.
         floor: of the logarithm of the features.
         dtype: of features and products; parameters are float32.
@@ -92,6 +93,7 @@ class MagnitudeVocoder(TrunkNetwork, PhaseIntegration):
     fmax: float | None = None
     passes: int = 5
     phase_widths: tuple[int, ...] = ()
+    phase_patch_bins: int = 1
     iterations: int = 8
     floor: float = 1e-5
     dtype: Any = jnp.float32
@@ -125,6 +127,7 @@ class MagnitudeVocoder(TrunkNetwork, PhaseIntegration):
             "hop_length": self.hop_length,
             "every": self._every,
             "widths": self.phase_widths,
+            "patch_bins": self.phase_patch_bins,
             "dtype": self.dtype,
             **self._window,
         }

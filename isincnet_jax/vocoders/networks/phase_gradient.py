@@ -29,7 +29,6 @@ from isincnet_jax.vocoders.networks.network import PhaseIntegration
 
 _QUIET = -9.0  # natural logarithm, relative to the loudest of a patch
 _ONLINE_LEVEL = 0.01
-_AT_ONCE = 1 << 20  # bytes of patches, over which every layer goes
 _HEAP_COUPLING, _HEAP_SWEEPS = 1.0, 8  # behind heap integration
 
 
@@ -171,29 +170,22 @@ class PhaseGradientVocoder(PhaseIntegration):
 
     def _believed(self, padded: jax.Array, analytic: propagation.Steps) -> PhaseBeliefs:
         """Beliefs of frames from what their patches see and from their analytic steps."""
+        seen = _audible(padded, self._patch_width)
+        *batch, _, bins = seen.shape
         frames, patches = analytic.per_frame.shape[1], self._num_patches
-        read = {
-            "patches": patches,
-            "step": self.patch_bins * self.every,
-            "width": self._patch_width,
-        }
-        *batch, _, bins = padded.shape
-        padded = jnp.pad(padded, ((0, 0), (0, 0), (0, read["step"])))  # the last run may go beyond
-        # A patch of a frame is seen by ``_patch_frames`` frames: in groups they stay in the cache.
         plan = frame_groups.GroupPlan(
             num_items=frames,
             stride=1,
             axis=-2,
             first=0,
             width=lambda number: number + self._patch_frames - 1,
-            item_bytes=math.prod(batch) * patches * self._patch_frames * self._patch_width * 4,
-            at_once=_AT_ONCE,
+            item_bytes=math.prod(batch) * patches * sum(self.widths) * 4,
         )
-        nothing = jnp.zeros((*batch, 0, padded.shape[-1]), padded.dtype)
+        nothing = jnp.zeros((*batch, 0, bins), seen.dtype)
         found = frame_groups.in_groups(
-            functools.partial(_of_frames, **read),
+            functools.partial(_of_frames, step=self.patch_bins * self.every, patches=patches),
             plan,
-            (nothing, padded, nothing),
+            (nothing, seen, nothing),
             self._numbers(np.arange(patches)),
             *self._layers(),
         )
@@ -241,7 +233,8 @@ class PhaseGradientVocoder(PhaseIntegration):
         keys = jax.random.split(key, total.shape[0])
         places = jax.vmap(drawn)(total.reshape(total.shape[0], -1), keys)
         frames, patches = places // self._num_patches, places % self._num_patches
-        seen = jax.vmap(self._seen)(self._padded(level), frames, patches)
+        audible = _audible(self._padded(level), self._patch_width)
+        seen = jax.vmap(self._seen)(audible, frames, patches)
         found = _said(seen, self._numbers(patches), *self._layers()).reshape(
             *places.shape, self.patch_bins, 4
         )
@@ -472,43 +465,76 @@ class _Layer(nn.Module):
         )
 
 
+def _audible(padded: jax.Array, width: int) -> jax.Array:
+    """Levels, and 9 nepers below the loudest of ``width`` bins of the frame where less is left."""
+    below, above = [(0, 0)] * (padded.ndim - 1), width - 1 - width // 2
+    around = jnp.pad(padded, [*below, (width // 2, above)], mode="edge")
+    return jnp.maximum(padded, _running_max(around, width) + _QUIET)
+
+
+def _running_max(values: jax.Array, width: int) -> jax.Array:
+    """Largest of so many entries in a row of the last axis, for each place where there are."""
+    size = 1
+    while size < width:  # of twice as many, or of the last that are missing
+        more = min(size, width - size)
+        values = jnp.maximum(values[..., : values.shape[-1] - more], values[..., more:])
+        size += more
+    return values
+
+
 def _of_frames(
-    padded: jax.Array,
+    seen: jax.Array,
     number: int,
     numbers: jax.Array,
+    kernel: jax.Array,
+    bias: jax.Array,
     *layers: jax.Array,
-    patches: int,
     step: int,
-    width: int,
+    patches: int,
 ) -> jax.Array:
-    """What the network says of all patches of some frames, [..., frames, patches outputs]."""
-    behind = padded.shape[-2] - number + 1
-    # Patches are runs of ``step`` bins and as many runs behind as they are wide.
-    pieces = -(-width // step)
-    runs = padded[..., : (padded.shape[-1] // step) * step]
-    runs = jnp.reshape(runs, (*padded.shape[:-1], -1, step))
-    missing = max(patches + pieces - 1 - runs.shape[-2], 0)
-    runs = jnp.pad(runs, [(0, 0)] * (runs.ndim - 2) + [(0, missing), (0, 0)])
-    parts = [runs[..., place : place + patches, :] for place in range(pieces)]
-    rows = jnp.concatenate(parts, axis=-1)[..., :width]
-    frames = [rows[..., place : place + number, :, :] for place in range(behind)]
-    # [..., frames, patches, patch frames, width]
-    found = _said(jnp.stack(frames, axis=-2), numbers, *layers)
+    """What the network says of all patches of some frames, [..., frames, patches outputs].
+
+    The first layer sees ``1 + (x - top) / 3``, top the loudest of the patch: a convolution of the
+    levels x, and ``1 - top / 3`` times the sum of the kernel.
+    """
+    behind = seen.shape[-2] - number + 1
+    width = (kernel.shape[0] - numbers.shape[-1]) // behind
+    most = _running_max(seen, width)[..., : (patches - 1) * step + 1 : step]
+    tops = [most[..., place : place + number, :] for place in range(behind)]
+    top = functools.reduce(jnp.maximum, tops)
+    size = behind * width
+    hidden = lax.conv_general_dilated(
+        jnp.reshape(seen, (-1, *seen.shape[-2:], 1)),
+        jnp.reshape(kernel[:size] / 3.0, (behind, width, 1, -1)),
+        (1, step),
+        "VALID",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )[:, :, :patches]
+    hidden = jnp.reshape(hidden, (*top.shape, -1))
+    total = jnp.sum(kernel[:size], axis=0)
+    hidden = hidden + (1.0 - top / 3.0)[..., None] * match_rank(total, hidden)
+    found = _behind_first(hidden, numbers, kernel[size:], bias, *layers)
     return jnp.reshape(found, (*found.shape[:-2], -1))
 
 
-def _said(seen: jax.Array, numbers: jax.Array, *layers: jax.Array) -> jax.Array:
+def _said(
+    seen: jax.Array, numbers: jax.Array, kernel: jax.Array, bias: jax.Array, *layers: jax.Array
+) -> jax.Array:
     """What the network says of patches [..., frames, width], [..., 4 patch_bins]."""
-    # Logarithms below the patch's loudest, cut at -9, on a line from -2 (silence) to 1.
-    seen = seen - jnp.max(seen, axis=(-2, -1), keepdims=True)
-    seen = lax.collapse(1.0 - jnp.maximum(seen, _QUIET) / (_QUIET / 3.0), seen.ndim - 2)
-    (kernel, bias), *others = zip(layers[::2], layers[1::2], strict=True)
+    seen = 1.0 + (seen - jnp.max(seen, axis=(-2, -1), keepdims=True)) / 3.0
+    seen = lax.collapse(seen, seen.ndim - 2)
     size = seen.shape[-1]
-    # The numbers are the last two inputs.
-    both = jnp.matmul(numbers, kernel[size:]) + match_rank(bias, numbers)
     hidden = jnp.matmul(seen, kernel[:size])
+    return _behind_first(hidden, numbers, kernel[size:], bias, *layers)
+
+
+def _behind_first(
+    hidden: jax.Array, numbers: jax.Array, kernel: jax.Array, bias: jax.Array, *layers: jax.Array
+) -> jax.Array:
+    """The rest of the network: two more inputs of the first layer, and the layers behind it."""
+    both = jnp.matmul(numbers, kernel) + match_rank(bias, numbers)
     hidden = hidden + match_rank(both, hidden)
-    for kernel, bias in others:
+    for kernel, bias in zip(layers[::2], layers[1::2], strict=True):
         product = jnp.matmul(nn.relu(hidden), kernel)
         hidden = product + match_rank(bias, product)
     return hidden
