@@ -322,6 +322,23 @@ def first_decoded_clip(first_use: Result) -> str:
     return _table("model|" + "|".join(f"{step}, s" for step in steps), rows)
 
 
+def classifier_speed(classifiers: Result) -> str:
+    """Classifiers and their front ends beside PyTorch."""
+    formats = {"ours_ms": ".1f", "peer_ms": ".1f", "ratio": ".2f", "processor_time_ratio": ".2f"}
+    rows = [(row["row"], *_cells(row, **formats)) for row in classifiers["rows"]]
+    return _table("what|ours, ms|PyTorch, ms|ratio|ratio of processor time", rows)
+
+
+def lost_frames(concealment: Result) -> str:
+    """Decoded recordings with lost frames."""
+    formats = {"snr_db": ".1f", "worst_snr_db": ".1f", "stoi": ".3f", "times_real_time": ".0f"}
+    rows = [
+        (f"{100 * row['lost']:.0f} %", row["method"], *_cells(row, **formats))
+        for row in concealment["rows"]
+    ]
+    return _table("frames lost|in their place|SNR, dB|worst clip|STOI|x real time", rows)
+
+
 def long_file(hour: Result) -> str:
     return (
         f"{hour['duration_s'] / 60:g} minutes of stereo at 44.1 kHz reconstruct in "

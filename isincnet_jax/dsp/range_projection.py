@@ -32,6 +32,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Float
 
 from isincnet_jax.dsp import checks
 from isincnet_jax.dsp.settling import settles
@@ -46,7 +47,7 @@ def project_onto(
     measure: Callable[[jax.Array], jax.Array],
     iterations: int = 20,
     tolerance: Any = 0.0,
-) -> Waveform:
+) -> Float[jax.Array, "... time"]:
     """Range projection of a waveform onto those that measure as given.
 
     Args:

@@ -161,7 +161,7 @@ class Vocoder(SettledModule):
 
     def fitted(
         self, waveform: Waveform, spectrogram: Float[Array, "batch frames bins"]
-    ) -> Waveform:
+    ) -> Float[jax.Array, "batch time"]:
         """Waveform after the iterations that lead to the given spectrogram, see ``fit``.
 
         Args:
@@ -173,7 +173,7 @@ class Vocoder(SettledModule):
             [batch, time].
         """
         if not self.fit:
-            return waveform
+            return jnp.asarray(waveform)
         frames = min(spectrogram.shape[1], self.features.num_frames(waveform.shape[-1]))
         return range_projection.project_onto(
             waveform,

@@ -356,3 +356,21 @@ def test_torn_files(tmp_path):
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(spectrogram_file.SpectrogramFileError):
         spectrogram_file.read_spectrogram(path)
+
+
+def test_fitted_vocoders_have_the_features_that_they_were_given():
+    features = VocoderFeatures(
+        "mel_slaney", 8000, n_fft=128, win_length=128, hop_length=32, n_mels=12
+    )
+    network = ConvNeXtVocoder(num_bins=12, width=8, num_blocks=1, n_fft=128, hop_length=32)
+    clip = jnp.asarray(np.random.default_rng(0).uniform(-0.5, 0.5, (1, 1000)), jnp.float32)
+    wanted = features.of(clip)
+    variables = jax.jit(Vocoder(network, features).init)(jax.random.key(0), clip)
+    missed = []
+    for fit in (0, 30):
+        vocoder = TrainedVocoder(Vocoder(network, features, fit=fit), variables)
+        found = vocoder.synthesize(np.asarray(wanted), length=1000, chunk_frames=7)
+        missed.append(np.linalg.norm(features.of(jnp.asarray(found)) - wanted))
+    assert missed[1] < 0.1 * missed[0]
+    with pytest.raises(ValueError, match="fit=-1"):
+        Vocoder(network, features, fit=-1)

@@ -504,17 +504,17 @@ def _of_frames(
     top = functools.reduce(jnp.maximum, tops)
     size = behind * width
     hidden = lax.conv_general_dilated(
-        jnp.reshape(seen, (-1, *seen.shape[-2:], 1)),
-        jnp.reshape(kernel[:size] / 3.0, (behind, width, 1, -1)),
+        jnp.reshape(seen, (math.prod(seen.shape[:-2]), *seen.shape[-2:], 1)),
+        jnp.reshape(kernel[:size] / 3.0, (behind, width, 1, kernel.shape[-1])),
         (1, step),
         "VALID",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )[:, :, :patches]
-    hidden = jnp.reshape(hidden, (*top.shape, -1))
+    hidden = jnp.reshape(hidden, (*top.shape, kernel.shape[-1]))
     total = jnp.sum(kernel[:size], axis=0)
     hidden = hidden + (1.0 - top / 3.0)[..., None] * match_rank(total, hidden)
     found = _behind_first(hidden, numbers, kernel[size:], bias, *layers)
-    return jnp.reshape(found, (*found.shape[:-2], -1))
+    return jnp.reshape(found, (*found.shape[:-2], patches * found.shape[-1]))
 
 
 def _said(
@@ -534,9 +534,9 @@ def _behind_first(
     """The rest of the network: two more inputs of the first layer, and the layers behind it."""
     both = jnp.matmul(numbers, kernel) + match_rank(bias, numbers)
     hidden = hidden + match_rank(both, hidden)
-    for kernel, bias in zip(layers[::2], layers[1::2], strict=True):
-        product = jnp.matmul(nn.relu(hidden), kernel)
-        hidden = product + match_rank(bias, product)
+    for weights, shift in zip(layers[::2], layers[1::2], strict=True):
+        product = jnp.matmul(nn.relu(hidden), weights)
+        hidden = product + match_rank(shift, product)
     return hidden
 
 
