@@ -43,8 +43,8 @@ def conceal(
         length: samples; see :meth:`.Codec.decode`.
         guess: waveform [..., length] whose part in the null space of what is known is kept; that
             of the decoder, with zeros for what is lost, if None.
-        iterations: see :func:`.range_projection.project_onto`. 40 leave 20 % of lost frames of
-            ``16khz-linear`` at 25 dB, more go on towards the quantiser's own error.
+        iterations: see :func:`.range_projection.project_onto`. 40 bring speech with 20 % of lost
+            frames of ``16khz-linear`` from 8 dB to 23, 160 to 25.
         tolerance: see :func:`.range_projection.project_onto`.
 
     Returns:
