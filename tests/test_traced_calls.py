@@ -54,6 +54,7 @@ LONG = (  # to compile: seconds each
 WITHOUT_SLOPE = {
     "CFP": "its roots are too curved for a step that single precision resolves",
     "ISTFTNet": "its sound before training is too faint for that",
+    "MagnitudeVocoder": "most of its magnitudes are at their bound there; see the vocoder of mels",
     "STFT log phase": "jumps by a whole turn within the step",
     "TokenCodec": "codes are constants",
 }
@@ -118,7 +119,14 @@ def _vocoder(name="gradient"):
         ),
         "mel": (
             isn.MagnitudeVocoder(
-                num_bins=5, width=4, num_blocks=1, iterations=1, dtype=WIDE, **STFT
+                num_bins=5,
+                width=4,
+                num_blocks=1,
+                iterations=1,
+                filters="mel_htk",
+                sample_rate=8000,
+                dtype=WIDE,
+                **STFT,
             ),
             VocoderFeatures("mel_htk", 8000, win_length=N_FFT, n_mels=5, **STFT),
         ),

@@ -83,21 +83,21 @@ def test_what_is_met_stays_as_it_is_and_silence_has_finite_slopes():
     assert np.all(np.isfinite(slope))
 
 
+@pytest.mark.usefixtures("x64")
 def test_jitted_and_mapped_it_is_the_same_and_its_slopes_are_those_of_differences(rng):
     matrix, guess, truth = _problem(rng)
     run = functools.partial(project_onto, measure=functools.partial(_measured, matrix))
-    with jax.enable_x64():
-        guess, wanted = jnp.asarray(guess), jnp.asarray(truth @ matrix.T)
-        expected = run(guess, wanted, iterations=12)
-        np.testing.assert_allclose(
-            jax.jit(jax.vmap(functools.partial(run, iterations=12)))(guess, wanted), expected
-        )
-        # The projection is linear: its slope along a direction is the difference.
-        along = jnp.asarray(rng.standard_normal(wanted.shape))
-        _, slope = jax.jvp(lambda y: run(guess, y, iterations=12), (wanted,), (along,))
-        np.testing.assert_allclose(
-            slope, run(guess, wanted + along, iterations=12) - expected, atol=1e-6
-        )
+    guess, wanted = jnp.asarray(guess), jnp.asarray(truth @ matrix.T)
+    expected = run(guess, wanted, iterations=12)
+    np.testing.assert_allclose(
+        jax.jit(jax.vmap(functools.partial(run, iterations=12)))(guess, wanted), expected
+    )
+    # The projection is linear: its slope along a direction is the difference.
+    along = jnp.asarray(rng.standard_normal(wanted.shape))
+    _, slope = jax.jvp(lambda y: run(guess, y, iterations=12), (wanted,), (along,))
+    np.testing.assert_allclose(
+        slope, run(guess, wanted + along, iterations=12) - expected, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(

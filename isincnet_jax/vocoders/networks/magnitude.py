@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Complex, Float
 
+from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.phase import heap_integration, propagation
 from isincnet_jax.typing import Array
 from isincnet_jax.vocoders import blocks
@@ -184,7 +185,10 @@ class MagnitudeVocoder(TrunkNetwork, PhaseIntegration):
             name="leave",
         )(self._trunk(shown))
         # No band lets its bins fall below the floor, nor asks for more than a window can hold.
-        envelope = jnp.log(jnp.maximum(mel, self.floor) / self._array(np.sum(filters, axis=1)))
+        # Filters narrower than a bin may be empty: they say nothing.
+        total = np.sum(filters, axis=1)
+        sums = match_rank(self._array(np.where(total > 0, total, 1.0)), mel)
+        envelope = jnp.log(jnp.maximum(mel, self.floor) / sums)
         logs = jnp.matmul(envelope, self._array(between)) + learned
         largest = float(self.window_samples)
         for _ in range(self.passes):
@@ -223,7 +227,8 @@ def _interpolation(filters: Float[np.ndarray, "mels bins"]) -> Float[np.ndarray,
 
     Bins under no filter have the weights of the nearest that is.
     """
-    heights = filters / np.max(filters, axis=1, keepdims=True)
+    most = np.max(filters, axis=1, keepdims=True)
+    heights = filters / np.where(most > 0, most, 1.0)
     total = np.sum(heights, axis=0)
     covered = np.flatnonzero(total)
     nearest = covered[np.argmin(np.abs(np.arange(len(total))[:, None] - covered), axis=1)]

@@ -21,6 +21,7 @@ from jaxtyping import Complex, Float
 
 from isincnet_jax.dsp import checks, fourier, frame_groups
 from isincnet_jax.dsp.ranks import match_rank
+from isincnet_jax.linen import SettledModule
 from isincnet_jax.phase import beliefs as phase_beliefs
 from isincnet_jax.phase import heap_integration, propagation, sweeps
 from isincnet_jax.phase.beliefs import PhaseBeliefs
@@ -448,7 +449,7 @@ class PhaseGradientVocoder(PhaseIntegration):
         return tuple(part.astype(self.dtype) for part in [*found, *leave()])
 
 
-class _Layer(nn.Module):
+class _Layer(SettledModule):
     """Parameters of a dense layer, float32."""
 
     inputs: int
