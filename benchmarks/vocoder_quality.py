@@ -345,16 +345,16 @@ def main() -> None:
         found = measure(method, corpus, seconds=args.seconds, speech=not args.music)
         rows.append({"method": name, **found, **mark})
         print(name, found, flush=True)
+        if args.write:  # row by row: a run that is stopped keeps what it has measured
+            fresh = {**origin, "rows": rows}
+            merged = merge(sets[args.set], rows, origin, list(every)) if args.methods else fresh
+            common.write_results("vocoder_quality", {"sets": {**sets, args.set: merged}})
     header = [name for name in rows[0] if name not in mark]
     common.print_table(
         f"{args.set}: {len(corpus)} clips, {provenance.device_name()}",
         header,
         [[row[name] for name in header] for row in rows],
     )
-    if args.write:
-        fresh = {**origin, "rows": rows}
-        sets[args.set] = merge(sets[args.set], rows, origin, list(every)) if args.methods else fresh
-        common.write_results("vocoder_quality", {"sets": sets})
 
 
 if __name__ == "__main__":
