@@ -152,6 +152,7 @@ def _learns(method: Callable[[Vocoder, jax.Array, jax.Array], jax.Array]) -> Any
 
 def _magnitude(config: Config) -> Parts:
     features, fields = _config_features(config), _attributes(config.model.magnitude)
+    geometry = _geometry(config, features, learns="magnitudes")
     if not features.is_mel:
         raise ValueError(
             f"model.input={config.model.input!r}: the magnitudes of mel spectrograms are learned; "
@@ -162,7 +163,7 @@ def _magnitude(config: Config) -> Parts:
         own = phases.model.network
         fields |= {"phase_widths": own.widths, "phase_patch_bins": own.patch_bins}
     network = MagnitudeVocoder(
-        **_geometry(config, features, learns="magnitudes"),
+        **geometry,
         filters=features.kind,
         sample_rate=features.sample_rate,
         fmin=features.fmin,

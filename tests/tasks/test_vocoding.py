@@ -155,7 +155,7 @@ def _full_size(kind):
         ("convnext_bank", "bank", None),
         ("istftnet", "linear", None),
         ("istftnet_mel", "mel_slaney", 13.3),
-        ("magnitude_mel", "mel_slaney", 2.077),
+        ("magnitude_mel", "mel_slaney", 1.995),
         ("phase_gradient", "linear", 0.00866),
     ],
 )
