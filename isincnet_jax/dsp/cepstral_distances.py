@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from isincnet_jax.dsp import auditory, cepstrum, checks, spectral_distances
 from isincnet_jax.dsp.settling import settles
-from isincnet_jax.dsp.spectral_distances import PerClip, Resolution
+from isincnet_jax.dsp.spectral_distances import MEL_RESOLUTION, PerClip, Resolution
 from isincnet_jax.typing import Array, Waveform
-
-MEL_RESOLUTION = Resolution(1024, 256, 1024)
-"""The STFT of the mel cepstra."""
-
-_FLOOR = 1e-5
 
 
 @settles
@@ -71,17 +65,18 @@ def mel_cepstral_distortion_db(
         '0.000 dB'
     """
     checks.check_pair(prediction, target, ndim=1)
-    weights = auditory.mel_weights(sample_rate, n_fft=resolution.n_fft, n_mels=n_mels)
     matrix = cepstrum.dct_matrix(1 + num_coefficients, n_inputs=n_mels)
     # c_k = sqrt(2 / M) times the coefficient of the orthonormal transform, k = 1 to K.
     rows = np.sqrt(2.0 / n_mels) * matrix[1:]
 
-    def levels(waveform: Waveform) -> Float[jax.Array, "... frames mels"]:
-        magnitude = spectral_distances.magnitude(jnp.asarray(waveform), resolution)
-        return jnp.log(jnp.maximum(auditory.weigh_bins(magnitude, weights), _FLOOR))
-
+    predicted, wanted = (
+        spectral_distances.log_mel_levels(
+            waveform, sample_rate=sample_rate, resolution=resolution, n_mels=n_mels
+        )
+        for waveform in (prediction, target)
+    )
     # The transform is linear: the cepstrum of the difference is the difference of the cepstra.
-    difference = auditory.weigh_bins(levels(prediction) - levels(target), rows)
+    difference = auditory.weigh_bins(predicted - wanted, rows)
     squares = jnp.sum(difference**2, axis=-1)
     differs = squares > 0  # where they do not, the root has no slope
     per_frame = jnp.where(differs, jnp.sqrt(2.0 * jnp.where(differs, squares, 1.0)), 0.0)

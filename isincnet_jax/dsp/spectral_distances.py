@@ -17,11 +17,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from isincnet_jax.dsp import checks, fourier
+from isincnet_jax.dsp import auditory, checks, fourier
 from isincnet_jax.typing import Waveform
 
 _SILENCE = 1e-10
 _TINY_POWER = 1e-20
+_MEL_FLOOR = 1e-5
 
 
 class Resolution(NamedTuple):
@@ -37,6 +38,9 @@ REFERENCE_RESOLUTION = Resolution(1024, 250, 1001)
 
 RESOLUTIONS = (Resolution(512, 50, 240), Resolution(1024, 120, 600), Resolution(2048, 240, 1200))
 """The three STFTs of Parallel WaveGAN."""
+
+MEL_RESOLUTION = Resolution(1024, 256, 1024)
+"""The STFT of log mel spectrograms."""
 
 PerClip = Float[jax.Array, "..."]
 
@@ -120,6 +124,25 @@ def magnitude(waveform: Waveform, resolution: Resolution) -> Float[jax.Array, ".
     )
     power = jnp.real(transform) ** 2 + jnp.imag(transform) ** 2
     return jnp.sqrt(power + _TINY_POWER)
+
+
+def log_mel_levels(
+    waveform: Waveform, *, sample_rate: float, resolution: Resolution, n_mels: int
+) -> Float[jax.Array, "... frames mels"]:
+    """Natural logarithm of the mel spectrogram of magnitudes (Slaney's scale and norm).
+
+    Args:
+        waveform: [..., time], floating.
+        sample_rate: Hz.
+        resolution: of the STFT.
+        n_mels: filters.
+
+    Returns:
+        [..., frames, n_mels]; values below 1e-5 count as 1e-5.
+    """
+    weights = auditory.mel_weights(sample_rate, n_fft=resolution.n_fft, n_mels=n_mels)
+    mel = auditory.weigh_bins(magnitude(jnp.asarray(waveform), resolution), weights)
+    return jnp.log(jnp.maximum(mel, _MEL_FLOOR))
 
 
 def log_stft(

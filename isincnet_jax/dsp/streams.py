@@ -40,6 +40,19 @@ def axes_of(batch: Batch) -> tuple[int, ...]:
     return tuple(int(size) for size in shape)
 
 
+def check_length(length: int | None) -> None:
+    """Refuses a length that no signal has.
+
+    Args:
+        length: samples of a stream's signal; None if they are not known yet.
+
+    Raises:
+        ValueError: for a length below 1.
+    """
+    if length is not None and length < 1:
+        raise ValueError(f"length={length} must be at least 1; use None if it is not known yet")
+
+
 def checked(
     values: Any, batch: tuple[int, ...], dtype: Any, what: str, channels: int | None = None
 ) -> np.ndarray:

@@ -17,6 +17,7 @@ from isincnet_jax.dsp.streams import (
     LARGEST_STEP,
     Batch,
     axes_of,
+    check_length,
     checked,
     joined_on_host,
     power_of_two_sizes,
@@ -87,8 +88,7 @@ class StreamDecoder:
         Raises:
             ValueError: for a length or an axis below 1.
         """
-        if length is not None and length < 1:
-            raise ValueError(f"length={length} must be at least 1; use None if it is not known yet")
+        check_length(length)
         channels = self.spec.num_channels
         shape = (*axes_of(batch), self.matrix.shape[0] // channels - 1, channels)
         return DecoderState(jnp.zeros(shape, self.matrix.dtype), 0, 0, length)

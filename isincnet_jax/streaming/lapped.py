@@ -24,6 +24,7 @@ from isincnet_jax.dsp.streams import (
     LARGEST_STEP,
     Batch,
     axes_of,
+    check_length,
     checked,
     joined_on_host,
     power_of_two_sizes,
@@ -241,8 +242,7 @@ class LappedStreamDecoder:
         Raises:
             ValueError: for a length or an axis below 1.
         """
-        if length is not None and length < 1:
-            raise ValueError(f"length={length} must be at least 1; use None if it is not known yet")
+        check_length(length)
         shape = (*axes_of(batch), self.spec.hop_length // 2)
         return DecoderState(jnp.zeros(shape, self.angles.dtype), 0, 0, length)
 

@@ -16,17 +16,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from isincnet_jax.dsp import auditory, checks, spectral_distances
-from isincnet_jax.dsp.spectral_distances import RESOLUTIONS, Resolution
+from isincnet_jax.dsp import checks, spectral_distances
+from isincnet_jax.dsp.spectral_distances import MEL_RESOLUTION, RESOLUTIONS, Resolution
 from isincnet_jax.training import losses
 from isincnet_jax.training.losses import WeightedLoss
 from isincnet_jax.typing import Array, Waveform
 
 REFERENCE_RESOLUTION = Resolution(2048, 256, 1024)
 """CNNVocoder's STFT: FFT, hop and window, at 22,050 Hz."""
-
-MEL_RESOLUTION = Resolution(1024, 256, 1024)
-"""The STFT of the mel loss."""
 
 _FLOOR = 1e-5
 _LOW_BINS = 500
@@ -91,13 +88,13 @@ def log_mel(
     Returns:
         One value per clip, [...]. Values below 1e-5 count as 1e-5.
     """
-    weights = auditory.mel_weights(sample_rate, n_fft=resolution.n_fft, n_mels=n_mels)
-
-    def levels(waveform: Waveform) -> jax.Array:
-        magnitude = spectral_distances.magnitude(waveform, resolution)
-        return _log(auditory.weigh_bins(magnitude, weights))
-
-    return jnp.mean(jnp.abs(levels(prediction) - levels(target)), axis=(-2, -1))
+    predicted, wanted = (
+        spectral_distances.log_mel_levels(
+            waveform, sample_rate=sample_rate, resolution=resolution, n_mels=n_mels
+        )
+        for waveform in (prediction, target)
+    )
+    return jnp.mean(jnp.abs(predicted - wanted), axis=(-2, -1))
 
 
 def magnitude_distance(

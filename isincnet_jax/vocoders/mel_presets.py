@@ -84,15 +84,7 @@ class MelPreset:
     @property
     def filters(self) -> Float[np.ndarray, "mels bins"]:
         """Mel filters, float64 [n_mels, 1 + n_fft // 2], for :func:`.mel_to_magnitude`."""
-        htk = self.scale == "mel_htk"
-        return auditory.mel_weights(
-            self.sample_rate,
-            n_fft=self.n_fft,
-            n_mels=self.n_mels,
-            fmax=self.fmax,
-            htk=htk,
-            norm=None if htk else "slaney",
-        )
+        return self._linear.mel_weights()
 
     @property
     def vocoder_features(self) -> VocoderFeatures | None:
@@ -101,8 +93,10 @@ class MelPreset:
         A frame of "hifigan" is centred half a hop behind that of a vocoder: what is synthesised
         begins with sample ``hop_length // 2``, 128.
         """
-        if self.power != 1:
-            return None
+        return self._linear if self.power == 1 else None
+
+    @property
+    def _linear(self) -> VocoderFeatures:
         return VocoderFeatures(
             self.scale,
             self.sample_rate,

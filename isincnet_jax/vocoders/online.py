@@ -27,6 +27,7 @@ from isincnet_jax.dsp.streams import (
     LARGEST_STEP,
     Batch,
     axes_of,
+    check_length,
     checked,
     joined_on_host,
     power_of_two_sizes,
@@ -115,8 +116,7 @@ class StreamVocoder:
         Raises:
             ValueError: for a length or an axis below 1.
         """
-        if length is not None and length < 1:
-            raise ValueError(f"length={length} must be at least 1; use None if it is not known yet")
+        check_length(length)
         network, shape, dtype = self._network, axes_of(batch), self.vocoder.model.dtype
         rest = _window(self.vocoder.model).rest
         seen = network.frames_behind + network.frames_ahead

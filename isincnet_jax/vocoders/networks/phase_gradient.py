@@ -28,7 +28,7 @@ from isincnet_jax.phase.beliefs import PhaseBeliefs
 from isincnet_jax.typing import Array, Waveform
 from isincnet_jax.vocoders.networks.network import PhaseIntegration
 
-_QUIET = -9.0  # natural logarithm, relative to the loudest of a patch
+_QUIET = -9.0  # natural logarithm, relative to the loudest bins around in the frame
 _ONLINE_LEVEL = 0.01
 _HEAP_COUPLING, _HEAP_SWEEPS = 1.0, 8  # behind heap integration
 
