@@ -140,6 +140,7 @@ def log_mel_levels(
     Returns:
         [..., frames, n_mels]; values below 1e-5 count as 1e-5.
     """
+    checks.check_floating_waveform(waveform)
     weights = auditory.mel_weights(sample_rate, n_fft=resolution.n_fft, n_mels=n_mels)
     mel = auditory.weigh_bins(magnitude(jnp.asarray(waveform), resolution), weights)
     return jnp.log(jnp.maximum(mel, _MEL_FLOOR))
