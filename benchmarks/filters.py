@@ -9,6 +9,9 @@
         --config.workdir=runs/ablation
     python benchmarks/filters.py --runs runs/classify --ablation runs/ablation
 
+Parts of one grid that were measured in several folders, its tasks on a core each say, are put
+together: ``--ablation runs/genre runs/speaker``.
+
 Runs that differ in nothing but seed and folder are one row. The accuracies of seeds are of the same
 tracks: Student's interval tells what another seed would do, Wilson's what other tracks would.
 """
@@ -18,11 +21,13 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import common
 
+from isincnet_jax.ablation import grid
 from isincnet_jax.ablation.grid import t_interval
 from isincnet_jax.classifiers.training import wilson_interval
 
@@ -77,12 +82,36 @@ def summarise(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return rows
 
 
-def read_ablation(folder: Path) -> dict[str, Any]:
-    """Name and measurements of all cells, and where they come from."""
-    content = json.loads((folder / "results.json").read_text())
-    origin = {key: content[key] for key in ("command", "commits", "devices") if key in content}
-    cells = [{"values": cell["values"], "measured": cell["measured"]} for cell in content["cells"]]
-    return {**origin, "cells": cells}
+def read_ablation(folders: Sequence[Path]) -> dict[str, Any]:
+    """Measurements of all cells, what differs from the best, and where they come from.
+
+    Raises:
+        SystemExit: for folders of different grids.
+    """
+    contents = [grid.read_ablation(folder / "results.json") for folder in folders]
+    first, *others = contents
+    cells = {
+        cell["name"]: {
+            key: dict(cell[key] or {}) for key in ("values", "measured", "classification")
+        }
+        for cell in first["cells"]
+    }
+    for folder, content in zip(folders[1:], others, strict=True):
+        if content["identity"] != first["identity"] or set(cells) != {
+            cell["name"] for cell in content["cells"]
+        }:
+            raise SystemExit(f"{folder}: not the grid of {folders[0]}")
+        for cell in content["cells"]:
+            for key in ("measured", "classification"):
+                cells[cell["name"]][key].update(cell[key] or {})
+    return {
+        "command": first["command"],
+        "commits": list(dict.fromkeys(one for content in contents for one in content["commits"])),
+        "devices": list(dict.fromkeys(one for content in contents for one in content["devices"])),
+        "tracks": {k: v for content in contents for k, v in content.get("tracks", {}).items()},
+        "verdicts": {k: v for content in contents for k, v in content.get("verdicts", {}).items()},
+        "cells": [{"name": name, **cell} for name, cell in cells.items()],
+    }
 
 
 def main() -> None:
@@ -90,7 +119,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=Path, required=True, help="folder of classifiers' workdirs")
-    parser.add_argument("--ablation", type=Path, required=True, help="workdir of an ablation")
+    parser.add_argument(
+        "--ablation", type=Path, nargs="+", required=True, help="workdirs of one ablation"
+    )
     args = parser.parse_args()
     rows = summarise(read_runs(args.runs))
     common.print_table(

@@ -12,6 +12,7 @@ import numpy as np
 
 from isincnet_jax.benchmark import tables
 from isincnet_jax.inversynth import published
+from isincnet_jax.pages import ablation_table
 
 Result = Mapping[str, Any]
 _SHOWN = ("mse", "mae", "snr_db", "convergence_db", "log_spectral_db", "visqol")
@@ -522,6 +523,32 @@ def shapes(filters: Result) -> str:
     table = _table("shape|scale|bins|condition|exact|8 bits|noise", rows)
     none = f"No inverse exists of {', '.join(sorted(set(lost)))} ({len(lost)} cells). "
     return f"{table}\n\n{none if lost else ''}The grid: `{filters['ablation']['command']}`."
+
+
+def shape_accuracies(filters: Result) -> str:
+    ablation = filters["ablation"]
+    runs = dict.fromkeys(
+        run for cell in ablation["cells"] for run in cell.get("classification", ())
+    )
+    if not runs:
+        return "Not measured yet."
+    rows = [
+        (cell["name"], *(_accuracy(cell["classification"].get(run)) for run in runs))
+        for cell in ablation["cells"]
+        if cell["classification"]
+    ]
+    sentences = "\n".join(f"- {text}" for text in ablation_table.sentences(ablation["verdicts"]))
+    return f"{_table('|'.join(('cell', *runs)), rows)}\n\n{sentences}"
+
+
+def _accuracy(found: Mapping[str, Any] | None) -> str:
+    if not found:
+        return ""
+    ends = [found.get(f"seeds_{end}") for end in ("low", "high")]
+    if None in ends:
+        return f"{100 * found['accuracy']:.1f} (one seed)"
+    low, high = (f"{100 * end:.1f}" for end in ends)
+    return f"{100 * found['accuracy']:.1f} ({low} to {high})"
 
 
 def sinc_convolution(sincconv: Result) -> str:

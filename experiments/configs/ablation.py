@@ -10,14 +10,21 @@ out (and measured by a later command in the same folder):
 - reconstruction: frame bounds of the bank, signal-to-noise ratio of its exact decoder, with a few
   bits per coefficient, and with white noise on the coefficients;
 - speed: x real time of encoding and of decoding;
-- classification: the filters as the front end of the small classifier of ``classifier_genre.py``,
-  trained with every seed: accuracy by track, and how far the filters moved. It takes num_steps x
-  seeds x cells; on two cores 500 steps are three to four minutes.
+- classification: the filters as the front end of a small classifier of genres, and of one of
+  speakers, learned and as they begin, trained with every seed: accuracy by track, and how far the
+  filters moved. Other front ends stand beside them: mel filters, LEAF, EfficientLEAF, free filters.
 
-With --config.data=DIR[,DIR...] clips and tracks come from these folders; without, from the built-in
-clip and from generated music. For GTZAN's two small parts:
+With --config.data=DIR[,DIR...] clips and tracks of genres come from these folders, with
+--config.classifiers.speaker.data.path=DIR those of speakers, a folder each; without, from the
+built-in clip and from generated music. All shapes, GTZAN's two small parts and RAVDESS' speech:
 
-    --config.data=gtzan_mini,gtzan_excerpts --config.data.splits=experiments/splits/gtzan_small
+    python experiments/ablate_filters.py --config.parts=reconstruction,classification \
+        --config.data=gtzan_mini,gtzan_excerpts \
+        --config.data.splits=experiments/splits/gtzan_small \
+        --config.classifiers.speaker.data.path=speakers_16khz \
+        --config.classifiers.speaker.data.splits=experiments/splits/speakers \
+        --config.axes.shape=none,sinc,gauss,triangle,trapezoid,raised_cosine,butterworth,\
+    gammatone,gammatone2,pfnet
 
 What they measured stands in docs/measured/filters.md. 64 mel bins cannot be inverted at this hop,
 whatever their shape: 88 (gammatone) to 93 (sinc) can.
@@ -25,9 +32,11 @@ whatever their shape: 88 (gammatone) to 93 (sinc) can.
 
 from __future__ import annotations
 
+from typing import Any
+
 import ml_collections
 
-from configs import classifier_genre
+from configs import classifier_genre, classifier_speaker
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -36,6 +45,9 @@ def get_config() -> ml_collections.ConfigDict:
     config.workdir = "runs/ablation"
     config.parts = ("reconstruction", "speed")  # and classification, which takes hours
     config.seeds = (0, 1, 2)  # of the classifiers
+    config.tasks = ("genre", "speaker")  # that they are trained for
+    config.filters = ("learned", "fixed")
+    config.front_ends = ("mel", "leaf", "efficient_leaf", "free")  # beside the grid
     config.retry_failed = False  # measure again what failed before
 
     config.axes = ml_collections.ConfigDict()
@@ -74,7 +86,23 @@ def get_config() -> ml_collections.ConfigDict:
     config.speed.duration_s = 10.0
     config.speed.repeats = 7  # the fastest counts
 
-    # The base of the classifiers. A cell sets shape, component, num_filters (its num_bins),
-    # initial_scale (its scale), the seed, the data and the folder.
-    config.classifier = classifier_genre.get_config("sincnet").unlock()
+    # The base of the classifiers. A cell sets shape, component, initial_scale (its scale),
+    # num_filters (its num_bins, if they are an axis), the seed and the folder.
+    config.classifiers = ml_collections.ConfigDict()
+    config.classifiers.genre = _classifier(classifier_genre)
+    config.classifiers.speaker = _classifier(classifier_speaker)
     return config.lock()
+
+
+def _classifier(kind: Any) -> ml_collections.ConfigDict:
+    """A classifier that a core trains in a minute."""
+    config = kind.get_config("sincnet").unlock()
+    config.data.path = ()  # of genres: those of config.data
+    config.data.batch_size = 16
+    config.model.num_filters = 40
+    config.model.kernel_size = 257
+    config.model.hop_length = 320
+    config.model.max_masked_frames = 10
+    config.train.num_steps = 500
+    config.train.evaluate_every = config.train.save_every = 500
+    return config

@@ -31,6 +31,40 @@ FORMAT = 1
 """Of results files."""
 
 
+BANK = "bank"
+"""The front end of the cells of a grid."""
+
+FRONT_ENDS = ("mel", "leaf", "efficient_leaf", "free")
+"""Those that a grid is compared with; "free" is a bank whose every tap is learned."""
+
+
+def run_key(task: str, filters: str, seed: int) -> str:
+    """Key that the result of a classifier's run is kept under.
+
+    Args:
+        task: name of the classifier.
+        filters: "learned" or "fixed".
+        seed: of the run.
+
+    Returns:
+        "genre, learned, seed 0", say.
+    """
+    return f"{task}, {filters}, seed {seed}"
+
+
+def is_compared(filters: str, front_end: str) -> bool:
+    """Whether a front end is measured with such filters.
+
+    Args:
+        filters: "learned" or "fixed".
+        front_end: of a cell.
+
+    Returns:
+        Banks are both, mel filters fixed only; LEAFs and free filters exist to be learned.
+    """
+    return front_end == BANK or (filters == "fixed") == (front_end == "mel")
+
+
 @dataclasses.dataclass(frozen=True)
 class Cell:
     """A point of a grid.

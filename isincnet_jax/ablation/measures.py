@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import scipy.special
 from jaxtyping import Float
 
 from isincnet_jax.ablation import grid as ablation
@@ -141,3 +142,70 @@ def accuracy_over_seeds(
         "tracks": tracks,
         "filter_movement_hz": float(np.mean(moved)) if moved else None,
     }
+
+
+def compare_with_best(
+    rows: Sequence[Mapping[str, Any]], *, confidence: float = 0.95
+) -> dict[str, dict[str, Any]]:
+    """Differences from the best: for every classification its best cell, and whom it does not beat.
+
+    A cell is worse than the best where two intervals of the difference of their accuracies exclude
+    0: Student's over the seeds that both have, which are pairs (the same batches and first weights
+    of the network), and the normal one over tracks, of two shares of n tracks as if they were
+    independent, which is cautious. The best is chosen among all on the same tracks, so that a
+    difference that just counts is not one to build on.
+
+    Args:
+        rows: cells with "name" and "classification", see :func:`accuracy_over_seeds`, which has
+            "seeds" too.
+        confidence: of both intervals, between 0 and 1.
+
+    Returns:
+        For every classification "best", its "accuracy", "seeds" and "tracks", and the names that
+        are "alike" and "worse". Cells with fewer seeds than the most are left out, as are
+        classifications of a single cell.
+
+    Example:
+        >>> def row(name, accuracy):
+        ...     runs = {"accuracies": [accuracy] * 2, "seeds": [0, 1], "tracks": 900}
+        ...     runs["accuracy"] = accuracy
+        ...     return {"name": name, "classification": {"genre, learned": runs}}
+        >>> rows = [row("sinc", 0.5), row("gauss", 0.7)]
+        >>> compare_with_best(rows)["genre, learned"]["worse"]
+        ['sinc']
+    """
+    parts = list(dict.fromkeys(part for row in rows for part in row["classification"] or ()))
+    found = {}
+    for part in parts:
+        cells = {
+            row["name"]: row["classification"][part]
+            for row in rows
+            if part in (row["classification"] or {})
+        }
+        most = max(len(cell["seeds"]) for cell in cells.values())
+        cells = {name: cell for name, cell in cells.items() if len(cell["seeds"]) == most}
+        if len(cells) < 2:
+            continue
+        best = max(cells, key=lambda name: cells[name]["accuracy"])
+        verdicts: dict[str, list[str]] = {"alike": [], "worse": []}
+        for name, cell in cells.items():
+            if name != best:
+                worse = _is_worse(cell, cells[best], confidence)
+                verdicts["worse" if worse else "alike"].append(name)
+        top = cells[best]
+        kept = {name: top[name] for name in ("accuracy", "seeds", "tracks")}
+        found[part] = {"best": best, **kept, **verdicts}
+    return found
+
+
+def _is_worse(cell: Mapping[str, Any], best: Mapping[str, Any], confidence: float) -> bool:
+    ours, theirs = (dict(zip(one["seeds"], one["accuracies"], strict=True)) for one in (best, cell))
+    differences = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
+    if not differences:
+        return False
+    over_seeds = ablation.t_interval(differences, confidence=confidence)
+    # var(p) = p (1 - p) / n of each share
+    variance = sum(p * (1.0 - p) / best["tracks"] for p in (best["accuracy"], cell["accuracy"]))
+    half = float(scipy.special.ndtri(0.5 + 0.5 * confidence)) * math.sqrt(variance)
+    beyond_tracks = best["accuracy"] - cell["accuracy"] > half
+    return beyond_tracks and over_seeds is not None and over_seeds[0] > 0.0

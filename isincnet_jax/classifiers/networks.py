@@ -217,6 +217,7 @@ class AudioClassifier(SettledModule):
         max_masked_frames: longest mask over time; 0 for none.
         max_masked_bins: widest mask over bins; 0 for none.
         axis_name: of the devices that share batch statistics.
+        learn_frontend: whether gradients reach the front end; without, they are not computed.
 
     Raises:
         ValueError: for an unknown compression.
@@ -234,6 +235,7 @@ class AudioClassifier(SettledModule):
     max_masked_frames: int = 20
     max_masked_bins: int = 8
     axis_name: str | None = None
+    learn_frontend: bool = True
 
     def __post_init__(self) -> None:
         """Checks the arguments."""
@@ -255,6 +257,7 @@ class AudioClassifier(SettledModule):
         """
         norm = batch_norm(self.axis_name, train=train)
         x = self.frontend(waveform)
+        x = x if self.learn_frontend else lax.stop_gradient(x)
         if self.compression == "pcen":
             x = PCEN(initial_state="first", trainable=True, name="pcen")(x)
         elif self.compression == "log":

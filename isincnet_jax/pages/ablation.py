@@ -52,6 +52,7 @@ def write_ablation_page(
         columns=ablation_table.shown_columns(cells),
         rows=ablation_table.table_rows(cells),
         pictures=pictures,
+        sentences=ablation_table.sentences(results.get("verdicts") or {}),
     )
 
 
@@ -78,6 +79,9 @@ def _tracks(results: Mapping[str, Any]) -> str:
     """What the classifiers learned and were tested with, and their seeds."""
     if not results.get("tracks"):
         return ""
-    counts = ", ".join(f"{count} {split}" for split, count in results["tracks"].items())
+    counts = "; ".join(
+        f"{task}: " + ", ".join(f"{count} {split}" for split, count in splits.items())
+        for task, splits in results["tracks"].items()
+    )
     seeds = ", ".join(str(seed) for seed in results.get("seeds") or [])
     return f"{counts}; seeds {seeds}"

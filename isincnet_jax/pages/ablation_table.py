@@ -26,6 +26,7 @@ class Column:
         digits: after the point.
         factor: between what is stored and what is shown.
         hint: one line for readers.
+        run: of a classification, its task and whether filters were learned.
     """
 
     part: str
@@ -37,6 +38,7 @@ class Column:
     digits: int = 1
     factor: float = 1.0
     hint: str = ""
+    run: str = ""
 
 
 COLUMNS = (
@@ -54,18 +56,51 @@ COLUMNS = (
     Column("reconstruction", "noisy_snr_db", "SNR, noise", "noise", "dB", "higher"),
     Column("speed", "encode_x_real_time", "Encoding", "encode x", "× real time", "higher", 0),
     Column("speed", "decode_x_real_time", "Decoding", "decode x", "× real time", "higher", 0),
-    Column("classification", "accuracy", "Accuracy", "accuracy", "%", "higher", 1, 100.0),
-    Column("classification", "filter_movement_hz", "Movement", "moved Hz", "Hz", "", 1),
 )
-"""Every quantity that an ablation may have measured."""
+"""Every quantity of a bank that an ablation may have measured."""
 
-PARTS = tuple(dict.fromkeys(column.part for column in COLUMNS))
+PARTS = ("reconstruction", "speed", "classification")
 """What an ablation measures."""
 
 
-def _part_of(row: Row, part: str) -> Mapping[str, Any] | None:
+def classification_columns(run: str) -> tuple[Column, Column]:
+    """Columns of a classification: accuracy and movement of the filters.
+
+    Args:
+        run: "genre, learned", say.
+
+    Returns:
+        Their keys are those of :func:`.measures.accuracy_over_seeds`.
+    """
+    task, _, filters = run.partition(", ")
+    short = task if filters == "learned" else f"{task} ({filters})"
+    title = f"{task.capitalize()}, {filters}"
+    common: dict[str, Any] = {"part": "classification", "run": run}
+    return (
+        Column(
+            key="accuracy",
+            title=title,
+            short=f"{short} %",
+            unit="%",
+            better="higher",
+            factor=100.0,
+            **common,
+        ),
+        Column(
+            key="filter_movement_hz",
+            title=f"{title}: movement",
+            short=f"{task} Hz",
+            unit="Hz",
+            **common,
+        ),
+    )
+
+
+def _part_of(row: Row, column: Column) -> Mapping[str, Any] | None:
     """A part's results of a cell; None where it failed or was not measured."""
-    found = row.get(part) if part == "classification" else row["measured"].get(part)
+    if column.part == "classification":
+        return (row.get("classification") or {}).get(column.run)
+    found = row["measured"].get(column.part)
     return None if found is None or "error" in found else found
 
 
@@ -80,7 +115,7 @@ def value_of(row: Row, column: Column) -> float | None:
         A number in the column's unit, infinite for "exact" and "infinite"; None where nothing was
         measured or it failed.
     """
-    found = (_part_of(row, column.part) or {}).get(column.key)
+    found = (_part_of(row, column) or {}).get(column.key)
     if isinstance(found, Mapping):
         found = found.get("mean")
     if found is None:
@@ -95,9 +130,12 @@ def shown_columns(rows: Sequence[Row]) -> list[Column]:
         rows: cells of the ablation.
 
     Returns:
-        Those of :data:`COLUMNS`, in their order.
+        Those of :data:`COLUMNS`, in their order, and then of all classifications. Movements are
+        shown where there are any.
     """
-    return [column for column in COLUMNS if any(value_of(row, column) is not None for row in rows)]
+    runs = dict.fromkeys(run for row in rows for run in row.get("classification") or ())
+    columns = [*COLUMNS, *(column for run in runs for column in classification_columns(run))]
+    return [column for column in columns if any(value_of(row, column) for row in rows)]
 
 
 def varied(rows: Sequence[Row]) -> list[str]:
@@ -127,7 +165,7 @@ def remarks(row: Row) -> list[tuple[str, str]]:
         for key, entry in row["measured"].items()
         if "error" in entry
     ]
-    reason = (_part_of(row, "reconstruction") or {}).get("reason")
+    reason = row["measured"].get("reconstruction", {}).get("reason")
     return [*found, ("not invertible", reason)] if reason else found
 
 
@@ -151,7 +189,7 @@ def points(
         if value is None or not math.isfinite(value):
             continue
         texts = [str(row["values"][axis]) for axis in axes] or [row["name"]]
-        part = _part_of(row, column.part) or {}
+        part = _part_of(row, column) or {}
         inner = part.get(column.key)
         inner = inner if isinstance(inner, Mapping) else {}
         low, high = inner.get("low"), inner.get("high")
@@ -199,6 +237,32 @@ def text_table(rows: Sequence[Row]) -> str:
     return "\n".join([*shown, *notes])
 
 
+def sentences(verdicts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Sentences on the best cell of every classification, and on those that it does not beat.
+
+    Args:
+        verdicts: of :func:`.measures.compare_with_best`.
+
+    Returns:
+        One for each classification.
+    """
+    found = []
+    for run, one in verdicts.items():
+        counts = f"{len(one['seeds'])} seed{'s' * (len(one['seeds']) != 1)}, {one['tracks']} tracks"
+        text = f"{run}: {one['best']} is best with {100 * one['accuracy']:.1f} % ({counts})"
+        alike, worse = len(one["alike"]), len(one["worse"])
+        if not worse:
+            found.append(f"{text}, and none of the {alike} others differs from it significantly.")
+        elif not alike:
+            found.append(f"{text}, significantly better than all {worse} others.")
+        else:
+            found.append(
+                f"{text}, significantly better than {worse} others; no significant difference from "
+                f"{'; '.join(one['alike'])}."
+            )
+    return found
+
+
 def table_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Rows of the page's table.
 
@@ -240,7 +304,7 @@ def _cell(row: Row, column: Column, best: float | None) -> Cell | None:
 
 def _intervals(row: Row, column: Column) -> list[str]:
     """Lines below a number: its interval, or its two intervals, or the worst clip."""
-    part = _part_of(row, column.part) or {}
+    part = _part_of(row, column) or {}
     found = part.get(column.key)
     if isinstance(found, Mapping):
         worst = found.get("worst")

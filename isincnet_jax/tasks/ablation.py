@@ -5,8 +5,9 @@ r"""Compares filter shapes, scales, components and numbers of bins, as a config 
         [--config.field=value ...]
 
 Measures every cell of the grid: condition number and SNR of the exact decoder, with few bits and
-with noise; x real time; accuracy of a classifier behind it over several seeds, and how far its
-filters moved. Writes ``results.json`` after every measurement, prints the table and writes
+with noise; x real time; accuracy of classifiers of genres and speakers behind it over several
+seeds, with learned and with fixed filters, and how far they moved. Says which differences from the
+best are none. Writes ``results.json`` after every measurement, prints the table and writes
 ``ablation.html`` and ``pictures/`` into ``config.workdir``. The same command goes on with a run
 that was interrupted, and measures other parts of the same grid; another config is refused there.
 The fields and their defaults are in ``experiments/configs/ablation.py``. Without --config.data the
@@ -19,6 +20,7 @@ SIGTERM or Ctrl-C stopped it.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import shlex
@@ -28,10 +30,11 @@ from pathlib import Path
 from typing import Any
 
 from isincnet_jax.ablation import measures as ablation_measures
-from isincnet_jax.ablation.grid import Ablation, Cell, grid
+from isincnet_jax.ablation.grid import BANK, FRONT_ENDS, Ablation, Cell, grid, run_key
 from isincnet_jax.benchmark import run as benchmark_run
 from isincnet_jax.benchmark import tables
 from isincnet_jax.classifiers.training import wilson_interval
+from isincnet_jax.dsp import checks
 from isincnet_jax.pages import ablation as ablation_report
 from isincnet_jax.pages import ablation_table
 from isincnet_jax.tasks.command import run_command
@@ -60,8 +63,13 @@ def ablate_filters(config: Config) -> int:
     from isincnet_jax.tasks.ablation_work import Work
 
     config = _settled(config)
-    base = {name: config.base[name] for name in (*_AXES, *config.base)}
+    base = _base(config)
     cells = grid(base, {name: config.axes[name] for name in _AXES})
+    cells += [
+        Cell({**base, "front_end": name}, {"front_end": name})
+        for name in config.front_ends
+        if "classification" in config.parts
+    ]
     folder = Path(config.workdir)
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):
@@ -94,6 +102,18 @@ def _settled(config: Config) -> Config:
             raise ValueError(f"parts: {part!r} is unknown; use {known}")
     if not config.parts:
         raise ValueError(f"parts is empty; use some of {known}")
+    choices = {
+        "tasks": tuple(config.classifiers),
+        "filters": ("learned", "fixed"),
+        "front_ends": FRONT_ENDS,
+    }
+    for name, some in choices.items():
+        for value in config[name]:
+            checks.check_choice(name, value, some)
+        if len(set(config[name])) != len(config[name]):
+            raise ValueError(f"{name}={tuple(config[name])}: give each once")
+        if not config[name] and name != "front_ends" and "classification" in config.parts:
+            raise ValueError(f"{name} is empty; use some of {', '.join(some)}")
     seeds = tuple(int(seed) for seed in config.seeds)
     if len(set(seeds)) != len(seeds) or ("classification" in config.parts and not seeds):
         raise ValueError(f"seeds={seeds}: give one or more, each once")
@@ -112,15 +132,28 @@ def _settled(config: Config) -> Config:
 def _identity(config: Config) -> dict[str, Any]:
     """What results depend on; folders by their names, wherever they are."""
     fields = json.loads(config.to_json_best_effort())
-    for name in ("workdir", "parts", "retry_failed"):
+    for name in ("workdir", "parts", "tasks", "filters", "front_ends", "retry_failed"):
         fields.pop(name)
-    fields["data"] = {"folders": _names(config.data.path), "splits": Path(config.data.splits).name}
-    classifier = fields["classifier"]
-    for name in ("workdir", "seed", "hosts"):
-        classifier.pop(name)
-    for name in ("path", "splits", "cache_dir", "sample_rate"):
-        classifier["data"].pop(name)
+    fields["data"] = _folders(config.data)
+    for task, classifier in fields["classifiers"].items():
+        for name in ("workdir", "seed", "hosts"):
+            classifier.pop(name)
+        for name in ("path", "splits", "cache_dir", "sample_rate"):
+            classifier["data"].pop(name)
+        classifier["data"].update(_folders(config.classifiers[task].data))
     return fields
+
+
+def _base(config: Config) -> dict[str, Any]:
+    """Fields of all cells; those that may vary come first."""
+    return {
+        **{name: config.base[name] for name in (*_AXES, *config.base)},
+        "front_end": BANK,
+    }
+
+
+def _folders(data: Any) -> dict[str, Any]:
+    return {"folders": _names(data.path), "splits": Path(data.splits).name}
 
 
 def _names(paths: Sequence[str]) -> list[str]:
@@ -136,7 +169,7 @@ def _facts(config: Config) -> dict[str, Any]:
     return {
         **facts,
         "command": shlex.join(["python", "experiments/ablate_filters.py", *arguments]),
-        "base": {name: config.base[name] for name in (*_AXES, *config.base)},
+        "base": _base(config),
         "seeds": list(config.seeds),
         "data": ", ".join(folders) or "built-in clip, generated music",
         "q_bits": config.reconstruction.q_bits,
@@ -178,19 +211,15 @@ def _measure(work: Any, cells: Sequence[Cell], results: Ablation, stop: Stop) ->
 def _finish(config: Config, results: Ablation, folder: Path) -> None:
     """Sums up the seeds, prints the table, draws, and writes the page."""
     from isincnet_jax.tasks.ablation_pictures import pictures
-    from isincnet_jax.tasks.ablation_work import seed_key
 
     rows = results.content["cells"]
     for row in rows:
-        found = [row["measured"].get(seed_key(seed), {}) for seed in config.seeds]
-        row["classification"] = tables.plain(
-            ablation_measures.accuracy_over_seeds(
-                [run for run in found if "accuracy" in run],
-                wilson=wilson_interval,
-            )
-        )
+        row["classification"] = tables.plain(_accuracies(config, row["measured"]))
+    verdicts = ablation_measures.compare_with_best(rows)
+    results.content["verdicts"] = verdicts
     results.write()
     print(ablation_table.text_table(rows))  # noqa: T201
+    print("\n".join(ablation_table.sentences(verdicts)))  # noqa: T201
     try:
         drawn = list(pictures(config, rows, folder))
     except ImportError as error:
@@ -200,6 +229,23 @@ def _finish(config: Config, results: Ablation, folder: Path) -> None:
         results.content, folder / "ablation.html", pictures=drawn
     )
     _logger.info("written: %s, %s", results.path, page)
+
+
+def _accuracies(config: Config, measured: dict[str, Any]) -> dict[str, Any]:
+    """Summary over seeds of every task, with learned and with fixed filters."""
+    found = {}
+    for task, filters in itertools.product(config.classifiers, ("learned", "fixed")):
+        runs = {
+            seed: run
+            for seed in config.seeds
+            if "accuracy" in (run := measured.get(run_key(task, filters, seed), {}))
+        }
+        if runs:
+            summary = ablation_measures.accuracy_over_seeds(
+                [*runs.values()], wilson=wilson_interval
+            )
+            found[f"{task}, {filters}"] = {**(summary or {}), "seeds": list(runs)}
+    return found
 
 
 def main() -> None:

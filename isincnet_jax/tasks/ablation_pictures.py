@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from isincnet_jax import plots
+from isincnet_jax.ablation.grid import run_key
 from isincnet_jax.benchmark import tables
 from isincnet_jax.pages import ablation_table
 from isincnet_jax.pages.ablation import Picture
@@ -41,6 +42,7 @@ def pictures(config: Config, rows: Sequence[Mapping[str, Any]], folder: Path) ->
         tables.write_text(folder / "pictures" / f"{name}.svg", content.decode())
         return Picture(caption, content)
 
+    shown = ablation_table.shown_columns(rows)
     for part in ablation_table.PARTS:
         panels = [
             drawings.Panel(
@@ -49,7 +51,7 @@ def pictures(config: Config, rows: Sequence[Mapping[str, Any]], folder: Path) ->
                 [drawings.Point(*point) for point in ablation_table.points(rows, column)],
                 may_be_logarithmic=column.unit != "dB",
             )
-            for column in ablation_table.COLUMNS
+            for column in shown
             if column.part == part
         ]
         if any(panel.points for panel in panels):
@@ -70,7 +72,7 @@ def pictures(config: Config, rows: Sequence[Mapping[str, Any]], folder: Path) ->
     yield picture(
         "movement",
         "How far the centres of the filters have moved on average, over the steps of training "
-        f"(seed {config.seeds[0]}).",
+        f"({config.tasks[0]}, seed {config.seeds[0]}).",
         drawings.plot_movement_over_steps(curves),
     )
     name, one = next(iter(bands.items()))
@@ -88,10 +90,8 @@ def pictures(config: Config, rows: Sequence[Mapping[str, Any]], folder: Path) ->
 
 
 def _bands_path(config: Config, row: Mapping[str, Any], folder: Path) -> Path | None:
-    """The record of a cell's first classifier, if it was trained."""
-    from isincnet_jax.tasks.ablation_work import seed_key
-
-    key = seed_key(config.seeds[0]) if config.seeds else ""
+    """The record of a cell's first classifier that learned its filters, if there is one."""
+    key = run_key(config.tasks[0], "learned", config.seeds[0]) if config.seeds else ""
     run = row["measured"].get(key, {}).get("run")
     path = folder / run / "bands.npz" if run else None
     return path if path is not None and path.is_file() else None

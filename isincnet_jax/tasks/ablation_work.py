@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ import numpy as np
 import isincnet_jax as isn
 from isincnet_jax import provenance
 from isincnet_jax.ablation import measures as ablation_measures
-from isincnet_jax.ablation.grid import Ablation, Cell
+from isincnet_jax.ablation.grid import BANK, Ablation, Cell, is_compared, run_key
 from isincnet_jax.bank import design
 from isincnet_jax.benchmark import run as benchmark_run
 from isincnet_jax.benchmark.methods import safe_name
@@ -37,7 +38,7 @@ class Task(NamedTuple):
     """One measurement.
 
     Attributes:
-        part: "reconstruction", "speed" or "classification".
+        part: one of :data:`.ablation_table.PARTS`.
         key: what its result is kept under.
         cell: of the grid.
         call: gives the result.
@@ -49,16 +50,8 @@ class Task(NamedTuple):
     call: Callable[[], dict[str, Any]]
 
 
-def seed_key(seed: int) -> str:
-    """Key that the result of a classifier's run is kept under.
-
-    Args:
-        seed: of the run.
-
-    Returns:
-        "classification, seed 0", say.
-    """
-    return f"classification, seed {seed}"
+def _spec(cell: Cell) -> isn.FilterbankSpec:
+    return isn.FilterbankSpec(**{k: v for k, v in cell.values.items() if k != "front_end"})
 
 
 class Work:
@@ -96,10 +89,17 @@ class Work:
                 found.append(clips)
         return names, np.concatenate(found)
 
-    @functools.cached_property
-    def tracks(self) -> Labelled:
-        """Labelled tracks that the classifiers learn and are tested with."""
-        return classifier_parts.build_data(self.classifier_config({}, 0))
+    @functools.cache  # noqa: B019  # one object a run
+    def tracks(self, task: str) -> Labelled:
+        """Labelled tracks that the classifiers of a task learn and are tested with.
+
+        Args:
+            task: name of the classifier.
+
+        Returns:
+            Decoded once.
+        """
+        return classifier_parts.build_data(self.classifier_config(task, {}, 0))
 
     def tasks(self, cells: Sequence[Cell]) -> Iterator[Task]:
         """Measurements to be made: part after part, and seed after seed.
@@ -113,24 +113,28 @@ class Work:
         parts = self.config.parts
         for part in ("reconstruction", "speed"):
             for cell in cells if part in parts else ():
-                yield Task(part, part, cell, functools.partial(getattr(self, part), cell))
-        for seed in self.config.seeds if "classification" in parts else ():
-            for cell in cells:
-                call = functools.partial(self.classification, cell, seed)
-                yield Task("classification", seed_key(seed), cell, call)
+                if cell.values["front_end"] == BANK:
+                    yield Task(part, part, cell, functools.partial(getattr(self, part), cell))
+        runs = itertools.product(self.config.seeds, self.config.tasks, self.config.filters, cells)
+        for seed, task, filters, cell in runs if "classification" in parts else ():
+            if is_compared(filters, cell.values["front_end"]):
+                call = functools.partial(self.classification, cell, task, filters, seed)
+                yield Task("classification", run_key(task, filters, seed), cell, call)
 
     def prepare(self, part: str, results: Ablation) -> None:
         """Reads what a part needs: data that are missing are an error of the run, not of a cell.
 
         Args:
-            part: "reconstruction", "speed" or "classification".
+            part: one of :data:`.ablation_table.PARTS`.
             results: gets the names of clips, or the numbers of tracks, of that part.
         """
         if part == "reconstruction":
             results.content["clips"] = self.clips[0]
         elif part == "classification":
-            found = {split: len(self.tracks.track_names(split)) for split in self.tracks.corpora}
-            results.content["tracks"] = found
+            results.content["tracks"] = {
+                task: {split: len(data.track_names(split)) for split in data.corpora}
+                for task, data in ((task, self.tracks(task)) for task in self.config.tasks)
+            }
 
     def reconstruction(self, cell: Cell) -> dict[str, Any]:
         """Frame bounds, and signal-to-noise ratios if the bank can be inverted.
@@ -142,7 +146,7 @@ class Work:
             "lower", "upper", "condition" ("infinite" for no frame), "invertible", and either the
             "reason" or the ratios in dB of :func:`.measures.reconstruction_scores`.
         """
-        spec, settings = isn.FilterbankSpec(**cell.values), self.config.reconstruction
+        spec, settings = _spec(cell), self.config.reconstruction
         bounds = isn.frame_bounds(spec)
         finite = np.isfinite(bounds.condition)  # JSON has no infinity
         found = {
@@ -176,7 +180,7 @@ class Work:
             "encode_x_real_time", "decode_x_real_time" (None without an inverse), "device" and
             "load_average" (of the last minute; None where the system does not tell).
         """
-        spec, settings = isn.FilterbankSpec(**cell.values), self.config.speed
+        spec, settings = _spec(cell), self.config.speed
         length = round(settings.duration_s * spec.sample_rate)
         # The built-in clip again and again, up to the length.
         clip = np.resize(demo_waveform(spec.sample_rate), length)
@@ -203,36 +207,58 @@ class Work:
             "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         }
 
-    def classifier_config(self, values: Mapping[str, Any], seed: int, folder: str = "") -> Config:
+    def classifier_config(
+        self,
+        task: str,
+        values: Mapping[str, Any],
+        seed: int,
+        *,
+        filters: str = "learned",
+        folder: str = "",
+    ) -> Config:
         """The classifier of a cell: the config's, with the values of the cell.
 
         Args:
+            task: name of the classifier.
             values: of the cell, by field.
             seed: of weights and batches.
+            filters: "learned" or "fixed".
             folder: of the run; empty where only its data are asked for.
 
         Returns:
-            A copy; "num_bins" is its ``num_filters``, "scale" its ``initial_scale``.
+            A copy; "scale" is its ``initial_scale``, and "num_bins" its ``num_filters`` where the
+            numbers of bins are an axis.
         """
-        config: Config = ml_collections.ConfigDict(self.config.classifier.to_dict())
+        config: Config = ml_collections.ConfigDict(self.config.classifiers[task].to_dict())
         config.seed, config.workdir = seed, folder
-        if not self.folders:
+        if task == "genre":
+            config.data.path, config.data.splits = tuple(self.folders), self.config.data.splits
+        if not any(config.data.path):
             config.data.source = "generated"
-        config.data.path = tuple(self.folders)
-        config.data.splits = self.config.data.splits
         config.data.cache_dir = self.config.data.cache_dir
         config.data.sample_rate = self.config.base.sample_rate
-        names = {"num_bins": "num_filters", "scale": "initial_scale"}
-        for name in ("shape", "component", *names):
+        names = {"scale": "initial_scale", "shape": "shape", "component": "component"}
+        if len(self.config.axes.num_bins) > 1:
+            names["num_bins"] = "num_filters"
+        for name, field in names.items():
             if name in values:
-                config.model[names.get(name, name)] = values[name]
+                config.model[field] = values[name]
+        front_end = values.get("front_end", BANK)
+        if front_end == "free":
+            config.model.shape = "free"
+        elif front_end != BANK:
+            config.model.kind = front_end
+        if filters == "fixed":
+            config.optimizer.filter_learning_rate = 0.0
         return config
 
-    def classification(self, cell: Cell, seed: int) -> dict[str, Any]:
+    def classification(self, cell: Cell, task: str, filters: str, seed: int) -> dict[str, Any]:
         """One classifier trained and tested, in a folder of its own where it goes on.
 
         Args:
             cell: whose values make the front end.
+            task: name of the classifier.
+            filters: "learned" or "fixed".
             seed: of weights and batches.
 
         Returns:
@@ -244,9 +270,10 @@ class Work:
         """
         from isincnet_jax.tasks.classification import train_classifier  # JAX is set up before
 
-        place = Path("runs") / safe_name(cell.name) / f"seed-{seed}"
-        config = self.classifier_config(cell.values, seed, str(Path(self.config.workdir) / place))
-        outcome = train_classifier(config, data=self.tracks, stop=self.stop)
+        place = Path("runs") / safe_name(cell.name) / f"{task}-{filters}-{seed}"
+        folder = str(Path(self.config.workdir) / place)
+        config = self.classifier_config(task, cell.values, seed, filters=filters, folder=folder)
+        outcome = train_classifier(config, data=self.tracks(task), stop=self.stop)
         if outcome.result is None:
             raise Stopped
         splits = outcome.result["splits"]

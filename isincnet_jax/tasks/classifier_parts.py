@@ -182,6 +182,7 @@ def build_classifier(config: Config, classes: tuple[str, ...]) -> Classifier:
             max_masked_frames=model.max_masked_frames,
             max_masked_bins=model.max_masked_bins,
             axis_name=axis,
+            learn_frontend=config.optimizer.filter_learning_rate != 0,
         )
         paths = ("frontend",)
     init = jax.jit(module.init)

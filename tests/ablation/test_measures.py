@@ -112,3 +112,46 @@ def test_one_seed_and_none():
     assert found["seeds_low"] is None
     assert found["tracks_low"] < 0.5 < found["tracks_high"]
     assert measures.accuracy_over_seeds([], wilson=wilson_interval) is None
+
+
+def _summary(*accuracies, tracks=400, seeds=None):
+    return {
+        "accuracy": float(np.mean(accuracies)),
+        "accuracies": list(accuracies),
+        "seeds": list(range(len(accuracies)) if seeds is None else seeds),
+        "tracks": tracks,
+    }
+
+
+def _rows(**cells):
+    return [{"name": name, "classification": {"genre": cell}} for name, cell in cells.items()]
+
+
+def test_a_difference_counts_beyond_what_seeds_and_tracks_do():
+    best = _summary(0.80, 0.81, 0.82)
+    rows = _rows(
+        far=_summary(0.60, 0.61, 0.63),
+        near=_summary(0.78, 0.80, 0.81),  # sure over seeds, less than 400 tracks can tell
+        spread=_summary(0.30, 0.81, 0.83),  # far by its mean, for one seed alone
+        best=best,
+    )
+    found = measures.compare_with_best(rows)["genre"]
+    assert found["best"] == "best"
+    assert found["worse"] == ["far"]
+    assert found["alike"] == ["near", "spread"]
+    many = [
+        {**row, "classification": {"genre": {**row["classification"]["genre"], "tracks": 10**6}}}
+        for row in rows
+    ]
+    # 0.02, 0.01, 0.01: Student's half width is 0.014 and 0 is inside, whatever the tracks.
+    assert measures.compare_with_best(many)["genre"]["alike"] == ["near", "spread"]
+
+
+def test_cells_without_all_seeds_wait():
+    rows = _rows(whole=_summary(0.5, 0.5), part=_summary(0.9), other=_summary(0.6, 0.6))
+    found = measures.compare_with_best(rows)["genre"]
+    assert (found["best"], found["alike"], found["worse"]) == ("other", [], ["whole"])
+    assert measures.compare_with_best(_rows(one=_summary(0.5))) == {}
+    single = measures.compare_with_best(_rows(one=_summary(0.5), two=_summary(0.9)))["genre"]
+    assert (single["best"], single["alike"]) == ("two", ["one"])  # one seed proves nothing
+    assert measures.compare_with_best([{"name": "none", "classification": {}}]) == {}

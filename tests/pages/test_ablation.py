@@ -43,13 +43,13 @@ ROWS = [
         "base",
         "sinc",
         reconstruction={"condition": 2.5, "snr_db": _snr(130.0)},
-        classification=_accuracy(0.7),
+        classification={"genre, learned": _accuracy(0.7)},
     ),
     _row(
         "shape=gauss",
         "gauss",
         reconstruction={"condition": 12.0, "snr_db": _snr(125.5)},
-        classification=_accuracy(0.725, seeds=False),
+        classification={"genre, learned": _accuracy(0.725, seeds=False)},
     ),
     _row(
         "num_bins=8",
@@ -70,12 +70,22 @@ RESULTS = {
     "data": "gtzan_mini",
     "q_bits": 8,
     "noise_snr_db": 20.0,
+    "verdicts": {
+        "genre, learned": {
+            "best": "shape=gauss",
+            "accuracy": 0.725,
+            "seeds": [0],
+            "tracks": 120,
+            "alike": ["base"],
+            "worse": [],
+        }
+    },
 }
 
 
 def test_text_table_says_what_failed_and_why():
     lines = table.text_table(ROWS).splitlines()
-    assert lines[0].split() == ["cell", "B/A", "SNR", "dB", "accuracy"]
+    assert lines[0].split() == ["cell", "B/A", "SNR", "dB", "genre", "%"]
     assert lines[1].split() == ["base", "2.50", "130.0", "70.0"]
     assert lines[3].split() == ["num_bins=8", "infinite", "–", "–"]
     assert lines[5:] == [
@@ -94,7 +104,7 @@ def test_fields_that_vary_become_columns():
 
 
 def test_points_are_the_finite_values_with_their_intervals():
-    columns = {column.key: column for column in table.COLUMNS}
+    columns = {column.key: column for column in table.shown_columns(ROWS)}
     assert table.points(ROWS, columns["condition"]) == [
         ("sinc", "128", 2.5, None, None),
         ("gauss", "128", 12.0, None, None),
@@ -116,6 +126,7 @@ def test_the_page_is_one_file_that_asks_for_nothing(tmp_path):
     assert "012345678" in text
     assert text.count("is-best") == text.count('title="best"') + text.count(".is-best")
     assert "seeds 69.0 … 71.0" in text
+    assert "shape=gauss is best with 72.5 % (1 seed, 120 tracks), and none of the 1 others" in text
     assert "tracks 60.0 … 80.0" in text
     assert text.count("<li>") == 3  # notes on the columns that are there
     assert list(tmp_path.iterdir()) == [page]

@@ -27,18 +27,27 @@ TINY = {
     "speed.batch_size": 1,
     "speed.repeats": 1,
     "seeds": "0,1",
-    "classifier.data.chunk_s": 0.25,
-    "classifier.data.batch_size": 8,
-    "classifier.model.kernel_size": 65,
-    "classifier.model.hop_length": 80,
-    "classifier.model.widths": "(8,16)",
-    "classifier.model.max_masked_bins": 0,
-    "classifier.optimizer.warmup_steps": 2,
-    "classifier.train.num_steps": 12,
-    "classifier.train.log_every": 4,
-    "classifier.train.evaluate_every": 6,
-    "classifier.train.save_every": 6,
-    "classifier.evaluation.hop_s": 0.5,
+    "tasks": "genre",
+    "front_ends": "()",
+    **{
+        f"classifiers.{task}.{name}": value
+        for task in ("genre", "speaker")
+        for name, value in {
+            "data.chunk_s": 0.25,
+            "data.batch_size": 8,
+            "model.num_filters": 17,
+            "model.kernel_size": 65,
+            "model.hop_length": 80,
+            "model.widths": "(8,16)",
+            "model.max_masked_bins": 0,
+            "optimizer.warmup_steps": 2,
+            "train.num_steps": 12,
+            "train.log_every": 4,
+            "train.evaluate_every": 6,
+            "train.save_every": 6,
+            "evaluation.hop_s": 0.5,
+        }.items()
+    },
 }
 
 
@@ -68,6 +77,9 @@ def main(in_process, tmp_path, capsys):
         ({"parts": "reconstruction,spead"}, r"parts: 'spead' is unknown; use reconstruction"),
         ({"parts": "()"}, r"parts is empty"),
         ({"parts": "classification", "seeds": "()"}, r"seeds=\(\): give one or more"),
+        ({"parts": "classification", "tasks": "()"}, r"tasks is empty; use some of genre, speaker"),
+        ({"filters": "learnt"}, r"filters='learnt' is unknown; use learned, fixed"),
+        ({"front_ends": "mel,mel"}, r"front_ends=\('mel', 'mel'\): give each once"),
         ({"seeds": "1,1"}, r"seeds=\(1, 1\): give one or more, each once"),
         ({"axes.shape": "sinc,sinc"}, r"axes\.shape: 'sinc' comes twice"),
         ({"axes.window": "hann"}, r"axes\.window: no such field"),
@@ -163,7 +175,7 @@ def test_a_signal_ends_the_run_after_the_measurement(main, tmp_path, monkeypatch
             handlers[signal.SIGTERM](signal.SIGTERM, None)
         return {"encode_x_real_time": 1.0}
 
-    def stopped(self, cell, seed):  # a classifier writes its checkpoint and stops
+    def stopped(self, cell, task, filters, seed):  # a classifier writes its checkpoint and stops
         handlers[signal.SIGTERM](signal.SIGTERM, None)
         raise Stopped
 
@@ -218,11 +230,12 @@ def test_cells_become_classifiers():
             f"--config={EXPERIMENTS / 'configs' / 'ablation.py'}",
             "--config.data.path=('a',)",
             "--config.base.sample_rate=8000",
+            "--config.axes.num_bins=128,24",
         ]
     )
     work = Work(fields, None)
     values = {"shape": "gauss", "scale": "erb", "component": "real", "num_bins": 24}
-    config = work.classifier_config(values, 3, "there")
+    config = work.classifier_config("genre", values, 3, folder="there")
     bank = classifier_parts.build_frontend(config)
     assert (bank.filterbank.shape, bank.filterbank.initial_scale) == ("gauss", "erb")
     assert (bank.filterbank.component, bank.is_complex) == ("real", False)
@@ -230,9 +243,16 @@ def test_cells_become_classifiers():
     assert bank.filterbank.sample_rate == 8000
     assert (config.seed, config.workdir, config.data.path) == (3, "there", ("a",))
     assert config.data.source == "gtzan"
-    assert fields.classifier.model.shape == "sinc"  # the base is left as it was
+    assert config.optimizer.filter_learning_rate > 0
+    assert fields.classifiers.genre.model.shape == "sinc"  # the base is left as it was
+    fixed = work.classifier_config("genre", values, 3, filters="fixed")
+    assert fixed.optimizer.filter_learning_rate == 0
+    leaf = work.classifier_config("speaker", {"front_end": "leaf"}, 0)
+    assert (leaf.model.kind, leaf.data.source) == ("leaf", "generated")  # no folder of speakers
+    free = work.classifier_config("genre", {"front_end": "free"}, 0)
+    assert (free.model.kind, free.model.shape, free.model.num_filters) == ("sincnet", "free", 40)
     fields.data.path = ()
-    assert Work(fields, None).classifier_config({}, 0).data.source == "generated"
+    assert Work(fields, None).classifier_config("genre", {}, 0).data.source == "generated"
 
 
 # ---- The record of filters ----------------------------------------------------------------------
@@ -310,31 +330,39 @@ def test_a_watched_step_records_when_the_loop_logs_or_evaluates(tmp_path):
 
 
 @pytest.mark.quick(0)
-def test_classifiers_of_two_cells_and_two_seeds(script, tmp_path):
+def test_classifiers_of_a_bank_and_mel_filters_and_two_seeds(script, tmp_path):
     """On generated music: all runs, what they leave, and nothing done twice."""
     folder = tmp_path / "run"
     options = {
         "parts": "reconstruction,classification",
         "axes.scale": "()",
-        "axes.shape": "sinc,gauss",
+        "axes.shape": "()",
+        "front_ends": "mel",
     }
 
     def call():
         return script("ablate_filters.py", _arguments(folder, options))
 
     done = call()
-    assert "accuracy" in done.stdout
+    assert "genre (fixed) %" in done.stdout
+    assert done.stdout.count("is best with") == done.stdout.count("2 seeds, 3 tracks") == 1
     found = _results(folder)
-    assert [cell["name"] for cell in found["cells"]] == ["base", "shape=gauss"]
-    for cell in found["cells"]:
-        result = cell["classification"]
+    *banks, mel = found["cells"]
+    assert [cell["name"] for cell in banks] == ["base"]
+    assert list(mel["classification"]) == ["genre, fixed"]  # there is nothing to learn,
+    assert "reconstruction" not in mel["measured"]  # and no bank
+    assert set(found["verdicts"]) == {"genre, fixed"}  # one bank is learned, and has no other
+    for cell in banks:
+        fixed = cell["classification"]["genre, fixed"]
+        assert fixed["filter_movement_hz"] == 0
+        result = cell["classification"]["genre, learned"]
         assert len(result["accuracies"]) == 2
         assert result["tracks"] == 3
         assert result["seeds_low"] <= result["accuracy"] <= result["seeds_high"]
         assert result["tracks_low"] <= result["accuracy"] <= result["tracks_high"]
         assert result["filter_movement_hz"] > 0
         for seed in (0, 1):
-            run = folder / cell["measured"][f"classification, seed {seed}"]["run"]
+            run = folder / cell["measured"][f"genre, learned, seed {seed}"]["run"]
             with np.load(run / "bands.npz") as file:
                 np.testing.assert_array_equal(file["steps"], [0, 4, 6, 8, 12])
                 centers = (file["low_hz"] + file["high_hz"]) / 2
