@@ -148,7 +148,13 @@ def varied(rows: Sequence[Row]) -> list[str]:
         Names in the order of the first row.
     """
     fields = rows[0]["values"] if rows else {}
-    return [name for name in fields if len({str(row["values"][name]) for row in rows}) > 1]
+    return [name for name in fields if len({_text_of(row, name) for row in rows} - {""}) > 1]
+
+
+def _text_of(row: Row, field: str) -> str:
+    """Value of a field; empty where another front end has no such thing as a shape."""
+    is_bank = row["values"].get("front_end", "bank") == "bank"
+    return str(row["values"][field]) if is_bank or field == "front_end" else ""
 
 
 def remarks(row: Row) -> list[tuple[str, str]]:
@@ -188,7 +194,7 @@ def points(
         value = value_of(row, column)
         if value is None or not math.isfinite(value):
             continue
-        texts = [str(row["values"][axis]) for axis in axes] or [row["name"]]
+        texts = [text for axis in axes if (text := _text_of(row, axis))] or [row["name"]]
         part = _part_of(row, column) or {}
         inner = part.get(column.key)
         inner = inner if isinstance(inner, Mapping) else {}
@@ -279,7 +285,7 @@ def table_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
         {
             "name": row["name"],
             "remarks": remarks(row),
-            "axes": [str(row["values"][axis]) for axis in axes],
+            "axes": [_text_of(row, axis) for axis in axes],
             "cells": [_cell(row, *pair) for pair in zip(columns, best, strict=True)],
         }
         for row in rows
