@@ -90,8 +90,19 @@ def get_config() -> ml_collections.ConfigDict:
     # num_filters (its num_bins, if they are an axis), the seed and the folder.
     config.classifiers = ml_collections.ConfigDict()
     config.classifiers.genre = _classifier(classifier_genre)
-    config.classifiers.speaker = _classifier(classifier_speaker)
+    config.classifiers.speaker = _speaker()
     return config.lock()
+
+
+def _speaker() -> ml_collections.ConfigDict:
+    config = _classifier(classifier_speaker)
+    config.data.chunk_s = 1.0
+    config.data.mixup = 0.0
+    config.model.max_masked_frames = config.model.max_masked_bins = 0
+    config.optimizer.learning_rate = 6e-3
+    config.optimizer.label_smoothing = 0.0
+    config.train.num_steps = config.train.evaluate_every = config.train.save_every = 1000
+    return config
 
 
 def _classifier(kind: Any) -> ml_collections.ConfigDict:

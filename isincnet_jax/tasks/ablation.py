@@ -20,12 +20,13 @@ SIGTERM or Ctrl-C stopped it.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import logging
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +84,31 @@ def ablate_filters(config: Config) -> int:
                     "--config.workdir, or the config of these results"
                 )
         stop = Stop(1)
-        stopped = _measure(Work(config, stop), cells, results, stop)
+        with _programs_kept(folder / "compiled"):
+            stopped = _measure(Work(config, stop), cells, results, stop)
         _finish(config, results, folder)
     if stopped:
         return stop.status
     return _FAILED if results.failures() else 0
+
+
+@contextlib.contextmanager
+def _programs_kept(folder: Path) -> Iterator[None]:
+    """Programs are kept on the disk: seeds of a cell share theirs (half a minute of a core)."""
+    import jax
+    from jax.experimental.compilation_cache import compilation_cache
+
+    settings: Any = jax.config
+    before = settings.jax_compilation_cache_dir
+    if before is None:
+        settings.update("jax_compilation_cache_dir", str(folder))
+        compilation_cache.reset_cache()  # it has been asked already, maybe, and is not asked twice
+    try:
+        yield
+    finally:
+        if before is None:
+            settings.update("jax_compilation_cache_dir", None)
+            compilation_cache.reset_cache()
 
 
 def _settled(config: Config) -> Config:
