@@ -20,6 +20,7 @@ from jaxtyping import Float
 from isincnet_jax.bank.dsp import coding_costs
 from isincnet_jax.bank.dsp.differentiable_inverse import Inverse
 from isincnet_jax.bank.quantizer import Quantizer
+from isincnet_jax.dsp import companding
 from isincnet_jax.typing import Spectrogram, Waveform
 
 UserTarget = Callable[[Spectrogram, Callable[[Spectrogram], Waveform]], jax.Array]
@@ -230,7 +231,7 @@ class OfUser:
 
 _NAMED: tuple[tuple[str, Callable[[str], Target]], ...] = (
     (r"bits at ([\d.]+) dB", lambda number: BitsAtSnr(float(number))),
-    (r"SNR at (\d+) bits", lambda number: SnrAtBits(int(number))),
+    (r"SNR at (\d+) bits", lambda number: SnrAtBits(companding.check_q_bits(int(number)))),
     (r"noise of ([\d.]+) dB", lambda number: SnrOfNoise(float(number))),
 )
 

@@ -89,7 +89,7 @@ def periodic_inverse(
     # Real kernels: E(-w) = conj E(w), so that frequencies from 0 to pi do.
     frequency = jnp.asarray(np.arange(num_blocks + 1) * (2 * np.pi / count), kernels.dtype)
     matrix = polyphase.polyphase_matrix(kernels, frequency, hop_length=hop_length)
-    weighted = matrix / noise[:, None]
+    weighted = matrix * (1 / noise).astype(matrix.dtype)[:, None]
     gram = jnp.einsum("fcm,fcn->fmn", jnp.conj(matrix), weighted, precision="highest")
     # The ends of [0, pi] stand for themselves, all others for w and -w.
     share = np.full(num_blocks + 1, 2.0 / count)
@@ -98,7 +98,7 @@ def periodic_inverse(
     trace = jnp.real(jnp.trace(gram, axis1=1, axis2=2))
     added = ridge * jnp.sum(share * trace) / hop_length
     eye = jnp.eye(hop_length, dtype=gram.dtype)
-    inverse = jnp.linalg.inv(gram + added * eye)
+    inverse = jnp.linalg.inv(gram + added.astype(gram.dtype) * eye)
     # E N^-1 (E* N^-1 E + l)^-1, of which D is the conjugate transpose
     dual = jnp.einsum("fcm,fmn->fcn", weighted, inverse, precision="highest")
     # k_c[b hop + m] = mean over w of dual(w)[c, m] exp(-i w b)
