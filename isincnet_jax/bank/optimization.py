@@ -42,8 +42,9 @@ _LARGEST_ANGLE = 0.5  # radians
 _ROUGH_CONDITION = 1e4
 _RIDGES = (1e-3, 1e-5, 1e-10)
 """Relative: the decoder of a bank without an inverse, and on to exact ones."""
-_FRAMES = (8, 16, 24, 32)
-_DUAL_FRAMES = (64, 128)
+_FRAMES = (8, 16, 32)
+_DUAL_FRAMES = (32, 64, 128)
+_MOST_SOLVED_SAMPLES = 2048  # a second's work; canonical duals are solved by frequencies
 _SOLVED_RESIDUAL = 1e-9
 _NOISIER = 1.02
 """Power of the noise that fewer frames may cost."""
@@ -498,8 +499,8 @@ class _Filters:
         if self.lead is not None:
             more |= {"lead": self.lead, "num_frames": self.num_frames}
             return [DecoderSpec("least_squares", **more)]
-        counts = [("least_squares", count) for count in _FRAMES if 2 * count * self.spec.hop_length
-                  >= self.spec.taps]  # fmt: skip
+        hop, least = self.spec.hop_length, self.spec.taps // 2
+        counts = [("least_squares", n) for n in _FRAMES if least <= n * hop <= _MOST_SOLVED_SAMPLES]
         counts += [("dual", count) for count in _DUAL_FRAMES]
         return [DecoderSpec(kind, count, **more) for kind, count in counts]  # type: ignore[arg-type]
 
