@@ -40,8 +40,10 @@ _PARTS = {"center": (0.0, 1.0), "bandwidth": (1.0, 100.0), "shape": (0.0, np.inf
 _LARGEST_TERM = 2.0
 _LARGEST_ANGLE = 0.5  # radians
 _ROUGH_CONDITION = 1e4
-_RIDGES = (1e-3, 1e-5, 1e-10)
+_RIDGES = (1e-3, 1e-10)
 """Relative: the decoder of a bank without an inverse, and on to exact ones."""
+_BLOCKS = 8
+"""Hops that the decoders of the descent reach: nine frequencies, in between all is smooth."""
 _FRAMES = (8, 16, 32)
 _DUAL_FRAMES = (32, 64, 128)
 _MOST_SOLVED_SAMPLES = 2048  # a second's work; canonical duals are solved by frequencies
@@ -444,8 +446,10 @@ class _Filters:
     def _invert(self, kernels: jax.Array, noise: jax.Array, *, ridge: Any) -> Inverse:
         hop = self.spec.hop_length
         if self.lead is None:
+            # Kernels of more hops have more detail in frequency.
+            blocks = max(_BLOCKS, 2 * -(-self.spec.taps // hop))
             return differentiable_inverse.periodic_inverse(
-                kernels, noise, hop_length=hop, ridge=ridge
+                kernels, noise, hop_length=hop, ridge=ridge, num_blocks=blocks
             )
         return differentiable_inverse.positioned_inverse(
             kernels, noise, hop_length=hop, num_frames=self.num_frames, lead=self.lead, ridge=ridge
