@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -261,23 +261,24 @@ def _descend(
     problem: _Filters | _Lapped, target: targets.Target, clips: np.ndarray, steps: int
 ) -> tuple[np.ndarray, tuple[float, ...]]:
     """Values of the free parts at the end, within [-1, 1] of their reach, and the last losses."""
-    waveform = jnp.asarray(clips)
-    power = targets.power_of(waveform)
+    prepared, power = problem.prepare(clips), targets.power_of(jnp.asarray(clips))
 
-    def loss(values: jax.Array, ridge: jax.Array) -> jax.Array:
-        spectrogram, bank = problem.apply(values, waveform, ridge)
+    def loss(values: jax.Array, ridge: jax.Array, clips: jax.Array) -> jax.Array:
+        spectrogram, bank = problem.apply(values, prepared._replace(values=clips), ridge)
         return target.loss(spectrogram, power, bank)
 
     graded = jax.jit(jax.value_and_grad(loss))
     values, losses = np.zeros(len(problem.bounds)), ()
     for ridge in problem.ridges:
-        call = functools.partial(_graded, graded, ridge)
+        call = functools.partial(_graded, graded, jnp.asarray(ridge), prepared.values)
         values, losses = _stage(call, values, problem.bounds, steps)
     return values, losses
 
 
-def _graded(graded: Any, ridge: float, values: np.ndarray) -> tuple[float, np.ndarray]:
-    value, gradient = graded(jnp.asarray(values), jnp.asarray(ridge))
+def _graded(
+    graded: Any, ridge: jax.Array, clips: jax.Array, values: np.ndarray
+) -> tuple[float, np.ndarray]:
+    value, gradient = graded(jnp.asarray(values), ridge, clips)
     return float(value), np.asarray(gradient)
 
 
@@ -330,6 +331,18 @@ def _settle_free(
     return settled
 
 
+class _Prepared(NamedTuple):
+    """Clips as a bank takes them again and again.
+
+    Attributes:
+        values: [clips, ...].
+        length: samples of a clip.
+    """
+
+    values: jax.Array
+    length: int
+
+
 class _Filters:
     """Free parts of a FilterbankSpec: the parameters of a learnable SincNet.
 
@@ -362,7 +375,8 @@ class _Filters:
         params = jax.jit(wide.init)(jax.random.key(0), jnp.zeros((1, spec.hop_length)))["params"]
         self.start = {name: np.asarray(one) for name, one in params["analysis"].items()}
         self.names = [name for name in self.start if self._reach(name) is not None]
-        if not self.names:
+        own = set(self.start) - {"center", "bandwidth", "window"}
+        if "shape" in self.free and not own:
             raise ValueError(
                 f"shape={spec.shape!r} has no parameters of its own; free center, bandwidth or "
                 "window"
@@ -371,16 +385,13 @@ class _Filters:
         for name in self.names:
             start, ones = self.start[name].ravel(), np.ones(self.start[name].size)
             low.append(-ones)
-            # No centre beyond the Nyquist frequency, which is 1.
-            room = (
-                (1.0 - start) / np.maximum(self.free["center"] * start, 1e-12)
-                if (name == "center")
-                else ones
-            )
+            room = ones
+            if name == "center":  # none beyond the Nyquist frequency, which is 1
+                room = (1.0 - start) / np.maximum(self.free["center"] * start, 1e-12)
             high.append(np.minimum(ones, room))
         self.bounds = list(zip(np.concatenate(low), np.concatenate(high), strict=True))
-        rough = design.frame_bounds(spec).condition
-        self.ridges = _RIDGES if not rough <= _ROUGH_CONDITION else _RIDGES[-1:]
+        is_near = design.frame_bounds(spec).condition <= _ROUGH_CONDITION
+        self.ridges = _RIDGES[-1:] if is_near else _RIDGES
 
     def _lead(self, latency_ms: float) -> int:
         """Samples that a frame may emit before its position."""
@@ -424,13 +435,27 @@ class _Filters:
         variables = {"params": {"analysis": self.params(values)}}
         return self.wide.apply(variables, method="filters")  # type: ignore[return-value]
 
+    def prepare(self, clips: np.ndarray) -> _Prepared:
+        """Clips as their frames [clips, frames, taps]: of these, kernels make a plain product."""
+        taps, hop, length = self.spec.taps, self.spec.hop_length, clips.shape[-1]
+        padded = framing.pad_for_frames(
+            jnp.asarray(clips),
+            lead=taps // 2,
+            trail=taps - 1 - taps // 2,
+            hop_length=hop,
+            grid=self.spec.bank.frame_grid(length),
+            padding=self.spec.padding,
+        )
+        frames = np.lib.stride_tricks.sliding_window_view(np.asarray(padded), taps, axis=-1)
+        return _Prepared(jnp.asarray(frames[:, ::hop]), length)
+
     def apply(
-        self, values: jax.Array, waveform: jax.Array, ridge: jax.Array
+        self, values: jax.Array, prepared: _Prepared, ridge: Any
     ) -> tuple[jax.Array, targets.Bank]:
         """Coefficients of clips, and the bank."""
         kernels, hop = self.kernels(values), self.spec.hop_length
         invert = functools.partial(self._invert, kernels, ridge=ridge)
-        length = waveform.shape[-1]
+        length = prepared.length
 
         def decode(spectrogram: Any) -> Any:
             found = invert(jnp.ones(kernels.shape[0], kernels.dtype))
@@ -440,7 +465,7 @@ class _Filters:
                 length=length,
             )  # fmt: skip
 
-        spectrogram: Any = self.spec.bank.dense.analyse(waveform, kernels)
+        spectrogram = jnp.matmul(prepared.values, kernels.T, precision="highest")
         return spectrogram, targets.Bank(hop, invert, decode)
 
     def _invert(self, kernels: jax.Array, noise: jax.Array, *, ridge: Any) -> Inverse:
@@ -459,13 +484,15 @@ class _Filters:
         self, values: np.ndarray, target: targets.Target, clips: np.ndarray
     ) -> np.ndarray | None:
         """Variances that the decoder is made for."""
+        prepared = self.prepare(clips)
 
         @jax.jit
-        def variances(values: jax.Array, waveform: jax.Array) -> jax.Array | None:
-            spectrogram, _ = self.apply(values, waveform, jnp.zeros((), waveform.dtype))
-            return target.noise(spectrogram, targets.power_of(waveform))
+        def variances(values: jax.Array, clips: jax.Array, power: jax.Array) -> jax.Array | None:
+            spectrogram, _ = self.apply(values, prepared._replace(values=clips), 0.0)
+            return target.noise(spectrogram, power)
 
-        found = variances(jnp.asarray(values), jnp.asarray(clips))
+        power = targets.power_of(jnp.asarray(clips))
+        found = variances(jnp.asarray(values), prepared.values, power)
         return None if found is None else np.asarray(found)
 
     def codec(self, values: np.ndarray, noise: np.ndarray | None) -> Codec:
@@ -567,12 +594,16 @@ class _Lapped:
         """Angles of the window [N / 2]."""
         return self.spec.window_angles() + _LARGEST_ANGLE * (values @ self.series)
 
+    def prepare(self, clips: np.ndarray) -> _Prepared:
+        """Clips as they are."""
+        return _Prepared(jnp.asarray(clips), clips.shape[-1])
+
     def apply(
-        self, values: jax.Array, waveform: jax.Array, ridge: jax.Array
+        self, values: jax.Array, prepared: _Prepared, ridge: Any
     ) -> tuple[jax.Array, targets.Bank]:
         """Coefficients of clips, and the bank."""
         angles, framed = self.angles(values), dict[str, Any](framing=self.spec.framing)
-        hop, length = self.spec.hop_length, waveform.shape[-1]
+        hop, waveform, length = self.spec.hop_length, prepared.values, prepared.length
         # The inverse is the transpose: noise comes out as it goes in.
         own = Inverse(jnp.eye(hop, dtype=waveform.dtype), 0, jnp.zeros((), waveform.dtype))
         return (

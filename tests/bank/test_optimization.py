@@ -162,12 +162,12 @@ def test_gradients_through_the_decoder_against_finite_differences(target, latenc
     with jax_names.enable_x64(True):
         problem = optimization._Filters(spec, None, latency_ms)
         wanted = targets.settle_target(target)
-        waveform = jnp.asarray(_clips(2, 200), jnp.float64)
-        power = targets.power_of(waveform)
+        clips = _clips(2, 200).astype("f8")
+        prepared, power = problem.prepare(clips), targets.power_of(jnp.asarray(clips))
 
         @jax.jit
         def loss(values):
-            spectrogram, bank = problem.apply(values, waveform, jnp.asarray(1e-10))
+            spectrogram, bank = problem.apply(values, prepared, jnp.asarray(1e-10))
             return wanted.loss(spectrogram, power, bank)
 
         rng = np.random.default_rng(1)
@@ -176,6 +176,15 @@ def test_gradients_through_the_decoder_against_finite_differences(target, latenc
         step = 1e-5
         expected = (loss(values + step * way) - loss(values - step * way)) / (2 * step)
         assert float(slope) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_coefficients_are_those_of_the_bank():
+    with jax_names.enable_x64(True):
+        problem = optimization._Filters(SPEC, None, None)
+        prepared = problem.prepare(_clips(2, 203).astype("f8"))
+        found, _ = problem.apply(jnp.zeros(len(problem.bounds)), prepared, 0.0)
+    expected = isn.build_codec(isn.SincNet(SPEC)).encode(_clips(2, 203))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 # What is refused.
@@ -189,7 +198,7 @@ def test_gradients_through_the_decoder_against_finite_differences(target, latenc
         ({"free": {}}, r"free names no part; use center"),
         ({"free": {"center": 2.0}}, r"free\['center'\]=2.0: a reach lies above 0, up to 1"),
         ({"free": {"bandwidth": 1.0}}, r"free\['bandwidth'\]=1.0: a reach lies above 1"),
-        ({"free": {"shape": 0.5}}, r"shape='none' has no parameters of its own"),
+        ({"free": {"window": 1, "shape": 0.5}}, r"shape='none' has no parameters of its own"),
         ({"free": {"window": 0}}, r"window=0 must be an integer of at least 1"),
         ({"latency_ms": 1.0}, r"latency_ms=1: frames of this bank wait 1.88 ms .*causal=True"),
         ({"steps": 0}, r"steps=0 must be an integer of at least 1"),
