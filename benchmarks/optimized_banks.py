@@ -95,9 +95,15 @@ def at_few_bits(train: np.ndarray, held: dict[str, np.ndarray]) -> dict[str, dic
     for name, free in parts.items():
         started = time.perf_counter()
         found = isn.optimize_bank(
-            spec, train, target=f"SNR at {Q_BITS} bits", held_out=held["music"], free=free
+            spec,
+            train,
+            target=f"SNR at {Q_BITS} bits",
+            held_out=held["music"],
+            free=free,
+            steps=25,
         )
         rows[f"optimised: {name}"] = {**row(found.codec), **facts(found, started)}
+        print(f"  {name}: {rows[f'optimised: {name}']}", flush=True)
     return rows
 
 
