@@ -2,7 +2,7 @@
 
     python benchmarks/optimized_banks.py [--audio DIR] [--only PART] [--write]
 
-Choices are made on 16 clips of 1 s of ``training/music``; figures are of the 20 validation clips of
+Choices are made on 24 clips of 2 s of ``training/music``; figures are of the 20 validation clips of
 ``tokens.py`` (gtzan_mini) and of 20 clips of 5 s of ljspeech_mini, which nothing was chosen on.
 
 * ``bits``: ``16khz-linear``'s rate, hop, bins and taps at 4 bits, the peaks of each clip as scales.
@@ -26,7 +26,7 @@ from isincnet_jax.bank import statistics, targets
 from isincnet_jax.pretrained.registry import PRESETS
 from isincnet_jax.tokens.frame_coder import FrameCoder
 
-TRAINED_CLIPS, TRAINED_S, HELD_S = 16, 1, 5
+TRAINED_CLIPS, TRAINED_S, HELD_S = 24, 2, 5
 Q_BITS, SNR_DB = 4, 25.0
 MEL = isn.FilterbankSpec(scale="mel", num_bins=128, hop_length=125, shape="gauss")
 HOPS = (256, 512, 1024, 2048)
