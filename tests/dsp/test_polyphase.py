@@ -14,7 +14,7 @@ from isincnet_jax.bank.dsp import frame_theory
 from isincnet_jax.dsp import polyphase
 
 
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(
     channels=st.integers(1, 4),
     taps=st.integers(1, 20),
