@@ -551,6 +551,36 @@ def _accuracy(found: Mapping[str, Any] | None) -> str:
     return f"{100 * found['accuracy']:.1f} ({low} to {high})"
 
 
+def optimized_banks(optimized_banks: Result) -> str:
+    formats = dict.fromkeys(("music_db", "speech_db"), ".2f") | {"condition": ".3g"}
+    few = [
+        (name, *_cells(row, **formats), _percent(row), *_cells(row, worst_snr_db=".1f"))
+        for name, row in optimized_banks["bits"].items()
+    ]
+    formats = dict.fromkeys(("music_db", "music_worst_db", "speech_db", "speech_worst_db"), ".1f")
+    mel = [
+        (name, *_cells(row, **formats, condition=".3g"), _percent(row))
+        for name, row in optimized_banks["mel"].items()
+    ]
+    lapped = [
+        (str(row["hop"]), row["window"], *_cells(row, music_kbps=".3f", speech_kbps=".3f"))
+        for row in optimized_banks["lapped"]
+    ]
+    head = "128 bins, hop 125|music, SNR in dB at 4 bits|speech|condition|centres moved, %"
+    mels = "128 mel bins, hop 125|music: mean, dB|worst|speech: mean|worst|condition"
+    return "\n\n".join(
+        [
+            _table(f"{head}|round trip at worst, dB", few),
+            _table(f"{mels}|centres moved, %", mel),
+            _table("lapped bank, hop|window|music, kbit/s at 25 dB|speech", lapped),
+        ]
+    )
+
+
+def _percent(row: Result) -> str:
+    return f"{100 * row['largest_shift']:.1f}" if "largest_shift" in row else ""
+
+
 def sinc_convolution(sincconv: Result) -> str:
     rows = [
         (*_cells(row, stride="d", ours_ms=".3g", peer_ms=".3g"), _ratio(row))

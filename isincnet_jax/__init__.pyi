@@ -14,6 +14,7 @@ from .bank.lapped_codec import LappedCodec as LappedCodec
 from .bank.lapped_codec import build_lapped_codec as build_lapped_codec
 from .bank.lapped_spec import LappedSpec as LappedSpec
 from .bank.learned_inverse import with_exact_decoder as with_exact_decoder
+from .bank.optimization import optimize_bank as optimize_bank
 from .bank.quantizer import Quantizer as Quantizer
 from .bank.sincnet import SincNet as SincNet
 from .bank.solve import NotInvertibleWarning as NotInvertibleWarning

@@ -19,6 +19,7 @@ from all_layers import CASES
 from jax import lax
 
 import isincnet_jax as isn
+from isincnet_jax.bank.dsp import coding_costs, differentiable_inverse
 from isincnet_jax.benchmark.operators import bank_operators
 from isincnet_jax.dsp import auditory, companding, distances, fourier, spectral_distances
 from isincnet_jax.inversynth import matching
@@ -200,6 +201,11 @@ def _vocoder_advance():
     return lambda frames: stream.advance(carry, frames)
 
 
+def _inverted(inverse, kernels, **options):
+    found = inverse(kernels, jnp.ones(5, WIDE), hop_length=2, ridge=1e-3, **options)
+    return found.kernels, found.bias
+
+
 def _bank_round_trip():
     operators = bank_operators(_codec(), length=TIME)
     return lambda waveform: operators.synthesise(operators.analyse(waveform))
@@ -251,6 +257,22 @@ CALLS: dict[str, Call] = {
     "UniformQuantizer.encode": Call(lambda: _lapped().quantizer().encode, (5, 4), smooth=False),
     "UniformQuantizer.decode": Call(lambda: _lapped().quantizer().decode, (5, 4), "codes"),
     "bank_operators": Call(_bank_round_trip),
+    # What banks are optimised by.
+    "companding_noise": Call(
+        lambda: functools.partial(coding_costs.companding_noise, q_bits=4), (5, 4)
+    ),
+    "coding_bits": Call(lambda: coding_costs.coding_bits, (5, 4)),
+    "periodic_inverse": Call(
+        lambda: lambda kernels: _inverted(differentiable_inverse.periodic_inverse, kernels), (5, 7)
+    ),
+    "positioned_inverse": Call(
+        lambda: (
+            lambda kernels: _inverted(
+                differentiable_inverse.positioned_inverse, kernels, num_frames=4, lead=2
+            )
+        ),
+        (5, 7),
+    ),
     # Streams.
     "StreamEncoder.advance": Call(lambda: _advance("encoder"), (24,)),
     "StreamDecoder.advance": Call(lambda: _advance("decoder"), (3, 18)),

@@ -35,7 +35,9 @@ class DecoderSpec:
         regularization: of the least squares, relative; larger lowers the noise gain of an
             ill-conditioned bank and the exactness with it.
         autocovariance: of the signal, for "wiener"; white noise if empty.
-        noise_variance: of the coefficients, for "wiener": one number, or one per channel.
+        noise_variance: of the coefficients, for "wiener": one number, or one per channel. For
+            "least_squares" and "dual" one per channel: of all exact decoders the one that lets the
+            least of such noise through; one number changes nothing there.
 
     Raises:
         ValueError: at construction, for an unknown kind, ``num_frames`` below 1, both
@@ -61,6 +63,11 @@ class DecoderSpec:
         checks.check_choice("decoder kind", self.kind, get_args(DecoderKind))
         if self.num_frames is not None and self.num_frames < 1:
             raise ValueError(f"num_frames={self.num_frames} must be at least 1")
+        if self.weighs_noise and not min(self.noise_variance, default=0.0) > 0:  # type: ignore[arg-type]
+            raise ValueError(
+                f"noise_variance={self.noise_variance}: an exact decoder needs a positive variance "
+                "of every channel"
+            )
         if self.kind == "free" and (self.num_frames is None or self.first_frame is None):
             raise ValueError("decoder kind='free' needs num_frames and first_frame")
         self._check_position()
@@ -78,6 +85,11 @@ class DecoderSpec:
             )
         if self.num_frames is None:
             raise ValueError(f"{given[0]} needs num_frames, the number of frames that it places")
+
+    @property
+    def weighs_noise(self) -> bool:
+        """Whether it is exact and made for noise that differs from channel to channel."""
+        return self.kind in ("least_squares", "dual") and isinstance(self.noise_variance, tuple)
 
     def settled_lead(self, hop_length: int) -> int | None:
         """Lead in samples, given or as ``first_frame`` makes it.

@@ -122,7 +122,23 @@ def with_exact_decoder(
             f"padding={spec.padding!r}: the decoders of its edges belong to the spec's filters; "
             "learn filters with padding='zeros'"
         )
-    solved = solve_decoder(model, variables, decoder)
+    return with_solved_decoder(model, variables, solve_decoder(model, variables, decoder))
+
+
+def with_solved_decoder(
+    model: SincNet, variables: Any, solved: SolvedDecoder
+) -> tuple[SincNet, Any]:
+    """Solved decoder of the filters in use, in a model that has both.
+
+    Args:
+        model: any SincNet with ``padding="zeros"``.
+        variables: its variables, concrete.
+        solved: of :func:`solve_decoder`.
+
+    Returns:
+        Model and variables, as of :func:`with_exact_decoder`.
+    """
+    spec = model.spec
     num_frames = solved.taps // spec.hop_length
     free = DecoderSpec(
         "free",

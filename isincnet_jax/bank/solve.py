@@ -135,7 +135,7 @@ def _solve(spec: FilterbankSpec, decoder: DecoderSpec) -> SolvedDecoder:
         decoder=decoder,
         symmetric=spec.is_symmetric,
     )
-    if isinstance(spec.bank, SymmetricBank):
+    if isinstance(spec.bank, SymmetricBank) and not decoder.weighs_noise:
         return _symmetric(solved, spec.bank, decoder)
     return solved
 
@@ -309,6 +309,8 @@ def solve_kernels(
     reach = sum(kernels_support(kernels))
     if decoder.kind == "wiener":
         return _wiener(kernels, hop_length, decoder, reach=reach)
+    if decoder.weighs_noise:
+        return _of_least_noise(kernels, hop_length, decoder)
     if decoder.kind == "dual":
         dual = decoders.dual_decoder(
             kernels,
@@ -365,15 +367,32 @@ def _with_more_frames(
     return solved
 
 
+def _of_least_noise(kernels: np.ndarray, hop_length: int, decoder: DecoderSpec) -> SolvedDecoder:
+    """The exact decoder of least sum_c n_c |g_c|^2: that of channels with noise of one variance."""
+    deviation = np.sqrt(_noise_of_channels(decoder, len(kernels)))[:, None]
+    # As large as they were on average, since residuals and ridges are relative.
+    deviation /= np.exp(np.mean(np.log(deviation)))
+    plain = dataclasses.replace(decoder, noise_variance=DecoderSpec.noise_variance)
+    found = solve_kernels(kernels / deviation, hop_length=hop_length, decoder=plain)
+    own = decoders.SynthesisKernels(found.values / deviation, found.lead, 0.0, 0.0)
+    own = decoders.measured(own, kernels, hop_length=hop_length)
+    return _solved(own, kernels, hop_length, found.method)
+
+
+def _noise_of_channels(decoder: DecoderSpec, channels: int) -> np.ndarray:
+    noise = np.asarray(decoder.noise_variance, np.float64)
+    if noise.ndim and len(noise) != channels:
+        raise ValueError(
+            f"noise_variance has {len(noise)} entries; give one number or one per channel "
+            f"({channels})"
+        )
+    return noise
+
+
 def _wiener(
     kernels: np.ndarray, hop_length: int, decoder: DecoderSpec, *, reach: int
 ) -> SolvedDecoder:
-    noise = np.asarray(decoder.noise_variance, np.float64)
-    if noise.ndim and len(noise) != len(kernels):
-        raise ValueError(
-            f"noise_variance has {len(noise)} entries; give one number or one per channel "
-            f"({len(kernels)})"
-        )
+    noise = _noise_of_channels(decoder, len(kernels))
     solved = decoders.wiener_decoder(
         kernels,
         hop_length=hop_length,

@@ -12,9 +12,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Float
 
+from isincnet_jax.dsp.polyphase import polyphase_matrix
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.training.step import Penalty
 from isincnet_jax.typing import Array
@@ -45,18 +45,7 @@ def log_eigenvalues(
         H. Boelcskei, F. Hlawatsch and H. Feichtinger, IEEE Trans. Signal Processing 46, 1998,
             section III.
     """
-    channels, taps = kernels.shape
-    # Frame n weighs sample m hop + r by the tap (m - n) hop + r + taps // 2. Zeros before and after
-    # the taps cut them into blocks of one hop each, the block of m = n at the place `first`.
-    first = -(-(taps // 2) // hop_length)
-    start = first * hop_length - taps // 2
-    num_blocks = -(-(start + taps) // hop_length)
-    padded = jnp.pad(kernels, ((0, 0), (start, num_blocks * hop_length - start - taps)))
-    blocks = jnp.reshape(padded, (channels, num_blocks, hop_length))
-    # E(w)[channel, r] = sum_b exp(i w (b - first)) block_b[channel, r], r = 0 ... hop - 1
-    angle = frequency[:, None] * jnp.asarray(np.arange(num_blocks) - first, frequency.dtype)
-    phases = jax.lax.complex(jnp.cos(angle), jnp.sin(angle))
-    polyphase = jnp.einsum("fb,cbm->fcm", phases, blocks.astype(phases.dtype), precision="highest")
+    polyphase = polyphase_matrix(kernels, frequency, hop_length=hop_length)
     # S(w) = E(w)^H E(w), [frequencies, hop, hop]: its eigenvalues lie between the frame bounds
     operator = jnp.einsum("fcm,fcn->fmn", jnp.conj(polyphase), polyphase, precision="highest")
     _, vectors = jnp.linalg.eigh(jax.lax.stop_gradient(operator))

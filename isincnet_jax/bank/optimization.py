@@ -1,0 +1,643 @@
+"""Optimised banks: gradient descent on a bank's free parts through its solved decoder."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from isincnet_jax import jax_names
+from isincnet_jax.bank import design, targets
+from isincnet_jax.bank.codec import Codec, build_codec
+from isincnet_jax.bank.decoder_spec import DecoderSpec
+from isincnet_jax.bank.dsp import differentiable_inverse, frame_theory, lapped_transform
+from isincnet_jax.bank.dsp.differentiable_inverse import Inverse
+from isincnet_jax.bank.lapped_bank import LappedBank
+from isincnet_jax.bank.lapped_codec import LappedCodec, build_lapped_codec
+from isincnet_jax.bank.lapped_spec import LappedSpec
+from isincnet_jax.bank.learned_inverse import solve_decoder, with_solved_decoder
+from isincnet_jax.bank.sincnet import SincNet
+from isincnet_jax.bank.solve import NotInvertibleWarning
+from isincnet_jax.bank.spec import FilterbankSpec
+from isincnet_jax.dsp import checks, framing
+from isincnet_jax.dsp.settling import settles
+
+Corpus: TypeAlias = Float[np.ndarray, "clips time"] | Sequence[Float[np.ndarray, " time"]]
+
+FREE_FILTERS: Mapping[str, float] = {"center": 0.1, "bandwidth": 1.5, "window": 4}
+"""Free parts of a FilterbankSpec, unless told."""
+FREE_LAPPED: Mapping[str, float] = {"window": 8}
+"""Free parts of a LappedSpec, unless told."""
+
+_PARTS = {"center": (0.0, 1.0), "bandwidth": (1.0, 100.0), "shape": (0.0, np.inf)}
+_LARGEST_TERM = 2.0
+_LARGEST_ANGLE = 0.5  # radians
+_ROUGH_CONDITION = 1e4
+_RIDGES = (1e-3, 1e-10)
+"""Relative: the decoder of a bank without an inverse, and on to exact ones."""
+_BLOCKS = 8
+"""Hops that the decoders of the descent reach: nine frequencies, in between all is smooth."""
+_FRAMES = (8, 16, 32)
+_DUAL_FRAMES = (32, 64, 128)
+_MOST_SOLVED_SAMPLES = 2048  # a second's work; canonical duals are solved by frequencies
+_SOLVED_RESIDUAL = 1e-9
+_NOISIER = 1.02
+"""Power of the noise that fewer frames may cost."""
+_HELD_OUT = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Certificate:
+    """Certificate of an optimised bank: what was measured of it, in float32 on held-out clips.
+
+    Attributes:
+        unit: of ``start`` and ``reached``: "dB", "bits per sample", or "" of a user's function.
+        start: the target's figure for the bank of the spec, with its usual decoder.
+        reached: that of the optimised bank with its decoder.
+        gain: by how much ``reached`` is better; positive is better, whatever the unit.
+        start_bounds: frame bounds of the bank of the spec.
+        bounds: frame bounds of the optimised bank.
+        worst_snr_db: least SNR of a held-out clip that is encoded and decoded, unrounded.
+        expected_snr_db: of a round trip of white noise; infinite for a lapped bank, whose inverse
+            is its transpose.
+        noise_gain: deviation that white noise of deviation 1 on the coefficients comes out with.
+        largest_shift: of a centre, relative to where it was.
+        latency_ms: from a sample's arrival until its reconstruction can be given out.
+        held_out_clips: that were measured.
+    """
+
+    unit: str
+    start: float
+    reached: float
+    gain: float
+    start_bounds: frame_theory.FrameBounds
+    bounds: frame_theory.FrameBounds
+    worst_snr_db: float
+    expected_snr_db: float
+    noise_gain: float
+    largest_shift: float
+    latency_ms: float
+    held_out_clips: int
+
+    def describe(self) -> str:
+        """The certificate in a few lines.
+
+        Returns:
+            Figures with their units.
+        """
+        unit = f" {self.unit}" if self.unit else ""
+        return "\n".join(
+            [
+                f"{self.held_out_clips} held-out clips: {self.start:.4g}{unit} at the start, "
+                f"{self.reached:.4g}{unit} now, better by {self.gain:.3g}",
+                f"condition number {self.start_bounds.condition:.4g} at the start, "
+                f"{self.bounds.condition:.4g} now (bounds {self.bounds.lower:.4g} and "
+                f"{self.bounds.upper:.4g}), noise gain {self.noise_gain:.4g}",
+                f"round trip in float32: {self.worst_snr_db:.1f} dB at worst, latency "
+                f"{self.latency_ms:.1f} ms, centres moved by {100 * self.largest_shift:.1f} %",
+            ]
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OptimizedBank:
+    """Optimised bank.
+
+    Attributes:
+        codec: a Codec, or of a LappedSpec a LappedCodec, of the learned filters and their exact
+            decoder. A Codec is stored by ``isn.export_pretrained`` like any other.
+        certificate: what was measured of it.
+        losses: of the descent on the training clips, after each step of the last stage.
+    """
+
+    codec: Any
+    certificate: Certificate
+    losses: tuple[float, ...]
+
+
+@settles
+def optimize_bank(
+    spec: FilterbankSpec | LappedSpec,
+    corpus: Corpus,
+    *,
+    target: str | targets.UserTarget,
+    held_out: Corpus | None = None,
+    free: Mapping[str, float] | None = None,
+    latency_ms: float | None = None,
+    steps: int = 40,
+) -> OptimizedBank:
+    """Optimised bank: gradient descent on the free parts through the solved decoder.
+
+    The inverse of a bank is solved, never trained, in each step anew: a differentiable function of
+    the filters (:mod:`.differentiable_inverse`), in float64. So the loss is what comes out of the
+    decoder, not a condition number. The descent is L-BFGS-B; parameters stay in their ranges.
+
+    =====================  =======================================================================
+    target                 loss
+    =====================  =======================================================================
+    "SNR at 4 bits"        minus the SNR of coefficients quantised with the peaks of each clip and
+                           channel as scales; the decoder is the exact one of least such noise
+    "noise of 20 dB"       minus the SNR of the sound, white noise 20 dB below the mean power of
+                           the coefficients on them
+    "bits at 25 dB"        bits per sample of coefficients that are rounded so that the sound has
+                           25 dB, by :func:`.coding_costs.coding_bits`
+    a function             of ``(spectrogram, decode)``: coefficients [clips, frames, channels] of
+                           the clips, and what makes [clips, time] of any coefficients
+    =====================  =======================================================================
+
+    A bank that cannot be inverted is led to one that can: its decoder begins as a Wiener decoder of
+    white signals, whose assumed noise falls in stages.
+
+    Args:
+        spec: the start. A FilterbankSpec has zero padding, is native and not tight.
+        corpus: training clips [clips, time], or a list of them of any lengths, floating, at the
+            spec's rate and at one level; all are taken at once, half a minute is enough. Of a list,
+            clips are cut into pieces as long as the shortest; the rest is left out.
+        target: see above.
+        held_out: clips that the certificate is measured on; if None every fifth clip of the corpus,
+            which is not trained on.
+        free: how far the parts may move; parts that are left out stay. ``center``: largest relative
+            shift of a centre; ``bandwidth``: largest factor; ``window``: terms of a cosine series
+            that the window is multiplied with, or, of a lapped window, of a sine series added to
+            its angles; ``shape``: largest change of the shape's own parameters, if it has any. If
+            None :data:`FREE_FILTERS` or :data:`FREE_LAPPED`.
+        latency_ms: longest delay of the codec in a stream; the decoder is then solved of the frames
+            that come in time. None leaves it alone.
+        steps: of the descent, per stage.
+
+    Returns:
+        A codec, its certificate, and the losses.
+
+    Raises:
+        TypeError: for clips that are not floating.
+        ValueError: for an unknown target or part, a bank whose filters cannot be learned, clips
+            that are too few, too short or not finite, a latency that the bank cannot have, and
+            a bank that is still not invertible at the end.
+
+    References:
+        D. Haider et al., "Hold me tight: trainable and stable hybrid auditory filterbanks", EUSIPCO
+            2024 (HybrA, which draws the condition number towards 1).
+            https://arxiv.org/abs/2408.17358
+        R. H. Byrd et al., "A limited memory algorithm for bound constrained optimization", SIAM
+            Journal on Scientific Computing 16, 1995 (L-BFGS-B).
+
+    Example:
+        >>> spec = FilterbankSpec(sample_rate=8000, hop_length=8, num_bins=9, shape="none")
+        >>> clips = 0.1 * np.random.default_rng(0).standard_normal((6, 400), np.float32)
+        >>> found = optimize_bank(
+        ...     spec, clips, target="noise of 20 dB", free={"window": 2}, steps=5)
+        >>> found.certificate.gain > 0
+        True
+    """
+    wanted = targets.settle_target(target)
+    checks.check_positive_integers(steps=steps)
+    train, measured = _split(corpus, held_out)
+    make: Any = _Lapped if isinstance(spec, LappedSpec) else _Filters
+    with jax_names.enable_x64(True):
+        problem = make(spec, free, latency_ms)
+        values, losses = _descend(problem, wanted, train, steps)
+        noise = problem.noise(values, wanted, train)
+    codec, start = problem.codec(values, noise), problem.start_codec()
+    before, after = (wanted.measure(one, measured) for one in (start, codec))
+    decoded = np.asarray(codec.decode(codec.encode(measured), length=measured.shape[-1]))
+    certificate = Certificate(
+        unit=wanted.unit,
+        start=before,
+        reached=after,
+        gain=wanted.better * (after - before),
+        worst_snr_db=float(np.min(targets.snr_db(decoded, measured))),
+        held_out_clips=len(measured),
+        **problem.facts(values, codec),
+    )
+    return OptimizedBank(codec, certificate, losses)
+
+
+def _clips(corpus: Corpus, name: str) -> Float[np.ndarray, "clips time"]:
+    """Clips of one length, those that are silent left out."""
+    rows = [np.asarray(row) for row in corpus]
+    for row in rows:
+        if row.ndim != 1 or not row.size:
+            raise ValueError(f"{name}: a clip of shape {row.shape}; give [clips, time] or a list")
+        checks.check_floating_waveform(row)
+        if not np.all(np.isfinite(row)):
+            raise ValueError(f"{name} holds samples that are not finite; leave such clips out")
+    length = min(map(len, rows), default=0)
+    pieces = [row[at : at + length] for row in rows for at in _starts(len(row), length)]
+    heard = [piece for piece in pieces if np.any(piece)]
+    if not heard:
+        raise ValueError(f"{name} holds no sound; give clips [clips, time] of some seconds")
+    return np.stack(heard)
+
+
+def _starts(samples: int, length: int) -> range:
+    return range(0, samples - length + 1, length)
+
+
+def _split(corpus: Corpus, held_out: Corpus | None) -> tuple[np.ndarray, np.ndarray]:
+    """Clips to train on, float64, and to measure, float32."""
+    clips = _clips(corpus, "corpus")
+    if held_out is None:
+        if len(clips) < 2:
+            raise ValueError(
+                f"corpus has {len(clips)} clip: some are held out for the certificate; give two or "
+                "more, or held_out"
+            )
+        kept = np.arange(len(clips)) % _HELD_OUT == _HELD_OUT - 1
+        kept[-1] |= not kept.any()
+        clips, measured = clips[~kept], clips[kept]
+    else:
+        measured = _clips(held_out, "held_out")
+    return clips.astype(np.float64), measured.astype(np.float32)
+
+
+def _descend(
+    problem: _Filters | _Lapped, target: targets.Target, clips: np.ndarray, steps: int
+) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Values of the free parts at the end, within [-1, 1] of their reach, and the last losses."""
+    prepared, power = problem.prepare(clips), targets.power_of(jnp.asarray(clips))
+
+    def loss(values: jax.Array, ridge: jax.Array, clips: jax.Array) -> jax.Array:
+        spectrogram, bank = problem.apply(values, prepared._replace(values=clips), ridge)
+        return target.loss(spectrogram, power, bank)
+
+    graded = jax.jit(jax.value_and_grad(loss))
+    values, losses = np.zeros(len(problem.bounds)), ()
+    for ridge in problem.ridges:
+        call = functools.partial(_graded, graded, jnp.asarray(ridge), prepared.values)
+        values, losses = _stage(call, values, problem.bounds, steps)
+    return values, losses
+
+
+def _graded(
+    graded: Any, ridge: jax.Array, clips: jax.Array, values: np.ndarray
+) -> tuple[float, np.ndarray]:
+    value, gradient = graded(jnp.asarray(values), ridge, clips)
+    return float(value), np.asarray(gradient)
+
+
+def _stage(
+    call: Any, values: np.ndarray, bounds: list[tuple[float, float]], steps: int
+) -> tuple[np.ndarray, tuple[float, ...]]:
+    """L-BFGS-B from some values on: where it ends, and the losses on the way."""
+    import scipy.optimize  # noqa: PLC0415  (a third of a second; only here)
+
+    losses = [call(values)[0]]
+    if not np.isfinite(losses[0]):
+        raise ValueError(
+            f"the target is {losses[0]} at the start; give clips at a usual level, or a function "
+            "that is finite there"
+        )
+
+    def note(intermediate_result: Any) -> None:
+        losses.append(float(intermediate_result.fun))
+
+    found: Any = scipy.optimize.minimize(
+        call,
+        values,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options={"maxiter": steps},
+        callback=note,
+    )
+    return np.asarray(found.x), tuple(losses)
+
+
+def _settle_free(
+    free: Mapping[str, float] | None, defaults: Mapping[str, float], parts: Sequence[str]
+) -> dict[str, float]:
+    settled = dict(defaults if free is None else free)
+    unknown = [name for name in settled if name not in parts]
+    if unknown or not settled:
+        given = f"free part {unknown[0]!r} is unknown" if unknown else "free names no part"
+        raise ValueError(f"{given}; use {', '.join(parts)}")
+    for name, reach in settled.items():
+        if name == "window":
+            checks.check_positive_integers(window=reach)  # type: ignore[arg-type]
+            continue
+        least, most = _PARTS[name]
+        if not least < reach <= most:
+            raise ValueError(
+                f"free[{name!r}]={reach}: a reach lies above {least:g}"
+                + (f", up to {most:g}" if most < np.inf else "")
+            )
+    return settled
+
+
+class _Prepared(NamedTuple):
+    """Clips as a bank takes them again and again.
+
+    Attributes:
+        values: [clips, ...].
+        length: samples of a clip.
+    """
+
+    values: jax.Array
+    length: int
+
+
+class _Filters:
+    """Free parts of a FilterbankSpec: the parameters of a learnable SincNet.
+
+    Args:
+        spec: the start.
+        free: parts and their reach.
+        latency_ms: of the codec, at most.
+    """
+
+    def __init__(
+        self, spec: FilterbankSpec, free: Mapping[str, float] | None, latency_ms: float | None
+    ) -> None:
+        if spec.padding != "zeros":
+            raise ValueError(
+                f"padding={spec.padding!r}: the decoders of its edges belong to the spec's "
+                "filters; optimise with padding='zeros'"
+            )
+        parts = ("center", "bandwidth", "window", "shape")
+        self.spec, self.free = spec, _settle_free(free, FREE_FILTERS, parts)
+        self.lead = None if latency_ms is None else self._lead(latency_ms)
+        # The decoder is solved here in each step; the module's own is for nothing.
+        self.model = SincNet(
+            spec,
+            DecoderSpec("free", num_frames=1, first_frame=0),
+            learnable_filters=True,
+            window_terms=int(self.free.get("window", 0)),
+        )
+        wide = self.model.clone(dtype=jnp.float64)
+        self.wide = wide
+        params = jax.jit(wide.init)(jax.random.key(0), jnp.zeros((1, spec.hop_length)))["params"]
+        self.start = {name: np.asarray(one) for name, one in params["analysis"].items()}
+        self.names = [name for name in self.start if self._reach(name) is not None]
+        own = set(self.start) - {"center", "bandwidth", "window"}
+        if "shape" in self.free and not own:
+            raise ValueError(
+                f"shape={spec.shape!r} has no parameters of its own; free center, bandwidth or "
+                "window"
+            )
+        low, high = [], []
+        for name in self.names:
+            start, ones = self.start[name].ravel(), np.ones(self.start[name].size)
+            low.append(-ones)
+            room = ones
+            if name == "center":  # none beyond the Nyquist frequency, which is 1
+                room = (1.0 - start) / np.maximum(self.free["center"] * start, 1e-12)
+            high.append(np.minimum(ones, room))
+        self.bounds = list(zip(np.concatenate(low), np.concatenate(high), strict=True))
+        is_near = design.frame_bounds(spec).condition <= _ROUGH_CONDITION
+        self.ridges = _RIDGES[-1:] if is_near else _RIDGES
+
+    def _lead(self, latency_ms: float) -> int:
+        """Samples that a frame may emit before its position."""
+        samples, trail = int(latency_ms * self.spec.sample_rate / 1000), self.spec.bank.trail
+        least = max(self.spec.hop_length - 1, trail)
+        if samples < least:
+            raise ValueError(
+                f"latency_ms={latency_ms:g}: frames of this bank wait "
+                f"{1000 * least / self.spec.sample_rate:.3g} ms (hop_length={self.spec.hop_length},"
+                f" {trail} samples ahead); use a shorter hop, or causal=True"
+            )
+        return samples - trail
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of a decoder whose latency is bounded."""
+        return 2 * -(-self.spec.taps // self.spec.hop_length)
+
+    def _reach(self, name: str) -> float | None:
+        own = name if name in ("center", "bandwidth", "window") else "shape"
+        return self.free.get(own)
+
+    def params(self, values: Any) -> dict[str, Any]:
+        """Parameters of the model: the start, moved by values between -1 and 1."""
+        found, at, xp = dict(self.start), 0, jnp if isinstance(values, jax.Array) else np
+        for name in self.names:
+            start, reach = self.start[name], self._reach(name)
+            assert reach is not None
+            moved = values[at : at + start.size].reshape(start.shape)
+            at += start.size
+            if name == "center":
+                found[name] = start * (1 + reach * moved)
+            elif name == "bandwidth":
+                found[name] = start * xp.exp(np.log(reach) * moved)
+            else:
+                found[name] = start + (_LARGEST_TERM if name == "window" else reach) * moved
+        return found
+
+    def kernels(self, values: Any) -> jax.Array:
+        """Kernels [channels, taps], float64."""
+        variables = {"params": {"analysis": self.params(values)}}
+        return self.wide.apply(variables, method="filters")  # type: ignore[return-value]
+
+    def prepare(self, clips: np.ndarray) -> _Prepared:
+        """Clips as their frames [clips, frames, taps]: of these, kernels make a plain product."""
+        taps, hop, length = self.spec.taps, self.spec.hop_length, clips.shape[-1]
+        padded = framing.pad_for_frames(
+            jnp.asarray(clips),
+            lead=taps // 2,
+            trail=taps - 1 - taps // 2,
+            hop_length=hop,
+            grid=self.spec.bank.frame_grid(length),
+            padding=self.spec.padding,
+        )
+        frames = np.lib.stride_tricks.sliding_window_view(np.asarray(padded), taps, axis=-1)
+        return _Prepared(jnp.asarray(frames[:, ::hop]), length)
+
+    def apply(
+        self, values: jax.Array, prepared: _Prepared, ridge: Any
+    ) -> tuple[jax.Array, targets.Bank]:
+        """Coefficients of clips, and the bank."""
+        kernels, hop = self.kernels(values), self.spec.hop_length
+        invert = functools.partial(self._invert, kernels, ridge=ridge)
+        length = prepared.length
+
+        def decode(spectrogram: Any) -> Any:
+            found = invert(jnp.ones(kernels.shape[0], kernels.dtype))
+            first = self.spec.bank.frame_grid(length).first
+            return framing.synthesize_frames(
+                spectrogram, found.kernels, hop_length=hop, lead=found.lead, first_frame=first,
+                length=length,
+            )  # fmt: skip
+
+        spectrogram = jnp.matmul(prepared.values, kernels.T, precision="highest")
+        return spectrogram, targets.Bank(hop, invert, decode)
+
+    def _invert(self, kernels: jax.Array, noise: jax.Array, *, ridge: Any) -> Inverse:
+        hop = self.spec.hop_length
+        if self.lead is None:
+            # Kernels of more hops have more detail in frequency.
+            blocks = max(_BLOCKS, 2 * -(-self.spec.taps // hop))
+            return differentiable_inverse.periodic_inverse(
+                kernels, noise, hop_length=hop, ridge=ridge, num_blocks=blocks
+            )
+        return differentiable_inverse.positioned_inverse(
+            kernels, noise, hop_length=hop, num_frames=self.num_frames, lead=self.lead, ridge=ridge
+        )
+
+    def noise(
+        self, values: np.ndarray, target: targets.Target, clips: np.ndarray
+    ) -> np.ndarray | None:
+        """Variances that the decoder is made for."""
+        prepared = self.prepare(clips)
+
+        @jax.jit
+        def variances(values: jax.Array, clips: jax.Array, power: jax.Array) -> jax.Array | None:
+            spectrogram, _ = self.apply(values, prepared._replace(values=clips), 0.0)
+            return target.noise(spectrogram, power)
+
+        power = targets.power_of(jnp.asarray(clips))
+        found = variances(jnp.asarray(values), prepared.values, power)
+        return None if found is None else np.asarray(found)
+
+    def codec(self, values: np.ndarray, noise: np.ndarray | None) -> Codec:
+        """Codec of the learned filters, with the decoder that loses the least in float32."""
+        params = {name: jnp.asarray(one, jnp.float32) for name, one in self.params(values).items()}
+        variables = {"params": {"analysis": params}}
+        least = self._heard(values, noise)
+        best: Any = None
+        for decoder in self._decoders(noise):
+            solved = solve_decoder(self.model, variables, decoder)
+            if best is None or solved.expected_snr_db > best.expected_snr_db:
+                best = solved
+            energies = np.sum(solved.values**2, axis=1) / self.spec.hop_length
+            heard = np.sum(energies if noise is None else noise * energies)
+            if solved.residual <= _SOLVED_RESIDUAL and heard <= _NOISIER * least:
+                best = solved
+                break
+        self.solved = best
+        return Codec(*with_solved_decoder(self.model, variables, best), "optimised")
+
+    def _heard(self, values: np.ndarray, noise: np.ndarray | None) -> float:
+        """Power of the noise behind the best of all exact decoders."""
+
+        @jax.jit
+        def power(values: jax.Array, noise: jax.Array) -> jax.Array:
+            found = self._invert(self.kernels(values), noise, ridge=_RIDGES[-1])
+            return jnp.sum(noise * found.energies(self.spec.hop_length))
+
+        with jax_names.enable_x64(True):
+            ones = np.ones(self.spec.num_channels)
+            return float(power(jnp.asarray(values), jnp.asarray(ones if noise is None else noise)))
+
+    def _decoders(self, noise: np.ndarray | None) -> list[DecoderSpec]:
+        more: dict[str, Any] = {} if noise is None else {"noise_variance": tuple(noise.tolist())}
+        if self.lead is not None:
+            more |= {"lead": self.lead, "num_frames": self.num_frames}
+            return [DecoderSpec("least_squares", **more)]
+        hop, least = self.spec.hop_length, self.spec.taps // 2
+        counts = [("least_squares", n) for n in _FRAMES if least <= n * hop <= _MOST_SOLVED_SAMPLES]
+        counts += [("dual", count) for count in _DUAL_FRAMES]
+        return [DecoderSpec(kind, count, **more) for kind, count in counts]  # type: ignore[arg-type]
+
+    def start_codec(self) -> Codec:
+        """Codec of the spec, as anybody would build it."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotInvertibleWarning)
+            return build_codec(SincNet(self.spec))
+
+    def facts(self, values: np.ndarray, codec: Any) -> dict[str, Any]:
+        """What the certificate says of the bank."""
+        filters = jax.jit(functools.partial(codec.model.apply, method="filters"))
+        kernels = np.asarray(filters(codec.variables), np.float64)
+        center = self.start["center"]
+        moved = np.abs(np.asarray(self.params(values)["center"]) - center)
+        wait = self.solved.lead if self.lead is None else self.lead
+        return {
+            "start_bounds": design.frame_bounds(self.spec),
+            "bounds": frame_theory.frame_bounds_of_kernels(
+                kernels, hop_length=self.spec.hop_length
+            ),
+            "expected_snr_db": self.solved.expected_snr_db,
+            "noise_gain": self.solved.noise_gain,
+            "largest_shift": float(np.max(moved / np.maximum(center, 1e-12))),
+            "latency_ms": 1000 * (wait + self.spec.bank.trail) / self.spec.sample_rate,
+        }
+
+
+class _Lapped:
+    """Free parts of a LappedSpec: the angles of its window, orthonormal whatever they are.
+
+    Args:
+        spec: the start.
+        free: terms of the window.
+        latency_ms: of the codec, at most.
+    """
+
+    ridges = (0.0,)
+
+    def __init__(
+        self, spec: LappedSpec, free: Mapping[str, float] | None, latency_ms: float | None
+    ) -> None:
+        hop = spec.hop_length
+        limited = dict(FREE_LAPPED, window=min(int(FREE_LAPPED["window"]), hop // 2))
+        terms = int(_settle_free(free, limited, ("window",))["window"])
+        if terms > hop // 2:
+            raise ValueError(f"free['window']={terms}: hop_length={hop} has {hop // 2} angles")
+        self.spec, self.latency_ms = spec, 1000 * spec.latency / spec.sample_rate
+        if latency_ms is not None and latency_ms < self.latency_ms:
+            raise ValueError(
+                f"latency_ms={latency_ms:g}: this bank waits {self.latency_ms:.3g} ms whatever its "
+                "window; use a shorter hop"
+            )
+        # Angles a(s), s = pi (n + 1/2) / (2 N), mirror themselves at pi / 4, as sin(4 k s) does.
+        place = np.pi / (2 * hop) * (np.arange(hop // 2) + 0.5)
+        self.series = np.sin(4 * np.arange(1, terms + 1)[:, None] * place)
+        self.bounds = [(-1.0, 1.0)] * terms
+
+    def angles(self, values: Any) -> Any:
+        """Angles of the window [N / 2]."""
+        return self.spec.window_angles() + _LARGEST_ANGLE * (values @ self.series)
+
+    def prepare(self, clips: np.ndarray) -> _Prepared:
+        """Clips as they are."""
+        return _Prepared(jnp.asarray(clips), clips.shape[-1])
+
+    def apply(
+        self, values: jax.Array, prepared: _Prepared, ridge: Any
+    ) -> tuple[jax.Array, targets.Bank]:
+        """Coefficients of clips, and the bank."""
+        angles, framed = self.angles(values), dict[str, Any](framing=self.spec.framing)
+        hop, waveform, length = self.spec.hop_length, prepared.values, prepared.length
+        # The inverse is the transpose: noise comes out as it goes in.
+        own = Inverse(jnp.eye(hop, dtype=waveform.dtype), 0, jnp.zeros((), waveform.dtype))
+        return (
+            lapped_transform.analyse_lapped(waveform, angles, **framed),
+            targets.Bank(
+                hop,
+                lambda noise: own,
+                lambda values: lapped_transform.synthesise_lapped(  # type: ignore[return-value]
+                    values, angles, length=length, **framed
+                ),
+            ),
+        )
+
+    def noise(self, values: np.ndarray, target: targets.Target, clips: np.ndarray) -> None:
+        """None: the decoder is what it is."""
+        return
+
+    def codec(self, values: np.ndarray, noise: None) -> LappedCodec:
+        """Codec of the learned window."""
+        angles = jnp.asarray(self.angles(values), jnp.float32)
+        model = LappedBank(self.spec, learnable=True)
+        return LappedCodec(model, {"params": {"angles": angles}}, "optimised")
+
+    def start_codec(self) -> LappedCodec:
+        """Codec of the spec."""
+        return build_lapped_codec(LappedBank(self.spec))
+
+    def facts(self, values: np.ndarray, codec: Any) -> dict[str, Any]:
+        """What the certificate says of the bank."""
+        return {
+            "start_bounds": self.spec.frame_bounds,
+            "bounds": self.spec.frame_bounds,
+            "expected_snr_db": float("inf"),
+            "noise_gain": 1.0,
+            "largest_shift": 0.0,
+            "latency_ms": self.latency_ms,
+        }
