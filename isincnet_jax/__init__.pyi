@@ -25,6 +25,8 @@ from .constant_q.layers import CQT as CQT
 from .constant_q.layers import CQT1992 as CQT1992
 from .constant_q.layers import VQT as VQT
 from .constant_q.layers import CQT1992v2 as CQT1992v2
+from .constant_q.nonuniform import NonuniformBank as NonuniformBank
+from .constant_q.nonuniform import SlicedNonuniformBank as SlicedNonuniformBank
 from .constant_q.recursive import CQT2010 as CQT2010
 from .constant_q.recursive import CQT2010v2 as CQT2010v2
 from .data.demo import demo_waveform as demo_waveform

@@ -212,7 +212,7 @@ def overlap_add_slices(coefficients: Any, *, spec: SliceSpec, length: int) -> An
     """
     window, _ = slice_windows(spec)
     outputs = []
-    for array, hop in zip(_arrays(coefficients, spec), hops(spec, grouped=False), strict=True):
+    for array, hop in zip(_arrays(coefficients, spec), hops(spec), strict=True):
         faded = array
         if spec.bands.tight:  # The windows' squares sum to 1, so they are applied once more.
             faded = nonstationary_gabor.scaled(array, window[::hop, None])
