@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -18,6 +19,7 @@ from isincnet_jax.constant_q.dsp import (
 )
 from isincnet_jax.constant_q.dsp.gabor_spec import BandSpec
 from isincnet_jax.constant_q.dsp.slice_spec import SliceSpec
+from isincnet_jax.constant_q.slice_streams import SliceStreamDecoder, SliceStreamEncoder
 from isincnet_jax.dsp import checks, formats
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.linen import SettledModule
@@ -210,8 +212,30 @@ class SliceLayer(GaborLayer):
 
     @property
     def latency(self) -> int:
-        """Latency of a stream in samples: what is decoded comes a slice behind what came in."""
-        return self.slice_spec.samples
+        """Latency of a stream: samples after a sample until it is decoded, a slice in all."""
+        return self.slice_spec.samples - 1
+
+    def stream_encoder(self, *, dtype: Any = jnp.float32) -> SliceStreamEncoder:
+        """Stream encoder: ``init``, ``step`` and ``finish`` give what ``encode`` gives.
+
+        Args:
+            dtype: of the samples.
+
+        Returns:
+            The encoder.
+        """
+        return SliceStreamEncoder(self.slice_spec, dtype)
+
+    def stream_decoder(self, *, dtype: Any = jnp.float32) -> SliceStreamDecoder:
+        """Stream decoder: ``init``, ``step`` and ``finish`` give what ``decode`` gives.
+
+        Args:
+            dtype: of the samples.
+
+        Returns:
+            The decoder.
+        """
+        return SliceStreamDecoder(self.slice_spec, dtype)
 
     def encode(self, waveform: Waveform) -> Any:
         """Sliced complex coefficients, for ``decode``, whatever the output format.

@@ -103,9 +103,8 @@ class SlicedCQT(SliceLayer, _ConstantQ):
     For long signals and streams: FFTs, working memory and latency are those of a slice.
     ``encode`` gives sliced coefficients [..., slices, frames, bins], which ``decode`` inverts to
     float32 rounding; calling the layer overlap-adds them to a spectrogram [..., frames, bins],
-    nearly that of :class:`InvertibleCQT`, which cannot be inverted exactly. A stream calls
-    ``analyse_slice`` and ``synthesise_slice`` of :mod:`.sliced_gabor`, with
-    ``layer.slice_spec``, and gets the same coefficients. Without variables; differentiable.
+    nearly that of :class:`InvertibleCQT`, which cannot be inverted exactly. ``stream_encoder``
+    and ``stream_decoder`` give the same piece by piece. Without variables; differentiable.
 
     Attributes:
         slice_length: samples of a slice, a multiple of twice the longest hop; None: the next

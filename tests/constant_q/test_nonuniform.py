@@ -274,7 +274,7 @@ def test_every_attribute_has_an_effect():
         "normalization": "energy",
         "layout": "ragged",
         "output_format": "magnitude",
-        "slice_length": 2 * SlicedNonuniformBank(**base).latency,
+        "slice_length": 2 * SlicedNonuniformBank(**base).slice_spec.samples,
         "transition_length": 33,
     }
     clip = np.random.default_rng(0).standard_normal(400).astype(np.float32)

@@ -221,6 +221,23 @@ def synthesise(
     return synthesise_padded(arrays, padded=padded, spec=spec, layout=layout)[..., :length]
 
 
+def array_shapes(padded: int, *, spec: BandSpec, layout: str) -> list[tuple[int, int]]:
+    """Frames and bins of every array of coefficients.
+
+    Args:
+        padded: padded length in samples.
+        spec: settings of the bands.
+        layout: "matrix" or "ragged".
+
+    Returns:
+        Pairs of frames and bins.
+
+    Raises:
+        ValueError: for an unknown layout.
+    """
+    return [(padded // hop, bins) for bins, hop in gabor_tables.array_grid(spec, layout)]
+
+
 def check_coefficients(
     arrays: tuple[Any, ...], *, padded: int, spec: BandSpec, layout: str
 ) -> None:
@@ -238,7 +255,7 @@ def check_coefficients(
     """
     for array in arrays:
         checks.check_complex(array, "coefficients")
-    shapes = [(padded // hop, bins) for bins, hop in gabor_tables.array_grid(spec, layout)]
+    shapes = array_shapes(padded, spec=spec, layout=layout)
     if [tuple(array.shape[-2:]) for array in arrays] != shapes:
         raise ValueError(
             f"coefficients of shapes {[tuple(array.shape) for array in arrays]}: the {layout} "
