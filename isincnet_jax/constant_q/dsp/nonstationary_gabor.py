@@ -84,10 +84,22 @@ def padded_length(length: int, spec: BandSpec) -> int:
     """
     if length < 1:
         raise ValueError(f"length={length}: an empty clip has no frames; give at least 1 sample")
-    lobe = 2 * spec.sample_rate / gabor_bands.narrowest_support(spec)
+    lobe = ringing(spec)
     unit = gabor_tables.hop_unit(spec)
     count = math.ceil(max(length + lobe, 2 * lobe) / unit)
     return unit * next_smooth(count)
+
+
+def ringing(spec: BandSpec) -> float:
+    """Padding that follows a clip at least: half the main lobe of the narrowest band's response.
+
+    Args:
+        spec: settings of the bands.
+
+    Returns:
+        Samples, no whole number.
+    """
+    return 2 * spec.sample_rate / gabor_bands.narrowest_support(spec)
 
 
 @settles
