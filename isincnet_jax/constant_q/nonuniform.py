@@ -67,8 +67,8 @@ class NonuniformBank(ClipLayer, _Nonuniform):
         center_hz: centres of one's own, increasing, two or more from 0 Hz to Nyquist.
         bandwidth_hz: half of the support of every band, which is then symmetric; None: bands reach
             from one neighbour's centre to the other's.
-        hop_length: samples between the frames of the matrix layout; None: the longest product of
-            2, 3 and 5 that the broadest band allows. Ragged arrays have hops of their own.
+        hop_length: samples between the frames of the matrix layout; None: about the longest that
+            the broadest band allows. Ragged arrays have hops of their own.
         window: of the slopes: "hann", "cosine" (its root), "blackman" or "blackmanharris".
         tight: whether to make the frame tight: bounds 1 and 1, synthesis the analysis' adjoint.
         normalization: "amplitude": magnitude a for a sinusoid of amplitude a at a bin's centre;

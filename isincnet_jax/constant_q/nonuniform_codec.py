@@ -50,7 +50,7 @@ class NonuniformCodec(TrainedModel[NonuniformBank]):
         >>> coefficients = codec.encode(waveform)
         >>> again = codec.decode(coefficients, length=1000)
         >>> len(coefficients), bool(np.max(np.abs(again - waveform)) < 1e-6)
-        (4, True)
+        (6, True)
     """
 
     dtype: Any = flax.struct.field(pytree_node=False, default=jnp.float32)

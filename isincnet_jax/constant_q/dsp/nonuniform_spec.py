@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -32,8 +33,9 @@ class NonuniformSpec(BandSpec):
         center_hz: centres of one's own instead, increasing, from 0 to half the sample rate.
         bandwidth_hz: width of every band, half of its support (of a Hann window the width at half
             amplitude); None: bands reach from one neighbour's centre to the other's.
-        hop_length: samples between the frames of the matrix layout; None: the largest product of
-            2, 3 and 5 that the broadest band allows. The ragged layout has hops by band.
+        hop_length: samples between the frames of the matrix layout; None: the longest that the
+            broadest band allows and the unit of all hops has (:mod:`.ragged_hops`). The ragged
+            layout has hops by band.
         window: "hann", "cosine", "blackman" or "blackmanharris".
         tight: whether windows are divided by the root of the frame operator.
         normalization: "amplitude", "energy" or "librosa", as of :class:`.gabor_spec.GaborSpec`.
@@ -44,7 +46,7 @@ class NonuniformSpec(BandSpec):
     Example:
         >>> spec = NonuniformSpec(sample_rate=16_000, num_bins=64, scale="erb")
         >>> spec.placed_bands.center[[0, 1, -1]].round(2).tolist(), spec.hop
-        ([0.0, 13.39, 8000.0], 16)
+        ([0.0, 13.39, 8000.0], 15)
     """
 
     sample_rate: float = 22_050
@@ -168,7 +170,22 @@ class NonuniformSpec(BandSpec):
         Returns:
             Unit and hops in samples.
         """
-        return ragged_hops.divisor_hops(self.hop, longest)
+        unit = _unit(self)
+        return unit, ragged_hops.divisor_hops(unit, longest)
+
+    @property
+    def hop(self) -> int:
+        """Hop length of the matrix in samples: ``hop_length``, or the default."""
+        if self.hop_length is not None:
+            return self.hop_length
+        return ragged_hops.largest_divisor(_unit(self), self.longest_hop)
+
+
+@functools.lru_cache(maxsize=64)
+def _unit(spec: NonuniformSpec) -> int:
+    """Unit of all hops: that of the bands that are placed; extra bands are as broad."""
+    longest = spec.sample_rate / (2 * spec.placed_bands.width)
+    return ragged_hops.choose_unit(longest, hop_length=spec.hop_length)
 
 
 def settled_numbers(name: str, values: object) -> tuple[float, ...] | None:

@@ -15,6 +15,7 @@ by divisor  hops are divisors of a unit of many divisors (:func:`divisor_hops`).
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -63,34 +64,56 @@ def octave_hops(
     return _even(int(hops.max())), hops
 
 
-def divisor_hops(
-    hop: int, longest: Float[np.ndarray, " bands"]
-) -> tuple[int, Int[np.ndarray, " bands"]]:
-    """Hops that divide a unit: few different ones, and few more frames than the bands need.
+def choose_unit(longest: Float[np.ndarray, " bands"], *, hop_length: int | None = None) -> int:
+    """Unit of many divisors, for :func:`divisor_hops`.
 
-    The unit is ``hop k`` with k of the prime factors 2, 3 and 5, up to twice the longest hop: the
-    one with which bands that take the largest divisor they allow have the fewest frames. Then the
-    two neighbouring groups whose common hop costs least become one, again and again.
+    Of the even numbers without prime factors but 2, 3 and 5, up to twice the longest hop, the one
+    with which bands that take the largest divisor they allow have the fewest frames; the smallest
+    of those that are as good to 0.0025 frames a sample.
 
     Args:
-        hop: of the matrix layout, samples, which divides the unit.
+        longest: samples; how long a hop each band allows, [bands].
+        hop_length: what must divide the unit too, which is then a multiple of it; None: nothing.
+
+    Returns:
+        Samples.
+
+    Example:
+        >>> choose_unit(np.array([100.0, 90.0, 61.0, 60.0, 31.0, 12.0]))
+        180
+    """
+    longest = _capped(longest)
+    factor = 1 if hop_length is None else hop_length
+    most = max(int(_UNIT * longest.max()) // factor, 2)
+    # All smooth numbers up to there, one after the other.
+    smooth = [1]
+    while smooth[-1] < most:
+        smooth.append(next_smooth(smooth[-1] + 1))
+    units = sorted({_even(factor * k) for k in smooth if k <= most})
+    frames = [float(np.sum(1 / _largest_divisors(unit, longest))) for unit in units]
+    least = min(frames) + _NEGLIGIBLE
+    return next(unit for unit, one in zip(units, frames, strict=True) if one <= least)
+
+
+def divisor_hops(unit: int, longest: Float[np.ndarray, " bands"]) -> Int[np.ndarray, " bands"]:
+    """Hops that divide a unit: few different ones, and few more frames than the bands need.
+
+    Bands begin with the largest divisor that they allow. Then the two neighbouring groups whose
+    common hop costs least become one, again and again.
+
+    Args:
+        unit: of :func:`choose_unit`.
         longest: samples; how long a hop each band allows, [bands], by frequency.
 
     Returns:
-        Unit and hops in samples; the unit is even.
+        Hops in samples.
 
     Example:
-        >>> unit, hops = divisor_hops(12, np.array([100.0, 90.0, 61.0, 60.0, 31.0, 12.0]))
-        >>> unit, hops.tolist()
-        (180, [60, 60, 60, 60, 30, 12])
+        >>> divisor_hops(180, np.array([100.0, 90.0, 61.0, 60.0, 31.0, 12.0])).tolist()
+        [60, 60, 60, 60, 30, 12]
     """
-    longest = np.minimum(longest * (1 + 1e-9), _MOST_RATIO * hop)
-    most = max(int(_UNIT * longest.max()) // hop, 2)
-    units = sorted({_even(hop * k) for k in range(1, most + 1) if next_smooth(k) == k})
-    found = {unit: _largest_divisors(unit, longest) for unit in units}
-    least = min(np.sum(1 / hops) for hops in found.values())
-    unit = next(u for u in units if np.sum(1 / found[u]) <= least + _NEGLIGIBLE)
-    hops = found[unit]
+    longest = _capped(longest)
+    hops = _largest_divisors(unit, longest)
     # (bands, hop) of neighbours of one hop.
     edges = [0, *(np.flatnonzero(np.diff(hops)) + 1).tolist(), len(hops)]
     groups = [(stop - start, int(hops[start])) for start, stop in itertools.pairwise(edges)]
@@ -109,12 +132,37 @@ def divisor_hops(
         spare -= costs[cheapest]
         groups[cheapest : cheapest + 2] = [joined[cheapest]]
     numbers, shared = zip(*groups, strict=True)
-    return unit, np.repeat(shared, numbers)
+    return np.repeat(shared, numbers)
+
+
+def largest_divisor(unit: int, most: float) -> int:
+    """Largest divisor of a unit up to a limit, which it may miss by rounding.
+
+    Args:
+        unit: an integer.
+        most: at least 1.
+
+    Returns:
+        The divisor.
+
+    Example:
+        >>> largest_divisor(180, 19.0)
+        18
+    """
+    return int(_largest_divisors(unit, np.array([most * (1 + 1e-9)]))[0])
 
 
 def _largest_divisors(unit: int, longest: np.ndarray) -> np.ndarray:
-    divisors = np.flatnonzero(unit % np.arange(1, unit + 1) == 0) + 1
+    small = np.arange(1, math.isqrt(unit) + 1)
+    small = small[unit % small == 0]
+    divisors = np.union1d(small, unit // small)
     return divisors[np.searchsorted(divisors, longest, side="right") - 1]
+
+
+def _capped(longest: np.ndarray) -> np.ndarray:
+    """Longest hops that count, against rounding a little longer."""
+    longest = longest * (1 + 1e-9)
+    return np.minimum(longest, _MOST_RATIO * longest.min())
 
 
 def _even(unit: int) -> int:
