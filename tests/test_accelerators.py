@@ -170,7 +170,7 @@ def test_presets(name):
     check(tokens, codec, waveform)
 
 
-@pytest.mark.quick(1)
+@pytest.mark.quick(0)
 @pytest.mark.parametrize("name", NONUNIFORM)
 def test_nonuniform_presets(name):
     codec = isn.from_pretrained(name)

@@ -45,7 +45,7 @@ def _round_trip_db(layer, clip):
 # --- exactness ---------------------------------------------------------------------------------
 
 
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(
     kind=st.sampled_from(LAYERS),
     scale=st.sampled_from(SCALES),
@@ -62,7 +62,7 @@ def test_every_clip_comes_back(kind, length, num_bins, **options):
     assert _round_trip_db(layer, noise) > 126
 
 
-@settings(max_examples=5)
+@settings(max_examples=3)
 @given(
     kind=st.sampled_from(LAYERS),
     centers=st.lists(st.integers(0, 40), min_size=2, max_size=8, unique=True),
@@ -105,9 +105,8 @@ def test_hard_signals_come_back(name):
 
 
 def test_double_precision(x64, rng):
-    for kind in LAYERS:
-        layer = kind(**SMALL, scale="erb", layout="ragged")
-        assert _round_trip_db(layer, rng.standard_normal((2, 777))) > 280
+    layer = SlicedNonuniformBank(**SMALL, scale="erb", layout="ragged")
+    assert _round_trip_db(layer, rng.standard_normal((2, 777))) > 280
 
 
 def test_widths_of_ones_own_come_back(rng):
@@ -131,6 +130,7 @@ def _dense(layout, tight=False, **options):
     return spec, padded, np.concatenate(parts, -1).T
 
 
+@pytest.mark.quick(6)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
     "options",
@@ -182,6 +182,7 @@ def test_cosine_slopes_are_tight_by_themselves():
 # --- what the coefficients mean ----------------------------------------------------------------
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("kind", LAYERS)
 def test_a_partial_has_its_amplitude_phase_and_place(kind):
     """In the ragged layout too, whose frames lie at times of their own."""
@@ -242,6 +243,7 @@ def test_ten_seconds_take_at_most_2_4_numbers_a_sample(scale, most):
     assert 2 < layer.redundancy(160_000) < most
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("kind", LAYERS)
 def test_gradients_are_finite_differences(kind, x64, rng):
     layer = kind(**SMALL, layout="ragged")
@@ -259,6 +261,7 @@ def test_gradients_are_finite_differences(kind, x64, rng):
     np.testing.assert_allclose(slope, difference, rtol=1e-6)
 
 
+@pytest.mark.quick(0)
 def test_every_attribute_has_an_effect():
     base = {"sample_rate": RATE, "num_bins": 12}
     changes = {
@@ -306,6 +309,7 @@ def test_wrong_attributes_are_refused_at_construction(kind, options, message):
         kind(**options)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("kind", LAYERS)
 def test_wrong_data_is_refused(kind):
     layer = kind(**SMALL, layout="ragged")

@@ -283,6 +283,7 @@ def test_lapped_presets_are_codecs(name, tmp_path, rng):
             load_model(one)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", registry.NONUNIFORM)
 def test_nonuniform_presets_are_codecs(name, tmp_path, rng):
     codec = hub.from_pretrained(name, cache_dir=tmp_path / "cache")
