@@ -318,13 +318,16 @@ def analyse_padded(waveform: jax.Array, *, spec: BandSpec, layout: str) -> Coeff
 
 
 def _clips_at_once(tables: gabor_tables.Design, layout: str, itemsize: int) -> int:
-    """Clips whose coefficients, twice, take at most 2^25 bytes, beyond which malloc asks anew."""
+    """Clips whose coefficients, twice, take at most 2^25 bytes, beyond which malloc asks anew.
+
+    And what their DFTs go through, four arrays of a clip's size.
+    """
     frames = tables.num_frames
     numbers = sum(
         group.window.shape[0] * (group.num_bins if layout == "ragged" else frames)
         for group in tables.groups
     )
-    return max(1, _TEMPORARY_BYTES // (4 * itemsize * numbers))
+    return max(1, _TEMPORARY_BYTES // (4 * itemsize * (numbers + tables.length)))
 
 
 def _analysed(
