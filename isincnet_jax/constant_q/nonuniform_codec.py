@@ -14,7 +14,7 @@ import numpy as np
 from isincnet_jax.bank.dsp.frame_theory import FrameBounds
 from isincnet_jax.constant_q.dsp import gabor_tables, nonstationary_gabor
 from isincnet_jax.constant_q.dsp.nonuniform_spec import NonuniformSpec
-from isincnet_jax.constant_q.nonuniform import NonuniformBank, SlicedNonuniformBank
+from isincnet_jax.constant_q.nonuniform_bank import NonuniformBank, SlicedNonuniformBank
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.linen import TrainedModel
 from isincnet_jax.typing import Waveform

@@ -37,7 +37,7 @@ class BandSpec:
         hop_length: samples between the frames of the matrix layout; None: a default.
         window: a name in :data:`WINDOWS`.
         tight: whether windows are divided by the root of the frame operator.
-        normalization: one of :data:`NORMALIZATIONS`.
+        normalization: "amplitude", "energy" or "librosa".
     """
 
     sample_rate: float

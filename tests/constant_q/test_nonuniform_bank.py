@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from isincnet_jax.constant_q.dsp import nonstationary_gabor as gabor
 from isincnet_jax.constant_q.dsp.gabor_spec import NORMALIZATIONS
 from isincnet_jax.constant_q.dsp.nonuniform_spec import NonuniformSpec
-from isincnet_jax.constant_q.nonuniform import NonuniformBank, SlicedNonuniformBank
+from isincnet_jax.constant_q.nonuniform_bank import NonuniformBank, SlicedNonuniformBank
 
 LAYERS = [NonuniformBank, SlicedNonuniformBank]
 LAYOUTS = ["matrix", "ragged"]
