@@ -421,6 +421,24 @@ def invertible_cqt(invertible: Result, spectrograms: Result) -> str:
     return f"{table}\n\nOne clip of tones and noise: {trips}."
 
 
+def nonuniform_banks(nonuniform: Result) -> str:
+    formats = {"per_second": ".2f", "ten_seconds": ".2f", "matrix": ".1f", "arrays": "d"}
+    formats |= {"worst_db": ".1f", "median_db": ".1f", "awkward_worst_db": ".1f"}
+    formats |= {"sliced_awkward_worst_db": ".1f", "sliced_latency_ms": ".0f"}
+    rows = [(row["scale"], *_cells(row, **formats)) for row in nonuniform["scales"]]
+    head = (
+        "scale|numbers a sample|of 10 s|as a matrix|arrays|worst clip, dB|median|awkward signals: "
+        "worst|the same, sliced|latency of slices, ms"
+    )
+    speed = nonuniform["speed"]
+    times = [
+        (what, *_cells(speed[what], ours_ms=".0f", peer_ms=".0f"), _ratio(speed[what]))
+        for what in ("encode", "decode", "there and back")
+    ]
+    beside = f"|`{speed['ours']}`, ms|`{speed['peer']}`, ms|its time / ours (quartiles)"
+    return f"{_table(head, rows)}\n\n16 clips of 10 s:\n\n{_table(beside, times)}"
+
+
 def invertible_speed(spectrograms: Result) -> str:
     name = "CQT_pytorch"
     rows = [

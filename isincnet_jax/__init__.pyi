@@ -26,6 +26,10 @@ from .constant_q.layers import CQT as CQT
 from .constant_q.layers import CQT1992 as CQT1992
 from .constant_q.layers import VQT as VQT
 from .constant_q.layers import CQT1992v2 as CQT1992v2
+from .constant_q.nonuniform_bank import NonuniformBank as NonuniformBank
+from .constant_q.nonuniform_bank import SlicedNonuniformBank as SlicedNonuniformBank
+from .constant_q.nonuniform_codec import NonuniformCodec as NonuniformCodec
+from .constant_q.nonuniform_codec import build_nonuniform_codec as build_nonuniform_codec
 from .constant_q.recursive import CQT2010 as CQT2010
 from .constant_q.recursive import CQT2010v2 as CQT2010v2
 from .data.demo import demo_waveform as demo_waveform

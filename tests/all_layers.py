@@ -102,6 +102,7 @@ _CODED = jax.eval_shape(
     jnp.zeros((1, TIME), jnp.float32),
 )[0].shape[1]
 _GABOR = {"sample_rate": 8000, "fmin": 500.0, "n_bins": 12}
+_NONUNIFORM = {"sample_rate": 8000, "num_bins": 12}
 
 
 def _coefficients(layer: Any) -> tuple[int, ...]:
@@ -211,6 +212,16 @@ CASES: dict[str, Case] = {
     ),
     "MultiPeriodDiscriminator": Case(lambda: PERIODS),
     "MultiResolutionDiscriminator": Case(lambda: RESOLUTIONS),
+    "NonuniformBank": Case(lambda: isn.NonuniformBank(**_NONUNIFORM)),
+    "NonuniformBank magnitude": Case(
+        lambda: isn.NonuniformBank(**_NONUNIFORM, output_format="magnitude", layout="ragged")
+    ),
+    "NonuniformBank decode": Case(
+        lambda: isn.NonuniformBank(**_NONUNIFORM),
+        _coefficients(isn.NonuniformBank(**_NONUNIFORM)),
+        "spectrum",
+        _DECODE,
+    ),
     "PCEN": _frames(4, "energies", isn.PCEN),
     "PCEN trainable": _frames(4, "energies", lambda: isn.PCEN(trainable=True)),
     "PhaseGradientVocoder": _frames(
@@ -258,6 +269,13 @@ CASES: dict[str, Case] = {
     "SlicedCQT decode": Case(
         lambda: isn.SlicedCQT(**_GABOR),
         _coefficients(isn.SlicedCQT(**_GABOR)),
+        "spectrum",
+        _DECODE,
+    ),
+    "SlicedNonuniformBank": Case(lambda: isn.SlicedNonuniformBank(**_NONUNIFORM)),
+    "SlicedNonuniformBank decode": Case(
+        lambda: isn.SlicedNonuniformBank(**_NONUNIFORM),
+        _coefficients(isn.SlicedNonuniformBank(**_NONUNIFORM)),
         "spectrum",
         _DECODE,
     ),

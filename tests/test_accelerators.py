@@ -22,7 +22,7 @@ from test_every_layer import LONG, _gradient
 
 import isincnet_jax as isn
 from isincnet_jax.inversynth.synth import parameters, render
-from isincnet_jax.pretrained.registry import LAPPED, PRESETS, STORED
+from isincnet_jax.pretrained.registry import LAPPED, NONUNIFORM, PRESETS, STORED
 from isincnet_jax.training import losses, optimizers
 from isincnet_jax.training import state as train_state
 from isincnet_jax.training import step as train_step
@@ -168,6 +168,24 @@ def test_presets(name):
     check(backward(decode), codec, spectrogram)
     check(backward(round_trip), codec, waveform)
     check(tokens, codec, waveform)
+
+
+@pytest.mark.quick(0)
+@pytest.mark.parametrize("name", NONUNIFORM)
+def test_nonuniform_presets(name):
+    codec = isn.from_pretrained(name)
+    waveform = _noise(codec.spec.sample_rate)
+    length = waveform.shape[-1]
+
+    def encode(codec, waveform):
+        return codec.encode(waveform)
+
+    def round_trip(codec, waveform):
+        return codec.decode(codec.encode(waveform), length=length)
+
+    check(encode, codec, waveform)
+    check(round_trip, codec, waveform)
+    check(backward(round_trip), codec, waveform)
 
 
 @pytest.mark.slow

@@ -94,6 +94,9 @@ LAYERS = {
     "STFT": (lambda: isn.STFT(n_fft=256, hop_length=64, output_format="complex"), 4096),
     "InvertibleCQT": (lambda: isn.InvertibleCQT(**GABOR), 4096),
     "InvertibleCQT ragged": (lambda: isn.InvertibleCQT(**GABOR, layout="ragged"), 4096),
+    "NonuniformBank ragged": (
+        lambda: isn.NonuniformBank(sample_rate=8000, num_bins=12, layout="ragged"), 4096
+    ),
     "STFT trainable": (lambda: isn.STFT(n_fft=64, hop_length=16, trainable_kernels=True), 1024),
     "STFT log": (
         lambda: isn.STFT(

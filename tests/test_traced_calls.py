@@ -21,6 +21,7 @@ from jax import lax
 import isincnet_jax as isn
 from isincnet_jax.bank.dsp import coding_costs, differentiable_inverse
 from isincnet_jax.benchmark.operators import bank_operators
+from isincnet_jax.constant_q.dsp.nonuniform_spec import NonuniformSpec
 from isincnet_jax.dsp import auditory, companding, distances, fourier, spectral_distances
 from isincnet_jax.inversynth import matching
 from isincnet_jax.inversynth.networks import TrainedInverSynth
@@ -89,6 +90,27 @@ def _codec():
 def _lapped():
     spec = isn.LappedSpec(sample_rate=8000, hop_length=16)
     return isn.build_lapped_codec(isn.LappedBank(spec, learnable=True, dtype=WIDE), step=0.1)
+
+
+@functools.cache
+def _nonuniform():
+    spec = NonuniformSpec(sample_rate=8000, num_bins=8, window="cosine")
+    return isn.build_nonuniform_codec(spec, dtype=WIDE)
+
+
+def _nonuniform_decode():
+    """Of the coefficients of a clip, each array times a number of its own."""
+    codec = _nonuniform()
+    clip = jnp.asarray(np.random.default_rng(2).standard_normal(TIME), WIDE)
+    coefficients = codec.encode(clip)
+
+    def decode(gains):
+        louder = [
+            array * gains[index % 6].astype(array.dtype) for index, array in enumerate(coefficients)
+        ]
+        return codec.decode(louder, length=TIME)
+
+    return decode
 
 
 @functools.cache
@@ -251,6 +273,8 @@ CALLS: dict[str, Call] = {
     "Quantizer.decode": Call(lambda: _quantizer().decode, (5, 4), "codes"),
     "LappedCodec.encode": Call(lambda: _lapped().encode),
     "LappedCodec.decode": Call(lambda: functools.partial(_lapped().decode, length=60), (4, 16)),
+    "NonuniformCodec.encode": Call(lambda: _nonuniform().encode),
+    "NonuniformCodec.decode": Call(_nonuniform_decode, (6,)),
     "LappedCodec.window_angles, of its variables": Call(
         lambda: _of_variables(_lapped(), lambda codec: codec.window_angles()), (1,), "number"
     ),

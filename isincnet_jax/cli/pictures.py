@@ -21,7 +21,7 @@ from isincnet_jax.cli.common import (
     warn,
 )
 from isincnet_jax.cli.reconstruction import reconstruct
-from isincnet_jax.pretrained.load import DEFAULT_MODEL, load_codec, load_model
+from isincnet_jax.pretrained.load import DEFAULT_MODEL, load_any, load_codec, load_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +59,7 @@ def describe(
         return
     from isincnet_jax.pretrained import description
 
-    for label, value in description.describe(load_codec(model)):
+    for label, value in description.describe(load_any(model)):
         say(f"{label:24s} {value}")
 
 
@@ -130,26 +130,43 @@ def plot_spectrogram(
         ),
     ] = 10.0,
 ) -> None:
-    """Draw the signed coefficients and the magnitude of the first channel of IN."""
+    """Draw the signed coefficients and the magnitude of the first channel of IN.
+
+    Of a nonuniform bank, whose coefficients are complex, the magnitude.
+    """
     refuse_missing(source)
     extras.require("matplotlib")
     import numpy as np
 
     from isincnet_jax import plots
+    from isincnet_jax.constant_q.nonuniform_codec import NonuniformCodec
     from isincnet_jax.data import audio_files
 
-    codec = load_codec(model)
+    codec = load_any(model)
     samples, rate = audio_files.read_audio(
-        source, sample_rate=codec.spec.sample_rate, max_duration_s=seconds
+        source, sample_rate=round(codec.spec.sample_rate), max_duration_s=seconds
     )
     waveform = samples[0]
-    figure = plots.plot_spectrogram(
-        np.asarray(codec.encode(waveform)),
-        frame_times_s=codec.frame_times_s(len(waveform)),
-        center_hz=codec.spec.center_hz,
-        is_complex=getattr(codec.spec, "component", "real") == "complex",
-        title=f"{source.name}, {codec.name}, {len(waveform) / rate:.2f} s",
-    )
+    title = f"{source.name}, {codec.name}, {len(waveform) / rate:.2f} s"
+    if isinstance(codec, NonuniformCodec):
+        times = codec.frame_times_s(len(waveform))
+        # Magnitudes of one scale in all arrays, without the frames of the padding.
+        amplitudes = codec.in_scale("amplitude").encode(waveform)
+        kept = [int(np.sum(one < len(waveform) / rate)) for one in times]
+        figure = plots.plot_magnitude(
+            [np.asarray(one)[:count] for one, count in zip(amplitudes, kept, strict=True)],
+            frame_times_s=[one[:count] for one, count in zip(times, kept, strict=True)],
+            frequencies_hz=codec.frequencies,
+            title=title,
+        )
+    else:
+        figure = plots.plot_spectrogram(
+            np.asarray(codec.encode(waveform)),
+            frame_times_s=codec.frame_times_s(len(waveform)),
+            center_hz=codec.spec.center_hz,
+            is_complex=getattr(codec.spec, "component", "real") == "complex",
+            title=title,
+        )
     _save_figure(figure, target)
 
 

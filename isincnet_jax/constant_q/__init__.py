@@ -1,1 +1,1 @@
-"""Constant-Q transforms: forward, recursive, and invertible as Gabor frames."""
+"""Constant-Q transforms, and invertible filterbanks on any scale: Gabor frames."""

@@ -2,52 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import jax
-import numpy as np
-from jaxtyping import Float
-
-from isincnet_jax.bank.dsp.frame_theory import FrameBounds
-from isincnet_jax.constant_q.dsp import (
-    gabor_bands,
-    gabor_tables,
-    nonstationary_gabor,
-    octave_bands,
-    slice_spec,
-    sliced_gabor,
-)
+from isincnet_jax.constant_q.dsp import octave_bands
 from isincnet_jax.constant_q.dsp.gabor_spec import GaborSpec
-from isincnet_jax.constant_q.dsp.slice_spec import SliceSpec
-from isincnet_jax.dsp import checks, formats
-from isincnet_jax.dsp.settling import settles
-from isincnet_jax.linen import SettledModule
-from isincnet_jax.typing import Waveform
+from isincnet_jax.constant_q.gabor_layers import ClipLayer, GaborLayer, SliceLayer
 
 
-class _GaborModule(SettledModule):
-    """Attributes and properties that the whole-clip and the sliced transform share."""
+class _ConstantQ(GaborLayer):
+    """Attributes of constant-Q bands, and their specification."""
 
-    sample_rate: float = 22_050
-    hop_length: int | None = None
     fmin: float = 32.70
     fmax: float | None = None
     n_bins: int | None = 84
     bins_per_octave: int | tuple[int, ...] = 12
     gamma: float = 0.0
-    window: str = "hann"
-    tight: bool = False
-    normalization: str = "amplitude"
-    layout: str = "matrix"
-    output_format: str = "complex"
 
     def __post_init__(self) -> None:
-        """Checks every attribute."""
+        """Makes a tuple of a list."""
         resolution = octave_bands.settled_bins_per_octave(self.bins_per_octave)
         object.__setattr__(self, "bins_per_octave", resolution)
-        formats.check_output_format(self.output_format)
-        gabor_tables.check_layout(self.layout)
-        self.spec  # noqa: B018  # Its construction checks the rest.
         super().__post_init__()
 
     @property
@@ -67,31 +39,12 @@ class _GaborModule(SettledModule):
         )
 
     @property
-    def frequencies(self) -> Float[np.ndarray, " bins"]:
-        """Centre frequencies of all bins, Hz: 0 first, Nyquist last, the extra ones included.
-
-        In the ragged layout the bins of the arrays lie side by side.
-        """
-        return gabor_bands.design_bands(self.spec).center
-
-    @property
-    def bandwidths(self) -> Float[np.ndarray, " bins"]:
-        """Bandwidths in Hz, half of each support; of a Hann window the width at half amplitude."""
-        return gabor_bands.design_bands(self.spec).width
-
-    @property
     def constant_q_bins(self) -> slice:
         """The constant-Q bins among all: ``coefficients[..., layer.constant_q_bins]``."""
-        return gabor_bands.design_bands(self.spec).constant_q
-
-    def _formatted(self, coefficients: Any) -> Any:
-        return jax.tree.map(
-            lambda array: formats.format_spectrum(array, output_format=self.output_format),
-            coefficients,
-        )
+        return self.placed_bins
 
 
-class InvertibleCQT(_GaborModule):
+class InvertibleCQT(ClipLayer, _ConstantQ):
     """Constant-Q (or variable-Q) transform of whole clips, with an exact inverse.
 
     ``n_bins`` constant-Q bins, and as many bins around them as cover the rest of the spectrum:
@@ -126,6 +79,7 @@ class InvertibleCQT(_GaborModule):
         ValueError: for attributes outside of these rules.
 
     Example:
+        >>> import numpy as np
         >>> layer = InvertibleCQT(fmin=110.0, n_bins=60)
         >>> clip = np.sin(np.arange(5000, dtype=np.float32))
         >>> coefficients = layer.apply({}, clip)
@@ -142,101 +96,15 @@ class InvertibleCQT(_GaborModule):
         (80, True)
     """
 
-    def encode(self, waveform: Waveform) -> Any:
-        """Complete complex coefficients, for ``decode``, whatever the output format.
 
-        Args:
-            waveform: [..., time], float32 or float64, at least 1 sample.
-
-        Returns:
-            [..., frames, bins] complex; in the ragged layout a tuple of them.
-
-        Raises:
-            TypeError: for other dtypes.
-            ValueError: for an empty clip.
-        """
-        checks.check_floating_waveform(waveform)
-        return nonstationary_gabor.analyse(waveform, spec=self.spec, layout=self.layout)
-
-    def __call__(self, waveform: Waveform) -> Any:
-        """The spectrogram of a clip: ``encode``, in ``output_format``.
-
-        Args:
-            waveform: [..., time], floating.
-
-        Returns:
-            [..., frames, bins] in the matrix layout, a tuple of such in the ragged one.
-        """
-        return self._formatted(self.encode(waveform))
-
-    @settles
-    def decode(self, coefficients: Any, *, length: int) -> Waveform:
-        """Waveform of complex coefficients; other formats have lost what it needs.
-
-        Args:
-            coefficients: of ``encode``, or of ``__call__`` in the "complex" format.
-            length: samples of the clip.
-
-        Returns:
-            [..., length], floating.
-
-        Raises:
-            TypeError: for coefficients that are not complex.
-            ValueError: for coefficients that are not those of ``length`` samples.
-        """
-        return nonstationary_gabor.synthesise(
-            coefficients, spec=self.spec, length=length, layout=self.layout
-        )
-
-    def frame_times(self, num_samples: int) -> Any:
-        """Times of the frames; those later than the clip, in its padding, ``decode`` wants too.
-
-        Args:
-            num_samples: length of the clip, 1 or more.
-
-        Returns:
-            Seconds, float64 [frames]; in the ragged layout a tuple of them.
-
-        Raises:
-            ValueError: for an empty clip.
-        """
-        return nonstationary_gabor.frame_times(num_samples, self.spec, self.layout)
-
-    def frame_bounds(self, num_samples: int) -> FrameBounds:
-        """Frame bounds in the "energy" scale; 1 and 1 if ``tight``.
-
-        Args:
-            num_samples: length of the clip, 1 or more.
-
-        Returns:
-            Lower and upper bound; ``.condition`` is their ratio.
-
-        Raises:
-            ValueError: for an empty clip.
-        """
-        return nonstationary_gabor.frame_bounds(num_samples, self.spec)
-
-    def redundancy(self, num_samples: int) -> float:
-        """Redundancy: real numbers among the coefficients per sample.
-
-        Args:
-            num_samples: length of the clip, 1 or more.
-
-        Returns:
-            A ratio; it falls with the length, as padding counts.
-        """
-        return nonstationary_gabor.redundancy(num_samples, self.spec, self.layout)
-
-
-class SlicedCQT(_GaborModule):
+class SlicedCQT(SliceLayer, _ConstantQ):
     """Constant-Q (or variable-Q) transform slice by slice, with an exact inverse.
 
     For long signals and streams: FFTs, working memory and latency are those of a slice.
     ``encode`` gives sliced coefficients [..., slices, frames, bins], which ``decode`` inverts to
     float32 rounding; calling the layer overlap-adds them to a spectrogram [..., frames, bins],
-    nearly that of :class:`InvertibleCQT`, which cannot be inverted exactly. A stream calls
-    ``analyse_slice`` and ``synthesise_slice`` of :mod:`.sliced_gabor`, with
-    ``layer.slice_spec``, and gets the same coefficients. Without variables; differentiable.
+    nearly that of :class:`InvertibleCQT`, which cannot be inverted exactly. ``stream_encoder``
+    and ``stream_decoder`` give the same piece by piece. Without variables; differentiable.
 
     Attributes:
         slice_length: samples of a slice, a multiple of twice the longest hop; None: the next
@@ -253,6 +121,7 @@ class SlicedCQT(_GaborModule):
         ValueError: for attributes outside of these rules.
 
     Example:
+        >>> import numpy as np
         >>> layer = SlicedCQT(fmin=110.0, n_bins=60, output_format="magnitude")
         >>> clip = np.sin(np.arange(9000, dtype=np.float32))
         >>> layer.apply({}, clip).shape
@@ -262,114 +131,3 @@ class SlicedCQT(_GaborModule):
         >>> sliced.shape, bool(np.allclose(found, clip, atol=1e-6))
         ((3, 320, 99), True)
     """
-
-    slice_length: int | None = None
-    transition_length: int | None = None
-
-    def __post_init__(self) -> None:
-        """Checks every attribute."""
-        self.slice_spec  # noqa: B018  # Its construction checks them.
-        super().__post_init__()
-
-    @property
-    def slice_spec(self) -> SliceSpec:
-        """Specification of bands and slices, as the functions of :mod:`.sliced_gabor` take it."""
-        return SliceSpec(
-            bands=self.spec,
-            slice_length=self.slice_length,
-            transition_length=self.transition_length,
-            layout=self.layout,
-        )
-
-    def encode(self, waveform: Waveform) -> Any:
-        """Sliced complex coefficients, for ``decode``, whatever the output format.
-
-        Args:
-            waveform: [..., time], float32 or float64, at least 1 sample.
-
-        Returns:
-            [..., slices, frames, bins] complex; in the ragged layout a tuple of them.
-
-        Raises:
-            TypeError: for other dtypes.
-            ValueError: for an empty signal.
-        """
-        checks.check_floating_waveform(waveform)
-        return sliced_gabor.analyse_slices(waveform, spec=self.slice_spec)
-
-    def __call__(self, waveform: Waveform) -> Any:
-        """The spectrogram of a signal, slices overlap-added, in ``output_format``.
-
-        Args:
-            waveform: [..., time], floating.
-
-        Returns:
-            [..., frames, bins].
-        """
-        sliced = self.encode(waveform)
-        length = waveform.shape[-1]
-        return self._formatted(
-            sliced_gabor.overlap_add_slices(sliced, spec=self.slice_spec, length=length)
-        )
-
-    @settles
-    def decode(self, coefficients: Any, *, length: int) -> Waveform:
-        """Waveform of sliced complex coefficients, those of ``encode``.
-
-        Args:
-            coefficients: [..., slices, frames, bins] complex, or a tuple of them.
-            length: samples of the signal.
-
-        Returns:
-            [..., length], floating.
-
-        Raises:
-            TypeError: for coefficients that are not complex.
-            ValueError: for coefficients that are not those of ``length`` samples.
-        """
-        return sliced_gabor.synthesise_slices(coefficients, spec=self.slice_spec, length=length)
-
-    def frame_times(self, num_samples: int) -> Any:
-        """Times of the frames of the overlap-added spectrogram.
-
-        Args:
-            num_samples: length of the signal.
-
-        Returns:
-            Seconds, float64 [frames]; in the ragged layout a tuple of them.
-        """
-        return slice_spec.frame_times(num_samples, self.slice_spec)
-
-    def slice_times(self, num_samples: int) -> Any:
-        """Times of the sliced frames.
-
-        Args:
-            num_samples: length of the signal, 1 or more.
-
-        Returns:
-            Seconds, float64 [slices, frames]; in the ragged layout a tuple of them.
-        """
-        return slice_spec.slice_times(num_samples, self.slice_spec)
-
-    def frame_bounds(self, num_samples: int | None = None) -> FrameBounds:
-        """Frame bounds of sliced coefficients in the "energy" scale; 1 and 1 if ``tight``.
-
-        Args:
-            num_samples: without effect; :class:`InvertibleCQT` needs it.
-
-        Returns:
-            Lower and upper bound, which the energy need not reach.
-        """
-        del num_samples
-        return slice_spec.frame_bounds(self.slice_spec)
-
-    def redundancy(self, num_samples: int) -> float:
-        """Redundancy: real numbers among the sliced coefficients per sample.
-
-        Args:
-            num_samples: length of the signal, 1 or more.
-
-        Returns:
-            A ratio.
-        """
-        return slice_spec.redundancy(num_samples, self.slice_spec)

@@ -61,12 +61,14 @@ def count_rows(length: int) -> int:
         1, or an even divisor of the length.
 
     Example:
-        >>> count_rows(288_000), count_rows(4096)
-        (16, 1)
+        >>> count_rows(288_000), count_rows(162_000), count_rows(4096)
+        (16, 18, 1)
     """
     if length < _SHORTEST:
         return 1
-    return next((rows for rows in _ROWS if length % rows == 0), 1)
+    # Odd transforms take longer: with 10,125 samples three times as long as with 9000.
+    fitting = [rows for rows in _ROWS if length % rows == 0]
+    return next((rows for rows in fitting if length // rows % 4 == 0), (*fitting, 1)[0])
 
 
 def bin_places(bins: Int[np.ndarray, "..."], *, length: int, rows: int) -> BinPlaces:

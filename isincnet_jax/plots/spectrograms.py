@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -85,18 +86,22 @@ def plot_spectrogram(
 
 @styled
 def plot_magnitude(
-    magnitude: Float[np.ndarray, "frames bins"],
+    magnitude: Float[np.ndarray, "frames bins"] | Sequence[Float[np.ndarray, "frames bins"]],
     *,
-    frame_times_s: Float[np.ndarray, " frames"],
+    frame_times_s: Float[np.ndarray, " frames"] | Sequence[Float[np.ndarray, " frames"]],
     frequencies_hz: Float[np.ndarray, " bins"],
     title: str = "",
     floor_db: float = FLOOR_DB,
 ) -> Figure:
     """Magnitude plot of any spectrogram in dB, one row of pixels per bin.
 
+    A ragged spectrogram, whose bins have hops of their own, is drawn over one time axis, the finest
+    there is: every frame lasts until the middle between it and the next.
+
     Args:
-        magnitude: [frames, bins], not negative; complex values are drawn by their modulus.
-        frame_times_s: seconds, [frames].
+        magnitude: [frames, bins], not negative; complex values are drawn by their modulus. Ragged:
+            a tuple of them, by frequency.
+        frame_times_s: seconds, [frames]; ragged: a tuple of them.
         frequencies_hz: what the bins are labelled with, [bins]; need not be evenly spaced.
         title: of the figure.
         floor_db: the darkest colour, dB relative to the largest value.
@@ -105,13 +110,15 @@ def plot_magnitude(
         The figure, which pyplot does not know.
     """
     figure, axes = new_figure(1, 1, (11, 4))
+    if isinstance(magnitude, (tuple, list)):
+        magnitude, frame_times_s = _on_one_axis(magnitude, frame_times_s)
     power = np.abs(np.asarray(magnitude)).astype(np.float64) ** 2
     image = decibels(power, floor_db).T
     _draw_bins(
         figure,
         axes[0],
         image,
-        frame_times_s=frame_times_s,
+        frame_times_s=np.asarray(frame_times_s),
         frequencies_hz=frequencies_hz,
         colormap="magma",
         limits=(floor_db, 0.0),
@@ -120,6 +127,21 @@ def plot_magnitude(
     )
     axes[0].set_title(title, parse_math=False)
     return figure
+
+
+def _on_one_axis(arrays: Sequence[np.ndarray], times_s: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Magnitudes of arrays of different hops at the times of the one with most frames."""
+    if len(arrays) != len(times_s):
+        raise ValueError(
+            f"frame_times_s has times of {len(times_s)} arrays, but there are {len(arrays)}; give "
+            "those of every array"
+        )
+    common = max(times_s, key=len)
+    rows = []
+    for array, own in zip(arrays, times_s, strict=True):
+        nearest = np.searchsorted((own[1:] + own[:-1]) / 2, common, side="right")
+        rows.append(np.abs(np.asarray(array))[nearest])
+    return np.concatenate(rows, axis=-1), common
 
 
 def _draw_bins(

@@ -9,10 +9,11 @@ from isincnet_jax.bank.codec import Codec
 from isincnet_jax.bank.dsp import rounding
 from isincnet_jax.bank.lapped_codec import LappedCodec
 from isincnet_jax.bank.solved import SolvedDecoder
+from isincnet_jax.constant_q.nonuniform_codec import NonuniformCodec
 from isincnet_jax.streaming import stream as streaming
 
 
-def describe(codec: Codec | LappedCodec) -> list[tuple[str, str]]:
+def describe(codec: Codec | LappedCodec | NonuniformCodec) -> list[tuple[str, str]]:
     """Description of a codec: geometry, frame bounds, exactness, delay and rates.
 
     Args:
@@ -23,6 +24,8 @@ def describe(codec: Codec | LappedCodec) -> list[tuple[str, str]]:
     """
     if isinstance(codec, LappedCodec):
         return _describe_lapped(codec)
+    if isinstance(codec, NonuniformCodec):
+        return _describe_nonuniform(codec)
     spec = codec.spec
     bank = spec.bank
     solved = codec.model.solved
@@ -90,6 +93,42 @@ def _describe_lapped(codec: LappedCodec) -> list[tuple[str, str]]:
         ),
         ("coefficients", f"{spec.sample_rate} a second, 1 per sample"),
         ("tokens", f"rounded to a step of {codec.step:g}, the same for every waveform"),
+    ]
+
+
+def _describe_nonuniform(codec: NonuniformCodec) -> list[tuple[str, str]]:
+    spec, hops = codec.spec, codec.hop_lengths
+    ten_seconds = round(10 * spec.sample_rate)
+    bounds = codec.frame_bounds(ten_seconds)
+    delay = codec.sliced().latency
+    kind = "centres of its own" if spec.center_hz is not None else spec.scale
+    return [
+        ("model", codec.name),
+        ("sample rate", f"{spec.sample_rate:g} Hz"),
+        (
+            "frames",
+            f"{spec.sample_rate / max(hops):.6g} to {spec.sample_rate / min(hops):.6g} a second "
+            f"({len(hops)} arrays, hops of {max(hops)} to {min(hops)})",
+        ),
+        ("bins", f"{len(codec.frequencies)}, {kind}, complex"),
+        ("windows", f"{spec.window} slopes between neighbours, {spec.normalization} scale"),
+        (
+            "frame bounds",
+            f"{bounds.lower:.6g} to {bounds.upper:.6g}, condition number {bounds.condition:.4g}",
+        ),
+        ("exactness", "exact: the dual frame"),
+        ("expected SNR in float32", "130 dB on white noise"),
+        (
+            "delay",
+            f"a whole clip; {delay} samples slice by slice "
+            f"({1000 * delay / spec.sample_rate:.1f} ms)",
+        ),
+        (
+            "coefficients",
+            f"{codec.redundancy() * spec.sample_rate:.6g} real numbers a second, "
+            f"{codec.redundancy():.4g} per sample; {codec.redundancy(ten_seconds):.4g} of 10 s "
+            "with their padding",
+        ),
     ]
 
 

@@ -25,8 +25,9 @@ from isincnet_jax.bank.lapped_codec import build_lapped_codec
 from isincnet_jax.bank.sincnet import SincNet
 from isincnet_jax.bank.solved import DualWindow, FoldedDecoder, SolvedDecoder, with_symmetry
 from isincnet_jax.bank.spec import FilterbankSpec
+from isincnet_jax.constant_q.nonuniform_codec import build_nonuniform_codec
 from isincnet_jax.pretrained import download, stored
-from isincnet_jax.pretrained.registry import REGISTRY, Lapped, Preset, Stored
+from isincnet_jax.pretrained.registry import REGISTRY, Lapped, Nonuniform, Preset, Stored
 
 _logger = logging.getLogger(__name__)
 _FORMAT = 4
@@ -45,7 +46,7 @@ def from_pretrained(
     What ``name`` means is decided in this order:
 
     1. a name of the registry: a key of :data:`PRESETS` is solved here, without a network, a lapped
-       bank needs nothing solved, a trained model of the package is read from it;
+       or nonuniform bank needs nothing solved, a trained model of the package is read from it;
     2. what starts with ``https://`` (or ``http://``, for this machine only) is the address of a
        .zip that :func:`isincnet_jax.pretrained.folder.export_pretrained` wrote, downloaded once
        and verified;
@@ -64,8 +65,9 @@ def from_pretrained(
 
     Returns:
         A frozen pytree with ``encode`` and ``decode``: a :class:`.Codec`, for lapped presets a
-        :class:`.LappedCodec`; or what the model's kind is used by, such as a
-        :class:`.vocoder.TrainedVocoder`. Its name finds it again.
+        :class:`.LappedCodec`, for nonuniform ones a :class:`.NonuniformCodec`; or what the
+        model's kind is used by, such as a :class:`.vocoder.TrainedVocoder`. Its name finds it
+        again.
 
     Raises:
         ValueError: for an unknown name, an address without digest or a sha256 without address.
@@ -90,6 +92,11 @@ def from_pretrained(
     if isinstance(entry, Lapped):
         bank = LappedBank(entry.spec, dtype=jnp.float32 if dtype is None else dtype)
         return build_lapped_codec(bank, step=entry.step, name=name)  # type: ignore[return-value]
+    if isinstance(entry, Nonuniform):
+        wanted = jnp.float32 if dtype is None else dtype
+        return build_nonuniform_codec(  # type: ignore[return-value]
+            entry.spec, dtype=wanted, name=name
+        )
     path, name = _located(name, entry, cache=cache, sha256=sha256)
 
     def prepare(model: Any) -> None:

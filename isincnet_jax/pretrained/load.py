@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from isincnet_jax.bank.codec import Codec
     from isincnet_jax.bank.lapped_codec import LappedCodec
+    from isincnet_jax.constant_q.nonuniform_codec import NonuniformCodec
 
 DEFAULT_MODEL = "16khz-linear"
 
@@ -37,7 +38,32 @@ def load_model(model: str | Path | Codec | LappedCodec) -> Codec:
 
 
 def load_codec(model: str | Path | Codec | LappedCodec) -> Codec | LappedCodec:
-    """Codec of any bank, lapped ones too: as :func:`load_model`, for what both can do.
+    """Codec of any bank of one hop, lapped ones too: :func:`load_model`, for what both can do.
+
+    Args:
+        model: as for :func:`load_model`.
+
+    Returns:
+        The codec, in its own dtype.
+
+    Raises:
+        ValueError: if there is none, or the model is no bank of one hop with its inverse.
+    """
+    from isincnet_jax.constant_q.nonuniform_codec import NonuniformCodec
+
+    codec = load_any(model)
+    if isinstance(codec, NonuniformCodec):
+        raise ValueError(
+            f"model={codec.name}: a nonuniform bank, which this does not take; describe, plot "
+            "spectrogram and isn.from_pretrained do"
+        )
+    return codec
+
+
+def load_any(
+    model: str | Path | Codec | LappedCodec | NonuniformCodec,
+) -> Codec | LappedCodec | NonuniformCodec:
+    """Codec of any bank, nonuniform ones too: as :func:`load_codec`, for what all can do.
 
     Args:
         model: as for :func:`load_model`.
@@ -50,15 +76,16 @@ def load_codec(model: str | Path | Codec | LappedCodec) -> Codec | LappedCodec:
     """
     from isincnet_jax.bank.codec import Codec
     from isincnet_jax.bank.lapped_codec import LappedCodec
+    from isincnet_jax.constant_q.nonuniform_codec import NonuniformCodec
     from isincnet_jax.pretrained import hub, reference
 
-    if isinstance(model, Codec | LappedCodec):
+    if isinstance(model, Codec | LappedCodec | NonuniformCodec):
         return model
     name = str(model)
     if name.endswith(".ckpt") or (Path(name).is_file() and not name.endswith(".zip")):
         return reference.load_reference(name)
     codec: Any = hub.from_pretrained(name)
-    if not isinstance(codec, Codec | LappedCodec):
+    if not isinstance(codec, Codec | LappedCodec | NonuniformCodec):
         raise ValueError(
             f"model={name}: a {type(codec.model).__name__}; what is asked for is a filterbank "
             "with its inverse"

@@ -4,12 +4,14 @@ The file is ``{"format": 1, "models": {name: entry}}``; an entry is one of::
 
     {"kind": "solved", "summary": ..., "spec": {...}, "decoder": {...}, "projections": [...]}
     {"kind": "lapped", "summary": ..., "spec": {...}, "step": ...}
+    {"kind": "nonuniform", "summary": ..., "spec": {...}}
     {"kind": "stored", "summary": ..., "file": "models/....zip"}
 
-``spec`` and ``decoder`` hold fields of :class:`FilterbankSpec` (of :class:`LappedSpec`, for a
-lapped bank) and :class:`DecoderSpec`; those left out have their defaults. ``decoder`` and
-``projections`` may be left out. ``file`` lies below the registry's folder, that is, in the package,
-and is written by :func:`isincnet_jax.pretrained.folder.export_pretrained`.
+``spec`` and ``decoder`` hold fields of :class:`FilterbankSpec` (of :class:`LappedSpec` for a
+lapped bank, of :class:`NonuniformSpec` for a nonuniform one) and :class:`DecoderSpec`; those left
+out have their defaults. ``decoder`` and ``projections`` may be left out. ``file`` lies below the
+registry's folder, that is, in the package, and
+is written by :func:`isincnet_jax.pretrained.folder.export_pretrained`.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from isincnet_jax.bank.decoder_spec import DecoderSpec
 from isincnet_jax.bank.lapped_spec import LappedSpec
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.bank.uniform_quantizer import make_uniform_quantizer
+from isincnet_jax.constant_q.dsp.nonuniform_spec import NonuniformSpec
 
 _FORMAT = 1
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -80,7 +83,20 @@ class Lapped:
     summary: str
 
 
-Entry: TypeAlias = Preset | Lapped | Stored
+@dataclasses.dataclass(frozen=True)
+class Nonuniform:
+    """Named codec of a nonuniform bank.
+
+    Attributes:
+        spec: of its bank.
+        summary: one line on what it is for.
+    """
+
+    spec: NonuniformSpec
+    summary: str
+
+
+Entry: TypeAlias = Preset | Lapped | Nonuniform | Stored
 
 
 def read_registry(path: str | Path) -> dict[str, Entry]:
@@ -152,12 +168,18 @@ def _entry(name: str, values: Any, *, folder: Path) -> Entry:
             spec = LappedSpec(**_fields_of(LappedSpec, values["spec"], "spec"))
             step = make_uniform_quantizer(values["step"]).step
             return Lapped(spec, step, values["summary"])
+        if kind == "nonuniform":
+            _check_fields(values, "entry", required={**common, "spec": dict})
+            fields = _fields_of(NonuniformSpec, values["spec"], "spec")
+            return Nonuniform(NonuniformSpec(**fields), values["summary"])
         if kind == "stored":
             _check_fields(values, "entry", required={**common, "file": str})
             return Stored(folder / _member(values["file"]), values["summary"])
     except (ValueError, TypeError) as error:
         raise ValueError(f"{place}: {error}") from error
-    raise ValueError(f"{place}: kind={kind!r} is unknown; use 'solved', 'lapped' or 'stored'")
+    raise ValueError(
+        f"{place}: kind={kind!r} is unknown; use 'solved', 'lapped', 'nonuniform' or 'stored'"
+    )
 
 
 def _member(file: str) -> str:
@@ -208,6 +230,11 @@ LAPPED: dict[str, Lapped] = {
     name: entry for name, entry in REGISTRY.items() if isinstance(entry, Lapped)
 }
 """The lapped presets of :func:`isincnet_jax.from_pretrained`."""
+
+NONUNIFORM: dict[str, Nonuniform] = {
+    name: entry for name, entry in REGISTRY.items() if isinstance(entry, Nonuniform)
+}
+"""The nonuniform presets of :func:`isincnet_jax.from_pretrained`."""
 
 STORED: dict[str, Stored] = {
     name: entry for name, entry in REGISTRY.items() if isinstance(entry, Stored)

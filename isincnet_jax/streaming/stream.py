@@ -18,7 +18,7 @@ per call, which take longer than that, and much longer on a busy machine.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias, overload
+from typing import Any, Protocol, TypeAlias, overload, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -43,16 +43,32 @@ Source: TypeAlias = FilterbankSpec | SincNet | Codec
 LappedSource: TypeAlias = LappedSpec | LappedBank | LappedCodec
 
 
+@runtime_checkable
+class OwnStream(Protocol):
+    """What makes its own streams: sliced filterbanks, whose wing this one does not know."""
+
+    def stream_encoder(self) -> Any:
+        """Encoder with ``init``, ``step`` and ``finish``."""
+        ...
+
+    def stream_decoder(self) -> Any:
+        """Decoder with ``init``, ``step`` and ``finish``."""
+        ...
+
+
 @overload
 def stream_encoder(source: Source) -> StreamEncoder: ...
 @overload
 def stream_encoder(source: LappedSource) -> LappedStreamEncoder: ...
-def stream_encoder(source: Source | LappedSource) -> StreamEncoder | LappedStreamEncoder:
+@overload
+def stream_encoder(source: OwnStream) -> Any: ...
+def stream_encoder(source: Source | LappedSource | OwnStream) -> Any:
     """Stream encoder: the streaming form of an analysis.
 
     Args:
         source: a spec, for its designed filters; a SincNet, for those at its initialisation; or a
-            Codec, for those that it has, learned ones included. Likewise of lapped banks.
+            Codec, for those that it has, learned ones included. Likewise of lapped banks. Or a
+            sliced filterbank, whose frames come slice by slice.
 
     Returns:
         The encoder; ``init``, ``step`` and ``finish`` run it.
@@ -72,6 +88,8 @@ def stream_encoder(source: Source | LappedSource) -> StreamEncoder | LappedStrea
     """
     if isinstance(source, LappedSource):
         return LappedStreamEncoder(*_lapped(source))
+    if isinstance(source, OwnStream):
+        return source.stream_encoder()
     spec, dtype, precision = stream_weights.settings(source)
     bank = spec.bank
     found = streaming.analysis_matrix(
@@ -87,12 +105,15 @@ def stream_encoder(source: Source | LappedSource) -> StreamEncoder | LappedStrea
 def stream_decoder(source: Source) -> StreamDecoder: ...
 @overload
 def stream_decoder(source: LappedSource) -> LappedStreamDecoder: ...
-def stream_decoder(source: Source | LappedSource) -> StreamDecoder | LappedStreamDecoder:
+@overload
+def stream_decoder(source: OwnStream) -> Any: ...
+def stream_decoder(source: Source | LappedSource | OwnStream) -> Any:
     """Stream decoder: the streaming form of a synthesis; every decoder here is a linear, local one.
 
     Args:
         source: a spec, for its default decoder; a SincNet, for the decoder at its initialisation;
-            or a Codec, for the weights that it has. Likewise of lapped banks.
+            or a Codec, for the weights that it has. Likewise of lapped banks. Or a sliced
+            filterbank.
 
     Returns:
         The decoder; ``init``, ``step`` and ``finish`` run it.
@@ -116,6 +137,8 @@ def stream_decoder(source: Source | LappedSource) -> StreamDecoder | LappedStrea
     """
     if isinstance(source, LappedSource):
         return LappedStreamDecoder(*_lapped(source))
+    if isinstance(source, OwnStream):
+        return source.stream_decoder()
     spec, dtype, precision = stream_weights.settings(source)
     if stream_weights.has_solved_edges(source):
         raise ValueError(

@@ -433,6 +433,30 @@ def test_describe_every_lapped_preset(run, name):
 
 
 @pytest.mark.quick(1)
+@pytest.mark.parametrize("name", registry.NONUNIFORM)
+def test_describe_every_nonuniform_preset(run, name):
+    status, out, err = run(f"describe {name}")
+    assert (status, err) == (0, "")
+    spec = registry.NONUNIFORM[name].spec
+    assert re.search(rf"^model +{name}$", out, re.MULTILINE)
+    assert re.search(rf"^sample rate +{spec.sample_rate} Hz$", out, re.MULTILINE)
+    assert re.search(r"^frame bounds +1 to 1, condition number 1$", out, re.MULTILINE)
+    assert re.search(r"^delay +a whole clip; \d+ samples slice by slice", out, re.MULTILINE)
+    assert re.search(r"real numbers a second, 2\.[23]\d+ per sample; 2\.3\d+ of 10 s", out)
+
+
+def test_nonuniform_models_are_drawn_and_refused_elsewhere(run):
+    _write("some.wav", _tones(44_100, 4410, 2), rate=44_100)
+    model = "--model 16khz-mel-ragged"
+    assert run(f"plot spectrogram some.wav out.png {model} --seconds 0.05")[0] == 0
+    assert np.std(matplotlib.image.imread("out.png")) > 0.05
+    for command in ("encode some.wav out.isn", "encode some.wav out.npz", "plot filters out.svg"):
+        status, _, err = run(f"{command} {model}")
+        assert status != 0
+        assert "a nonuniform bank, which this does not take" in err
+
+
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", ["out.png", "out.pdf", "out.SVG"])
 def test_pictures_are_drawn(run, name):
     _write("some $tune$.wav", _tones(44_100, 4410, 2), rate=44_100)

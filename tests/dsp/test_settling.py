@@ -17,6 +17,7 @@ import pytest
 import isincnet_jax as isn
 from isincnet_jax.bank import uniform_quantizer
 from isincnet_jax.constant_q.dsp.gabor_spec import GaborSpec
+from isincnet_jax.constant_q.dsp.nonuniform_spec import NonuniformSpec
 from isincnet_jax.data.pipeline import BatchPlan
 from isincnet_jax.dsp import auditory, companding, fourier, settling
 from isincnet_jax.linen import SettledModule
@@ -124,6 +125,9 @@ MADE = {
     "LappedSpec": lambda n: isn.LappedSpec(sample_rate=n(100), hop_length=n(64)),
     "DecoderSpec": lambda n: isn.DecoderSpec(num_frames=n(4)),
     "GaborSpec": lambda n: GaborSpec(n_bins=n(24), bins_per_octave=n(12), fmin=n(40)),
+    "NonuniformSpec": lambda n: NonuniformSpec(
+        num_bins=n(24), min_hz=n(40), max_hz=n(100), hop_length=n(8)
+    ),
     "OptimizerSpec": lambda n: OptimizerSpec(total_steps=n(100), step_every=n(3)),
     "LoopSpec": lambda n: LoopSpec(num_steps=n(3)),
     "BatchPlan": lambda n: BatchPlan(batch_size=n(4), crop_samples=n(100)),

@@ -188,6 +188,25 @@ def test_magnitudes_of_any_bins():
     assert np.std(_pixels(figure)) > 0.05
 
 
+def test_ragged_magnitudes_are_drawn_on_one_time_axis():
+    """Every frame of a coarse array lasts until the middle between it and the next."""
+    coarse, fine = np.full((3, 2), 1e-6), np.full((6, 1), 1e-6)
+    coarse[1, 0] = 1.0
+    figure = plots.plot_magnitude(
+        (coarse, fine),
+        frame_times_s=(np.arange(3) * 0.04, np.arange(6) * 0.02),
+        frequencies_hz=np.array([100.0, 200.0, 300.0]),
+        floor_db=-40.0,
+    )
+    image = np.asarray(figure.axes[0].collections[0].get_array()).reshape(3, 6)
+    assert (image[0] == 0.0).tolist() == [False, True, True, False, False, False]
+    assert np.all(image[1:] == -40.0)
+    with pytest.raises(ValueError, match="times of 1 arrays, but there are 2"):
+        plots.plot_magnitude(
+            (coarse, fine), frame_times_s=(np.arange(3),), frequencies_hz=np.arange(3)
+        )
+
+
 def test_of_more_cells_than_pixels_the_loudest_are_drawn():
     values = np.zeros((1300, 200))
     values[700, 101], values[701, 100] = -1.0, 0.5  # neighbours: the first is louder

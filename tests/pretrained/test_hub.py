@@ -16,8 +16,9 @@ from isincnet_jax.bank.decoder_spec import DecoderSpec
 from isincnet_jax.bank.lapped_codec import LappedCodec
 from isincnet_jax.bank.lapped_spec import LappedSpec
 from isincnet_jax.bank.spec import FilterbankSpec
+from isincnet_jax.constant_q.nonuniform_codec import NonuniformCodec
 from isincnet_jax.pretrained import hub, registry
-from isincnet_jax.pretrained.load import load_codec, load_model
+from isincnet_jax.pretrained.load import load_any, load_codec, load_model
 
 
 def snr_db(target, prediction) -> float:
@@ -282,6 +283,27 @@ def test_lapped_presets_are_codecs(name, tmp_path, rng):
             load_model(one)
 
 
+@pytest.mark.quick(1)
+@pytest.mark.parametrize("name", registry.NONUNIFORM)
+def test_nonuniform_presets_are_codecs(name, tmp_path, rng):
+    codec = hub.from_pretrained(name, cache_dir=tmp_path / "cache")
+    assert isinstance(codec, NonuniformCodec)
+    assert (codec.name, codec.spec) == (name, registry.NONUNIFORM[name].spec)
+    waveform = rng.uniform(-0.5, 0.5, (2, 3000)).astype(np.float32)
+    coefficients = codec.encode(waveform)
+    assert snr_db(waveform, codec.decode(coefficients, length=3000)) > 126
+    assert 2 < codec.redundancy() < 2.35
+    assert codec.redundancy(10 * codec.spec.sample_rate) < 2.4
+    # Tight: energy is preserved.
+    energy = sum(float(np.sum(np.abs(array) ** 2)) for array in coefficients)
+    assert energy == pytest.approx(float(np.sum(waveform**2)), rel=1e-3)
+    assert not (tmp_path / "cache").exists()  # nothing is solved
+    assert load_any(name).spec == load_any(codec).spec == codec.spec
+    for load_one in (load_codec, load_model):
+        with pytest.raises(ValueError, match=f"^model={name}: a nonuniform bank, which"):
+            load_one(name)
+
+
 @pytest.mark.usefixtures("x64")
 def test_lapped_presets_in_double_precision(rng):
     codec = hub.from_pretrained("16khz-lapped", dtype=np.float64)
@@ -334,7 +356,15 @@ def test_registry_reads_every_kind(tmp_path):
 ENTRIES = {
     "unknown kind": (
         {"kind": "magic"},
-        "kind='magic' is unknown; use 'solved', 'lapped' or 'stored'",
+        "kind='magic' is unknown; use 'solved', 'lapped', 'nonuniform' or 'stored'",
+    ),
+    "nonuniform field": (
+        {"kind": "nonuniform", "summary": "a test", "spec": {"hop": 3}},
+        "unknown field 'hop'",
+    ),
+    "nonuniform value": (
+        {"kind": "nonuniform", "summary": "a test", "spec": {"center_hz": [2, 1]}},
+        "center_hz must increase, but 1 follows 2",
     ),
     "no object": (7, "kind=None is unknown"),
     "unknown field": (solved(more=1), "unknown field 'more'; fields are kind, summary, spec"),

@@ -1,10 +1,11 @@
-"""Frequency bands of an invertible constant-Q transform: centres, widths and spectral windows.
+"""Frequency bands of an invertible filterbank: centres, widths and spectral windows.
 
 ``n_bins`` constant-Q bands with centres ``f_b = fmin 2^(b / bins_per_octave)``, or with a number
-of their own in every octave (:mod:`.octave_bands`), together with extra bands that reach down to
-0 Hz and up to the Nyquist frequency, cover the whole spectrum, so that the transform can be
-inverted. All is a function of frequency alone: neither shapes nor frame bounds depend on the length
-of the clip (:mod:`.nonstationary_gabor` samples them).
+of their own in every octave (:mod:`.octave_bands`), or bands on any scale (:mod:`.scale_bands`),
+together with extra bands that reach down to 0 Hz and up to the Nyquist frequency where they do not,
+cover the whole spectrum, so that the transform can be inverted. All is a function of frequency
+alone: neither shapes nor frame bounds depend on the length of the clip
+(:mod:`.nonstationary_gabor` samples them).
 
 ========================  ====================================================================
 band                      spectral window
@@ -12,6 +13,7 @@ band                      spectral window
 constant-Q band b         symmetric around f_b, half width ``w_b = alpha f_b + gamma`` with
                           ``alpha = (r - 1 / r) / 2``, ``r = 2^(1 / bins_per_octave)``: with
                           gamma = 0 it ends near the centres of its neighbours
+band on a scale           between the centres of its neighbours, with two slopes of its own
 extra bands below, above  linearly spaced from 0 Hz to the first centre, and from the last one to
                           Nyquist (gamma further inside), as few as the frame rate allows, which
                           no band's support exceeds; flat where the neighbour is narrower. The
@@ -47,11 +49,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from isincnet_jax.constant_q.dsp.gabor_spec import WINDOWS, GaborSpec
+from isincnet_jax.constant_q.dsp.gabor_spec import WINDOWS, BandSpec
 
 
 class Bands(NamedTuple):
-    """Frequency bands of a :class:`GaborSpec`, by increasing centre; float64 [bands], Hz.
+    """Frequency bands of a :class:`BandSpec`, by increasing centre; float64 [bands], Hz.
 
     Attributes:
         center: centres; the first is 0, the last the Nyquist frequency.
@@ -61,7 +63,7 @@ class Bands(NamedTuple):
         rise: width of the rising slope.
         fall: width of the falling slope; between the slopes the window is flat.
         gain: height of the window, without unit.
-        constant_q: the slice of constant-Q bands.
+        placed: the slice of bands that the settings place; the others are extra.
     """
 
     center: Float[np.ndarray, " bands"]
@@ -71,11 +73,11 @@ class Bands(NamedTuple):
     rise: Float[np.ndarray, " bands"]
     fall: Float[np.ndarray, " bands"]
     gain: Float[np.ndarray, " bands"]
-    constant_q: slice
+    placed: slice
 
 
 @functools.lru_cache(maxsize=64)
-def design_bands(spec: GaborSpec) -> Bands:
+def design_bands(spec: BandSpec) -> Bands:
     """Frequency bands of a transform, the extra ones included; see the module's table. Cached.
 
     Args:
@@ -85,19 +87,17 @@ def design_bands(spec: GaborSpec) -> Bands:
         The bands, from 0 Hz to the Nyquist frequency.
 
     Example:
+        >>> from isincnet_jax.constant_q.dsp.gabor_spec import GaborSpec
         >>> bands = design_bands(GaborSpec(n_bins=None))
-        >>> len(bands.center), bands.constant_q, bands.center[[0, 1, -1]].tolist()
+        >>> len(bands.center), bands.placed, bands.center[[0, 1, -1]].tolist()
         (103, slice(1, 101, None), [0.0, 32.7, 11025.0])
     """
-    octaves = spec.constant_q_bands
-    center, width = octaves.center, octaves.width
-    # sqrt(spacing / w_b): (f_(b+1) - f_(b-1)) / 2 = alpha f_b, so that gamma = 0 has gain 1.
-    gain = np.sqrt(octaves.spacing / (octaves.spacing + spec.gamma))
-    # Bands of gamma > 0 are many deep: they reach full density only gamma inside of the ends.
-    below = _extra_bands(center[0] + spec.gamma, octaves.lower[0], spec.frame_rate)
-    nyquist = spec.sample_rate / 2
-    ends = nyquist - center[-1] + spec.gamma, nyquist - octaves.upper[-1]
-    above = _extra_bands(*ends, spec.frame_rate)
+    placed, nyquist = spec.placed_bands, spec.sample_rate / 2
+    inside_below, inside_above = placed.margin
+    below = _extra_bands(placed.center[0], inside_below, placed.lower[0], spec.frame_rate)
+    above = _extra_bands(
+        nyquist - placed.center[-1], inside_above, nyquist - placed.upper[-1], spec.frame_rate
+    )
     # Distances from Nyquist become frequencies, in increasing order; the slope towards Nyquist is
     # the falling one.
     above = above._replace(
@@ -107,21 +107,19 @@ def design_bands(spec: GaborSpec) -> Bands:
         outer=above.inner[::-1],
         gain=above.gain[::-1],
     )
-    centers = np.concatenate([below.center, center, above.center])
-    widths = np.concatenate([below.width, width, above.width])
     return Bands(
-        center=centers,
-        width=widths,
+        center=np.concatenate([below.center, placed.center, above.center]),
+        width=np.concatenate([below.width, placed.width, above.width]),
         lower=np.concatenate(
-            [below.center - below.width, octaves.lower, above.center - above.width]
+            [below.center - below.width, placed.lower, above.center - above.width]
         ),
         upper=np.concatenate(
-            [below.center + below.width, octaves.upper, above.center + above.width]
+            [below.center + below.width, placed.upper, above.center + above.width]
         ),
-        rise=np.concatenate([below.inner, octaves.rise, above.inner]),
-        fall=np.concatenate([below.outer, octaves.fall, above.outer]),
-        gain=np.concatenate([below.gain, gain, above.gain]),
-        constant_q=slice(len(below.center), len(below.center) + len(center)),
+        rise=np.concatenate([below.inner, placed.rise, above.inner]),
+        fall=np.concatenate([below.outer, placed.fall, above.outer]),
+        gain=np.concatenate([below.gain, placed.gain, above.gain]),
+        placed=slice(len(below.center), len(below.center) + len(placed.center)),
     )
 
 
@@ -135,8 +133,14 @@ class _Extra(NamedTuple):
     gain: np.ndarray
 
 
-def _extra_bands(end: float, flat_until: float, broadest: float) -> _Extra:
-    """Bands that cover 0 to ``end``; the last begins to fall at ``flat_until``, if it can."""
+def _extra_bands(first: float, margin: float, flat_until: float, broadest: float) -> _Extra:
+    """Bands that cover 0 to ``first + margin``, none if the first band that is placed is at 0.
+
+    The last of them begins to fall at ``flat_until``, if it can.
+    """
+    if first == 0:
+        return _Extra(*[np.zeros(0)] * 5)
+    end = first + margin
     # Bands are spaced by their half width, and their supports, 2 step, are at most ``broadest``.
     count = math.ceil(2 * end / broadest - 1e-9)
     step = end / count
@@ -157,7 +161,7 @@ def _window_slope(window: str, position: np.ndarray) -> np.ndarray:
 
 
 def sample_windows(
-    spec: GaborSpec, band: Int[np.ndarray, " n"], frequency: Float[np.ndarray, " n"]
+    spec: BandSpec, band: Int[np.ndarray, " n"], frequency: Float[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
     """Spectral windows ``h_b(f)`` at pairs of a band and a frequency, before any tightening.
 
@@ -179,7 +183,7 @@ def sample_windows(
     return np.where(inside, bands.gain[band] * slope, 0.0)
 
 
-def _frame_operator(spec: GaborSpec, frequency: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+def _frame_operator(spec: BandSpec, frequency: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """The diagonal of the frame operator at frequencies of [0, Nyquist], before tightening.
 
     ``S(f) = sum_b h_b(f)^2 + h_b(-f)^2 + h_b(sample_rate - f)^2``: a real signal meets every
@@ -196,7 +200,7 @@ def _frame_operator(spec: GaborSpec, frequency: Float[np.ndarray, " n"]) -> Floa
 
 
 def band_scales(
-    spec: GaborSpec, hop_length: Int[np.ndarray, " bands"]
+    spec: BandSpec, hop_length: Int[np.ndarray, " bands"]
 ) -> Float[np.ndarray, " bands"]:
     """Scale factors of the bands: what energy-normalised coefficients are multiplied with.
 
@@ -224,7 +228,7 @@ def band_scales(
 
 
 @functools.lru_cache(maxsize=64)
-def narrowest_support(spec: GaborSpec) -> float:
+def narrowest_support(spec: BandSpec) -> float:
     """Support of the narrowest band.
 
     Args:

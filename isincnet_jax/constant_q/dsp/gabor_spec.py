@@ -1,4 +1,4 @@
-"""Specification of an invertible constant-Q transform: bands, hop and scale, checked once."""
+"""Specifications of invertible filterbanks: what all have, and that of a constant-Q transform."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
-import scipy.fft
+import numpy as np
+from jaxtyping import Float, Int
 
-from isincnet_jax.constant_q.dsp import octave_bands
+from isincnet_jax.constant_q.dsp import octave_bands, ragged_hops
 from isincnet_jax.dsp import checks, settling
 
 WINDOWS: Mapping[str, tuple[float, ...]] = MappingProxyType(
@@ -27,8 +27,84 @@ designs are kept by the names."""
 NORMALIZATIONS = ("amplitude", "energy", "librosa")
 
 
+class BandSpec:
+    """Specification of bands, whatever places them: what windows, hops and tables go by.
+
+    Its subclasses are frozen dataclasses with these fields and more.
+
+    Attributes:
+        sample_rate: samples per second.
+        hop_length: samples between the frames of the matrix layout; None: a default.
+        window: a name in :data:`WINDOWS`.
+        tight: whether windows are divided by the root of the frame operator.
+        normalization: "amplitude", "energy" or "librosa".
+    """
+
+    sample_rate: float
+    hop_length: int | None
+    window: str
+    tight: bool
+    normalization: str
+
+    @property
+    def placed_bands(self) -> octave_bands.PlacedBands:
+        """The bands that the settings place; extra ones cover what is left of the spectrum."""
+        raise NotImplementedError
+
+    def ragged_hops(
+        self, longest: Float[np.ndarray, " bands"]
+    ) -> tuple[int, Int[np.ndarray, " bands"]]:
+        """Hops of the ragged layout: their least common multiple, and that of every band.
+
+        Args:
+            longest: samples; how long a hop each band allows, [bands].
+
+        Returns:
+            Samples.
+        """
+        raise NotImplementedError
+
+    def _check_windows(self) -> None:
+        if self.window not in WINDOWS:
+            raise ValueError(f"window={self.window!r} is unknown; use one of {', '.join(WINDOWS)}")
+        if self.normalization not in NORMALIZATIONS:
+            raise ValueError(
+                f"normalization={self.normalization!r} is unknown; use one of "
+                f"{', '.join(NORMALIZATIONS)}"
+            )
+
+    def _check_hop(self) -> None:
+        hop, longest = self.hop_length, self.longest_hop
+        if hop is not None and (hop < 1 or int(hop) != hop):
+            raise ValueError(f"hop_length={hop!r} must be None or an integer of at least 1 sample")
+        if hop is not None and hop > longest * (1 + 1e-9):
+            raise ValueError(
+                f"hop_length={hop}: the broadest band has a support of "
+                f"{self.sample_rate / longest:.1f} Hz, which the frame rate must reach; use "
+                f"hop_length <= {math.floor(longest + 1e-9)}"
+            )
+
+    @property
+    def longest_hop(self) -> float:
+        """Longest hop in samples: the broadest band that is placed is sampled just enough."""
+        return self.sample_rate / (2 * float(self.placed_bands.width.max()))
+
+    @property
+    def hop(self) -> int:
+        """Hop length in samples: ``hop_length``, or the default."""
+        if self.hop_length is not None:
+            return self.hop_length
+        longest = math.floor(self.longest_hop + 1e-9)
+        return next(n for n in range(longest, 0, -1) if ragged_hops.next_smooth(n) == n)
+
+    @property
+    def frame_rate(self) -> float:
+        """Frame rate of the broadest bands, frames per second."""
+        return self.sample_rate / self.hop
+
+
 @dataclasses.dataclass(frozen=True)
-class GaborSpec:
+class GaborSpec(BandSpec):
     """Specification of constant-Q bands, checked at construction; hashable, as caches need it.
 
     Attributes:
@@ -74,13 +150,7 @@ class GaborSpec:
         object.__setattr__(self, "bins_per_octave", resolution)
         if not 0 <= self.gamma < math.inf:
             raise ValueError(f"gamma={self.gamma} must be 0 or a positive number of Hz")
-        if self.window not in WINDOWS:
-            raise ValueError(f"window={self.window!r} is unknown; use one of {', '.join(WINDOWS)}")
-        if self.normalization not in NORMALIZATIONS:
-            raise ValueError(
-                f"normalization={self.normalization!r} is unknown; use one of "
-                f"{', '.join(NORMALIZATIONS)}"
-            )
+        self._check_windows()
         self._check_number_of_bins()
         self._check_hop()
 
@@ -112,35 +182,6 @@ class GaborSpec:
                 f"{highest:.2f}"
             )
 
-    def _check_hop(self) -> None:
-        hop, longest = self.hop_length, self.longest_hop
-        if hop is not None and (hop < 1 or int(hop) != hop):
-            raise ValueError(f"hop_length={hop!r} must be None or an integer of at least 1 sample")
-        if hop is not None and hop > longest:
-            raise ValueError(
-                f"hop_length={hop}: the broadest band has a support of "
-                f"{self.sample_rate / longest:.1f} Hz, which the frame rate must reach; use "
-                f"hop_length <= {math.floor(longest)}"
-            )
-
-    @property
-    def longest_hop(self) -> float:
-        """Longest hop in samples: the broadest constant-Q band is sampled just enough."""
-        return self.sample_rate / (2 * float(self.constant_q_bands.width.max()))
-
-    @property
-    def hop(self) -> int:
-        """Hop length in samples: ``hop_length``, or the default."""
-        if self.hop_length is not None:
-            return self.hop_length
-        longest = math.floor(self.longest_hop)
-        return next(n for n in range(longest, 0, -1) if next_smooth(n) == n)
-
-    @property
-    def frame_rate(self) -> float:
-        """Frame rate of the broadest bands, frames per second."""
-        return self.sample_rate / self.hop
-
     @property
     def octaves(self) -> tuple[int, ...]:
         """Centres of every octave from ``fmin`` on: as given, or alike up to Nyquist."""
@@ -167,22 +208,22 @@ class GaborSpec:
         return octave_bands.count_below(self.octaves, fmin=self.fmin, limit=self.fmax, reach=False)
 
     @property
-    def constant_q_bands(self) -> octave_bands.OctaveBands:
+    def placed_bands(self) -> octave_bands.PlacedBands:
         """The constant-Q bands."""
         return self._bands(self.num_constant_q)
 
-    def _bands(self, most: int) -> octave_bands.OctaveBands:
+    def ragged_hops(
+        self, longest: Float[np.ndarray, " bands"]
+    ) -> tuple[int, Int[np.ndarray, " bands"]]:
+        """Hops of the ragged layout by octave, ``hop 2^j``: the longest, and that of every band.
+
+        Args:
+            longest: samples; how long a hop each band allows, [bands].
+
+        Returns:
+            Samples.
+        """
+        return ragged_hops.octave_hops(self.hop, longest)
+
+    def _bands(self, most: int) -> octave_bands.PlacedBands:
         return octave_bands.place_bands(self.octaves, fmin=self.fmin, gamma=self.gamma, most=most)
-
-
-def next_smooth(number: int) -> int:
-    """Smooth number: the least from ``number`` on without prime factors but 2, 3 and 5.
-
-    Args:
-        number: 1 or more.
-
-    Returns:
-        At least ``number``, of fast FFTs.
-    """
-    found: Any = scipy.fft.next_fast_len(number, real=True)
-    return int(found)

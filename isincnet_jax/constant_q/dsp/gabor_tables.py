@@ -12,18 +12,18 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from isincnet_jax.constant_q.dsp import gabor_bands
-from isincnet_jax.constant_q.dsp.gabor_spec import GaborSpec
+from isincnet_jax.constant_q.dsp import gabor_bands, ragged_hops
+from isincnet_jax.constant_q.dsp.gabor_spec import BandSpec
 
 Layout: TypeAlias = Literal["matrix", "ragged"]
 LAYOUTS: tuple[str, ...] = get_args(Layout)
 
-_MOST_HALVINGS = 6  # of the frame rate, in the ragged layout
 _MOST_SEGMENTS = 8  # ranges of bins into which the synthesis is cut
 
 
@@ -32,7 +32,7 @@ class Group(NamedTuple):
 
     Attributes:
         bands: their slice of all bands.
-        num_bins: frames of the group in the ragged layout.
+        num_bins: frames of the group; in the matrix layout those that it would need alone.
         first: the lowest bin of each band's support, modulo the frames of the matrix, [bands].
         place: the bin of the clip's DFT that each bin of a band's DFT comes from, negative below
             0, above ``length / 2`` beyond Nyquist; [bands, num_bins].
@@ -93,26 +93,56 @@ def check_layout(layout: str) -> None:
 
 
 @functools.lru_cache(maxsize=64)
-def band_groups(spec: GaborSpec) -> tuple[tuple[slice, int], ...]:
-    """Groups of neighbouring bands, and how often their frame rate can be halved (up to 6).
+def band_groups(spec: BandSpec, layout: str) -> tuple[tuple[slice, int], ...]:
+    """Groups of neighbouring bands of one hop.
 
     Args:
         spec: settings of the bands.
+        layout: "ragged": the groups that are arrays; "matrix": those whose bins are transformed
+            alike, with the hop that they would need alone, a multiple ``hop 2^j`` of all frames'.
 
     Returns:
-        Slices of the bands with their halvings j: the hop of a group is ``hop 2^j``.
+        Slices of the bands with their hops in samples.
     """
-    support = 2 * gabor_bands.design_bands(spec).width
-    halvings = np.floor(np.log2(spec.frame_rate / support) + 1e-9).astype(int)
-    halvings = np.clip(halvings, 0, _MOST_HALVINGS)
-    edges = [0, *(np.flatnonzero(np.diff(halvings)) + 1).tolist(), len(halvings)]
+    longest = _longest_hops(spec)
+    unit, hops = spec.ragged_hops(longest)
+    if layout == "matrix":
+        # 2^j must divide the frames of every padded length.
+        _, hops = ragged_hops.octave_hops(spec.hop, longest)
+        hops = np.minimum(hops, spec.hop * math.gcd(unit // spec.hop, 1 << 62))
+    edges = [0, *(np.flatnonzero(np.diff(hops)) + 1).tolist(), len(hops)]
     return tuple(
-        (slice(start, stop), int(halvings[start])) for start, stop in itertools.pairwise(edges)
+        (slice(start, stop), int(hops[start])) for start, stop in itertools.pairwise(edges)
     )
 
 
-def hop_unit(spec: GaborSpec) -> int:
-    """Unit of padded lengths in samples: the longest hop of all groups, doubled if it is odd.
+def _longest_hops(spec: BandSpec) -> Float[np.ndarray, " bands"]:
+    return spec.sample_rate / (2 * gabor_bands.design_bands(spec).width)
+
+
+def array_grid(spec: BandSpec, layout: str) -> tuple[tuple[int, int], ...]:
+    """Bins and hop of every array of coefficients.
+
+    Args:
+        spec: settings of the bands.
+        layout: "matrix", one array, or "ragged".
+
+    Returns:
+        Pairs of a number of bins and a hop in samples.
+
+    Raises:
+        ValueError: for an unknown layout.
+    """
+    check_layout(layout)
+    groups = band_groups(spec, layout)
+    if layout == "matrix":
+        return ((groups[-1][0].stop, spec.hop),)
+    return tuple((bands.stop - bands.start, hop) for bands, hop in groups)
+
+
+@functools.lru_cache(maxsize=64)
+def hop_unit(spec: BandSpec) -> int:
+    """Unit of padded lengths in samples, which all hops divide.
 
     Args:
         spec: settings of the bands.
@@ -120,8 +150,7 @@ def hop_unit(spec: GaborSpec) -> int:
     Returns:
         An even number of samples.
     """
-    unit = spec.hop << max(halvings for _, halvings in band_groups(spec))
-    return unit * (1 + unit % 2)
+    return spec.ragged_hops(_longest_hops(spec))[0]
 
 
 class _Entries(NamedTuple):
@@ -142,12 +171,13 @@ class _Entries(NamedTuple):
     first: np.ndarray
 
 
-def _entries(length: int, spec: GaborSpec) -> tuple[_Entries, Float[np.ndarray, " spectrum"]]:
+def _entries(length: int, spec: BandSpec) -> tuple[_Entries, Float[np.ndarray, " spectrum"]]:
     """Windows in "energy" scale, and the diagonal of their frame operator."""
     bands, spacing, half = gabor_bands.design_bands(spec), spec.sample_rate / length, length // 2
-    # The bins strictly between a window's ends, where it is 0.
-    first = np.floor(bands.lower / spacing).astype(int) + 1
-    number = np.ceil(bands.upper / spacing).astype(int) - first
+    # The bins strictly between a window's ends, where it is 0; ends that are bins but for rounding
+    # are none of them, for a support may have as many bins as its band has frames.
+    first = np.floor(bands.lower / spacing + 1e-9).astype(int) + 1
+    number = np.ceil(bands.upper / spacing - 1e-9).astype(int) - first
     band = np.repeat(np.arange(len(number)), number)
     # Counts first, first + 1 ... anew for every band.
     place = np.arange(len(band)) + np.repeat(first + number - np.cumsum(number), number)
@@ -170,7 +200,7 @@ def _entries(length: int, spec: GaborSpec) -> tuple[_Entries, Float[np.ndarray, 
     return _Entries(band, place, window, window / diagonal[mirrored], first), diagonal
 
 
-def frame_operator(length: int, spec: GaborSpec) -> Float[np.ndarray, " spectrum"]:
+def frame_operator(length: int, spec: BandSpec) -> Float[np.ndarray, " spectrum"]:
     """Frame operator: its diagonal on the bins of the DFT, in "energy" scale.
 
     Args:
@@ -184,7 +214,7 @@ def frame_operator(length: int, spec: GaborSpec) -> Float[np.ndarray, " spectrum
 
 
 @functools.lru_cache(maxsize=4)
-def design(length: int, spec: GaborSpec, layout: str) -> Design:
+def design(length: int, spec: BandSpec, layout: str) -> Design:
     """Window tables of a padded length; cached.
 
     Args:
@@ -202,11 +232,9 @@ def design(length: int, spec: GaborSpec, layout: str) -> Design:
     if length < 1 or length % hop_unit(spec):
         raise ValueError(f"length={length} must be a multiple of {hop_unit(spec)} samples")
     entries, _ = _entries(length, spec)
-    groups = band_groups(spec)
-    hop = np.full(len(entries.first), spec.hop)
-    if layout == "ragged":
-        for bands, halvings in groups:
-            hop[bands] <<= halvings
+    groups = band_groups(spec, layout)
+    grid = array_grid(spec, layout)
+    hop = np.repeat([one for _, one in grid], [bins for bins, _ in grid])
     # c_b = s_b sqrt(2 / hop) ifft(h_b X), with L / hop points: for s_b = 1 the sum of |c_b|^2 is
     # 2 / L sum_k |h_b X|^2, twice that of Parseval, for bands have one half of the spectrum only.
     scale = gabor_bands.band_scales(spec, hop)
@@ -217,19 +245,18 @@ def design(length: int, spec: GaborSpec, layout: str) -> Design:
     num_frames, lowest = length // spec.hop, int(entries.place.min())
     # Bins beyond 0 and Nyquist that some window reaches: the ends of the extended spectrum.
     below, above = max(0, -lowest), max(0, int(entries.place.max()) - length // 2)
-    frames = num_frames * spec.hop // hop
     return Design(
         length=length,
         num_frames=num_frames,
         below=below,
         above=above,
         groups=tuple(
-            _group(entries, bands, num_frames >> halvings)._replace(
+            _group(entries, bands, length // alone)._replace(
                 first=(entries.first[bands] % num_frames).astype(np.int32)
             )
-            for bands, halvings in groups
+            for bands, alone in groups
         ),
-        segments=_segments(entries, frames),
+        segments=_segments(entries, length // hop),
     )
 
 

@@ -1,4 +1,4 @@
-"""Nonstationary Gabor frames: an invertible constant-Q transform of whole clips.
+"""Nonstationary Gabor frames: an invertible filterbank of bands of any widths, for whole clips.
 
 A band is a product in the frequency domain: the clip's DFT X, of length L, is multiplied by the
 band's window and transformed back at the band's own, low, frame rate,
@@ -14,16 +14,16 @@ band b at time t (in "amplitude" scale): the phase of the partial at the middle 
 in :func:`librosa.cqt`. The first and the last band, at 0 Hz and Nyquist, are real.
 
 **Layouts.** "matrix": one array [..., frames, bins], every band at the frame rate of the
-broadest. "ragged": a tuple of such arrays by increasing frequency, about an octave each, where
-the hop of an array is the largest ``hop 2^j`` (j up to 6) that its bands allow. The bands are the
-same in both. Frame t lies at sample ``t hop``.
+broadest. "ragged": a tuple of such arrays by increasing frequency, neighbouring bands of like
+width in one, each with a hop of its own (:mod:`.ragged_hops`). The bands are the same in both.
+Frame t lies at sample ``t hop``.
 
 **Padding.** The clip is followed by zeros, at least ``2 / support`` seconds of the narrowest band:
 half of the main lobe of its impulse response (Hann), so that what rings before the clip's
 beginning, which the circular transform puts at the end, does not meet what rings after its end.
 The padded clip is also at least ``4 / support`` seconds long, so that clips of one sample have
-the same bands as long ones, and its length is the longest hop times a number without other prime
-factors than 2, 3 and 5. Frames of the padding are part of the coefficients. A ``hop_length``
+the same bands as long ones, and its length is a multiple of all hops, by a number without other
+prime factors than 2, 3 and 5. Frames of the padding are part of the coefficients. A ``hop_length``
 with large prime factors makes slower FFTs.
 
 **On processors** the DFT of a clip goes through :mod:`isincnet_jax.dsp.long_fourier`, its bins are
@@ -46,8 +46,9 @@ from jaxtyping import Complex, Float
 
 from isincnet_jax.bank.dsp.frame_theory import FrameBounds
 from isincnet_jax.constant_q.dsp import gabor_bands, gabor_tables
-from isincnet_jax.constant_q.dsp.gabor_spec import GaborSpec, next_smooth
+from isincnet_jax.constant_q.dsp.gabor_spec import BandSpec
 from isincnet_jax.constant_q.dsp.groups import map_groups
+from isincnet_jax.constant_q.dsp.ragged_hops import next_smooth
 from isincnet_jax.dsp import batched_fft, checks, long_fourier
 from isincnet_jax.dsp.ranks import match_rank
 from isincnet_jax.dsp.settling import settles
@@ -62,7 +63,7 @@ every call and gives them back, page by page, which took a third of a matrix's t
 
 
 @settles
-def padded_length(length: int, spec: GaborSpec) -> int:
+def padded_length(length: int, spec: BandSpec) -> int:
     """Padded length of a clip, in samples; see the module's paragraph on padding.
 
     Args:
@@ -76,20 +77,33 @@ def padded_length(length: int, spec: GaborSpec) -> int:
         ValueError: for an empty clip.
 
     Example:
+        >>> from isincnet_jax.constant_q.dsp.gabor_spec import GaborSpec
         >>> spec = GaborSpec(hop_length=32)
         >>> padded_length(1, spec), padded_length(220_500, spec)
         (24576, 245760)
     """
     if length < 1:
         raise ValueError(f"length={length}: an empty clip has no frames; give at least 1 sample")
-    lobe = 2 * spec.sample_rate / gabor_bands.narrowest_support(spec)
+    lobe = ringing(spec)
     unit = gabor_tables.hop_unit(spec)
     count = math.ceil(max(length + lobe, 2 * lobe) / unit)
     return unit * next_smooth(count)
 
 
+def ringing(spec: BandSpec) -> float:
+    """Padding that follows a clip at least: half the main lobe of the narrowest band's response.
+
+    Args:
+        spec: settings of the bands.
+
+    Returns:
+        Samples, no whole number.
+    """
+    return 2 * spec.sample_rate / gabor_bands.narrowest_support(spec)
+
+
 @settles
-def frame_bounds(length: int, spec: GaborSpec) -> FrameBounds:
+def frame_bounds(length: int, spec: BandSpec) -> FrameBounds:
     """Frame bounds of the transform of clips of ``length``, in "energy" scale.
 
     ``lower ||x||^2 <= sum |c|^2 <= upper ||x||^2`` for every clip that fills the padded length;
@@ -110,6 +124,7 @@ def frame_bounds(length: int, spec: GaborSpec) -> FrameBounds:
         ValueError: for an empty clip.
 
     Example:
+        >>> from isincnet_jax.constant_q.dsp.gabor_spec import GaborSpec
         >>> frame_bounds(22_050, GaborSpec(window="cosine")).condition < 1.1
         True
     """
@@ -119,7 +134,7 @@ def frame_bounds(length: int, spec: GaborSpec) -> FrameBounds:
 
 
 @settles
-def redundancy(length: int, spec: GaborSpec, layout: str = "matrix") -> float:
+def redundancy(length: int, spec: BandSpec, layout: str = "matrix") -> float:
     """Redundancy: real numbers among the coefficients (a complex one has two) per sample.
 
     Args:
@@ -130,17 +145,12 @@ def redundancy(length: int, spec: GaborSpec, layout: str = "matrix") -> float:
     Returns:
         A ratio; it falls with the length, as padding counts.
     """
-    gabor_tables.check_layout(layout)
-    frames = padded_length(length, spec) // spec.hop
-    total = sum(
-        (bands.stop - bands.start) * (frames >> halvings * (layout == "ragged"))
-        for bands, halvings in gabor_tables.band_groups(spec)
-    )
-    return 2 * total / length
+    grid, padded = gabor_tables.array_grid(spec, layout), padded_length(length, spec)
+    return 2 * sum(bins * (padded // hop) for bins, hop in grid) / length
 
 
 @settles
-def frame_times(length: int, spec: GaborSpec, layout: str = "matrix") -> Any:
+def frame_times(length: int, spec: BandSpec, layout: str = "matrix") -> Any:
     """Frame times of a clip and its padding: frame t stands at sample ``t hop``.
 
     Args:
@@ -154,16 +164,13 @@ def frame_times(length: int, spec: GaborSpec, layout: str = "matrix") -> Any:
     Raises:
         ValueError: for an empty clip or an unknown layout.
     """
-    gabor_tables.check_layout(layout)
-    padded = padded_length(length, spec)
-    if layout == "matrix":
-        return np.arange(padded // spec.hop) * (spec.hop / spec.sample_rate)
-    hops = [spec.hop << halvings for _, halvings in gabor_tables.band_groups(spec)]
-    return tuple(np.arange(padded // hop) * (hop / spec.sample_rate) for hop in hops)
+    grid, padded = gabor_tables.array_grid(spec, layout), padded_length(length, spec)
+    times = tuple(np.arange(padded // hop) * (hop / spec.sample_rate) for _, hop in grid)
+    return times if layout == "ragged" else times[0]
 
 
-def analyse(waveform: Waveform, *, spec: GaborSpec, layout: str = "matrix") -> Coefficients:
-    """Constant-Q coefficients of a clip.
+def analyse(waveform: Waveform, *, spec: BandSpec, layout: str = "matrix") -> Coefficients:
+    """Coefficients of a clip.
 
     Args:
         waveform: [..., time], floating, at least 1 sample.
@@ -178,6 +185,7 @@ def analyse(waveform: Waveform, *, spec: GaborSpec, layout: str = "matrix") -> C
         ValueError: for an empty clip or an unknown layout.
 
     Example:
+        >>> from isincnet_jax.constant_q.dsp.gabor_spec import GaborSpec
         >>> clip = np.sin(np.arange(9000, dtype=np.float32))
         >>> spec = GaborSpec(fmin=110, n_bins=60)
         >>> coefficients = analyse(clip, spec=spec)
@@ -196,9 +204,9 @@ def analyse(waveform: Waveform, *, spec: GaborSpec, layout: str = "matrix") -> C
 
 @settles
 def synthesise(
-    coefficients: Coefficients, *, spec: GaborSpec, length: int, layout: str = "matrix"
+    coefficients: Coefficients, *, spec: BandSpec, length: int, layout: str = "matrix"
 ) -> Waveform:
-    """Inverse constant-Q transform: the exact inverse of :func:`analyse`.
+    """Inverse transform: the exact inverse of :func:`analyse`.
 
     Of coefficients that no waveform has it is the least-squares solution: in the norm of the
     "energy" scale the waveform whose (padded) coefficients are nearest. If ``spec.tight`` it is
@@ -225,8 +233,25 @@ def synthesise(
     return synthesise_padded(arrays, padded=padded, spec=spec, layout=layout)[..., :length]
 
 
+def array_shapes(padded: int, *, spec: BandSpec, layout: str) -> list[tuple[int, int]]:
+    """Frames and bins of every array of coefficients.
+
+    Args:
+        padded: padded length in samples.
+        spec: settings of the bands.
+        layout: "matrix" or "ragged".
+
+    Returns:
+        Pairs of frames and bins.
+
+    Raises:
+        ValueError: for an unknown layout.
+    """
+    return [(padded // hop, bins) for bins, hop in gabor_tables.array_grid(spec, layout)]
+
+
 def check_coefficients(
-    arrays: tuple[Any, ...], *, padded: int, spec: GaborSpec, layout: str
+    arrays: tuple[Any, ...], *, padded: int, spec: BandSpec, layout: str
 ) -> None:
     """Checks that coefficients are those of a padded length.
 
@@ -242,11 +267,7 @@ def check_coefficients(
     """
     for array in arrays:
         checks.check_complex(array, "coefficients")
-    groups = gabor_tables.band_groups(spec)
-    frames = padded // spec.hop
-    shapes = [(frames >> halvings, bands.stop - bands.start) for bands, halvings in groups]
-    if layout == "matrix":
-        shapes = [(frames, groups[-1][0].stop)]
+    shapes = array_shapes(padded, spec=spec, layout=layout)
     if [tuple(array.shape[-2:]) for array in arrays] != shapes:
         raise ValueError(
             f"coefficients of shapes {[tuple(array.shape) for array in arrays]}: the {layout} "
@@ -270,7 +291,7 @@ def scaled(values: jax.Array, factor: np.ndarray) -> jax.Array:
 
 
 @functools.partial(jax.jit, static_argnames=("spec", "layout"))
-def analyse_padded(waveform: jax.Array, *, spec: GaborSpec, layout: str) -> Coefficients:
+def analyse_padded(waveform: jax.Array, *, spec: BandSpec, layout: str) -> Coefficients:
     """:func:`analyse` of one period of a periodic signal, without padding.
 
     Args:
@@ -297,13 +318,16 @@ def analyse_padded(waveform: jax.Array, *, spec: GaborSpec, layout: str) -> Coef
 
 
 def _clips_at_once(tables: gabor_tables.Design, layout: str, itemsize: int) -> int:
-    """Clips whose coefficients, twice, take at most 2^25 bytes, beyond which malloc asks anew."""
+    """Clips whose coefficients, twice, take at most 2^25 bytes, beyond which malloc asks anew.
+
+    And what their DFTs go through, four arrays of a clip's size.
+    """
     frames = tables.num_frames
     numbers = sum(
         group.window.shape[0] * (group.num_bins if layout == "ragged" else frames)
         for group in tables.groups
     )
-    return max(1, _TEMPORARY_BYTES // (4 * itemsize * numbers))
+    return max(1, _TEMPORARY_BYTES // (4 * itemsize * (numbers + tables.length)))
 
 
 def _analysed(
@@ -360,7 +384,7 @@ def _interpolated(
 
 @functools.partial(jax.jit, static_argnames=("padded", "spec", "layout"))
 def synthesise_padded(
-    arrays: tuple[jax.Array, ...], *, padded: int, spec: GaborSpec, layout: str
+    arrays: tuple[jax.Array, ...], *, padded: int, spec: BandSpec, layout: str
 ) -> Float[Array, "... padded"]:
     """:func:`synthesise` of all ``padded`` samples.
 

@@ -20,17 +20,19 @@ from jaxtyping import Float
 from isincnet_jax.dsp import settling
 
 
-class OctaveBands(NamedTuple):
-    """Constant-Q bands by increasing centre; float64 [bands], Hz.
+class PlacedBands(NamedTuple):
+    """Bands that settings place, without the extra ones, by increasing centre; float64 [bands], Hz.
 
     Attributes:
         center: centres f.
-        spacing: ``alpha f``, the mean distance to the neighbours within an octave.
+        spacing: mean distance to the neighbours; of constant-Q bands ``alpha f``.
         width: half of the support.
         lower: where the window begins.
         upper: where it ends.
         rise: width of the rising slope.
         fall: width of the falling slope; between the slopes the window is flat.
+        gain: height of the window, without unit: ``sqrt(spacing / slope)``.
+        margin: how far inside of the first and of the last centre bands reach full density.
     """
 
     center: Float[np.ndarray, " bands"]
@@ -40,6 +42,8 @@ class OctaveBands(NamedTuple):
     upper: Float[np.ndarray, " bands"]
     rise: Float[np.ndarray, " bands"]
     fall: Float[np.ndarray, " bands"]
+    gain: Float[np.ndarray, " bands"]
+    margin: tuple[float, float]
 
 
 def settled_bins_per_octave(value: object) -> int | tuple[int, ...]:
@@ -72,7 +76,7 @@ def settled_bins_per_octave(value: object) -> int | tuple[int, ...]:
 
 def place_bands(
     octaves: tuple[int, ...], *, fmin: float, gamma: float, most: int | None = None
-) -> OctaveBands:
+) -> PlacedBands:
     """Bands of octaves of the given numbers of bands.
 
     Args:
@@ -104,7 +108,9 @@ def place_bands(
         else:
             lower[high], rise[high] = center[low], min(slope[low], distance)
         width[low], width[high] = (upper - lower)[[low, high]] / 2
-    return OctaveBands(center, spacing, width, lower, upper, rise, fall)
+    # Bands of gamma > 0 are many deep: gamma = 0 has gain 1, and full density at its ends.
+    gain, margin = np.sqrt(spacing / slope), (gamma, gamma)
+    return PlacedBands(center, spacing, width, lower, upper, rise, fall, gain, margin)
 
 
 def count_below(octaves: tuple[int, ...], *, fmin: float, limit: float, reach: bool) -> int:

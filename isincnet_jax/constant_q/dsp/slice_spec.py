@@ -1,4 +1,4 @@
-"""Slices of a sliced constant-Q transform: their settings, windows, times and frame bounds.
+"""Slices of a sliced filterbank: their settings, windows, times and frame bounds.
 
 The transform itself, and what the coefficients of slices are, stands in :mod:`.sliced_gabor`.
 """
@@ -15,7 +15,8 @@ from jaxtyping import Float
 
 from isincnet_jax.bank.dsp.frame_theory import FrameBounds
 from isincnet_jax.constant_q.dsp import gabor_bands, gabor_tables
-from isincnet_jax.constant_q.dsp.gabor_spec import GaborSpec, next_smooth
+from isincnet_jax.constant_q.dsp.gabor_spec import BandSpec
+from isincnet_jax.constant_q.dsp.ragged_hops import next_smooth
 from isincnet_jax.dsp import settling
 from isincnet_jax.dsp.settling import settles
 
@@ -36,7 +37,7 @@ class SliceSpec:
         ValueError: for settings outside of these rules.
     """
 
-    bands: GaborSpec
+    bands: BandSpec
     slice_length: int | None = None
     transition_length: int | None = None
     layout: str = "matrix"
@@ -122,6 +123,7 @@ def count_slices(length: int, spec: SliceSpec) -> int:
         ValueError: for an empty signal.
 
     Example:
+        >>> from isincnet_jax.constant_q.dsp.gabor_spec import GaborSpec
         >>> count_slices(100_000, SliceSpec(GaborSpec(), slice_length=49_152))
         6
     """
@@ -161,29 +163,21 @@ def redundancy(length: int, spec: SliceSpec) -> float:
     Raises:
         ValueError: for an empty signal.
     """
-    total = sum(
-        (bands.stop - bands.start) * (spec.samples // hop)
-        for (bands, _), hop in zip(
-            gabor_tables.band_groups(spec.bands), hops(spec, grouped=True), strict=True
-        )
-    )
+    grid = gabor_tables.array_grid(spec.bands, spec.layout)
+    total = sum(bins * (spec.samples // hop) for bins, hop in grid)
     return 2 * total * count_slices(length, spec) / length
 
 
-def hops(spec: SliceSpec, *, grouped: bool) -> list[int]:
-    """Hop lengths of every group of bands, or of every array of coefficients.
+def hops(spec: SliceSpec) -> list[int]:
+    """Hop lengths of every array of coefficients.
 
     Args:
         spec: bands and slices.
-        grouped: whether to list groups; in the matrix layout all are in one array.
 
     Returns:
         Samples between frames.
     """
-    groups = gabor_tables.band_groups(spec.bands)
-    if spec.layout == "ragged":
-        return [spec.bands.hop << halvings for _, halvings in groups]
-    return [spec.bands.hop] * (len(groups) if grouped else 1)
+    return [hop for _, hop in gabor_tables.array_grid(spec.bands, spec.layout)]
 
 
 @settles
@@ -203,7 +197,7 @@ def slice_times(length: int, spec: SliceSpec) -> Any:
     start = (np.arange(count_slices(length, spec)) - 1) * (spec.samples // 2)
     times = [
         (start[:, None] + np.arange(0, spec.samples, hop)) / spec.bands.sample_rate
-        for hop in hops(spec, grouped=False)
+        for hop in hops(spec)
     ]
     return tuple(times) if spec.layout == "ragged" else times[0]
 
@@ -223,7 +217,5 @@ def frame_times(length: int, spec: SliceSpec) -> Any:
         ValueError: for an empty signal.
     """
     count_slices(length, spec)
-    times = [
-        np.arange(0, length, hop) / spec.bands.sample_rate for hop in hops(spec, grouped=False)
-    ]
+    times = [np.arange(0, length, hop) / spec.bands.sample_rate for hop in hops(spec)]
     return tuple(times) if spec.layout == "ragged" else times[0]

@@ -1,4 +1,4 @@
-"""Sliced constant-Q transform (sliCQ): the invertible one, for long signals and streams.
+"""Sliced Gabor frames (sliCQ): invertible filterbanks of any bands for long signals and streams.
 
 The signal is cut into slices of ``slice_length`` samples every half slice, N, slice m in the
 middle of sample ``m N``, weighted by Tukey windows that sum to 1, and every slice goes through
@@ -35,6 +35,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Float
 
 from isincnet_jax.constant_q.dsp import nonstationary_gabor
 from isincnet_jax.constant_q.dsp.slice_spec import SliceSpec, count_slices, hops, slice_windows
@@ -71,10 +72,7 @@ def _map_rows(function: Callable[[Any], Any], rows: Any, *, samples: int) -> Any
 
 
 def analyse_slice(samples: Waveform, *, spec: SliceSpec) -> Any:
-    """Coefficients of slices, of a stream's latest two blocks, say.
-
-    The stream's state is its latest block of N = slice_length / 2 samples, zeros at first: with
-    every new block, ``analyse_slice(concatenate([latest, block]))`` is the next slice.
+    """Coefficients of slices, of a stream's latest two blocks, say: see :func:`analyse_blocks`.
 
     Args:
         samples: [..., slice_length], float32 or float64.
@@ -93,10 +91,7 @@ def analyse_slice(samples: Waveform, *, spec: SliceSpec) -> Any:
 
 
 def synthesise_slice(coefficients: Any, *, spec: SliceSpec) -> Waveform:
-    """Windowed samples of slices, to be overlap-added.
-
-    The stream's state is the latter half of the latest slice, zeros at first: the former half
-    of the next, added to it, is the next block; the first is the silence before the signal.
+    """Windowed samples of slices, to be overlap-added: see :func:`synthesise_blocks`.
 
     Args:
         coefficients: [..., frames, bins] complex; in the ragged layout a tuple of them.
@@ -121,6 +116,59 @@ def synthesise_slice(coefficients: Any, *, spec: SliceSpec) -> Waveform:
         layout=spec.layout,
     )
     return samples * match_rank(jnp.asarray(dual, samples.dtype), samples)
+
+
+def analyse_blocks(blocks: Float[jax.Array, "... blocks half"], *, spec: SliceSpec) -> Any:
+    """Coefficients of the slices that neighbouring blocks make, those of a signal or a stream.
+
+    A stream's state is its latest block, zeros at first.
+
+    Args:
+        blocks: [..., slices + 1, slice_length / 2], floating.
+        spec: bands and slices.
+
+    Returns:
+        [..., slices, frames, bins] complex; in the ragged layout a tuple of them.
+    """
+    slices = jnp.concatenate([blocks[..., :-1, :], blocks[..., 1:, :]], -1)
+    found = _map_rows(
+        functools.partial(analyse_slice, spec=spec),
+        slices.reshape((-1, spec.samples)),
+        samples=spec.samples,
+    )
+    axes = slices.shape[:-1]
+    return jax.tree.map(lambda array: array.reshape((*axes, *array.shape[1:])), found)
+
+
+def synthesise_blocks(
+    tail: Float[jax.Array, "... half"], coefficients: Any, *, spec: SliceSpec
+) -> tuple[Float[jax.Array, "... half"], Float[jax.Array, "... slices half"]]:
+    """Blocks of samples that slices complete, each together with the slice before it.
+
+    A stream's state is the latter half of its latest slice, zeros at first. What its first slice
+    completes is the silence before the signal.
+
+    Args:
+        tail: latter half of the slice before, [..., slice_length / 2].
+        coefficients: [..., slices, frames, bins] complex; in the ragged layout a tuple of them.
+        spec: bands and slices.
+
+    Returns:
+        The next tail, and blocks [..., slices, slice_length / 2].
+
+    Raises:
+        TypeError: for coefficients that are not complex.
+        ValueError: for coefficients of another shape.
+    """
+    arrays = [jnp.asarray(array) for array in _arrays(coefficients, spec)]
+    axes = arrays[0].shape[:-2]
+    rows = _layout([array.reshape((-1, *array.shape[-2:])) for array in arrays], spec)
+    samples = _map_rows(
+        functools.partial(synthesise_slice, spec=spec), rows, samples=spec.samples
+    ).reshape((*axes, 2, spec.samples // 2))
+    # Block m is the latter half of slice m and the former half of the next.
+    latter = jnp.concatenate([tail[..., None, :], samples[..., 1, :]], -2)
+    return latter[..., -1, :], latter[..., :-1, :] + samples[..., 0, :]
 
 
 def analyse_slices(waveform: Waveform, *, spec: SliceSpec) -> Any:
@@ -155,14 +203,7 @@ def analyse_slices(waveform: Waveform, *, spec: SliceSpec) -> Any:
     # pairs of neighbouring blocks of N samples.
     edge = [(0, 0)] * len(batch)
     padded = jnp.pad(jnp.asarray(waveform), [*edge, (half, count * half - length)])
-    blocks = padded.reshape((*batch, count + 1, half))
-    slices = jnp.concatenate([blocks[..., :-1, :], blocks[..., 1:, :]], -1)
-    found = _map_rows(
-        functools.partial(analyse_slice, spec=spec),
-        slices.reshape((-1, spec.samples)),
-        samples=spec.samples,
-    )
-    return jax.tree.map(lambda array: array.reshape((*batch, count, *array.shape[1:])), found)
+    return analyse_blocks(padded.reshape((*batch, count + 1, half)), spec=spec)
 
 
 @settles
@@ -189,14 +230,9 @@ def synthesise_slices(coefficients: Any, *, spec: SliceSpec, length: int) -> Wav
             f"have [..., slices, frames, bins] with {count} slices; give sliced coefficients, "
             "not the overlap-added spectrogram, and the length of their waveform"
         )
-    batch = arrays[0].shape[:-3]
-    rows = _layout([jnp.asarray(a).reshape((-1, *a.shape[-2:])) for a in arrays], spec)
-    samples = _map_rows(
-        functools.partial(synthesise_slice, spec=spec), rows, samples=spec.samples
-    ).reshape((*batch, count, 2, half))
-    # [..., slices, 2, N]: block m is the latter half of slice m and the former half of the next.
-    blocks = samples[..., :-1, 1, :] + samples[..., 1:, 0, :]
-    return lax.collapse(blocks, blocks.ndim - 2)[..., :length]
+    tail = jnp.zeros((*arrays[0].shape[:-3], half), jnp.finfo(arrays[0].dtype).dtype)
+    _, blocks = synthesise_blocks(tail, coefficients, spec=spec)
+    return lax.collapse(blocks[..., 1:, :], blocks.ndim - 2)[..., :length]
 
 
 def overlap_add_slices(coefficients: Any, *, spec: SliceSpec, length: int) -> Any:
@@ -212,7 +248,7 @@ def overlap_add_slices(coefficients: Any, *, spec: SliceSpec, length: int) -> An
     """
     window, _ = slice_windows(spec)
     outputs = []
-    for array, hop in zip(_arrays(coefficients, spec), hops(spec, grouped=False), strict=True):
+    for array, hop in zip(_arrays(coefficients, spec), hops(spec), strict=True):
         faded = array
         if spec.bands.tight:  # The windows' squares sum to 1, so they are applied once more.
             faded = nonstationary_gabor.scaled(array, window[::hop, None])

@@ -20,7 +20,7 @@ synthesise = jax.jit(gabor.synthesise, static_argnames=("spec", "length", "layou
 
 def _centers(spec):
     bands = gabor_bands.design_bands(spec)
-    return bands.center[bands.constant_q]
+    return bands.center[bands.placed]
 
 
 def _round_trip_db(clip, spec, layout):
@@ -85,7 +85,7 @@ def test_octaves_have_their_centres_and_quality():
     expected = [110 * 2 ** (o + i / b) for o, b in enumerate((3, 6, 12)) for i in range(b)]
     np.testing.assert_allclose(centers, expected)
     # Away from the jumps the half width is alpha f, as with that number everywhere.
-    bands = spec.constant_q_bands
+    bands = spec.placed_bands
     for band, number in ((1, 3), (5, 6), (15, 12)):
         ratio = 2 ** (1 / number)
         np.testing.assert_allclose(bands.width[band], centers[band] * (ratio - 1 / ratio) / 2)
@@ -109,7 +109,7 @@ def test_no_support_exceeds_its_frame_rate(octaves, gamma):
     np.testing.assert_allclose(bands.width, (bands.upper - bands.lower) / 2)
     assert np.all(bands.rise + bands.fall <= bands.upper - bands.lower + 1e-9)
     assert np.all((bands.lower + bands.rise)[1:-1] <= bands.center[1:-1] + 1e-9)
-    assert np.all(np.diff(bands.center[bands.constant_q]) > 0)
+    assert np.all(np.diff(bands.center[bands.placed]) > 0)
 
 
 def test_limits_of_lists():
