@@ -3,8 +3,8 @@
     python benchmarks/optimized_banks.py [--audio DIR] [--only PART] [--write]
 
 Banks are optimised on 24 clips of 2 s of ``training/music``; figures are of the 20 validation clips
-of ``tokens.py`` (gtzan_mini) and of 20 clips of 5 s of ljspeech_mini. How many clips to train on, and
-the parts that are free in ``bits``, were decided with the figures on music in view.
+of ``tokens.py`` (gtzan_mini) and of 20 clips of 5 s of ljspeech_mini. How many clips to train on,
+and the parts that are free in ``bits``, were decided with the figures on music in view.
 
 * ``bits``: ``16khz-linear``'s rate, hop, bins and taps at 4 bits, the peaks of each clip as scales.
 * ``mel``: 128 mel bins at hop 125, which have no inverse, led to one within 10 % of their centres.
