@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import difflib
+import functools
 import logging
 import os
 import runpy
@@ -154,7 +155,7 @@ def _shorten_warmup(config: Config, given: Collection[str]) -> None:
         part, found, _ = name.rpartition("train.num_steps")
         if not found or f"{part}optimizer.warmup_steps" in given:
             continue
-        section = config[part.removesuffix(".")] if part else config
+        section = functools.reduce(getattr, part.split(".")[:-1], config)
         tenth = section.train.num_steps // 10
         if 0 <= tenth < section.optimizer.warmup_steps and section.train.num_steps > 0:
             section.optimizer.warmup_steps = tenth

@@ -112,7 +112,7 @@ def test_every_file_gives_its_samples_or_one_line(awkward):
         if oracle is not None:
             assert oracle.shape == samples.T.shape, path
             np.testing.assert_allclose(samples.T, oracle, atol=2e-7, err_msg=str(path))
-    assert read >= 60
+    assert read >= (60 if shutil.which("ffmpeg") else 57)
 
 
 def test_what_can_be_read_of_them_is_kept_on_demand(awkward, caplog):

@@ -52,8 +52,9 @@ def test_warmup_of_a_short_run_is_short(line, warmup):
 
 
 def test_warmup_of_the_classifiers_of_an_ablation_is_short():
-    config = read(f"--config={ABLATION} --config.classifier.train.num_steps=40")
-    assert config.classifier.optimizer.warmup_steps == 4
+    config = read(f"--config={ABLATION} --config.classifiers.genre.train.num_steps=40")
+    assert config.classifiers.genre.optimizer.warmup_steps == 4
+    assert config.classifiers.speaker.optimizer.warmup_steps == 20
 
 
 def test_a_config_file_takes_a_text(tmp_path):
