@@ -66,11 +66,8 @@ def ablate_filters(config: Config) -> int:
     config = _settled(config)
     base = _base(config)
     cells = grid(base, {name: config.axes[name] for name in _AXES})
-    cells += [
-        Cell({**base, "front_end": name}, {"front_end": name})
-        for name in config.front_ends
-        if "classification" in config.parts
-    ]
+    # Whatever the parts: a file's cells that are not among these would be lost.
+    cells += [Cell({**base, "front_end": one}, {"front_end": one}) for one in config.front_ends]
     folder = Path(config.workdir)
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):
@@ -153,7 +150,7 @@ def _settled(config: Config) -> Config:
 def _identity(config: Config) -> dict[str, Any]:
     """What results depend on; folders by their names, wherever they are."""
     fields = json.loads(config.to_json_best_effort())
-    for name in ("workdir", "parts", "tasks", "filters", "front_ends", "retry_failed"):
+    for name in ("workdir", "parts", "tasks", "filters", "retry_failed"):
         fields.pop(name)
     fields["data"] = _folders(config.data)
     for task, classifier in fields["classifiers"].items():

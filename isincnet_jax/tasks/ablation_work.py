@@ -89,17 +89,13 @@ class Work:
                 found.append(clips)
         return names, np.concatenate(found)
 
-    @functools.cache  # noqa: B019  # one object a run
-    def tracks(self, task: str) -> Labelled:
-        """Labelled tracks that the classifiers of a task learn and are tested with.
-
-        Args:
-            task: name of the classifier.
-
-        Returns:
-            Decoded once.
-        """
-        return classifier_parts.build_data(self.classifier_config(task, {}, 0))
+    @functools.cached_property
+    def tracks(self) -> dict[str, Labelled]:
+        """Labelled tracks that the classifiers of each task learn and are tested with."""
+        return {
+            task: classifier_parts.build_data(self.classifier_config(task, {}, 0))
+            for task in self.config.tasks
+        }
 
     def tasks(self, cells: Sequence[Cell]) -> Iterator[Task]:
         """Measurements to be made: part after part, and seed after seed.
@@ -131,10 +127,11 @@ class Work:
         if part == "reconstruction":
             results.content["clips"] = self.clips[0]
         elif part == "classification":
-            results.content["tracks"] = {
+            found = {
                 task: {split: len(data.track_names(split)) for split in data.corpora}
-                for task, data in ((task, self.tracks(task)) for task in self.config.tasks)
+                for task, data in self.tracks.items()
             }
+            results.content["tracks"] = {**results.content.get("tracks", {}), **found}
 
     def reconstruction(self, cell: Cell) -> dict[str, Any]:
         """Frame bounds, and signal-to-noise ratios if the bank can be inverted.
@@ -273,7 +270,7 @@ class Work:
         place = Path("runs") / safe_name(cell.name) / f"{task}-{filters}-{seed}"
         folder = str(Path(self.config.workdir) / place)
         config = self.classifier_config(task, cell.values, seed, filters=filters, folder=folder)
-        outcome = train_classifier(config, data=self.tracks(task), stop=self.stop)
+        outcome = train_classifier(config, data=self.tracks[task], stop=self.stop)
         if outcome.result is None:
             raise Stopped
         splits = outcome.result["splits"]

@@ -369,7 +369,10 @@ def test_classifiers_of_a_bank_and_mel_filters_and_two_seeds(script, tmp_path):
             moved = json.loads((run / "result.json").read_text())["filter_movement_hz"]
             assert np.mean(np.abs(centers[-1] - centers[0])) == pytest.approx(moved, rel=1e-6)
     assert (folder / "ablation.html").read_text().count("data:image/svg+xml") == 4
+    # Another part, and another choice of tasks, lose nothing of what was measured.
+    options |= {"parts": "reconstruction", "tasks": "speaker"}
     again = call()
     assert "of base" not in again.stderr
+    assert _results(folder)["tracks"] == found["tracks"]
     assert again.stdout == done.stdout
     assert _results(folder)["cells"] == found["cells"]
