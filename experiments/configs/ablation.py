@@ -107,6 +107,7 @@ def _speaker() -> ml_collections.ConfigDict:
     config.model.max_masked_frames = config.model.max_masked_bins = 0
     config.optimizer.learning_rate = 6e-3
     config.optimizer.label_smoothing = 0.0
+    config.train.num_steps = config.train.evaluate_every = config.train.save_every = 750
     return config
 
 
@@ -119,5 +120,5 @@ def _classifier(kind: Any) -> ml_collections.ConfigDict:
     config.model.kernel_size = 257
     config.model.hop_length = 320
     config.data.mixup = 0.0
-    config.train.num_steps = config.train.evaluate_every = config.train.save_every = 1000
+    config.train.num_steps = config.train.evaluate_every = config.train.save_every = 600
     return config

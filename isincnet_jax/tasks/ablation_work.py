@@ -98,7 +98,7 @@ class Work:
         }
 
     def tasks(self, cells: Sequence[Cell]) -> Iterator[Task]:
-        """Measurements to be made: part after part, and seed after seed.
+        """Measurements to be made: part after part, and seed after seed, LEAF's at the end.
 
         Args:
             cells: of the grid.
@@ -112,7 +112,9 @@ class Work:
                 if cell.values["front_end"] == BANK:
                     yield Task(part, part, cell, functools.partial(getattr(self, part), cell))
         runs = itertools.product(self.config.seeds, self.config.tasks, self.config.filters, cells)
-        for seed, task, filters, cell in runs if "classification" in parts else ():
+        # LEAF filters at every sample, ten times the work of others: all of them come before it.
+        in_order = sorted(runs, key=lambda run: run[-1].values["front_end"] == "leaf")
+        for seed, task, filters, cell in in_order if "classification" in parts else ():
             if is_compared(filters, cell.values["front_end"]):
                 call = functools.partial(self.classification, cell, task, filters, seed)
                 yield Task("classification", run_key(task, filters, seed), cell, call)
