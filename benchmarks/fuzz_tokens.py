@@ -29,7 +29,8 @@ import numpy as np
 
 import isincnet_jax as isn
 from isincnet_jax.tokens import token_writer
-from isincnet_jax.tokens.token_file import TokenFileError, TokenReader
+from isincnet_jax.tokens.block_file import TokenFileError
+from isincnet_jax.tokens.token_file import TokenReader
 
 _HEAD = 90
 FIELDS = struct.Struct("<BBHHHIIIQQdffffB16s")

@@ -38,6 +38,7 @@ FREE_LAPPED: Mapping[str, float] = {"window": 8}
 
 _PARTS = {"center": (0.0, 1.0), "bandwidth": (1.0, 100.0), "shape": (0.0, np.inf)}
 _LARGEST_TERM = 2.0
+_LARGEST_TAP = 0.5
 _LARGEST_ANGLE = 0.5  # radians
 _ROUGH_CONDITION = 1e4
 _RIDGES = (1e-3, 1e-10)
@@ -112,7 +113,8 @@ class OptimizedBank:
 
     Attributes:
         codec: a Codec, or of a LappedSpec a LappedCodec, of the learned filters and their exact
-            decoder. A Codec is stored by ``isn.export_pretrained`` like any other.
+            decoder. A Codec is stored by ``isn.export_pretrained`` like any other; of a bank with
+            short kernels every tap is a parameter.
         certificate: what was measured of it.
         losses: of the descent on the training clips, after each step of the last stage.
     """
@@ -166,8 +168,9 @@ def optimize_bank(
         free: how far the parts may move; parts that are left out stay. ``center``: largest relative
             shift of a centre; ``bandwidth``: largest factor; ``window``: terms of a cosine series
             that the window is multiplied with, or, of a lapped window, of a sine series added to
-            its angles; ``shape``: largest change of the shape's own parameters, if it has any. If
-            None :data:`FREE_FILTERS` or :data:`FREE_LAPPED`.
+            its angles; ``kernel``: taps, an odd number, of a short filter for each channel behind
+            its own (HybrA); ``shape``: largest change of the shape's own parameters, if it has any.
+            If None :data:`FREE_FILTERS` or :data:`FREE_LAPPED`.
         latency_ms: longest delay of the codec in a stream; the decoder is then solved of the frames
             that come in time. None leaves it alone.
         steps: of the descent, per stage.
@@ -319,8 +322,12 @@ def _settle_free(
         given = f"free part {unknown[0]!r} is unknown" if unknown else "free names no part"
         raise ValueError(f"{given}; use {', '.join(parts)}")
     for name, reach in settled.items():
-        if name == "window":
-            checks.check_positive_integers(window=reach)  # type: ignore[arg-type]
+        if name in ("window", "kernel"):
+            checks.check_positive_integers(**{name: reach})  # type: ignore[arg-type]
+            if name == "kernel" and reach % 2 == 0:
+                raise ValueError(
+                    f"free['kernel']={reach}: short kernels have an odd number of taps"
+                )
             continue
         least, most = _PARTS[name]
         if not least < reach <= most:
@@ -360,7 +367,7 @@ class _Filters:
                 f"padding={spec.padding!r}: the decoders of its edges belong to the spec's "
                 "filters; optimise with padding='zeros'"
             )
-        parts = ("center", "bandwidth", "window", "shape")
+        parts = ("center", "bandwidth", "window", "shape", "kernel")
         self.spec, self.free = spec, _settle_free(free, FREE_FILTERS, parts)
         self.lead = None if latency_ms is None else self._lead(latency_ms)
         # The decoder is solved here in each step; the module's own is for nothing.
@@ -374,8 +381,10 @@ class _Filters:
         self.wide = wide
         params = jax.jit(wide.init)(jax.random.key(0), jnp.zeros((1, spec.hop_length)))["params"]
         self.start = {name: np.asarray(one) for name, one in params["analysis"].items()}
-        self.names = [name for name in self.start if self._reach(name) is not None]
         own = set(self.start) - {"center", "bandwidth", "window"}
+        if "kernel" in self.free:
+            self.start["kernel"] = np.zeros((spec.num_channels, int(self.free["kernel"])))
+        self.names = [name for name in self.start if self._reach(name) is not None]
         if "shape" in self.free and not own:
             raise ValueError(
                 f"shape={spec.shape!r} has no parameters of its own; free center, bandwidth or "
@@ -411,7 +420,7 @@ class _Filters:
         return 2 * -(-self.spec.taps // self.spec.hop_length)
 
     def _reach(self, name: str) -> float | None:
-        own = name if name in ("center", "bandwidth", "window") else "shape"
+        own = name if name in ("center", "bandwidth", "window", "kernel") else "shape"
         return self.free.get(own)
 
     def params(self, values: Any) -> dict[str, Any]:
@@ -427,13 +436,23 @@ class _Filters:
             elif name == "bandwidth":
                 found[name] = start * xp.exp(np.log(reach) * moved)
             else:
-                found[name] = start + (_LARGEST_TERM if name == "window" else reach) * moved
+                largest = {"window": _LARGEST_TERM, "kernel": _LARGEST_TAP}.get(name, reach)
+                found[name] = start + largest * moved
         return found
 
     def kernels(self, values: Any) -> jax.Array:
         """Kernels [channels, taps], float64."""
-        variables = {"params": {"analysis": self.params(values)}}
-        return self.wide.apply(variables, method="filters")  # type: ignore[return-value]
+        params = self.params(values)
+        short = params.pop("kernel", None)
+        found: Any = self.wide.apply({"params": {"analysis": params}}, method="filters")
+        if short is None:
+            return found
+        # (delta + w) * k, as long as k: what reaches beyond its ends is cut off.
+        half, taps = short.shape[1] // 2, found.shape[1]
+        padded = jnp.pad(found, ((0, 0), (half, half)))
+        shifted = [short[:, [j]] * padded[:, 2 * half - j :][:, :taps] for j in range(2 * half + 1)]
+        support = jnp.asarray(self.spec.bank.tap_support, found.dtype)
+        return found + sum(shifted) * support
 
     def prepare(self, clips: np.ndarray) -> _Prepared:
         """Clips as their frames [clips, frames, taps]: of these, kernels make a plain product."""
@@ -497,12 +516,17 @@ class _Filters:
 
     def codec(self, values: np.ndarray, noise: np.ndarray | None) -> Codec:
         """Codec of the learned filters, with the decoder that loses the least in float32."""
-        params = {name: jnp.asarray(one, jnp.float32) for name, one in self.params(values).items()}
+        model, params = self.model, self.params(values)
+        if "kernel" in params:
+            with jax_names.enable_x64(True):
+                params = {"taps": np.asarray(self.kernels(jnp.asarray(values)))}
+            model = model.clone(learnable_filters="free", window_terms=0)
+        params = {name: jnp.asarray(one, jnp.float32) for name, one in params.items()}
         variables = {"params": {"analysis": params}}
         least = self._heard(values, noise)
         best: Any = None
         for decoder in self._decoders(noise):
-            solved = solve_decoder(self.model, variables, decoder)
+            solved = solve_decoder(model, variables, decoder)
             if best is None or solved.expected_snr_db > best.expected_snr_db:
                 best = solved
             energies = np.sum(solved.values**2, axis=1) / self.spec.hop_length
@@ -511,7 +535,7 @@ class _Filters:
                 best = solved
                 break
         self.solved = best
-        return Codec(*with_solved_decoder(self.model, variables, best), "optimised")
+        return Codec(*with_solved_decoder(model, variables, best), "optimised")
 
     def _heard(self, values: np.ndarray, noise: np.ndarray | None) -> float:
         """Power of the noise behind the best of all exact decoders."""

@@ -14,6 +14,7 @@ from isincnet_jax.cli import (  # noqa: F401
     benchmark,
     commands,
     export,
+    optimize,
     pictures,
     preparation,
     reconstruction,

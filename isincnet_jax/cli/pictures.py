@@ -65,8 +65,11 @@ def describe(
 
 def _describe_tokens(path: Path) -> None:
     """Prints what a token file says about itself, and checks that all of it decodes."""
-    from isincnet_jax.tokens import noise_shape, token_file
+    from isincnet_jax.tokens import block_file, noise_shape, ragged_file, token_file
 
+    if block_file.read_version(path) == ragged_file.VERSION:
+        _describe_ragged(path)
+        return
     with token_file.TokenReader(path) as reader:
         header = reader.header
         frames = sum(len(block) for _, block in reader.blocks())
@@ -91,6 +94,26 @@ def _describe_tokens(path: Path) -> None:
         ("original", f"{header.original_length} samples, {header.original_rate} Hz"),
         ("samples", samples),
         ("codes", f"{header.length} per audio channel, in {frames} frames, {kind}"),
+        ("bit rate", f"{8e-3 * size / duration_s:.1f} kbit/s"),
+    ):
+        say(f"{label:22s} {value}")
+
+
+def _describe_ragged(path: Path) -> None:
+    from isincnet_jax.recordings import ragged
+    from isincnet_jax.tokens import ragged_file
+
+    with ragged_file.RaggedReader(path) as reader:
+        header, spec = reader.header, ragged.codec_of(reader).spec
+        reader.codes()
+    size, duration_s = path.stat().st_size, header.length / spec.sample_rate
+    for label, value in (
+        ("token file", f"{path}, {size} bytes, intact"),
+        ("bank", f"nonuniform, {len(spec.given_centers_hz)} bands, {spec.scale}, {spec.window}"),
+        ("code", f"one step, {header.step:.4g}"),
+        ("recording", f"{duration_s:.2f} s, {header.audio_channels} audio channels"),
+        ("original", f"{header.original_length} samples, {header.original_rate} Hz"),
+        ("codes", f"{header.num_codes} per audio channel, in {len(header.arrays)} arrays"),
         ("bit rate", f"{8e-3 * size / duration_s:.1f} kbit/s"),
     ):
         say(f"{label:22s} {value}")

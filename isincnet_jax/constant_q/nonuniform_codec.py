@@ -12,9 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from isincnet_jax.bank.dsp.frame_theory import FrameBounds
+from isincnet_jax.constant_q import ragged_quantizer
 from isincnet_jax.constant_q.dsp import gabor_tables, nonstationary_gabor
 from isincnet_jax.constant_q.dsp.nonuniform_spec import NonuniformSpec
 from isincnet_jax.constant_q.nonuniform_bank import NonuniformBank, SlicedNonuniformBank
+from isincnet_jax.constant_q.ragged_quantizer import RaggedQuantizer
 from isincnet_jax.dsp.settling import settles
 from isincnet_jax.linen import TrainedModel
 from isincnet_jax.typing import Waveform
@@ -107,6 +109,61 @@ class NonuniformCodec(TrainedModel[NonuniformBank]):
             padded = arrays[0].shape[-2] * self.hop_lengths[0]
             length = max(int(padded - nonstationary_gabor.ringing(self.spec)), 1)
         return _decode(arrays, model=self.model, length=length)
+
+    @settles
+    def quantizer(
+        self,
+        coefficients: Any = None,
+        *,
+        step: float | None = None,
+        q_bits: int | None = None,
+    ) -> RaggedQuantizer:
+        """Quantizer of this codec's tokens; one of ``step`` and ``q_bits`` is needed.
+
+        Args:
+            coefficients: with ``q_bits``, those of :meth:`encode`, whose peaks by bin are scales.
+            step: of uniform codes, positive, in the units of the coefficients; or
+            q_bits: of companded codes, 2 to 16.
+
+        Returns:
+            One that makes int32 codes [..., frames, 2 bins] of every array.
+
+        Raises:
+            TypeError: for coefficients that are not complex.
+            ValueError: for a step that is not positive, impossible bits, both or neither.
+
+        Example:
+            >>> codec = build_nonuniform_codec(NonuniformSpec(sample_rate=8000, num_bins=20))
+            >>> waveform = 0.1 * np.random.default_rng(0).standard_normal((1, 1000), np.float32)
+            >>> coefficients = codec.encode(waveform)
+            >>> quantizer = codec.quantizer(coefficients, q_bits=8)
+            >>> codes = quantizer.encode(coefficients)
+            >>> again = codec.decode(quantizer.decode(codes), length=1000)
+            >>> bool(jnp.max(jnp.abs(again - waveform)) < 0.01)
+            True
+        """
+        if (step is None) == (q_bits is None):
+            raise ValueError(f"step={step} and q_bits={q_bits}: give one of them")
+        if step is not None:
+            if coefficients is not None:
+                raise ValueError("coefficients are for q_bits=; codes of a step need none")
+            return ragged_quantizer.uniform_quantizers(len(self.hop_lengths), step=step)
+        if coefficients is None:
+            raise ValueError(f"q_bits={q_bits}: give the coefficients whose peaks are scales")
+        return ragged_quantizer.fitted_quantizers(coefficients, q_bits=q_bits)  # type: ignore[arg-type]
+
+    def array_shapes(self, length: int) -> tuple[tuple[int, int], ...]:
+        """Frames and bins of every array of a clip.
+
+        Args:
+            length: samples, 1 or more.
+
+        Returns:
+            (frames, bins) of each.
+        """
+        bins = (bins for bins, _ in gabor_tables.array_grid(self.spec, "ragged"))
+        frames = (len(times) for times in self.frame_times_s(length))
+        return tuple(zip(frames, bins, strict=True))
 
     def frame_times_s(self, length: int) -> tuple[np.ndarray, ...]:
         """Positions of the frames of every array, those of a clip's padding included.

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from isincnet_jax.bank.codec import Codec
     from isincnet_jax.bank.lapped_codec import LappedCodec
     from isincnet_jax.constant_q.nonuniform_codec import NonuniformCodec
 
+    AnyCodec: TypeAlias = Codec | LappedCodec | NonuniformCodec
+
 DEFAULT_MODEL = "16khz-linear"
 
 
-def load_model(model: str | Path | Codec | LappedCodec) -> Codec:
+def load_model(model: str | Path | AnyCodec) -> Codec:
     """Codec of a preset, an exported model, an address or a checkpoint file.
 
     Args:
@@ -37,7 +39,7 @@ def load_model(model: str | Path | Codec | LappedCodec) -> Codec:
     return codec
 
 
-def load_codec(model: str | Path | Codec | LappedCodec) -> Codec | LappedCodec:
+def load_codec(model: str | Path | AnyCodec) -> Codec | LappedCodec:
     """Codec of any bank of one hop, lapped ones too: :func:`load_model`, for what both can do.
 
     Args:
@@ -55,14 +57,14 @@ def load_codec(model: str | Path | Codec | LappedCodec) -> Codec | LappedCodec:
     if isinstance(codec, NonuniformCodec):
         raise ValueError(
             f"model={codec.name}: a nonuniform bank, which this does not take; describe, plot "
-            "spectrogram and isn.from_pretrained do"
+            "spectrogram, encode (.isn) and isn.from_pretrained do"
         )
     return codec
 
 
 def load_any(
-    model: str | Path | Codec | LappedCodec | NonuniformCodec,
-) -> Codec | LappedCodec | NonuniformCodec:
+    model: str | Path | AnyCodec,
+) -> AnyCodec:
     """Codec of any bank, nonuniform ones too: as :func:`load_codec`, for what all can do.
 
     Args:
@@ -93,7 +95,7 @@ def load_any(
     return codec
 
 
-def name_of(model: str | Path | Codec | LappedCodec) -> str:
+def name_of(model: str | Path | AnyCodec) -> str:
     """Name under which files remember a model.
 
     Args:

@@ -8,9 +8,9 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from isincnet_jax.pretrained.load import load_codec, load_model, name_of
+from isincnet_jax.pretrained.load import load_any, load_codec, load_model, name_of
 from isincnet_jax.recordings.encoder import silent
 from isincnet_jax.recordings.options import TOKEN_SUFFIX, weights_digest
 from isincnet_jax.recordings.workers import Made
@@ -19,11 +19,27 @@ if TYPE_CHECKING:
     import numpy as np
 
     from isincnet_jax.bank.codec import Codec
-    from isincnet_jax.bank.lapped_codec import LappedCodec
+    from isincnet_jax.pretrained.load import AnyCodec
     from isincnet_jax.tokens.archive import Header
     from isincnet_jax.tokens.token_header import TokenHeader
 
 _BY_BANK = "by the bank's inverse"
+
+
+class Recording(NamedTuple):
+    """Rates and lengths of an encoded recording, at the bank's rate and at its own.
+
+    Attributes:
+        sample_rate: Hz, of the bank.
+        length: samples at that rate.
+        original_rate: Hz, of the recording.
+        original_length: samples at that rate.
+    """
+
+    sample_rate: int
+    length: int
+    original_rate: int
+    original_length: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +53,7 @@ class DecodeOptions:
         base: decode the codes of lossless files alone.
     """
 
-    model: str | Path | Codec | LappedCodec | None = None
+    model: str | Path | AnyCodec | None = None
     model_rate: bool = False
     refinements: int = 0
     base: bool = False
@@ -47,7 +63,7 @@ def decode_file(
     source: str | Path,
     target: str | Path,
     *,
-    model: str | Path | Codec | LappedCodec | None = None,
+    model: str | Path | AnyCodec | None = None,
     model_rate: bool = False,
     refinements: int = 0,
     base: bool = False,
@@ -132,20 +148,48 @@ class FileDecoder:
         return self._decode_archive(source, target)
 
     def _decode_tokens(self, source: Path, target: Path) -> Made:
-        from isincnet_jax.tokens import pcm, token_file
+        from isincnet_jax.tokens import block_file, pcm, ragged_file, token_file
 
+        if block_file.read_version(source) == ragged_file.VERSION:
+            return self._decode_ragged(source, target)
         with token_file.TokenReader(source) as reader:
             header = reader.header
             if self.options.model is not None:
                 codec = load_codec(self.options.model)
                 if codec.spec != header.spec:
                     raise _other_bank(source, header.spec.digest(), codec)
+            recording, channels = _recording_of(header), header.audio_channels
             if not header.bits or self.options.base:
                 samples = reader.samples()
-                return Made(self._write(samples, target, header, header.audio_channels, "PCM_24"))
+                return Made(self._write(samples, target, recording, channels, "PCM_24"))
             exact = (pcm.as_floats(block, header.bits) for block in reader.pcm())
             subtype = _integer_subtype(target, header.bits)
-            return Made(self._write(exact, target, header, header.audio_channels, subtype))
+            return Made(self._write(exact, target, recording, channels, subtype))
+
+    def _decode_ragged(self, source: Path, target: Path) -> Made:
+        from isincnet_jax.recordings import ragged
+        from isincnet_jax.tokens import ragged_file
+
+        if self.options.base:
+            raise ValueError(f"base=: {source.name} has one layer; leave it out")
+        with ragged_file.RaggedReader(source) as reader:
+            codec = ragged.codec_of(reader)
+            if self.options.model is not None:
+                insisted = load_any(self.options.model)
+                if insisted.spec != codec.spec:
+                    raise ValueError(
+                        f"{source}: was encoded with another bank than {insisted.name}; leave "
+                        "model= out"
+                    )
+            samples = ragged.read_ragged(reader, codec)
+            recording = Recording(
+                ragged.rate_of(codec),
+                reader.header.length,
+                reader.header.original_rate,
+                reader.header.original_length,
+            )
+            channels = reader.header.audio_channels
+            return Made(self._write(samples, target, recording, channels, "PCM_24"))
 
     def _decode_archive(self, source: Path, target: Path) -> Made:
         from isincnet_jax.bank import long_signals
@@ -163,7 +207,7 @@ class FileDecoder:
                 codec, rows, length=header.length, refinements=self.options.refinements
             )
             subtype = "FLOAT" if quantizer is None else "PCM_24"
-            seconds = self._write(samples, target, header, num_channels, subtype)
+            seconds = self._write(samples, target, _recording_of(header), num_channels, subtype)
         notes = (_fallback_note(header.model),) if digest == _BY_BANK else ()
         name = header.model if self.options.model is None else name_of(self.options.model)
         made_with = json.dumps([name, header.spec.digest(), digest]) if digest else ""  # a preset
@@ -173,7 +217,7 @@ class FileDecoder:
         self,
         samples: Iterator[np.ndarray],
         target: Path,
-        header: Header | TokenHeader,
+        recording: Recording,
         num_channels: int,
         subtype: str,
     ) -> float:
@@ -181,9 +225,9 @@ class FileDecoder:
         from isincnet_jax.bank import long_signals
         from isincnet_jax.data import audio_files, audio_writing
 
-        own, at_own = header.spec.sample_rate, self.options.model_rate
-        rate = own if at_own else header.original_rate
-        length = header.length if at_own else header.original_length
+        own, at_own = recording.sample_rate, self.options.model_rate
+        rate = own if at_own else recording.original_rate
+        length = recording.length if at_own else recording.original_length
         if rate != own:
             self._say(f"{target.name}: resampled from {own} Hz back to {rate} Hz")
         resampled = audio_files.resample_blocks(samples, source_rate=own, target_rate=rate)
@@ -241,6 +285,12 @@ class FileDecoder:
         return build_codec(SincNet(header.spec), name=f"bank {header.spec.digest()}"), _BY_BANK
 
 
+def _recording_of(header: Header | TokenHeader) -> Recording:
+    return Recording(
+        header.spec.sample_rate, header.length, header.original_rate, header.original_length
+    )
+
+
 def _integer_subtype(target: Path, bits: int) -> str:
     """The sample format of integers in a file; its default if it has none of so many bits."""
     from isincnet_jax.data import audio_writing
@@ -258,7 +308,7 @@ def _other_bank(source: Path, bank: str, codec: Any) -> ValueError:
     )
 
 
-def _load(insisted: str | Path | Codec | LappedCodec | None, name: str) -> tuple[Codec, str]:
+def _load(insisted: str | Path | AnyCodec | None, name: str) -> tuple[Codec, str]:
     codec = load_model(name if insisted is None else insisted)
     return codec, weights_digest(codec)
 

@@ -12,7 +12,6 @@ from isincnet_jax.recordings import quantizers
 from isincnet_jax.recordings.options import (
     ARCHIVE_SUFFIX,
     EncodeOptions,
-    lapped_codec,
     recording_spec,
 )
 from isincnet_jax.recordings.workers import Made
@@ -21,9 +20,10 @@ if TYPE_CHECKING:
     import numpy as np
 
     from isincnet_jax.bank.codec import Codec
-    from isincnet_jax.bank.lapped_codec import LappedCodec
     from isincnet_jax.bank.quantizer import Quantizer
+    from isincnet_jax.constant_q.nonuniform_codec import NonuniformCodec
     from isincnet_jax.data.audio_files import AudioInfo
+    from isincnet_jax.pretrained.load import AnyCodec
     from isincnet_jax.tokens.noise_shape import Like
 
 
@@ -39,7 +39,7 @@ def encode_file(
     source: str | Path,
     target: str | Path,
     *,
-    model: str | Path | Codec | LappedCodec | None = None,
+    model: str | Path | AnyCodec | None = None,
     q_bits: int | None = None,
     scales: str = "signal",
     step: float | None = None,
@@ -59,7 +59,7 @@ def encode_file(
         source: audio file of any format and rate.
         target: file to write, whole or not at all: ``.npz`` with float32 coefficients [frames,
             audio channels, channels], or codes of ``q_bits``; ``.isn`` with entropy-coded codes of
-            a lapped bank.
+            a lapped or nonuniform bank (of the latter the whole recording is held in memory).
         model: name of a preset, address, exported model or checkpoint, or a codec, to whose rate
             the recording is resampled; the file remembers bank and name, not the weights. If None,
             ``16khz-linear`` for ``.npz``, and for ``.isn`` a lapped bank at the recording's own
@@ -144,7 +144,7 @@ class FileEncoder:
     def __init__(
         self,
         options: EncodeOptions,
-        codec: Codec | LappedCodec | None,
+        codec: AnyCodec | None,
         *,
         say: Callable[[str], None] = silent,
     ) -> None:
@@ -194,10 +194,13 @@ class FileEncoder:
 
     def _write_tokens(self, source: Path, target: Path) -> Made:
         from isincnet_jax import files
+        from isincnet_jax.constant_q.nonuniform_codec import NonuniformCodec
         from isincnet_jax.tokens import noise_shape, token_writer
 
-        options, codec = self.options, self.codec
-        checked = None if codec is None else lapped_codec(codec)
+        options = self.options
+        checked = None if self.codec is None else options.token_codec(self.codec)
+        if isinstance(checked, NonuniformCodec):
+            return self._write_ragged(source, target, checked)
         like = self._like
         given = None if checked is None else checked.spec
         given = given if like is None else like.header.spec
@@ -227,6 +230,30 @@ class FileEncoder:
             f"{8e-3 * written.num_bytes / seconds:.1f} kbit/s"
         )
         return Made(seconds, _notes(info, header.spec.sample_rate))
+
+    def _write_ragged(self, source: Path, target: Path, codec: NonuniformCodec) -> Made:
+        from isincnet_jax.recordings import ragged
+
+        rate = ragged.rate_of(codec)
+        info, read = open_recording(source, rate, truncated=self.options.truncated, say=self._say)
+        aim = self.options.aim(codec)
+        written = ragged.write_ragged(
+            target,
+            read(),
+            codec,
+            step=aim["step"],
+            snr_db=aim["snr_db"],
+            original_rate=info.sample_rate,
+            original_length=info.num_samples,
+        )
+        header = written.header
+        seconds = header.length / rate
+        self._say(
+            f"wrote {target}: {header.audio_channels} x {header.num_codes} codes in "
+            f"{len(header.arrays)} arrays, step {header.step:.4g}, {written.snr_db:.2f} dB, "
+            f"{written.num_bytes} bytes, {8e-3 * written.num_bytes / seconds:.1f} kbit/s"
+        )
+        return Made(seconds, _notes(info, rate))
 
 
 _INTEGERS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24}
@@ -267,9 +294,7 @@ def _filterbank(codec: Any) -> Codec:
     )
 
 
-def make_encoder(
-    options: EncodeOptions, suffix: str, codec: Codec | LappedCodec | None = None
-) -> FileEncoder:
+def make_encoder(options: EncodeOptions, suffix: str, codec: AnyCodec | None = None) -> FileEncoder:
     """A :class:`FileEncoder` with its codec loaded; for workers, in other processes too.
 
     Args:

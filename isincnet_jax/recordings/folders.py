@@ -16,8 +16,7 @@ from isincnet_jax.recordings import jobs as file_jobs
 from isincnet_jax.recordings.options import SUFFIXES, EncodeOptions
 
 if TYPE_CHECKING:
-    from isincnet_jax.bank.codec import Codec
-    from isincnet_jax.bank.lapped_codec import LappedCodec
+    from isincnet_jax.pretrained.load import AnyCodec
 
 
 class FolderReport(NamedTuple):
@@ -86,7 +85,7 @@ def encode_folder(
     target: str | Path,
     *,
     suffix: str | None = None,
-    model: str | Path | Codec | LappedCodec | None = None,
+    model: str | Path | AnyCodec | None = None,
     q_bits: int | None = None,
     scales: str = "signal",
     step: float | None = None,
@@ -177,7 +176,7 @@ def decode_folder(
     target: str | Path,
     *,
     suffix: str = ".wav",
-    model: str | Path | Codec | LappedCodec | None = None,
+    model: str | Path | AnyCodec | None = None,
     model_rate: bool = False,
     refinements: int = 0,
     base: bool = False,

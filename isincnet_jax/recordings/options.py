@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from isincnet_jax.pretrained.load import DEFAULT_MODEL, load_codec, load_model
+from isincnet_jax.pretrained.load import DEFAULT_MODEL, load_any, load_model
 from isincnet_jax.recordings.quantizers import check_scales
 
 if TYPE_CHECKING:
     from isincnet_jax.bank.codec import Codec
     from isincnet_jax.bank.lapped_codec import LappedCodec
     from isincnet_jax.bank.lapped_spec import LappedSpec
+    from isincnet_jax.constant_q.nonuniform_codec import NonuniformCodec
+    from isincnet_jax.pretrained.load import AnyCodec
 
 ARCHIVE_SUFFIX = ".npz"
 TOKEN_SUFFIX = ".isn"
@@ -137,7 +140,23 @@ class EncodeOptions:
         """Whether steps by band are asked for."""
         return self.quality is not None or self.kbps is not None
 
-    def aim(self, codec: LappedCodec | None) -> dict[str, Any]:
+    def refuse_lapped(self, name: str) -> None:
+        """Refuses what only files of lapped banks have.
+
+        Args:
+            name: of a model of a nonuniform bank.
+
+        Raises:
+            ValueError: naming the keyword.
+        """
+        for given in (*_AIMS[2:], "curve", "optimise", "lossless"):
+            if getattr(self, given) not in (None, False):
+                raise ValueError(
+                    f"{given}= is for lapped banks, and model={name} is a nonuniform one; give "
+                    "step= or snr_db=, or leave model= out"
+                )
+
+    def aim(self, codec: LappedCodec | NonuniformCodec | None) -> dict[str, Any]:
         """What fixes the steps of the codes of .isn files, but for ``like``.
 
         Args:
@@ -151,8 +170,9 @@ class EncodeOptions:
         found = {name: getattr(self, name) for name in (*_AIMS[:-1], "curve")}
         if any(getattr(self, name) is not None for name in _AIMS):
             return found
-        if codec is not None:
-            return {**found, "step": codec.step}
+        step = getattr(codec, "step", None)  # of a preset; nonuniform banks have none
+        if step is not None:
+            return {**found, "step": step}
         return found if self.lossless else {**found, "snr_db": DEFAULT_SNR_DB}
 
     @property
@@ -160,25 +180,47 @@ class EncodeOptions:
         names = (*_AIMS, "curve", "optimise", "lossless")
         return [name for name in names if getattr(self, name) not in (None, False)]
 
-    def load(self, suffix: str) -> Codec | LappedCodec | None:
+    def load(self, suffix: str) -> AnyCodec | None:
         """The codec.
 
         Args:
             suffix: of the files to make.
 
         Returns:
-            A filterbank for archives; for .isn files a lapped codec, or None for a bank at the rate
-            of each recording.
+            A filterbank for archives; for .isn files a lapped or a nonuniform codec, or None for a
+            bank at the rate of each recording.
 
         Raises:
             ValueError: if there is none, or it is of the wrong kind.
         """
         if suffix == TOKEN_SUFFIX:
-            return None if self.model is None else lapped_codec(load_codec(self.model))
+            return None if self.model is None else self.token_codec(load_any(self.model))
         return load_model(DEFAULT_MODEL if self.model is None else self.model)
 
+    def token_codec(self, codec: AnyCodec) -> LappedCodec | NonuniformCodec:
+        """The codec, if it can make token files with these options.
+
+        Args:
+            codec: any.
+
+        Returns:
+            The same.
+
+        Raises:
+            ValueError: as :func:`lapped_codec`, and for options that nonuniform banks do not have.
+        """
+        from isincnet_jax.constant_q.nonuniform_codec import NonuniformCodec
+
+        if not isinstance(codec, NonuniformCodec):
+            return lapped_codec(codec)
+        self.refuse_lapped(codec.name)
+        return codec
+
     def prepare(
-        self, suffix: str | None = None, *, codec: Codec | LappedCodec | None = None
+        self,
+        suffix: str | None = None,
+        *,
+        codec: AnyCodec | None = None,
     ) -> Prepared:
         """Settles how a corpus is encoded; refuses what would fail for every file of it.
 
@@ -209,35 +251,47 @@ class EncodeOptions:
             if fields[name] == default:
                 del fields[name]
         if suffix == TOKEN_SUFFIX:
-            given = None if codec is None else lapped_codec(codec)
-            bank = "of each recording" if given is None else given.spec.digest()
+            given = None if codec is None else self.token_codec(codec)
+            bank = "of each recording" if given is None else _bank_digest(given)
             bank = f"{bank}, for ears" if given is None and self.is_for_ears else bank
             aim = self.aim(given)
             coding: dict[str, Any] = {
                 "step": aim["step"],
                 "snr_db": aim["snr_db"],
                 "bank": bank,
-                "file_format": 2,
+                "file_format": 2,  # version 3 goes with another bank
             }
             if self.like is not None:
                 coding["like"] = hashlib.sha256(Path(self.like).read_bytes()).hexdigest()
             del fields["q_bits"], fields["scales"]
         else:
             assert codec is not None
+            filterbank = load_model(codec)
             if self.q_bits is not None:
-                codec.quantizer(q_bits=self.q_bits)  # type: ignore[call-arg]
+                filterbank.quantizer(q_bits=self.q_bits)
             coding = {
                 "model": DEFAULT_MODEL if self.model is None else self.model,
                 "scales": None if self.q_bits is None else self.scales,
-                "bank": codec.spec.digest(),
-                "weights": weights_digest(codec),  # type: ignore[arg-type]
+                "bank": filterbank.spec.digest(),
+                "weights": weights_digest(filterbank),
             }
             for name in ("step", "snr_db", "optimise"):
                 del fields[name]  # the other ones of .isn files are not there unless given
         return Prepared(codec, suffix, {"work": "encode", "suffix": suffix, **fields, **coding})
 
 
-def lapped_codec(codec: Codec | LappedCodec) -> LappedCodec:
+def _bank_digest(codec: LappedCodec | NonuniformCodec) -> str:
+    """A hash of the bank."""
+    from isincnet_jax.constant_q.nonuniform_codec import NonuniformCodec
+    from isincnet_jax.recordings import ragged
+
+    if not isinstance(codec, NonuniformCodec):
+        return codec.spec.digest()
+    text = json.dumps(ragged.bank_fields(codec.spec), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def lapped_codec(codec: AnyCodec) -> LappedCodec:
     """The codec, if it can make token files.
 
     Args:
@@ -298,7 +352,7 @@ class Prepared(NamedTuple):
         configuration: all that their bytes depend on, but for the recordings; JSON values.
     """
 
-    codec: Codec | LappedCodec | None
+    codec: AnyCodec | None
     suffix: str
     configuration: dict[str, Any]
 

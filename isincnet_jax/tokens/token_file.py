@@ -1,35 +1,20 @@
 """Token files, ``.isn``: the entropy-coded codes of a recording's lapped frames.
 
-All numbers are little-endian::
-
-    8 bytes   magic: 89 "ISN" 0D 0A 1A 0A (damaged by any text-mode transfer)
-    u8        format version, 2
-    77 bytes  header: bank, lengths, rates, quantiser, samples, see :mod:`.token_header`
-    u32       CRC-32 of all bytes before it
-    blocks, each
-    u32       bytes of the payload
-    u32       CRC-32 of the block's index (u32), the number above and the payload
-    ...       payload, see :mod:`.block_coder`
+A file of blocks, see :mod:`.block_file`, of version 2. Its header are 77 bytes: bank, lengths,
+rates, quantiser, samples, see :mod:`.token_header`; payloads are those of :mod:`.block_coder`.
 
 In a lossless file another block follows each of these, in the same form: the residual of the
 samples that the codes so far complete, see :mod:`.residual_coder`. In its checksum 2^31 is added to
 the index, and whoever wants the codes alone skips it by its size.
 
 What a block holds follows from the header, and each can be decoded alone. A file ends with its
-last block. Every byte is under a checksum that is verified before anything is decoded, every size
-is bounded before anything is allocated, and blocks make the memory used independent of the length
-of the recording.
+last block. Blocks make the memory used independent of the length of the recording.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import struct
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 
@@ -41,25 +26,14 @@ from isincnet_jax.tokens import (
     pcm,
     residual_coder,
 )
-from isincnet_jax.tokens.archive import ArchiveError
 from isincnet_jax.tokens.block_coder import Layout
+from isincnet_jax.tokens.block_file import BLOCK, RESIDUAL, BlockFile
 from isincnet_jax.tokens.noise_shape import Like
 from isincnet_jax.tokens.token_header import (
     TokenHeader,
 )
 
-MAGIC = b"\x89ISN\r\n\x1a\n"
 VERSION = 2
-PREFIX = len(MAGIC) + 1
-CRC = struct.Struct("<I")
-BLOCK = struct.Struct("<II")
-_LARGEST_PAYLOAD = 1 << 27
-RESIDUAL = 1 << 31
-"""Added to the index of a block of residuals in its checksum."""
-
-
-class TokenFileError(ArchiveError):
-    """A file that is no intact token file; the message names it and the reason."""
 
 
 def _count_blocks(header: TokenHeader) -> int:
@@ -84,25 +58,7 @@ def base_samples(
     )
 
 
-def block_checksum(index: int, payload: bytes) -> int:
-    """Checksum of a block.
-
-    Args:
-        index: of the block; :data:`RESIDUAL` more for residuals.
-        payload: its bytes.
-
-    Returns:
-        CRC-32.
-    """
-    # The index is under the checksum, not in the file: blocks that change places are found.
-    return zlib.crc32(payload, zlib.crc32(CRC.pack(index) + CRC.pack(len(payload))))
-
-
-def _block_name(index: int) -> str:
-    return f"residual {index - RESIDUAL}" if index >= RESIDUAL else f"block {index}"
-
-
-class TokenReader:
+class TokenReader(BlockFile):
     """An open token file: its header, its codes in blocks, and its samples.
 
     Attributes:
@@ -114,54 +70,14 @@ class TokenReader:
             found when it is read).
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        if not self.path.is_file():
-            reason = "not a file" if self.path.exists() else "no such file"
-            raise TokenFileError(f"{path}: {reason}")
-        self._file: IO[bytes] = self.path.open("rb")
-        try:
-            self._left = self.path.stat().st_size
-            self.header = self._read_header()
-        except BaseException as error:
-            self._file.close()
-            if isinstance(error, Exception):
-                raise TokenFileError(f"{path}: no token file ({error})") from error
-            raise
+    VERSION = VERSION
 
-    def __enter__(self) -> TokenReader:
-        return self
-
-    def __exit__(self, *exc_info: Any) -> None:
-        self._file.close()
-
-    def _take(self, count: int) -> bytes:
-        """The next bytes; the size is checked against the file before it is believed."""
-        if count > self._left:
-            raise ValueError("it ends early")
-        data = self._file.read(count)
-        self._left -= count
-        if len(data) != count:
-            raise ValueError("it ends early")
-        return data
-
-    def _read_header(self) -> TokenHeader:
-        prefix = self._take(PREFIX)
-        if prefix[: len(MAGIC)] != MAGIC:
-            raise ValueError("it does not begin like one")
-        if prefix[-1] != VERSION:
-            raise ValueError(
-                f"format {prefix[-1]}, this version reads {VERSION}: encode the recording again"
-            )
-        content = self._take(TokenHeader.SIZE)
-        (checksum,) = CRC.unpack(self._take(CRC.size))
-        if zlib.crc32(prefix + content) != checksum:
-            raise ValueError("the checksum of its header is wrong")
-        header = TokenHeader.unpack(content)
+    def _read_header(self, prefix: bytes) -> None:
+        header = TokenHeader.unpack(self._take_checked(prefix, TokenHeader.SIZE))
         # Every block takes some bytes: a length that the file cannot hold is not believed.
         if self._left < BLOCK.size * _count_blocks(header) * (2 if header.bits else 1):
             raise ValueError("it ends early")
-        return header
+        self.header = header
 
     def blocks(self) -> Iterator[tuple[Layout, list[np.ndarray]]]:
         """Codes block by block; can be called once.
@@ -190,38 +106,6 @@ class TokenReader:
                     payload, plan, header.tiling, header.audio_channels, every=header.every
                 )
             yield block
-
-    @contextlib.contextmanager
-    def _named_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (ValueError, struct.error) as error:
-            raise TokenFileError(f"{self.path}: damaged ({error})") from error
-
-    def _check_end(self) -> None:
-        with self._named_errors():
-            if self._left:
-                raise ValueError("it has bytes beyond its end")
-
-    def _read_block(self, index: int) -> bytes:
-        size, checksum = self._read_block_head(index)
-        payload = self._take(size)
-        if block_checksum(index, payload) != checksum:
-            raise ValueError(f"the checksum of {_block_name(index)} is wrong")
-        return payload
-
-    def _skip_block(self, index: int) -> None:
-        size, _ = self._read_block_head(index)
-        if size > self._left:
-            raise ValueError("it ends early")
-        self._file.seek(size, os.SEEK_CUR)
-        self._left -= size
-
-    def _read_block_head(self, index: int) -> tuple[int, int]:
-        size, checksum = BLOCK.unpack(self._take(BLOCK.size))
-        if size > _LARGEST_PAYLOAD:
-            raise ValueError(f"{_block_name(index)} of {size} bytes")
-        return size, checksum
 
     def codes(self) -> np.ndarray:
         """All codes, in the order of the coefficients; can be called once, instead of the others.

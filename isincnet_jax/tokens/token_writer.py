@@ -16,6 +16,7 @@ from isincnet_jax.bank.lapped_spec import LappedSpec
 from isincnet_jax.tokens import (
     band_steps,
     block_coder,
+    block_file,
     lapped_frames,
     noise_shape,
     pcm,
@@ -194,10 +195,10 @@ def _at_rate(spool: Spool, header: TokenHeader, kbps: float) -> TokenHeader:
 
     def trial(step: float) -> float:
         tried = dataclasses.replace(header, step=step)
-        num_bytes = token_file.PREFIX + TokenHeader.SIZE + token_file.CRC.size
+        num_bytes = block_file.PREFIX + TokenHeader.SIZE + block_file.CRC.size
         for block in noise_shape.with_indices(spool, tried):
             payload, _ = _encode(block, tried, Errors(step), trade=0.0)
-            num_bytes += token_file.BLOCK.size + len(payload)
+            num_bytes += block_file.BLOCK.size + len(payload)
         return 8e-3 * num_bytes * header.spec.sample_rate / header.length
 
     return dataclasses.replace(
@@ -338,13 +339,10 @@ def _write(
     """
     errors = Errors(header.step)
     with path.open("wb") as out:
-        out.seek(token_file.PREFIX + TokenHeader.SIZE + token_file.CRC.size)
+        out.seek(block_file.PREFIX + TokenHeader.SIZE + block_file.CRC.size)
 
         def write(index: int, payload: bytes) -> None:
-            out.write(
-                token_file.BLOCK.pack(len(payload), token_file.block_checksum(index, payload))
-                + payload
-            )
+            out.write(block_file.packed_block(index, payload))
 
         def coded() -> Iterator[tuple[Layout, list[np.ndarray]]]:
             for index, block in enumerate(noise_shape.with_indices(spool, header, like)):
@@ -361,14 +359,14 @@ def _write(
                 block = pcm.as_integers(stream.take(len(base)), header.bits)
                 checksum.update(block)
                 write(
-                    index | token_file.RESIDUAL,
+                    index | block_file.RESIDUAL,
                     residual_coder.encode_residual(block - base, base, bits=header.bits),
                 )
             header = dataclasses.replace(header, md5=checksum.digest())
         size = out.tell()
         found = errors.result(spool.energy, with_offsets=trade > 0)
         header = dataclasses.replace(header, offsets=found.offsets)
-        head = token_file.MAGIC + bytes([token_file.VERSION]) + header.pack()
+        head = block_file.MAGIC + bytes([token_file.VERSION]) + header.pack()
         out.seek(0)
-        out.write(head + token_file.CRC.pack(zlib.crc32(head)))
+        out.write(head + block_file.CRC.pack(zlib.crc32(head)))
     return Written(header, size, found.snr_db)

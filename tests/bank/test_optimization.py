@@ -90,6 +90,23 @@ def test_it_says_what_it_found():
     assert "condition number 4 at the start" in text
 
 
+def test_short_kernels_follow_the_filters(tmp_path):
+    with jax_names.enable_x64(True):
+        problem = optimization._Filters(SPEC, {"kernel": 3}, None)
+        values = np.random.default_rng(3).uniform(-1, 1, len(problem.bounds))
+        found = np.asarray(problem.kernels(jnp.asarray(values)))
+        bare = np.asarray(problem.kernels(jnp.zeros(len(values))))
+    short = values.reshape(18, 3) * 0.5 + np.array([0.0, 1.0, 0.0])
+    for kernel, own, one in zip(found, bare, short, strict=True):
+        # Ends at which no filter of the bank has a tap stay empty.
+        expected = np.convolve(own, one, mode="same") * SPEC.bank.tap_support
+        np.testing.assert_allclose(kernel, expected, atol=1e-14)
+    best = isn.optimize_bank(SPEC, _clips(), target=TARGETS[0], free={"kernel": 3}, steps=8)
+    assert best.certificate.gain > 0
+    again = isn.from_pretrained(export_pretrained(best.codec, tmp_path / "mine.zip"))
+    assert _round_trip_db(again, _clips()) > 115
+
+
 @pytest.mark.slow
 def test_a_bank_without_an_inverse_gets_one():
     with pytest.warns(isn.NotInvertibleWarning):
@@ -113,6 +130,19 @@ def test_a_latency_is_kept():
     assert found.certificate.gain > 0
     assert _round_trip_db(found.codec, _clips()) > 115
     assert isn.stream_decoder(found.codec).total_latency <= 16
+
+
+@pytest.mark.slow
+def test_eight_milliseconds_at_16_khz():
+    spec = isn.FilterbankSpec(hop_length=32, num_bins=33, kernel_size=129, shape="gauss")
+    clips = _clips(6, 3200)
+    for free in ({"window": 3}, {"kernel": 5}):
+        found = isn.optimize_bank(
+            spec, clips, target="SNR at 4 bits", free=free, latency_ms=8, steps=10
+        )
+        assert found.certificate.latency_ms <= 8
+        assert found.certificate.gain > 0
+        assert _round_trip_db(found.codec, clips) > 100
 
 
 @pytest.mark.tail
@@ -197,6 +227,7 @@ def test_coefficients_are_those_of_the_bank():
         ({"free": {"centre": 0.1}}, r"free part 'centre' is unknown; use center, bandwidth"),
         ({"free": {}}, r"free names no part; use center"),
         ({"free": {"center": 2.0}}, r"free\['center'\]=2.0: a reach lies above 0, up to 1"),
+        ({"free": {"kernel": 4}}, r"free\['kernel'\]=4: an odd number of taps"),
         ({"free": {"bandwidth": 1.0}}, r"free\['bandwidth'\]=1.0: a reach lies above 1"),
         ({"free": {"window": 1, "shape": 0.5}}, r"shape='none' has no parameters of its own"),
         ({"free": {"window": 0}}, r"window=0 must be an integer of at least 1"),

@@ -445,12 +445,18 @@ def test_describe_every_nonuniform_preset(run, name):
     assert re.search(r"real numbers a second, 2\.[23]\d+ per sample; 2\.3\d+ of 10 s", out)
 
 
-def test_nonuniform_models_are_drawn_and_refused_elsewhere(run):
+def test_nonuniform_models_are_drawn_encoded_and_refused_elsewhere(run):
     _write("some.wav", _tones(44_100, 4410, 2), rate=44_100)
     model = "--model 16khz-mel-ragged"
     assert run(f"plot spectrogram some.wav out.png {model} --seconds 0.05")[0] == 0
     assert np.std(matplotlib.image.imread("out.png")) > 0.05
-    for command in ("encode some.wav out.isn", "encode some.wav out.npz", "plot filters out.svg"):
+    assert run(f"encode some.wav out.isn {model} --snr 20")[0] == 0
+    described = run("describe out.isn")[1]
+    assert "nonuniform, 128 bands, mel_slaney" in described
+    assert "4410 samples, 44100 Hz" in described
+    assert run("decode out.isn back.wav")[0] == 0
+    assert soundfile.info("back.wav").frames == 4410
+    for command in ("encode some.wav out.npz", "plot filters out.svg"):
         status, _, err = run(f"{command} {model}")
         assert status != 0
         assert "a nonuniform bank, which this does not take" in err

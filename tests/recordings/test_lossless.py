@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 import isincnet_jax as isn
 from isincnet_jax.tokens import block_coder, residual_coder, token_writer
-from isincnet_jax.tokens.token_file import TokenFileError, TokenReader
+from isincnet_jax.tokens.block_file import TokenFileError
+from isincnet_jax.tokens.token_file import TokenReader
 from isincnet_jax.tokens.token_header import TokenHeader
 
 RATE = 8000

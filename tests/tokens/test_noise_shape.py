@@ -12,7 +12,8 @@ from token_sounds import SPEC, codes_of, music, samples_of, snr_db, write
 
 import isincnet_jax as isn
 from isincnet_jax.tokens import band_steps, block_coder, lapped_frames, noise_shape, token_file
-from isincnet_jax.tokens.token_file import TokenFileError, TokenReader
+from isincnet_jax.tokens.block_file import TokenFileError
+from isincnet_jax.tokens.token_file import TokenReader
 
 
 def reconstruction(samples, spec, path):

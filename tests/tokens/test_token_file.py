@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from token_sounds import SPEC, codes_of, music, samples_of, snr_db, write
 
 import isincnet_jax as isn
-from isincnet_jax.tokens import block_coder, frame_coder, token_file
-from isincnet_jax.tokens.token_file import TokenFileError, TokenReader
+from isincnet_jax.tokens import block_coder, block_file, frame_coder, token_file
+from isincnet_jax.tokens.block_file import TokenFileError
+from isincnet_jax.tokens.token_file import TokenReader
 from isincnet_jax.tokens.token_header import TokenHeader
 
 STEP = float(np.float32(0.02))
@@ -114,7 +115,7 @@ def test_tokens_of_a_decoded_file_are_the_same(tmp_path, rng):
 
 
 def test_the_header_is_small():
-    assert token_file.PREFIX + TokenHeader.SIZE + 4 == 90
+    assert block_file.PREFIX + TokenHeader.SIZE + 4 == 90
 
 
 def test_every_damaged_byte_is_found(tmp_path, rng):
@@ -202,7 +203,7 @@ def forge(path, payload=b"", **changes):
         **{"bits": 0, "md5": bytes(16)},
         **changes,
     }
-    head = token_file.MAGIC + b"\2" + FIELDS.pack(*values.values())
+    head = block_file.MAGIC + b"\2" + FIELDS.pack(*values.values())
     size = struct.pack("<I", len(payload))
     checksum = zlib.crc32(payload, zlib.crc32(struct.pack("<I", 0) + size))
     body = size + struct.pack("<I", checksum) + payload
@@ -303,7 +304,7 @@ def test_other_files_are_refused(tmp_path):
         text.write_bytes(content)
         with pytest.raises(TokenFileError, match=r"text\.isn: no token file \(it "):
             TokenReader(text)
-    text.write_bytes(token_file.MAGIC + struct.pack("<IIII", 1, 0, 0, 0))
+    text.write_bytes(block_file.MAGIC + struct.pack("<IIII", 1, 0, 0, 0))
     with pytest.raises(
         TokenFileError, match="format 1, this version reads 2: encode the recording"
     ):

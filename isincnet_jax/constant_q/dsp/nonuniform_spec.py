@@ -78,7 +78,8 @@ class NonuniformSpec(BandSpec):
         self._check_hop()
 
     @property
-    def _center(self) -> Float[np.ndarray, " bands"]:
+    def given_centers_hz(self) -> Float[np.ndarray, " bands"]:
+        """Centres that the settings ask for, float64, Hz; extra bands are not among them."""
         if self.center_hz is not None:
             return np.array(self.center_hz, np.float64)
         lowest = scale_bands.LOWEST_LOG_HZ if self.scale == "log" else 0.0
@@ -96,7 +97,7 @@ class NonuniformSpec(BandSpec):
                 raise ValueError(
                     f"max_hz={self.max_hz} lies above sample_rate / 2; use max_hz <= {nyquist:g}"
                 )
-            if not np.all(np.diff(self._center) > 0):
+            if not np.all(np.diff(self.given_centers_hz) > 0):
                 raise ValueError(
                     f"num_bins={self.num_bins}: centres between min_hz and max_hz coincide; use "
                     "fewer"
@@ -131,7 +132,7 @@ class NonuniformSpec(BandSpec):
     def _check_widths(self) -> None:
         if self.bandwidth_hz is None:
             return
-        center, width = self._center, np.array(self.bandwidth_hz)
+        center, width = self.given_centers_hz, np.array(self.bandwidth_hz)
         if len(width) != len(center):
             raise ValueError(
                 f"bandwidth_hz has {len(width)} widths for {len(center)} bands; give one for each"
@@ -157,7 +158,7 @@ class NonuniformSpec(BandSpec):
     def placed_bands(self) -> octave_bands.PlacedBands:
         """The bands at the centres; extra ones cover what is left of the spectrum."""
         width = None if self.bandwidth_hz is None else np.array(self.bandwidth_hz, np.float64)
-        return scale_bands.place_centers(self._center, width, nyquist=self.sample_rate / 2)
+        return scale_bands.place_centers(self.given_centers_hz, width, nyquist=self.sample_rate / 2)
 
     def ragged_hops(
         self, longest: Float[np.ndarray, " bands"]
