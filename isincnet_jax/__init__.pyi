@@ -45,6 +45,7 @@ from .frontends.leaf import LeafFrontend as LeafFrontend
 from .frontends.sinc_conv import SincConv as SincConv
 from .host_memory import keep_memory as keep_memory
 from .inversynth.networks import InverSynth as InverSynth
+from .inversynth.sound_matching import match_sound as match_sound
 from .nets.pooling import GaussianPooling as GaussianPooling
 from .nets.upsampling import UpsampleConv as UpsampleConv
 from .pretrained.exporting import export_program as export_program

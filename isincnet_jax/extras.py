@@ -35,6 +35,7 @@ OPTIONAL = {
     "flatbuffers": Package("flatbuffers", "", "exporting a program"),
     "h5py": Package("h5py", "runs", "a data set of synthesizer sounds"),
     "matplotlib": Package("Matplotlib", "plots", "drawing"),
+    "mido": Package("mido", "midi", "reading MIDI files"),
     "ml_collections": Package("ml-collections", "runs", "training"),
     "pesq": Package("pesq", "perceptual", "the metric pesq"),
     "pyloudnorm": Package(

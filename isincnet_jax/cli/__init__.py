@@ -21,6 +21,7 @@ from isincnet_jax.cli import (  # noqa: F401
     streaming,
     synth,
     synth_match,
+    synth_render,
     vocoder,
 )
 from isincnet_jax.cli.common import app, printable, warnings_once

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from isincnet_jax.inversynth.networks import TrainedInverSynth
+    from isincnet_jax.inversynth.sound_matching import Match
 
 MATCHING_MODEL = "16khz-inversynth"
 _SILENT = 1e-4  # of full scale, -80 dB
@@ -41,34 +42,111 @@ def match(
         typer.Option(
             "--refine",
             metavar="N",
-            help="Search, and N gradient steps through the synthesizer; 60 is good, 0 is none.",
+            help="Searches, and N gradient steps, for each that is refined; 30 is good, 0 none.",
         ),
     ] = 0,
+    draws: Annotated[
+        int,
+        typer.Option("--draws", help="Settings drawn and heard besides the likeliest one."),
+    ] = 64,
+    temperature: Annotated[
+        float,
+        typer.Option("--temperature", help="Of the draws; below 1 nearer to the likeliest one."),
+    ] = 1.0,
+    refined: Annotated[
+        int, typer.Option("--refined", help="Of the nearest draws, so many are refined.", min=1)
+    ] = 2,
+    solutions: Annotated[
+        int,
+        typer.Option(
+            "--solutions",
+            help="Distinct settings to give; OUT is of the nearest, others are OUT-2, ...",
+            min=1,
+        ),
+    ] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="Of the draws.")] = 0,
     truncated: TruncatedOption = "refuse",
 ) -> None:
     """Estimate the parameters that make IN, render them to OUT, and print how close it is.
 
-    The first second of IN counts; shorter files are followed by silence.
+    Many settings are drawn from what the network believes and heard, the nearest are refined. The
+    first second of IN counts; shorter files are followed by silence. The JSON file holds the
+    parameters by name, and under "match" the distance, what else was found, and how sure the
+    network is of each.
     """
     from isincnet_jax import files
     from isincnet_jax.data import audio_writing
-    from isincnet_jax.inversynth.synth import parameters
+    from isincnet_jax.inversynth.sound_matching import match_sound
 
-    if refine < 0:
-        raise ValueError(f"--refine {refine}: use 0 or more steps, 60 for instance")
-    paths = [path.resolve() for path in (source, target, params)]
+    for option, number in (("refine", refine), ("draws", draws)):
+        if number < 0:
+            raise ValueError(f"--{option} {number}: use 0 or more, 60 for instance")
+    outputs = [target, *(target.with_stem(f"{target.stem}-{n}") for n in range(2, solutions + 1))]
+    paths = [path.resolve() for path in (source, *outputs, params)]
     if len(set(paths)) < len(paths):
         raise ValueError(f"IN {source}, OUT {target}, --params {params}: give three files")
     subtype = audio_writing.output_subtype(target, "FLOAT")
     estimator = _estimator(model)
     waveform = _read(source, estimator, truncated)
     say(f"model     {estimator.name}")
-    values, rendered = _match(estimator, waveform, refine)
-    text = json.dumps(parameters.parameters_to_json(values), indent=1) + "\n"
-    with files.replacing(params) as temporary:  # both files or none
-        temporary.write_text(text, encoding="utf-8")
-        _write(target, rendered, estimator.sample_rate, subtype)
-    say(f"wrote     {params}: {len(values)} parameters")
+    begin = time.perf_counter()
+    found = match_sound(
+        waveform,
+        estimator,
+        num_draws=draws,
+        temperature=temperature,
+        num_refined=refined,
+        num_steps=refine,
+        num_solutions=solutions,
+        seed=seed,
+    )
+    _tell(found, draws=draws, refine=refine, seconds=time.perf_counter() - begin)
+    with files.replacing(params) as temporary:  # all files or none
+        temporary.write_text(json.dumps(_content(found), indent=1) + "\n", encoding="utf-8")
+        for path, values in zip(outputs, found.values, strict=False):
+            _write(path, _rendered(values), estimator.sample_rate, subtype)
+    say(f"wrote     {params}: {found.values.shape[1]} parameters")
+
+
+def _tell(found: Match, *, draws: int, refine: int, seconds: float) -> None:
+    """Says how near each stage came."""
+    say(f"estimate  spectral distance {found.estimate_distance:.4f}")
+    if draws:
+        say(f"drawn     spectral distance {found.drawn_distance:.4f}, the best of {draws}")
+    if refine:
+        before, after = found.drawn_distance, float(found.distance[0])
+        change = f"{100.0 * (1.0 - after / before):.1f} % less" if after < before else "same"
+        say(f"refined   spectral distance {after:.4f}, {change} ({refine} steps)")
+    others = [f"{distance:.4f}" for distance in found.distance[1:]]
+    if others:
+        say(f"others    spectral distance {', '.join(others)}")
+    say(f"took      {seconds:.1f} s")
+
+
+def _content(found: Match) -> dict[str, Any]:
+    """What the JSON file holds."""
+    from isincnet_jax.inversynth.synth import parameters
+
+    each = [parameters.parameters_to_json(values) for values in found.values]
+    about = {
+        "spectral_distance": float(found.distance[0]),
+        "estimate_distance": found.estimate_distance,
+        "drawn_distance": found.drawn_distance,
+        "others": [
+            {"spectral_distance": float(distance), **values}
+            for distance, values in zip(found.distance[1:], each[1:], strict=True)
+        ],
+        "uncertainty": {name: one._asdict() for name, one in found.beliefs.items()},
+    }
+    return {**each[0], "match": about}
+
+
+def _rendered(values: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    from isincnet_jax.inversynth.synth.render import render
+
+    return np.asarray(render(values))
 
 
 def _estimator(name: str) -> TrainedInverSynth:
@@ -113,34 +191,6 @@ def _read(path: Path, estimator: TrainedInverSynth, truncated: str) -> np.ndarra
             "give a sound"
         )
     return waveform
-
-
-def _match(
-    estimator: TrainedInverSynth, waveform: np.ndarray, refine: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The parameters and their sound; says how close they are."""
-    import jax.numpy as jnp
-    import numpy as np
-
-    from isincnet_jax.inversynth import matching
-    from isincnet_jax.inversynth.synth import parameters
-    from isincnet_jax.inversynth.synth.render import render
-
-    # Scores [23, levels] to the likeliest level of each parameter, and its value.
-    levels = jnp.argmax(estimator.scores(waveform), axis=-1)
-    values = parameters.values_from_levels(levels)
-    rendered = render(values)
-    before = matching.spectral_distance(prediction=rendered, target=jnp.asarray(waveform))
-    say(f"estimate  spectral distance {float(before):.4f}")
-    if refine:
-        begin = time.perf_counter()
-        refined = matching.refine(values, jnp.asarray(waveform), num_steps=refine)
-        after = float(refined.distance)
-        change = f"{100.0 * (1.0 - after / float(before)):.1f} % less" if after < before else "same"
-        seconds = time.perf_counter() - begin
-        say(f"refined   spectral distance {after:.4f}, {change} ({refine} steps, {seconds:.1f} s)")
-        values, rendered = refined.values, render(refined.values)
-    return np.asarray(values), np.asarray(rendered)
 
 
 def _write(path: Path, rendered: np.ndarray, sample_rate: int, subtype: str) -> None:

@@ -37,6 +37,9 @@ _SILENCE = 1e-5  # magnitude, where a sine of amplitude 1 has 1: a target below 
 NUM_STEPS = 60
 NUM_SWEEPS = 2
 
+Distance: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
+"""Of a prediction [..., time] from a target [time], to [...]."""
+
 _LOW = np.array([parameter.low for parameter in PARAMETERS])
 _HIGH = np.array([parameter.high for parameter in PARAMETERS])
 _LEVELS = np.stack([parameter.levels for parameter in PARAMETERS])
@@ -102,6 +105,24 @@ def spectral_distance(*, prediction: Waveform, target: Waveform) -> PerClip:
     return _distance(prediction, _spectra(target))
 
 
+def distance_to(
+    target: jax.Array, distance: Distance | None = None
+) -> Callable[[jax.Array], jax.Array]:
+    """Distance of sounds from one target, whose part is computed once.
+
+    Args:
+        target: [time].
+        distance: as of :func:`refine`.
+
+    Returns:
+        A function of sounds [..., time] to [...].
+    """
+    if distance is not None:
+        return lambda sound: distance(sound, target)
+    wanted = _spectra(target)
+    return lambda sound: _distance(sound, wanted)
+
+
 def _spectra(waveform: Waveform) -> tuple[jax.Array, ...]:
     """Magnitudes [..., frames, bins] of each resolution."""
     return tuple(
@@ -141,6 +162,7 @@ def refine(
     learning_rate: float = 0.03,
     sample_rate: float = SAMPLE_RATE,
     note_off: float | None = None,
+    distance: Distance | None = None,
 ) -> Refined:
     """Improves estimates of the parameters of sounds, and keeps the best ever seen of each.
 
@@ -162,6 +184,8 @@ def refine(
             to a tenth along a cosine.
         sample_rate: Hz.
         note_off: seconds, see :func:`.render.render`.
+        distance: differentiable function of (prediction [..., time], target [time]) to [...];
+            None for :func:`spectral_distance`. A function is compiled once: give the same one.
 
     Returns:
         :class:`Refined`, in the dtype of the values.
@@ -203,7 +227,8 @@ def refine(
         jnp.asarray(num_sweeps, jnp.int32),
         jnp.asarray(learning_rate, start.dtype),
     )
-    found = _refine(flat, sounds, schedule, float(sample_rate), note_off)
+    setting = _Setting(float(sample_rate), note_off, distance)
+    found = _refine(flat, sounds, schedule, setting)
     lead = start.shape[:-1]
     return Refined(*(jnp.reshape(part, (*lead, *part.shape[1:])) for part in found))
 
@@ -218,22 +243,29 @@ _Best: TypeAlias = tuple[jax.Array, jax.Array]  # values and their distance
 _Distance: TypeAlias = Callable[[jax.Array], jax.Array]
 
 
-@functools.partial(jax.jit, static_argnums=(3, 4))
+class _Setting(NamedTuple):
+    """What is compiled in: rate, end of the note, and the distance, None for ours."""
+
+    sample_rate: float
+    note_off: float | None
+    distance: Distance | None
+
+
+@functools.partial(jax.jit, static_argnums=3)
 def _refine(
-    values: jax.Array,
-    target: jax.Array,
-    schedule: _Schedule,
-    sample_rate: float,
-    note_off: float | None,
+    values: jax.Array, target: jax.Array, schedule: _Schedule, setting: _Setting
 ) -> Refined:
     def one(pair: tuple[jax.Array, jax.Array]) -> Refined:
-        wanted = _spectra(pair[1])
+        to_target = distance_to(pair[1], setting.distance)
 
         def distance(some: jax.Array) -> jax.Array:
             sound = render(
-                some, num_samples=target.shape[-1], sample_rate=sample_rate, note_off=note_off
+                some,
+                num_samples=target.shape[-1],
+                sample_rate=setting.sample_rate,
+                note_off=setting.note_off,
             )
-            return _distance(sound, wanted)
+            return to_target(sound)
 
         return _refine_one(pair[0], distance, schedule)
 

@@ -43,12 +43,14 @@ def middle():
 def _written(path):
     """The values of a file of parameters, which are in their ranges."""
     content = json.loads(path.read_text())
-    assert list(content) == list(NAMES)
-    return validate(np.array(list(content.values())))
+    assert list(content) == [*NAMES, "match"]
+    return validate(np.array([content[name] for name in NAMES]))
 
 
 def _call(run, model, more=""):
-    return run(f"synth match in.wav out.wav --params out.json --model {model} {more}")
+    return run(
+        f"synth match in.wav out.wav --params out.json --model {model} {more or '--draws 0'}"
+    )
 
 
 @pytest.mark.quick(0)
@@ -70,12 +72,29 @@ def test_match_writes_the_sound_and_its_parameters(run, tmp_path, model, middle)
 @pytest.mark.quick(0)
 def test_refinement_comes_nearer(run, tmp_path, model, middle):
     soundfile.write(tmp_path / "in.wav", 0.5 * middle, RATE, subtype="FLOAT")
-    status, out, _ = _call(run, model, "--refine 6")
+    status, out, _ = _call(run, model, "--draws 0 --refine 6")
     assert status == 0
     before, after = (float(text) for text in re.findall(r"spectral distance ([\d.]+)", out))
     assert after < 0.85 * before
     assert "% less (6 steps" in out
     _written(tmp_path / "out.json")
+
+
+@pytest.mark.quick(0)
+def test_draws_are_heard_and_told(run, tmp_path, model, middle):
+    soundfile.write(tmp_path / "in.wav", 0.5 * middle, RATE, subtype="FLOAT")
+    status, out, _ = _call(run, model, "--draws 15 --solutions 2 --seed 3")
+    assert status == 0
+    estimate, drawn, other = (float(t) for t in re.findall(r"spectral distance ([\d.]+)", out))
+    assert drawn <= estimate
+    assert drawn <= other
+    told = json.loads((tmp_path / "out.json").read_text())["match"]
+    assert told["spectral_distance"] == pytest.approx(drawn, abs=1e-4)
+    assert [one["spectral_distance"] for one in told["others"]] == pytest.approx([other], abs=1e-4)
+    assert set(told["uncertainty"]) == set(NAMES)
+    sound = soundfile.read(tmp_path / "out-2.wav", dtype="float32")[0]
+    values = np.array([told["others"][0][name] for name in NAMES], np.float32)
+    np.testing.assert_allclose(sound, _render(values), atol=1e-4)
 
 
 @pytest.mark.quick(0)
@@ -116,6 +135,7 @@ def test_silence_is_refused(run, tmp_path, model):
     ("line", "message"),
     [
         ("match in.wav out.wav --params o.json --refine -1", "--refine -1: use 0 or more"),
+        ("match in.wav out.wav --params o.json --draws -1", "--draws -1: use 0 or more"),
         ("match in.wav in.wav --params o.json", "give three files"),
         ("match in.wav out.wav --params out.wav", "give three files"),
         ("match in.wav out.xyz --params o.json", "unknown extension"),

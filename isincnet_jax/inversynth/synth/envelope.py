@@ -17,7 +17,7 @@ def adsr(
     release: Float[Array, "..."],
     *,
     times_s: Float[np.ndarray, "*time"],
-    note_off: float,
+    note_off: float | Float[Array, "..."],
 ) -> Float[jax.Array, "..."]:
     """The level over time: 0 to 1, 1 to ``sustain``, hold; from ``note_off`` on, to 0.
 
@@ -33,7 +33,7 @@ def adsr(
         sustain: level, 0 to 1.
         release: seconds, positive.
         times_s: float64, of the samples, any shape.
-        note_off: seconds, when the release begins.
+        note_off: seconds, when the release begins; one for all, or one for each.
 
     Returns:
         [..., *shape of the times], 0 to 1.
@@ -44,8 +44,13 @@ def adsr(
         for value in (attack, decay, sustain, release)
     )
     zero, one = jnp.zeros((), attack.dtype), jnp.ones((), attack.dtype)
-    down = jnp.asarray(np.minimum(times_s, note_off), attack.dtype)
-    since = jnp.asarray(np.maximum(times_s - note_off, 0.0), attack.dtype)
+    if isinstance(note_off, (int, float)):
+        down = jnp.asarray(np.minimum(times_s, note_off), attack.dtype)
+        since = jnp.asarray(np.maximum(times_s - note_off, 0.0), attack.dtype)
+    else:
+        end = jnp.reshape(note_off, (*jnp.shape(note_off), *(1,) * times_s.ndim))
+        times = jnp.asarray(times_s, attack.dtype)
+        down, since = jnp.minimum(times, end), jnp.maximum(times - end, zero)
     # min(t / A, 1) - (1 - S) clip((t - A) / D, 0, 1), t no later than the note's end.
     held = jnp.minimum(down / attack, one) - (one - sustain) * jnp.clip(
         (down - attack) / decay, zero, one

@@ -115,6 +115,29 @@ def _render_batch(
     return jnp.reshape(sounds, (*values.shape[:-1], num_samples))
 
 
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def render_notes_of(
+    values: jax.Array, note_off: jax.Array, num_samples: int, sample_rate: float
+) -> jax.Array:
+    """Sounds that end each at a time of its own, unchecked; for :mod:`..notes`.
+
+    Args:
+        values: [notes, 23]; carriers may lie outside of their range.
+        note_off: [notes], seconds.
+        num_samples: length of all.
+        sample_rate: Hz.
+
+    Returns:
+        [notes, num_samples].
+    """
+    clock = make_clock(num_samples, sample_rate)
+
+    def one(pair: tuple[jax.Array, jax.Array]) -> jax.Array:
+        return _render(pair[0], clock=clock, sample_rate=sample_rate, note_off=pair[1])
+
+    return lax.map(one, (values, note_off))
+
+
 def _in_groups(function: Callable[[jax.Array], jax.Array], rows: jax.Array) -> jax.Array:
     count = rows.shape[0]
     # Whole groups of 8 one after the other, and what is left of them at the end.
@@ -126,7 +149,9 @@ def _in_groups(function: Callable[[jax.Array], jax.Array], rows: jax.Array) -> j
     return jnp.concatenate([sounds, function(rows[whole:])])
 
 
-def _render(values: jax.Array, *, clock: Clock, sample_rate: float, note_off: float) -> jax.Array:
+def _render(
+    values: jax.Array, *, clock: Clock, sample_rate: float, note_off: float | jax.Array
+) -> jax.Array:
     # [..., 4] each, sine, saw, triangle, square; the other seven are [...].
     carriers, modulators, amplitudes, deviations = (
         values[..., first : first + 4] for first in (0, 4, 8, 12)
