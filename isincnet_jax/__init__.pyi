@@ -20,6 +20,9 @@ from .bank.sincnet import SincNet as SincNet
 from .bank.solve import NotInvertibleWarning as NotInvertibleWarning
 from .bank.spec import FilterbankSpec as FilterbankSpec
 from .bank.synthesis import Synthesis as Synthesis
+from .bridges.nnx import from_nnx as from_nnx
+from .bridges.nnx import to_nnx as to_nnx
+from .bridges.torch_function import torch_function as torch_function
 from .constant_q.invertible import InvertibleCQT as InvertibleCQT
 from .constant_q.invertible import SlicedCQT as SlicedCQT
 from .constant_q.layers import CQT as CQT
