@@ -40,7 +40,7 @@ NAMES = [
     "EfficientLeafFrontend",
     "InvertibleCQT decode",
     "InvertibleCQT magnitude",
-    "LappedBank",
+    "LappedBank decode",
     "MelSpectrogram trainable",
     "NonuniformBank",
     "NonuniformBank decode",
