@@ -53,6 +53,7 @@ from .nets.upsampling import UpsampleConv as UpsampleConv
 from .pretrained.exporting import export_program as export_program
 from .pretrained.folder import export_pretrained as export_pretrained
 from .pretrained.hub import from_pretrained as from_pretrained
+from .pretrained.push import push_to_hub as push_to_hub
 from .pretrained.reference import load_reference as load_reference
 from .pretrained.registry import PRESETS as PRESETS
 from .pretrained.trained import load_inversynth as load_inversynth

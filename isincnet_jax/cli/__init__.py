@@ -16,6 +16,7 @@ from isincnet_jax.cli import (  # noqa: F401
     export,
     pictures,
     preparation,
+    push,
     reconstruction,
     streaming,
     synth,
