@@ -57,6 +57,7 @@ autodoc_default_options = {
 }
 autodoc_typehints = "none"  # units and shapes stand in Args
 autodoc_mock_imports = ["apache_beam", "ml_collections", "tensorflow", "tensorflow_datasets"]
+autodoc_mock_imports += ["torch"]
 autosummary_generate = False  # the pages of api/ are written, one for each wing
 add_module_names = False
 napoleon_google_docstring = True
@@ -69,7 +70,7 @@ maximum_signature_line_length = 88
 # A reference of ours that leads nowhere is an error; others are not looked up offline.
 nitpicky = True
 nitpick_ignore_regex = [
-    (r"py:.*", r"(jax|flax|optax|numpy|np|scipy|librosa|matplotlib|typer|zipfile|safetensors)\..*"),
+    (r"py:.*", r"(jax|flax|optax|numpy|np|scipy|librosa|matplotlib|typer|zipfile|safetensors|torch)\..*"),
     (r"py:.*", r"(jaxtyping|jaxlib|collections|pathlib|json|fnmatch|ndarray|'.*)(\..*)?"),
     (r"py:(exc|class)", r"[A-Z]\w*(Error|Warning)|optional|callable"),
     # Values and private names in what Sphinx shows of aliases and constants.

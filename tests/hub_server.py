@@ -72,9 +72,9 @@ class Hub(http.server.ThreadingHTTPServer):
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: Hub
+    server: Hub  # type: ignore[assignment]
 
-    def log_message(self, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:
         """Not on the terminal."""
 
     def _answer(self, status: int, body: bytes = b"", **headers: str) -> None:

@@ -83,7 +83,7 @@ def to_nnx(
     return module
 
 
-def from_nnx(module: nnx.bridge.ToNNX) -> tuple[nn.Module, dict[str, Any]]:
+def from_nnx(module: nnx.bridge.ToNNX) -> tuple[Any, dict[str, Any]]:
     """Linen module and variables of an NNX module: the inverse of :func:`to_nnx`.
 
     Args:

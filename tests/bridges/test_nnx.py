@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -156,7 +159,7 @@ def test_a_codec_brings_its_variables():
     _assert_same(encoded, spectrogram)
     _assert_same(decoded, codec.decode(spectrogram, length=100))
     model, variables = isn.from_nnx(module)
-    assert codec.replace(model=model, variables=variables) == codec
+    assert dataclasses.replace(codec, model=model, variables=variables) == codec
 
 
 @pytest.mark.tail
@@ -179,7 +182,7 @@ def test_states_of_the_same_layer_are_exchanged():
 
 def test_what_flax_wrapped_itself_comes_back():
     layer, values = isn.MuLawCompression(trainable=True), _noise(1, 100)
-    module = nnx.bridge.ToNNX(layer, rngs=nnx.Rngs(0)).lazy_init(values)
+    module: Any = nnx.bridge.ToNNX(layer, rngs=nnx.Rngs(0)).lazy_init(values)
     model, variables = isn.from_nnx(module)
     assert model == layer
     _assert_same(module(values), layer.apply(variables, values))
@@ -201,7 +204,8 @@ class TestRefusals:
             isn.to_nnx(self.layer, _noise(1, 100))
 
     def test_what_is_no_layer(self):
+        other: Any = nnx.Linear(2, 2, rngs=nnx.Rngs(0))
         with pytest.raises(TypeError, match=r"model is a Linear; a Linen module is needed"):
-            isn.to_nnx(nnx.Linear(2, 2, rngs=nnx.Rngs(0)))
+            isn.to_nnx(other)
         with pytest.raises(TypeError, match=r"module is a Linear, not made by isn.to_nnx"):
-            isn.from_nnx(nnx.Linear(2, 2, rngs=nnx.Rngs(0)))
+            isn.from_nnx(other)

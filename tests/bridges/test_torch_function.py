@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,7 +29,7 @@ def _tensor(values, *, grad=True):
     return made.requires_grad_(grad and (made.is_floating_point() or made.is_complex()))
 
 
-def _weighted(tree, weights, array):
+def _weighted(tree, weights, array) -> Any:
     """A real number of all that a layer gives back, and differentiable in PyTorch and JAX."""
     leaves = jax.tree.leaves(tree)
     return sum((array(w) * abs(leaf) ** 2).sum() for w, leaf in zip(weights, leaves, strict=True))
@@ -128,7 +131,7 @@ def test_a_codec_is_a_module_and_trains_in_pytorch():
     variables = decode.variables()
     with torch.no_grad():
         found = decode(codes, length=100).numpy()
-    wanted = codec.replace(variables=variables).decode(codes.numpy(), length=100)
+    wanted = dataclasses.replace(codec, variables=variables).decode(codes.numpy(), length=100)
     np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-7)
     other = isn.torch_function(codec, method="decode", trainable=True)
     other.load_state_dict(decode.state_dict())
@@ -183,7 +186,7 @@ def test_views_are_taken_as_they_are(view):
     function = isn.torch_function(isn.MuLawCompression())
     seen = view(torch.from_numpy(_noise(4, 64)))
     assert function(seen).shape == seen.shape
-    wanted = isn.MuLawCompression().apply({}, seen.resolve_neg().numpy())
+    wanted: Any = isn.MuLawCompression().apply({}, seen.resolve_neg().numpy())
     np.testing.assert_allclose(function(seen).numpy(), wanted, rtol=1e-6)
 
 
@@ -229,7 +232,8 @@ def test_only_what_needs_a_gradient_is_differentiated(monkeypatch):
 def test_programs_are_compiled_once_for_a_shape():
     from isincnet_jax.bridges import torch_function
 
-    programs, sizes = (torch_function._run_with_pullback, torch_function.pull), []
+    programs: Any = (torch_function._run_with_pullback, torch_function.pull)
+    sizes = []
     layer = isn.MuLawCompression(mu=100.0)
     for _ in range(3):  # a module each: it is the layer that counts
         waveform = torch.from_numpy(_noise(3, 7)).requires_grad_()
@@ -280,4 +284,4 @@ class TestRefusals:
 
     def test_what_is_no_layer(self):
         with pytest.raises(TypeError, match="model is a int; a Linen module is needed"):
-            isn.torch_function(3)
+            isn.torch_function(3)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -123,7 +124,7 @@ class TestLoading:
     def test_a_model_comes_back_and_its_name_holds_the_commit(self, shared, codec):
         found = isn.from_pretrained("hf://me/mine")
         commit = shared.branches["me/mine"]["main"]
-        assert found == codec.replace(name=f"hf://me/mine@{commit}")
+        assert found == dataclasses.replace(codec, name=f"hf://me/mine@{commit}")
         shared.commit("me/mine", {"config.json": b"{}"})  # the branch goes on
         assert isn.from_pretrained(found.name) == found
 
@@ -137,12 +138,17 @@ class TestLoading:
         assert len(shared.log) == asked + 1
 
     def test_branches_tags_and_commits(self, shared, codec):
-        doubled = codec.replace(variables=jax.tree.map(lambda leaf: 2 * leaf, codec.variables))
+        doubled = dataclasses.replace(
+            codec, variables=jax.tree.map(lambda leaf: 2 * leaf, codec.variables)
+        )
         shared.branches["me/mine"]["refs/pr/1"] = shared.branches["me/mine"]["main"]
         address = isn.push_to_hub(doubled, "me/mine@twice")
         for name in ("hf://me/mine@twice", address):
             found = isn.from_pretrained(name)
-            assert (found.name, found.replace(name="")) == (address, doubled.replace(name=""))
+            assert (found.name, dataclasses.replace(found, name="")) == (
+                address,
+                dataclasses.replace(doubled, name=""),
+            )
         for name in ("hf://me/mine@main", "hf://me/mine@refs/pr/1"):
             np.testing.assert_array_equal(
                 jax.tree.leaves(isn.from_pretrained(name).variables)[0],
@@ -260,7 +266,7 @@ class TestPushing:
         assert set(server.files("me/mine")) == {"config.json", "model.safetensors", "README.md"}
         assert any("info/lfs" in line for line in server.log) is not plain
         assert server.messages == [f"Model of kind sincnet, isincnet_jax {isn.__version__}"]
-        assert isn.from_pretrained(address) == codec.replace(name=address)
+        assert isn.from_pretrained(address) == dataclasses.replace(codec, name=address)
 
     def test_the_card_has_figures(self, server, codec):
         isn.push_to_hub(codec, "me/mine", card={"license": "mit", "data": "noise"})
@@ -304,9 +310,9 @@ class TestPushing:
         address = isn.push_to_hub("22khz-speech-vocoder", "me/vocoder")
         stored = isn.from_pretrained(address)
         shipped = isn.from_pretrained("22khz-speech-vocoder")
-        assert stored == shipped.replace(name=address)
+        assert stored == dataclasses.replace(shipped, name=address)
         again = isn.push_to_hub(stored, "me/again")
-        assert isn.from_pretrained(again) == shipped.replace(name=again)
+        assert isn.from_pretrained(again) == dataclasses.replace(shipped, name=again)
         assert (
             model_kinds.kind_of(shipped.model).name
             in server.files("me/again")["README.md"].decode()
