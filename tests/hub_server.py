@@ -104,6 +104,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             hub.sent += len(data) if self.command == "GET" else 0
             self._answer(200, data, ETag=f'"{hashlib.sha256(data).hexdigest()}"')
             return
+        found = re.fullmatch(r"/api/models/([^/]+/[^/]+)/revision/(.+?)(\?.*)?", self.path)
+        if found is not None:  # older clients ask whether there is Xet
+            oid = hub.branches[found[1]][found[2].replace("%2F", "/")]
+            self._json({"id": found[1], "sha": oid, "xetEnabled": False})
+            return
         found = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path)
         if found is None:
             self._error(404, "NoSuchPath")

@@ -58,7 +58,9 @@ def server(monkeypatch, tmp_path):
         _go_to(hub.url, monkeypatch)
         monkeypatch.setenv("HF_TOKEN", "hf_test")
         monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+        _new_session()
         yield hub
+        _new_session()
 
 
 @pytest.fixture
@@ -78,8 +80,14 @@ def _go_to(url, monkeypatch):
         )
 
 
+def _new_session():
+    """Clients before 1.0 keep what they were told when their connection was made."""
+    getattr(huggingface_hub.utils, "reset_sessions", lambda: None)()
+
+
 def _offline(monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    _new_session()
 
 
 def _unreachable(monkeypatch):
