@@ -56,7 +56,8 @@ autodoc_default_options = {
     "ignore-module-all": True,  # what a module only hands on stands where it is defined
 }
 autodoc_typehints = "none"  # units and shapes stand in Args
-autodoc_mock_imports = ["apache_beam", "ml_collections", "tensorflow", "tensorflow_datasets"]
+autodoc_mock_imports = ["apache_beam", "ml_collections", "torch"]
+autodoc_mock_imports += ["tensorflow", "tensorflow_datasets"]
 autosummary_generate = False  # the pages of api/ are written, one for each wing
 add_module_names = False
 napoleon_google_docstring = True
@@ -69,7 +70,8 @@ maximum_signature_line_length = 88
 # A reference of ours that leads nowhere is an error; others are not looked up offline.
 nitpicky = True
 nitpick_ignore_regex = [
-    (r"py:.*", r"(jax|flax|optax|numpy|np|scipy|librosa|matplotlib|typer|zipfile|safetensors)\..*"),
+    (r"py:.*", r"(jax|flax|optax|numpy|np|scipy|librosa|matplotlib|typer|torch)\..*"),
+    (r"py:.*", r"(zipfile|safetensors)\..*"),
     (r"py:.*", r"(jaxtyping|jaxlib|collections|pathlib|json|fnmatch|ndarray|'.*)(\..*)?"),
     (r"py:(exc|class)", r"[A-Z]\w*(Error|Warning)|optional|callable"),
     # Values and private names in what Sphinx shows of aliases and constants.

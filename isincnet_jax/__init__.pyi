@@ -20,6 +20,9 @@ from .bank.sincnet import SincNet as SincNet
 from .bank.solve import NotInvertibleWarning as NotInvertibleWarning
 from .bank.spec import FilterbankSpec as FilterbankSpec
 from .bank.synthesis import Synthesis as Synthesis
+from .bridges.nnx import from_nnx as from_nnx
+from .bridges.nnx import to_nnx as to_nnx
+from .bridges.torch_function import torch_function as torch_function
 from .constant_q.invertible import InvertibleCQT as InvertibleCQT
 from .constant_q.invertible import SlicedCQT as SlicedCQT
 from .constant_q.layers import CQT as CQT
@@ -51,6 +54,7 @@ from .nets.upsampling import UpsampleConv as UpsampleConv
 from .pretrained.exporting import export_program as export_program
 from .pretrained.folder import export_pretrained as export_pretrained
 from .pretrained.hub import from_pretrained as from_pretrained
+from .pretrained.push import push_to_hub as push_to_hub
 from .pretrained.reference import load_reference as load_reference
 from .pretrained.registry import PRESETS as PRESETS
 from .pretrained.trained import load_inversynth as load_inversynth

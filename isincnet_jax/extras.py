@@ -34,6 +34,7 @@ OPTIONAL = {
     "apache_beam": Package("Apache Beam", "beam", "encoding on clusters"),
     "flatbuffers": Package("flatbuffers", "", "exporting a program"),
     "h5py": Package("h5py", "runs", "a data set of synthesizer sounds"),
+    "huggingface_hub": Package("huggingface_hub", "hub", "a model of the Hugging Face Hub"),
     "matplotlib": Package("Matplotlib", "plots", "drawing"),
     "mido": Package("mido", "midi", "reading MIDI files"),
     "ml_collections": Package("ml-collections", "runs", "training"),
@@ -46,6 +47,7 @@ OPTIONAL = {
     "tensorboardX": Package("tensorboardX", "runs", "TensorBoard's log"),
     "tensorflow": Package("TensorFlow", "train", "tf.data", _NUMPY),
     "tensorflow_datasets": Package("TensorFlow Datasets", "train", "tf.data", _NUMPY),
+    "torch": Package("torch", "torch", "a PyTorch module"),
     "visqol": Package("visqol-python", "perceptual", "the metric visqol"),
 }
 """By the name of the module."""

@@ -34,6 +34,8 @@ SLOW = {
     "streaming.md",
     "training.md",
 }
+# What a page's examples import beyond the extra `test`.
+NEEDED = {"pytorch.md": "torch"}
 SHELLS = ("bash", "sh", "shell", "console")
 
 # Backticks or colons, three or more, with what the block is; then its lines; then as many again.
@@ -173,6 +175,8 @@ class TestExamples:
         ],
     )
     def test_page_runs(self, page, tmp_path, monkeypatch):
+        if page.name in NEEDED:
+            pytest.importorskip(NEEDED[page.name])
         monkeypatch.chdir(tmp_path)
         namespace = {"__name__": "__main__"}
         for block in _blocks(page, "python", "ipython3"):

@@ -17,6 +17,7 @@ from isincnet_jax.cli import (  # noqa: F401
     optimize,
     pictures,
     preparation,
+    push,
     reconstruction,
     streaming,
     synth,

@@ -1,1 +1,1 @@
-"""Models by name, from folders or addresses: solved presets, exports, the reference's weights."""
+"""Models by name, from folders, addresses or the Hub: presets, exports, the reference's weights."""

@@ -85,7 +85,7 @@ def export_pretrained(
         raise TypeError(f"{codec.model} is not the {kind.name} that its stored fields make")
     values = _flatten(codec.variables)
     stored.check_template(values, kind.template(rebuilt))
-    data, said = tensors.pack(values), _checked_card(card)
+    data, said = tensors.pack(values), checked_card(card)
     content = {
         "format": stored.FORMAT,
         "kind": kind.name,
@@ -106,7 +106,19 @@ def export_pretrained(
     return path
 
 
-def _checked_card(card: dict[str, Any] | None) -> dict[str, Any]:
+def checked_card(card: dict[str, Any] | None) -> dict[str, Any]:
+    """Card of a model as it comes back from JSON.
+
+    Args:
+        card: JSON values, or None.
+
+    Returns:
+        The same; nothing for None.
+
+    Raises:
+        ValueError: for NaN and infinity.
+        TypeError: for what is not JSON, or no dictionary.
+    """
     if card is None:
         return {}
     try:

@@ -26,7 +26,7 @@ from isincnet_jax.bank.sincnet import SincNet
 from isincnet_jax.bank.solved import DualWindow, FoldedDecoder, SolvedDecoder, with_symmetry
 from isincnet_jax.bank.spec import FilterbankSpec
 from isincnet_jax.constant_q.nonuniform_codec import build_nonuniform_codec
-from isincnet_jax.pretrained import download, stored
+from isincnet_jax.pretrained import download, hugging_face, stored
 from isincnet_jax.pretrained.registry import REGISTRY, Lapped, Nonuniform, Preset, Stored
 
 _logger = logging.getLogger(__name__)
@@ -50,7 +50,10 @@ def from_pretrained(
     2. what starts with ``https://`` (or ``http://``, for this machine only) is the address of a
        .zip that :func:`isincnet_jax.pretrained.folder.export_pretrained` wrote, downloaded once
        and verified;
-    3. an existing folder or .zip written by it.
+    3. what starts with ``hf://`` is a repository of the Hugging Face Hub, ``hf://owner/name`` or
+       ``hf://owner/name@revision``, that :func:`isincnet_jax.push_to_hub` wrote; it lies in the
+       Hub's own cache afterwards, and its offline mode is honoured (extra "hub");
+    4. an existing folder or .zip written by it.
 
     Args:
         name: the name, path or address; the text ``./16khz-linear``, and any ``Path``,
@@ -58,8 +61,8 @@ def from_pretrained(
         dtype: float32, or float64 with ``jax_enable_x64``. If None, float32 for presets and the
             stored one for files, whose floating variables are cast to any other.
         precision: of products on accelerators.
-        cache_dir: where solutions and downloads are kept; the environment variable
-            ISINCNET_CACHE_DIR if None, else the user's cache folder.
+        cache_dir: where solutions and downloads are kept, those of the Hub excepted; the
+            environment variable ISINCNET_CACHE_DIR if None, else the user's cache folder.
         sha256: of the file at an address, which must have one, here or as ``#sha256=...``
             behind it.
 
@@ -67,7 +70,7 @@ def from_pretrained(
         A frozen pytree with ``encode`` and ``decode``: a :class:`.Codec`, for lapped presets a
         :class:`.LappedCodec`, for nonuniform ones a :class:`.NonuniformCodec`; or what the
         model's kind is used by, such as a :class:`.vocoder.TrainedVocoder`. Its name finds it
-        again.
+        again; that of a repository has the commit in it.
 
     Raises:
         ValueError: for an unknown name, an address without digest or a sha256 without address.
@@ -76,6 +79,10 @@ def from_pretrained(
         FileNotFoundError: if this installation lacks the file of a model of the package.
         isincnet_jax.pretrained.download.DownloadError: if an address cannot be fetched or has
             another digest (an OSError).
+        isincnet_jax.pretrained.hugging_face.HubError: if the Hub has no such repository or
+            revision, grants no access, or cannot be reached and its cache lacks a file (an
+            OSError).
+        ImportError: for the Hub without huggingface_hub.
 
     Example:
         >>> codec = from_pretrained("16khz-linear")
@@ -119,8 +126,8 @@ def stored_path(name: str | Path) -> Path:
 
     Raises:
         ValueError: for an unknown name, and for presets, which are solved and have no file.
-        FileNotFoundError, isincnet_jax.pretrained.download.DownloadError: see
-            :func:`from_pretrained`.
+        FileNotFoundError, isincnet_jax.pretrained.download.DownloadError,
+            isincnet_jax.pretrained.hugging_face.HubError: see :func:`from_pretrained`.
     """
     entry = REGISTRY.get(name) if isinstance(name, str) else None
     if entry is not None and not isinstance(entry, Stored):
@@ -137,6 +144,9 @@ def _located(name: str, entry: Any, *, cache: Path, sha256: str | None = None) -
         address = download.parse_address(name, sha256=sha256)
         path = download.fetch(address.url, sha256=address.sha256, cache_dir=cache)
         return path, str(address)
+    if hugging_face.is_repository(name):
+        path, pinned = hugging_face.fetch(name)
+        return path, str(pinned)
     if _is_stored(name):
         return Path(name), name
     raise _unknown(name)
@@ -193,7 +203,7 @@ def _unknown(name: str) -> ValueError:
         hint = "nothing is there (a run writes its export when it ends); "
     return ValueError(
         f"no preset {name!r}; {hint}presets: {', '.join(REGISTRY)}; or give an existing folder or "
-        ".zip of export_pretrained, or an https:// address of one"
+        ".zip of export_pretrained, an https:// address of one, or hf://owner/name"
     )
 
 

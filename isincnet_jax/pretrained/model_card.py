@@ -16,12 +16,13 @@ import numpy as np
 
 _USE = """## Use
 
-```python
+{install}```python
 import isincnet_jax as isn
 
-model = isn.from_pretrained("FOLDER")  # the folder of this file, or a .zip of it
+model = isn.from_pretrained("{address}"){said}
 ```
 """
+_FOLDER = "  # the folder of this file, or a .zip of it"
 
 
 def render(
@@ -30,6 +31,8 @@ def render(
     fields: Mapping[str, Any],
     values: Mapping[str, np.ndarray],
     card: Mapping[str, Any],
+    figures: Mapping[str, Any] | None = None,
+    address: str | None = None,
 ) -> str:
     """Markdown with YAML front matter, the same for the same model.
 
@@ -38,6 +41,8 @@ def render(
         fields: of the model, JSON values.
         values: the variables by their paths; those of ``params/`` are counted.
         card: what its maker says, JSON values; its ``license``, if a text, is the card's.
+        figures: what was found out about it.
+        address: that it will be loaded from; None for the folder that the card is in.
 
     Returns:
         The text, ending in a newline.
@@ -53,10 +58,18 @@ def render(
         f"# Model of kind `{kind}`",
         f"{sum(array.size for array in learned):,} parameters, stored as {dtypes}.",
         _table("## Model", fields),
+        *([_table("## Figures", figures)] if figures else []),
         *([_table("## Card", card)] if card else []),
-        _USE,
+        _use(address),
     ]
     return "\n\n".join(parts)
+
+
+def _use(address: str | None) -> str:
+    if address is None:
+        return _USE.format(install="", address="FOLDER", said=_FOLDER)
+    install = "`pip install 'isincnet-jax[hub]'`\n\n"
+    return _USE.format(install=install, address=address, said="")
 
 
 def _table(title: str, values: Mapping[str, Any]) -> str:

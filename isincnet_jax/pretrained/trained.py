@@ -9,7 +9,15 @@ import jax.numpy as jnp
 
 from isincnet_jax.inversynth.networks import TrainedInverSynth
 from isincnet_jax.linen import TrainedModel
-from isincnet_jax.pretrained import download, folder, hub, members, model_kinds, stored
+from isincnet_jax.pretrained import (
+    download,
+    folder,
+    hub,
+    hugging_face,
+    members,
+    model_kinds,
+    stored,
+)
 from isincnet_jax.pretrained.registry import REGISTRY
 from isincnet_jax.training import initial_weights
 from isincnet_jax.vocoders.vocoder import TrainedVocoder, Vocoder
@@ -118,7 +126,9 @@ def is_exported(source: str | Path) -> bool:
     Returns:
         False for what is none of these, the folder of a run among them.
     """
-    if isinstance(source, str) and (source in REGISTRY or download.is_address(source)):
+    if isinstance(source, str) and (
+        source in REGISTRY or download.is_address(source) or hugging_face.is_repository(source)
+    ):
         return True
     path = Path(source)
     if path.suffix.lower() == ".zip":

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isincnet_jax.pretrained import hugging_face
 from isincnet_jax.pretrained.load import DEFAULT_MODEL, name_of
 from isincnet_jax.recordings import quantizers
 from isincnet_jax.recordings.options import (
@@ -180,6 +181,8 @@ class FileEncoder:
         )
         counted = _Counter(read())  # the length is known when all has been read
         name = DEFAULT_MODEL if options.model is None else options.model
+        if hugging_face.is_repository(name):
+            name = codec.name  # with the commit in it: the branch may go on
         text = _write_archive(
             target,
             codec,
