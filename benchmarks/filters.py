@@ -118,12 +118,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--runs", type=Path, required=True, help="folder of classifiers' workdirs")
+    parser.add_argument(
+        "--runs", type=Path, help="folder of classifiers' workdirs; what is stored stays without"
+    )
     parser.add_argument(
         "--ablation", type=Path, nargs="+", required=True, help="workdirs of one ablation"
     )
     args = parser.parse_args()
-    rows = summarise(read_runs(args.runs))
+    stored = common.RESULTS / "filters.json"
+    rows = (
+        json.loads(stored.read_text())["classifiers"]
+        if args.runs is None
+        else summarise(read_runs(args.runs))
+    )
     common.print_table(
         "Genres by track, %",
         ["front end", "seeds", "mean", "seeds, 95 %", "tracks, 95 %", "moved, Hz"],

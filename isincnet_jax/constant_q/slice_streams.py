@@ -305,11 +305,9 @@ class SliceStreamDecoder:
         if state.length not in (None, known):
             raise ValueError(f"length={known}, but init was told length={state.length}")
         streams.check_length(known)
-        if known is not None and state.emitted > known:
-            raise ValueError(
-                f"length={known}, but {state.emitted} samples were given out already: hand the "
-                "last slices to finish instead of step, or tell init the length"
-            )
+        if known is not None:
+            remedy = "hand the last slices to finish instead of step, or the length to init"
+            streams.check_emitted(known, state.emitted, remedy=remedy)
         if coefficients is None:
             encoder = SliceStreamEncoder(self.spec, self.dtype)
             coefficients = encoder.finish(encoder.init(state.tail.shape[:-1]))  # no slices

@@ -53,6 +53,21 @@ def check_length(length: int | None) -> None:
         raise ValueError(f"length={length} must be at least 1; use None if it is not known yet")
 
 
+def check_emitted(length: int, emitted: int, *, remedy: str) -> None:
+    """Refuses a length shorter than what a stream has given out.
+
+    Args:
+        length: samples of its signal.
+        emitted: samples that were given out.
+        remedy: what to do instead: "hand the length to init".
+
+    Raises:
+        ValueError: if it is shorter.
+    """
+    if emitted > length:
+        raise ValueError(f"length={length}, but {emitted} samples were given out already: {remedy}")
+
+
 def checked(
     values: Any, batch: tuple[int, ...], dtype: Any, what: str, channels: int | None = None
 ) -> np.ndarray:

@@ -17,6 +17,7 @@ from isincnet_jax.dsp.streams import (
     LARGEST_STEP,
     Batch,
     axes_of,
+    check_emitted,
     check_length,
     checked,
     joined_on_host,
@@ -192,11 +193,8 @@ class StreamDecoder:
             num_frames=lambda known: bank.frame_grid(known).num_frames,
             hop_length=self.spec.hop_length,
         )
-        if state.emitted > known:
-            raise ValueError(
-                f"length={known}, but {state.emitted} samples were given out already: hand the "
-                "last frames to finish instead of step, or the length to init"
-            )
+        remedy = "hand the last frames to finish instead of step, or the length to init"
+        check_emitted(known, state.emitted, remedy=remedy)
         return known
 
     @property

@@ -27,6 +27,7 @@ from isincnet_jax.dsp.streams import (
     LARGEST_STEP,
     Batch,
     axes_of,
+    check_emitted,
     check_length,
     checked,
     joined_on_host,
@@ -250,11 +251,7 @@ class StreamVocoder:
             raise ValueError(f"length={length}, but init was told length={state.length}")
         known = state.length if length is None else length
         known = self.vocoder.features.checked_length(known, num_frames=count)
-        if state.emitted > known:
-            raise ValueError(
-                f"length={known}, but {state.emitted} samples were given out already: hand the "
-                "length to init"
-            )
+        check_emitted(known, state.emitted, remedy="hand the length to init")
         return known
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import isincnet_jax as isn
 from isincnet_jax import jax_names
-from isincnet_jax.bank import optimization, targets
+from isincnet_jax.bank import free_parts, optimization, targets
 from isincnet_jax.bank.dsp import frame_theory
 from isincnet_jax.pretrained.folder import export_pretrained
 
@@ -92,7 +92,7 @@ def test_it_says_what_it_found():
 
 def test_short_kernels_follow_the_filters(tmp_path):
     with jax_names.enable_x64(True):
-        problem = optimization._Filters(SPEC, {"kernel": 3}, None)
+        problem = free_parts.FilterParts(SPEC, {"kernel": 3}, None)
         values = np.random.default_rng(3).uniform(-1, 1, len(problem.bounds))
         found = np.asarray(problem.kernels(jnp.asarray(values)))
         bare = np.asarray(problem.kernels(jnp.zeros(len(values))))
@@ -190,7 +190,7 @@ def test_clips_of_any_lengths_are_cut_and_silence_is_left_out():
 def test_gradients_through_the_decoder_against_finite_differences(target, latency_ms):
     spec = SPEC.replace(causal=latency_ms is not None)
     with jax_names.enable_x64(True):
-        problem = optimization._Filters(spec, None, latency_ms)
+        problem = free_parts.FilterParts(spec, None, latency_ms)
         wanted = targets.settle_target(target)
         clips = _clips(2, 200).astype("f8")
         prepared, power = problem.prepare(clips), targets.power_of(jnp.asarray(clips))
@@ -210,7 +210,7 @@ def test_gradients_through_the_decoder_against_finite_differences(target, latenc
 
 def test_coefficients_are_those_of_the_bank():
     with jax_names.enable_x64(True):
-        problem = optimization._Filters(SPEC, None, None)
+        problem = free_parts.FilterParts(SPEC, None, None)
         prepared = problem.prepare(_clips(2, 203).astype("f8"))
         found, _ = problem.apply(jnp.zeros(len(problem.bounds)), prepared, 0.0)
     expected = isn.build_codec(isn.SincNet(SPEC)).encode(_clips(2, 203))
@@ -227,7 +227,7 @@ def test_coefficients_are_those_of_the_bank():
         ({"free": {"centre": 0.1}}, r"free part 'centre' is unknown; use center, bandwidth"),
         ({"free": {}}, r"free names no part; use center"),
         ({"free": {"center": 2.0}}, r"free\['center'\]=2.0: a reach lies above 0, up to 1"),
-        ({"free": {"kernel": 4}}, r"free\['kernel'\]=4: an odd number of taps"),
+        ({"free": {"kernel": 4}}, r"free\['kernel'\]=4: short kernels have an odd"),
         ({"free": {"bandwidth": 1.0}}, r"free\['bandwidth'\]=1.0: a reach lies above 1"),
         ({"free": {"window": 1, "shape": 0.5}}, r"shape='none' has no parameters of its own"),
         ({"free": {"window": 0}}, r"window=0 must be an integer of at least 1"),
