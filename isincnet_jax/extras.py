@@ -32,7 +32,6 @@ class Package(NamedTuple):
 _NUMPY = "use the NumPy pipeline, which reads audio files and prepared corpora without it"
 OPTIONAL = {
     "apache_beam": Package("Apache Beam", "beam", "encoding on clusters"),
-    "dask": Package("Dask", "dask", "Beam's DaskRunner"),
     "datasets": Package("datasets", "datasets", "a Hugging Face dataset"),
     "flatbuffers": Package("flatbuffers", "", "exporting a program"),
     "grain": Package("Grain", "grain", "batches by Grain", "use the NumPy pipeline"),
