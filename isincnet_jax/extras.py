@@ -32,7 +32,9 @@ class Package(NamedTuple):
 _NUMPY = "use the NumPy pipeline, which reads audio files and prepared corpora without it"
 OPTIONAL = {
     "apache_beam": Package("Apache Beam", "beam", "encoding on clusters"),
+    "datasets": Package("datasets", "datasets", "a Hugging Face dataset"),
     "flatbuffers": Package("flatbuffers", "", "exporting a program"),
+    "grain": Package("Grain", "grain", "batches by Grain", "use the NumPy pipeline"),
     "h5py": Package("h5py", "runs", "a data set of synthesizer sounds"),
     "huggingface_hub": Package("huggingface_hub", "hub", "a model of the Hugging Face Hub"),
     "matplotlib": Package("Matplotlib", "plots", "drawing"),

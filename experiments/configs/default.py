@@ -16,7 +16,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.data = ml_collections.ConfigDict()
     config.data.source = "gtzan"  # gtzan, musdb18, folder, prepared, generated
     config.data.path = "data"
-    config.data.loader = "numpy"  # numpy, tf (tf.data), device (the corpus lives on the device)
+    config.data.loader = "numpy"  # numpy, grain, tf (tf.data), device (the corpus lives there)
     config.data.sample_rate = 16_000
     config.data.loudness_db = -23.0  # LUFS
     config.data.splits = ""  # folder with train.txt and validation.txt; by hash if empty

@@ -59,7 +59,7 @@ def get_config(kind: str = "cnn") -> ml_collections.ConfigDict:
     config.data.source = "folder"  # any folder of audio, LJSpeech's too; gtzan, musdb18, prepared,
     # generated
     config.data.path = "data"
-    config.data.loader = "numpy"  # numpy, tf (tf.data), device (the corpus lives on the device)
+    config.data.loader = "numpy"  # numpy, grain, tf (tf.data), device (the corpus lives there)
     config.data.sample_rate = 22_050
     config.data.loudness_db = config_dict.placeholder(float)  # LUFS; None leaves levels as they are
     config.data.splits = ""  # folder with train.txt, validation.txt, test.txt; by hash if empty

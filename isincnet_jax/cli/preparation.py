@@ -42,7 +42,7 @@ def prepare(
     ],
     *,
     source: Annotated[
-        str, typer.Option("--source", help="gtzan, musdb18, folder or generated.")
+        str, typer.Option("--source", help="gtzan, musdb18, folder, datasets or generated.")
     ] = "folder",
     sample_rate: Annotated[int, typer.Option("--sample-rate", help="Hz.")] = 16_000,
     splits: Annotated[

@@ -13,18 +13,19 @@ from isincnet_jax.data import generated
 from isincnet_jax.data.audio_files import Truncated
 from isincnet_jax.data.corpus import Corpus, CorpusError
 from isincnet_jax.data.corpus_files import INDEX
+from isincnet_jax.data.datasets_source import saved_source
 from isincnet_jax.data.gtzan import gtzan_source
 from isincnet_jax.data.musdb18 import musdb18_source
 from isincnet_jax.data.preparation import assign_splits, load_prepared, prepare
 from isincnet_jax.data.sources import Decoded, NoDataError, Source, SourceTrack, folder_source
 
-SourceName: TypeAlias = Literal["gtzan", "musdb18", "folder", "prepared", "generated"]
+SourceName: TypeAlias = Literal["gtzan", "musdb18", "folder", "datasets", "prepared", "generated"]
 """Sources of tracks, by name."""
 SOURCE_NAMES: tuple[str, ...] = get_args(SourceName)
 
 
 def build_corpora(
-    source: SourceName,
+    source: SourceName | Source,
     path: str | Path | None = None,
     *,
     sample_rate: int,
@@ -39,9 +40,11 @@ def build_corpora(
     """The corpora of a source, decoded, at one rate and loudness, by split.
 
     Args:
-        source: "gtzan", "musdb18", "folder" (any audio files), "prepared" (what
-            ``isincnet prepare`` wrote) or "generated" (synthetic, needs no data).
-        path: of the source; not used by "generated".
+        source: "gtzan", "musdb18", "folder" (any audio files), "datasets" (what ``save_to_disk``
+            of Hugging Face's datasets wrote), "prepared" (what ``isincnet prepare`` wrote) or
+            "generated" (synthetic, needs no data); or an opened one, of
+            :func:`.datasets_source.datasets_source` for instance.
+        path: of the source; not used by "generated" or an opened one.
         sample_rate: Hz; of "prepared" it must be what was prepared.
         loudness_db: integrated loudness of every track, LUFS, the peak kept within 1; None
             leaves levels as they are. Of "prepared" it must be what was prepared.
@@ -60,24 +63,28 @@ def build_corpora(
     Raises:
         NoDataError: if the source is not there.
         CorpusError: if a split is empty, or what is there is damaged.
-        ImportError: without pyloudnorm, or for a TensorFlow dataset without TensorFlow.
+        ImportError: without pyloudnorm, or for a dataset without the package that reads it.
     """
     if source == "prepared":
         return load_prepared(path, sample_rate=sample_rate, loudness_db=loudness_db)
-    opened = open_source(
-        source,
-        path,
-        sample_rate=sample_rate,
-        seed=seed,
-        stems=stems,
-        verify=verify,
-        truncated=truncated,
-    )
+    if isinstance(source, Source):
+        opened, label = source, "source"
+    else:
+        label = source
+        opened = open_source(
+            source,
+            path,
+            sample_rate=sample_rate,
+            seed=seed,
+            stems=stems,
+            verify=verify,
+            truncated=truncated,
+        )
     assignment = assign_splits(opened, splits=splits, seed=seed)
     if cache_dir is None:
         return prepare(opened, assignment, sample_rate=sample_rate, loudness_db=loudness_db).corpora
     key = _cache_key(opened, assignment, sample_rate=sample_rate, loudness_db=loudness_db)
-    folder = Path(cache_dir) / f"{source}-{key}"
+    folder = Path(cache_dir) / f"{label}-{key}"
     if not _is_prepared(folder):
         try:
             prepare(
@@ -125,6 +132,8 @@ def open_source(
         return _generated_source(sample_rate=sample_rate, seed=seed)
     if source == "gtzan":
         return gtzan_source(path, verify=verify)
+    if source == "datasets":
+        return saved_source(path)
     if source not in ("musdb18", "folder"):
         raise ValueError(f"source={source!r}: use one of {', '.join(SOURCE_NAMES)}")
     if path is None:

@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
-import tempfile
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePosixPath
 
-from isincnet_jax.data.audio_files import AudioError, read_audio
+from isincnet_jax.data.audio_memory import read_audio_bytes
 from isincnet_jax.data.corpus import CorpusError
 from isincnet_jax.data.gtzan_names import GENRES, KNOWN_CORRUPT, track_of
 from isincnet_jax.data.sources import (
@@ -140,7 +139,7 @@ def _archive_source(archive: Path, *, verify: bool) -> Source:
                 content = read()
                 yield (
                     track,
-                    lambda name=member.name, content=content: _decode_bytes(
+                    lambda name=member.name, content=content: read_audio_bytes(
                         content, file_name=PurePosixPath(name).name, where=str(archive)
                     ),
                 )
@@ -162,26 +161,6 @@ def _members(archive: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[], byte
                 yield member, read
     except (tarfile.TarError, EOFError, OSError) as error:
         raise CorpusError(f"{archive}: truncated or damaged: {error}") from error
-
-
-def _decode_bytes(content: bytes, *, file_name: str, where: str) -> Decoded:
-    """Decodes an audio file that is in memory.
-
-    Args:
-        content: of the file.
-        file_name: its name, whose extension may matter.
-        where: what holds it, for messages.
-
-    Raises:
-        AudioError: if it cannot be read.
-    """
-    with tempfile.TemporaryDirectory(prefix="isincnet-") as folder:
-        path = Path(folder) / file_name
-        path.write_bytes(content)
-        try:
-            return read_audio(path)
-        except AudioError as error:
-            raise AudioError(str(error).replace(str(path), f"{where}: {file_name}")) from error
 
 
 def _verify(archive: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from isincnet_jax.data import pipeline
+from isincnet_jax.data import grain_batches, pipeline
 from isincnet_jax.data.corpora import build_corpora
 from isincnet_jax.data.corpus import Corpus
 from isincnet_jax.tasks.config import Config
@@ -48,8 +48,8 @@ def build_data(config: Config) -> Data:
         NoDataError, CorpusError: if there is no data, or too little of it.
     """
     data = config.data
-    if data.loader not in ("numpy", "tf", "device"):
-        raise ValueError(f"data.loader={data.loader!r} is unknown; use numpy, tf or device")
+    if data.loader not in ("numpy", "grain", "tf", "device"):
+        raise ValueError(f"data.loader={data.loader!r} is unknown; use numpy, grain, tf or device")
     clips_per_device = parallel.check_batch(data.batch_size)
     accumulate = config.optimizer.accumulate
     if accumulate < 1 or clips_per_device % accumulate:
@@ -78,6 +78,8 @@ def build_data(config: Config) -> Data:
     def host_batches(start_step: int) -> Iterator[np.ndarray]:
         if data.loader == "numpy":
             return pipeline.numpy_batches(train, plan, start_step=start_step)
+        if data.loader == "grain":
+            return grain_batches.grain_batches(train, plan, start_step=start_step)
         from isincnet_jax.data.tf import pipeline as tf_pipeline  # loads TensorFlow
 
         return tf_pipeline.tf_batches(train, plan, start_step=start_step)

@@ -26,7 +26,7 @@ import resilience
         ("optimizer.accumulate=0", r"accumulate=0 does not divide"),
         ("loss.l1=-1.0", r"loss 'l1' has weight -1\.0"),
         ("loss.l1=0.0 loss.l2=0.0 loss.log_stft=0.0", r"no loss has a positive weight"),
-        ("data.loader=torch", r"loader='torch' is unknown; use numpy, tf or device"),
+        ("data.loader=torch", r"loader='torch' is unknown; use numpy, grain, tf or device"),
         ("model.kind=cnn", r"kind='cnn' is unknown; use sincnet"),
         ("model.scale=violet", r"scale='violet'"),
         ("model.hop_length=0", r"hop_length=0"),
