@@ -34,6 +34,8 @@ from .constant_q.recursive import CQT2010 as CQT2010
 from .constant_q.recursive import CQT2010v2 as CQT2010v2
 from .data.demo import demo_waveform as demo_waveform
 from .dsp.range_projection import project_onto as project_onto
+from .exports.onnx_graph import export_onnx as export_onnx
+from .exports.stablehlo import export_program as export_program
 from .frontends.compression import (
     LogCompression as LogCompression,
 )
@@ -47,7 +49,6 @@ from .host_memory import keep_memory as keep_memory
 from .inversynth.networks import InverSynth as InverSynth
 from .nets.pooling import GaussianPooling as GaussianPooling
 from .nets.upsampling import UpsampleConv as UpsampleConv
-from .pretrained.exporting import export_program as export_program
 from .pretrained.folder import export_pretrained as export_pretrained
 from .pretrained.hub import from_pretrained as from_pretrained
 from .pretrained.reference import load_reference as load_reference

@@ -36,6 +36,7 @@ OPTIONAL = {
     "h5py": Package("h5py", "runs", "a data set of synthesizer sounds"),
     "matplotlib": Package("Matplotlib", "plots", "drawing"),
     "ml_collections": Package("ml-collections", "runs", "training"),
+    "onnx": Package("onnx", "onnx", "writing ONNX models"),
     "pesq": Package("pesq", "perceptual", "the metric pesq"),
     "pyloudnorm": Package(
         *("pyloudnorm", "runs", "loudness normalisation"),

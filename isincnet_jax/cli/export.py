@@ -37,14 +37,14 @@ def export(
     OUT is read with jax.export.deserialize; OUT.json says what goes in and out.
     """
     extras.require("flatbuffers")
-    from isincnet_jax.pretrained import exporting
+    from isincnet_jax.exports import stablehlo
 
-    program = exporting.export_program(
+    program = stablehlo.export_program(
         load_codec(model),
         part=part,  # type: ignore[arg-type]
         platforms=[name.strip() for name in platforms.split(",") if name.strip()],
     )
-    beside = exporting.write_program(target, program)
+    beside = stablehlo.write_program(target, program)
     for way in ("inputs", "outputs"):
         for array in program.description[way]:
             shape = ", ".join(map(str, array["shape"]))

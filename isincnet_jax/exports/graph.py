@@ -627,10 +627,14 @@ class Builder:
 
         Returns:
             The graph, with outputs of those names.
+
+        Raises:
+            ValueError: for the name of another array.
         """
         ports = []
         for name, value, axes in outputs:
-            # A name for others to read; inputs may come out as they are.
+            if name in self._used:
+                raise ValueError(f"{name!r} names another array of the graph already")
             self._nodes.append(Node("as", (value,), {}, Value(self._unique(name), value.dtype)))
             ports.append(Port(self._nodes[-1].output, tuple(axes)))
         return Graph(
