@@ -36,6 +36,7 @@ from .data.demo import demo_waveform as demo_waveform
 from .dsp.range_projection import project_onto as project_onto
 from .exports.onnx_graph import export_onnx as export_onnx
 from .exports.stablehlo import export_program as export_program
+from .exports.torch_module import to_torch as to_torch
 from .frontends.compression import (
     LogCompression as LogCompression,
 )

@@ -9,13 +9,14 @@ The operations, arrays in the layouts of this package (frames before channels):
 =============  =====================================================================================
 pointwise      arithmetic with broadcasting, see :data:`POINTWISE`
 pad            zeros before and after the last axis
+let            a name for a size
 slice, flip    along one axis
 reshape        to sizes, of which one may be -1
 transpose      a permutation of the axes
 concat         along one axis
 matmul         of the last two axes
 convolve       [batch, rows, in] with kernels [out, in / groups, taps] to [batch, frames, out]
-spread         its transpose: [batch, rows, in], kernels [in, out, taps] to [batch, time, out]
+spread         overlap-add: [batch, frames, channels], [channels, 1, taps] to [batch, time]
 fourier        [batch, time] and a window [n] to [batch, frames, 2 bins], real parts first
 range          integers from one size to another
 gather         of one axis, by a list of integers
@@ -64,9 +65,9 @@ class Size:
     ``//`` and ``%`` are for numerators that are not negative and positive divisors.
 
     Attributes:
-        op: "axis" (of a value), "input" (of a decoder, its length), or "+", "-", "*", "//", "%",
-            "min", "max".
-        operands: the value's name and the axis; a name; or two sizes.
+        op: "axis" (of a value), "input" (of a decoder, its length), "named" (another size, for
+            those who read), or "+", "-", "*", "//", "%", "min", "max".
+        operands: the value's name and the axis; a name; a name and the size; or two sizes.
     """
 
     op: str
@@ -89,6 +90,17 @@ class Size:
 
     def __rmul__(self, other: Number) -> Number:
         return combined("*", other, self)
+
+    def inputs(self) -> set[str]:
+        """Names of the optional numbers in it.
+
+        Returns:
+            The names.
+        """
+        if self.op == "input":
+            return {self.operands[0]}
+        inner = [each.inputs() for each in self.operands if isinstance(each, Size)]
+        return set().union(*inner)
 
     def __floordiv__(self, other: Number) -> Number:
         return combined("//", self, other)
@@ -216,17 +228,19 @@ class Port(NamedTuple):
 
 
 class Requirement(NamedTuple):
-    """What the sizes of inputs must obey: ``size >= least``.
+    """What the sizes of inputs must obey.
 
     Attributes:
         size: of the inputs.
-        least: what it is at least.
-        text: in words, with the nearest remedy.
+        bound: what it is at least, or exactly.
+        text: in words.
+        exact: whether it is exactly that.
     """
 
     size: Number
-    least: int
+    bound: Number
     text: str
+    exact: bool = False
 
 
 class Graph(NamedTuple):
@@ -326,15 +340,32 @@ class Builder:
         self._constants[name] = array
         return Value(name, dtype)
 
-    def require(self, size: Number, least: int, text: str) -> None:
+    def let(self, name: str, size: Number) -> Number:
+        """Name for a size, for those who read the result.
+
+        Args:
+            name: an identifier.
+            size: any.
+
+        Returns:
+            The size under that name; an integer as it is.
+        """
+        if not isinstance(size, Size):
+            return size
+        name = self._unique(name)
+        self._nodes.append(Node("let", (), {"size": size}, Value(name, "int64")))
+        return Size("named", (name, size))
+
+    def require(self, size: Number, bound: Number, text: str, *, exact: bool = False) -> None:
         """Requirement of the inputs.
 
         Args:
             size: of them.
-            least: what it is at least.
+            bound: what it is at least.
             text: in words.
+            exact: whether it is exactly that.
         """
-        self._requirements.append(Requirement(size, least, text))
+        self._requirements.append(Requirement(size, bound, text, exact))
 
     def pointwise(self, op: str, *operands: Operand, name: str = "values") -> Value:
         """Operation on every element, with broadcasting.
@@ -562,19 +593,22 @@ class Builder:
             groups=groups,
         )
 
-    def spread(self, value: Value, kernels: Value, *, stride: int, name: str = "sum") -> Value:
-        """Overlap-add, the transpose of :meth:`convolve`.
+    def spread(
+        self, value: Value, kernels: Value, *, stride: int, groups: int = 1, name: str = "line"
+    ) -> Value:
+        """Overlap-add of all channels, the transpose of :meth:`analyse`.
 
         Args:
-            value: [batch, rows, in].
-            kernels: [in, out, taps].
-            stride: samples between rows.
+            value: [batch, frames, channels].
+            kernels: [channels, 1, taps].
+            stride: samples between frames.
+            groups: of channels that are summed by themselves before all are.
             name: of the result.
 
         Returns:
-            [batch, (rows - 1) stride + taps, out].
+            [batch, (frames - 1) stride + taps].
         """
-        return self._add("spread", value, kernels, name=name, stride=stride)
+        return self._add("spread", value, kernels, name=name, stride=stride, groups=groups)
 
     def analyse(self, padded: Value, kernels: Value, *, hop: int, name: str) -> Value:
         """Strided correlation of clips with a bank of kernels.

@@ -98,7 +98,7 @@ def export_onnx(
     metadata = {
         **described.facts,
         "part": described.part,
-        "constraints": [each.text for each in described.graph.requirements],
+        "constraints": constraints(described.graph),
         "library": f"isincnet_jax {isincnet_jax.__version__}",
         "jax": jax.__version__,
     }
@@ -114,6 +114,22 @@ def export_onnx(
     with files.replacing(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
     return path
+
+
+def constraints(graph: Graph) -> list[str]:
+    """Requirements of a graph whose optional numbers are left out.
+
+    Args:
+        graph: any.
+
+    Returns:
+        One text each.
+    """
+    return [
+        each.text
+        for each in graph.requirements
+        if not any(isinstance(size, Size) and size.inputs() for size in (each.size, each.bound))
+    ]
 
 
 class _Writer:
@@ -171,6 +187,8 @@ class _Writer:
         if number not in self.sizes:
             if number.op == "input":
                 found = self._size(self.graph.numbers[number.operands[0]])
+            elif number.op == "named":
+                found = self._size(number.operands[1])
             elif number.op == "axis":
                 value, axis = number.operands
                 shape = self._emit("Shape", [value])
@@ -203,6 +221,9 @@ class _Writer:
             else:
                 names.append(self._array(each, dtype))
         self._emit(_SAME_NAME[node.op], names, node.output.name)
+
+    def _let(self, node: Node) -> None:
+        """Names of sizes are for other readers."""
 
     def _as(self, node: Node) -> None:
         self._emit("Identity", [node.inputs[0].name], node.output.name)  # type: ignore[union-attr]
@@ -253,10 +274,16 @@ class _Writer:
         self._emit("Transpose", [found], node.output.name, perm=[0, 2, 1])
 
     def _spread(self, node: Node) -> None:
+        given = node.attributes
         turned = self._emit("Transpose", [_name(node)], perm=[0, 2, 1])
-        stride = node.attributes["stride"]
-        found = self._emit("ConvTranspose", [turned, _name(node, 1)], strides=[stride])
-        self._emit("Transpose", [found], node.output.name, perm=[0, 2, 1])
+        found = self._emit(
+            "ConvTranspose",
+            [turned, _name(node, 1)],
+            strides=[given["stride"]],
+            group=given["groups"],
+        )
+        one = self._array([1], "int64")
+        self._emit("ReduceSum", [found, one], node.output.name, keepdims=0)
 
     def _fourier(self, node: Node) -> None:
         # The window times cosines and negative sines, as kernels of a convolution.
