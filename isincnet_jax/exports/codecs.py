@@ -120,7 +120,9 @@ class BankParts:
         """
         least = least_frames(self.spec, self.edges)
         build.require(frames, least, f"frames >= {least}")
-        build.require(self.num_frames(length), frames, "a length that has so many frames", exact=True)
+        build.require(
+            self.num_frames(length), frames, "a length that has so many frames", exact=True
+        )
         if self.edges is not None:
             self._require_whole_hops(build, length, "length")
 
@@ -239,7 +241,9 @@ class LappedParts:
         """
         least = 1 + self.centred
         build.require(frames, least, f"frames >= {least}")
-        build.require(self.num_frames(length), frames, "a length that has so many frames", exact=True)
+        build.require(
+            self.num_frames(length), frames, "a length that has so many frames", exact=True
+        )
 
     def encode(self, build: Builder, waveform: Value) -> Value:
         """Coefficients of clips.

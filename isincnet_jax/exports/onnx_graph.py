@@ -91,7 +91,7 @@ def export_onnx(
         'encode.onnx'
     """
     extras.require("onnx")
-    import onnx  # noqa: PLC0415  # Heavy, and in an extra.
+    import onnx
 
     described = describe_part(source, part=part, variables=variables)
     model = _Writer(described.graph).model()
@@ -116,6 +116,33 @@ def export_onnx(
     return path
 
 
+def read_ports(path: str | Path) -> list[str]:
+    """What goes into an ONNX model and what comes out, in words.
+
+    Args:
+        path: of the model.
+
+    Returns:
+        One line each, and one of the constraints.
+
+    Raises:
+        ImportError: without the package onnx.
+    """
+    extras.require("onnx")
+    import onnx
+
+    model = onnx.load(path)
+    lines = []
+    for way, ports in (("input", model.graph.input), ("output", model.graph.output)):
+        for port in ports:
+            kind = port.type.tensor_type
+            shape = [axis.dim_param or str(axis.dim_value) for axis in kind.shape.dim]
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+            lines.append(f"{way:7} {port.name} [{', '.join(shape)}] {dtype}")
+    told = {entry.key: entry.value for entry in model.metadata_props}
+    return [*lines, f"where   {', '.join(json.loads(told['constraints']))}"]
+
+
 def constraints(graph: Graph) -> list[str]:
     """Requirements of a graph whose optional numbers are left out.
 
@@ -136,7 +163,7 @@ class _Writer:
     """Nodes and initializers of one graph."""
 
     def __init__(self, graph: Graph) -> None:
-        from onnx import helper, numpy_helper  # noqa: PLC0415
+        from onnx import helper, numpy_helper
 
         self.graph, self.helper, self.arrays = graph, helper, numpy_helper
         self.nodes: list[Any] = []
@@ -167,7 +194,9 @@ class _Writer:
         kind = self.helper.np_dtype_to_tensor_dtype(np.dtype(port.value.dtype))
         return self.helper.make_tensor_value_info(port.value.name, kind, port.axes)
 
-    def _emit(self, op: str, inputs: list[str], output: str | None = None, **attributes: Any) -> str:
+    def _emit(
+        self, op: str, inputs: list[str], output: str | None = None, **attributes: Any
+    ) -> str:
         output = output or f"_{len(self.nodes)}"
         self.nodes.append(self.helper.make_node(op, inputs, [output], **attributes))
         return output

@@ -10,6 +10,7 @@ from isincnet_jax.bank.quantizer import Quantizer
 from isincnet_jax.bank.uniform_quantizer import LARGEST_LEVEL, UniformQuantizer
 from isincnet_jax.exports.graph import Builder, Graph, Value
 
+
 def build_quantizer_part(quantizer: Quantizer | UniformQuantizer, part: str) -> Graph:
     """Graph of a part of a quantizer.
 

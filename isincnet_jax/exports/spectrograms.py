@@ -193,5 +193,3 @@ def build_mfcc(layer: MFCC, params: Any) -> Graph:
     matrix = build.constant(layer.matrix().T, "cosines")
     found = build.matmul(level, matrix, name="cepstra")
     return build.build(("spectrogram", found, ("batch", "frames", layer.n_mfcc)))
-
-

@@ -13,15 +13,20 @@ shapes, dtypes, and what shapes must obey. Running one needs jax alone::
     program = jax.export.deserialize(open("encode.stablehlo", "rb").read())
     spectrogram = program.call(waveform)
 
+Programs are for months, not for archives: jax.export promises to read what a release of JAX wrote
+in releases of up to 6 months later. The description says by which JAX and when a program was made.
+For longer take ONNX (:func:`.onnx_graph.export_onnx`), or keep the codec itself.
+
 References:
     JAX documentation, "Exporting and serializing staged-out computations" and "Shape
-        polymorphism", https://docs.jax.dev/en/latest/export/index.html
+        polymorphism", section "Compatibility guarantees" of the first; https://docs.jax.dev/en/latest/export/index.html
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
@@ -44,6 +49,9 @@ from isincnet_jax.streaming import weights as stream_weights
 
 FORMAT = 1
 """Of the description."""
+
+BACKWARD_MONTHS = 6
+"""For how long jax.export promises to read what a release wrote; JAX 0.11.1 refuses older files."""
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 Part: TypeAlias = Literal["encode", "decode", "round-trip"]
@@ -125,6 +133,10 @@ def export_program(
         "format": FORMAT,
         "library": f"isincnet_jax {isincnet_jax.__version__}",
         "jax": jax.__version__,
+        "made": datetime.now(UTC).date().isoformat(),
+        "promised_to_load": (
+            f"in JAX released up to {BACKWARD_MONTHS} months after JAX {jax.__version__} was"
+        ),
         "model": codec.name,
         "part": part,
         "platforms": list(exported.platforms),

@@ -240,7 +240,11 @@ class _Method:
         if isinstance(operand, Size):
             return self.inner(operand)
         if isinstance(operand, float):
-            return repr(float(np.float32(operand))) if operand >= 0 else f"({float(np.float32(operand))!r})"
+            return (
+                repr(float(np.float32(operand)))
+                if operand >= 0
+                else f"({float(np.float32(operand))!r})"
+            )
         return str(operand)
 
     def line(self, node: Node) -> list[str]:
@@ -327,4 +331,3 @@ class _Method:
 
 def _words(name: str) -> str:
     return name.replace("_", " ")
-
