@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
+import flax.errors
 import flax.linen as nn
 
 from isincnet_jax.bank.codec import Codec
@@ -127,7 +128,7 @@ def _layer_graph(layer: Any, variables: Any) -> Graph:
             return build_constant_q(layer, variables)
         if isinstance(layer, SincConv):
             return build_sinc_conv(layer, variables)
-    except (KeyError, nn.errors.FlaxError if hasattr(nn, "errors") else KeyError) as error:
+    except (KeyError, flax.errors.FlaxError) as error:
         raise ValueError(
             f"variables: {type(layer).__name__} has parameters; give those of layer.init"
         ) from error

@@ -217,18 +217,18 @@ class _Method:
     def size(self, number: Number) -> str:
         if not isinstance(number, Size):
             return str(number)
+        left, right = (*number.operands, None)[:2]
         if number.op == "axis":
-            return f"{self.renamed.get(number.operands[0], number.operands[0])}.shape[{number.operands[1]}]"
+            return f"{self.renamed.get(left, left)}.shape[{right}]"
         if number.op in ("input", "named"):
-            return number.operands[0]
-        left, right = number.operands
+            return str(left)
         if number.op in ("min", "max"):
             return f"{number.op}({self.size(left)}, {self.size(right)})"
-        if number.op == "+" and isinstance(right, int) and right < 0:
-            return f"{self.size(left)} - {-right}"
-        if number.op not in ("+", "-"):
-            return f"{self.inner(left)} {number.op} {self.inner(right)}"
-        return f"{self.size(left)} {number.op} {self.inner(right)}"
+        sign, op = right, number.op
+        if op == "+" and isinstance(sign, int) and sign < 0:
+            op, right = "-", -sign
+        first = self.size(left) if op in ("+", "-") else self.inner(left)
+        return f"{first} {op} {self.inner(right)}"
 
     def inner(self, number: Number) -> str:
         """A size as an operand: in brackets where it is an expression."""

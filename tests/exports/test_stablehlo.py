@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import json
 import subprocess
@@ -176,6 +177,8 @@ def test_descriptions_say_what_goes_in_and_out(tmp_path):
     assert frames == _codec("zeros").num_frames(1003)
     assert (found["part"], found["sample_rate"], found["hop_length"]) == ("encode", 8000, 16)
     assert isn.FilterbankSpec.from_dict(found["spec"]) == _codec("zeros").spec
+    assert f"6 months after JAX {jax.__version__}" in found["promised_to_load"]
+    datetime.date.fromisoformat(found["made"])
     assert found["constraints"] == ["batch >= 1", "time >= 1"]
     weights = 4 * 34 * 65
     assert weights < (tmp_path / "out.stablehlo").stat().st_size < weights + 16_000
