@@ -1,4 +1,4 @@
-"""``isincnet export``: a codec for other tools, as a StableHLO program, ONNX model or torch file."""
+"""``isincnet export``: a codec as a StableHLO program, an ONNX model or a PyTorch module."""
 
 from __future__ import annotations
 

@@ -342,7 +342,7 @@ class LappedParts:
 
     def _last(self, build: Builder, values: Value, size: Any) -> Value:
         """Minus the DCT-IV of a last block, whose size is known when the graph runs."""
-        # cos(pi / (4 M) t) for t = (2 m + 1) (2 k + 1), modulo the period 8 M and mirrored at 4 M, is
+        # cos(pi / (4 M) t) for t = (2 m + 1) (2 k + 1), modulo the period 8 M, mirrored at 4 M, is
         # sin(pi / (4 M) (2 M - t)): float32 is the finer the smaller the angle is.
         odd = build.range(0, size, name="place")
         odd = build.pointwise("add", build.pointwise("mul", odd, 2), 1, name="odd")

@@ -140,9 +140,10 @@ def combined(op: str, left: Number, right: Number) -> Number:
         left, right = right, left
     if (op, right) in {("+", 0), ("*", 1), ("//", 1)}:
         return left
-    inner = isinstance(left, Size) and left.op == op == "+" and not isinstance(right, Size)
-    if inner and isinstance(left.operands[1], int):
-        return combined("+", left.operands[0], left.operands[1] + right)
+    if isinstance(left, Size) and left.op == op == "+" and not isinstance(right, Size):
+        inner, added = left.operands
+        if isinstance(added, int):
+            return combined("+", inner, added + right)
     return Size(op, (left, right))
 
 

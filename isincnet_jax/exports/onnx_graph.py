@@ -316,7 +316,7 @@ class _Writer:
 
     def _fourier(self, node: Node) -> None:
         # The window times cosines and negative sines, as kernels of a convolution.
-        window = np.float64(self.graph.constants[_name(node, 1)])
+        window = self.graph.constants[_name(node, 1)].astype(np.float64)
         bins = node.attributes["bins"]
         place = np.arange(bins)[:, None] * np.arange(len(window)) % len(window)
         turns = np.exp(-2j * np.pi / len(window) * place) * window
