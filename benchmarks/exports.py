@@ -32,8 +32,8 @@ MODELS = ("16khz-linear", "16khz-linear-causal", "16khz-mel", "44khz-mel", "16kh
 PARTS = {"encode": "waveform", "decode": "spectrogram", "round-trip": "waveform"}
 LAYERS = {
     "STFT": lambda: isn.STFT(n_fft=2048, hop_length=512),
-    "MelSpectrogram": lambda: isn.MelSpectrogram(),
-    "CQT": lambda: isn.CQT(),
+    "MelSpectrogram": isn.MelSpectrogram,
+    "CQT": isn.CQT,
     "SincConv": lambda: isn.SincConv(stride=160, padding="same"),
 }
 
