@@ -607,6 +607,15 @@ def sinc_convolution(sincconv: Result) -> str:
     return _table("stride|ours, ms|PyTorch, ms|ratio (quartiles)", rows)
 
 
+def exported(exports: Result) -> str:
+    rows = [
+        (row["name"], row["part"], row["peer"], *_cells(row, ours_ms=".3g", peer_ms=".3g"),
+         _ratio(row), f"{row['bytes'] / 1e3:.0f}", *_cells(row, difference=".1e", snr_db=".1f"))
+        for row in exports["exports"]
+    ]  # fmt: skip
+    return _table("what|part|by|JAX, ms|ms|ratio (quartiles)|file, kB|difference|SNR, dB", rows)
+
+
 def vocoder_scores(vocoder_quality__ljspeech: Result) -> str:
     return _vocoder_table(vocoder_quality__ljspeech)
 

@@ -37,6 +37,9 @@ from .constant_q.recursive import CQT2010 as CQT2010
 from .constant_q.recursive import CQT2010v2 as CQT2010v2
 from .data.demo import demo_waveform as demo_waveform
 from .dsp.range_projection import project_onto as project_onto
+from .exports.onnx_graph import export_onnx as export_onnx
+from .exports.stablehlo import export_program as export_program
+from .exports.torch_module import to_torch as to_torch
 from .frontends.compression import (
     LogCompression as LogCompression,
 )
@@ -51,7 +54,6 @@ from .inversynth.networks import InverSynth as InverSynth
 from .inversynth.sound_matching import match_sound as match_sound
 from .nets.pooling import GaussianPooling as GaussianPooling
 from .nets.upsampling import UpsampleConv as UpsampleConv
-from .pretrained.exporting import export_program as export_program
 from .pretrained.folder import export_pretrained as export_pretrained
 from .pretrained.hub import from_pretrained as from_pretrained
 from .pretrained.push import push_to_hub as push_to_hub

@@ -40,6 +40,7 @@ OPTIONAL = {
     "matplotlib": Package("Matplotlib", "plots", "drawing"),
     "mido": Package("mido", "midi", "reading MIDI files"),
     "ml_collections": Package("ml-collections", "runs", "training"),
+    "onnx": Package("onnx", "onnx", "writing ONNX models"),
     "pesq": Package("pesq", "perceptual", "the metric pesq"),
     "pyloudnorm": Package(
         *("pyloudnorm", "runs", "loudness normalisation"),

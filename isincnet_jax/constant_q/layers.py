@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,22 @@ from isincnet_jax.linen import SettledModule
 from isincnet_jax.typing import Waveform
 
 Parts = tuple[jax.Array, jax.Array]
+
+
+class Correlations(NamedTuple):
+    """What a constant-Q layer computes, see :func:`.multirate_analysis.correlate_multirate`.
+
+    Attributes:
+        groups: geometry and taps of the kernels.
+        kernels: real and imaginary taps of every group, where they are parameters.
+        tolerance: chooses the filter between the rates.
+        scale: what the inner products are multiplied with, [bins], if anything.
+    """
+
+    groups: tuple[KernelGroup, ...]
+    kernels: Sequence[Parts] | None
+    tolerance: float
+    scale: Float[np.ndarray, " bins"] | None
 
 
 class ConstantQLayer(SettledModule):
@@ -155,6 +171,17 @@ class ConstantQLayer(SettledModule):
         """Name of the parameters, and what makes them of kernels."""
         return "kernels", lambda taps: taps
 
+    def correlations(self) -> Correlations:
+        """Kernels in use and how they are applied.
+
+        The method needs a bound module if kernels are trainable:
+        ``layer.apply(variables, method="correlations")``.
+
+        Returns:
+            The parts of the transform.
+        """
+        return Correlations(self._groups(), self._kernels(), self._tolerance(), self._scale())
+
     def __call__(self, waveform: Waveform) -> jax.Array:
         """Constant-Q transform of clips, in ``output_format``.
 
@@ -169,20 +196,20 @@ class ConstantQLayer(SettledModule):
             ValueError: for an empty clip, or one without a frame (``center=False``).
         """
         waveform = as_waveform(waveform)
+        used = self.correlations()
         real, imag = constant_q.transform_parts(
             waveform,
-            self._groups(),
+            used.groups,
             frame_length=self.bank.frame_length,
             hop_length=self.hop_length,
-            tolerance=self._tolerance(),
+            tolerance=used.tolerance,
             center=self.center,
             pad_mode=self.pad_mode,
-            kernels=self._kernels(),
+            kernels=used.kernels,
             precision=self.precision,
         )
-        scale = self._scale()
-        if scale is not None:
-            factors = match_rank(jnp.asarray(scale, real.dtype), real)
+        if used.scale is not None:
+            factors = match_rank(jnp.asarray(used.scale, real.dtype), real)
             real, imag = real * factors, imag * factors
         return format_parts(real, imag, output_format=self.output_format)
 

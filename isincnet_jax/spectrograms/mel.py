@@ -151,7 +151,7 @@ class MFCC(StftGeometry):
         """Checks the arguments."""
         super().__post_init__()
         checks.check_positive_integers(n_mfcc=self.n_mfcc)
-        self._mel()
+        self.mel_layer()
         self.matrix()
         if self.top_db is not None and self.top_db < 0:
             raise ValueError(f"top_db={self.top_db} must not be negative; use None for no floor")
@@ -159,7 +159,7 @@ class MFCC(StftGeometry):
     @property
     def frequencies(self) -> Float[np.ndarray, " mels"]:
         """Peak frequencies of the mel filters below the cepstra, Hz, float64 [n_mels]."""
-        return self._mel().frequencies
+        return self.mel_layer().frequencies
 
     def matrix(self) -> Float[np.ndarray, "coefficients mels"]:
         """Cosine transform matrix, its rows multiplied by the lifter.
@@ -172,7 +172,15 @@ class MFCC(StftGeometry):
         )
         return matrix * cepstrum.cepstral_lifter(self.n_mfcc, lifter=self.lifter)[:, None]
 
-    def _mel(self, *, parent: Any = None) -> MelSpectrogram:
+    def mel_layer(self, *, parent: Any = None) -> MelSpectrogram:
+        """Mel spectrogram below the cepstra.
+
+        Args:
+            parent: of the layer.
+
+        Returns:
+            The layer.
+        """
         return MelSpectrogram(
             **self.geometry(),
             n_mels=self.n_mels,
@@ -186,7 +194,7 @@ class MFCC(StftGeometry):
 
     def setup(self) -> None:
         """Creates the mel spectrogram."""
-        self.mel = self._mel(parent=self)
+        self.mel = self.mel_layer(parent=self)
 
     def __call__(self, waveform: Waveform) -> Float[jax.Array, "... frames coefficients"]:
         """Mel-frequency cepstra of a waveform.

@@ -91,3 +91,27 @@ def test_export_writes_a_program_and_its_description(run, model):
     wanted = np.asarray(isn.from_pretrained(model).encode(waveform))
     np.testing.assert_allclose(np.asarray(program.call(waveform)), wanted, atol=2e-6)
     assert run(f"export {model} other.stablehlo --part everything")[0] == 1
+
+
+def test_the_suffix_says_what_is_exported(run, model):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    status, out, err = run(f"export {model} out.onnx --part encode")
+    assert (status, err) == (0, "")
+    assert "output  spectrogram [batch, frames, " in out
+    waveform = _noise(500, 1).T
+    (found,) = onnxruntime.InferenceSession("out.onnx").run(None, {"waveform": waveform})
+    wanted = np.asarray(isn.from_pretrained(model).encode(waveform))
+    np.testing.assert_allclose(found, wanted, atol=2e-6)
+    status, out, err = run(f"export {model} out.py")
+    assert (status, err) == (0, "")
+    with open("out.py") as file:
+        assert "(torch.nn.Module):" in file.read()
+    for wrong, why in {
+        "out.tflite": ".onnx (ONNX) or .py (PyTorch)",
+        "x.onnx --platforms cpu": "--platforms",
+        "x.py --part encode": "--part",
+    }.items():
+        status, _, err = run(f"export {model} {wrong}")
+        assert status == 1
+        assert why in err

@@ -19,7 +19,7 @@ from isincnet_jax.bank.dsp import shapes
 from isincnet_jax.classifiers.ms_sincresnet import MSSincResNet
 from isincnet_jax.classifiers.networks import SincNetClassifier
 from isincnet_jax.dsp import meanings, scales
-from isincnet_jax.pretrained import exporting
+from isincnet_jax.exports import stablehlo
 from isincnet_jax.pretrained.members import ModelFileError
 from isincnet_jax.tokens import archive
 
@@ -272,7 +272,7 @@ def test_stored_models_and_the_cache_on_disk(register, tmp_path):
 def test_the_description_of_a_program_has_the_digest(register):
     register(1.0)
     codec = isn.build_codec(isn.SincNet(_spec()))
-    program = exporting.export_program(codec, part="encode", platforms=("cpu",))
+    program = stablehlo.export_program(codec, part="encode", platforms=("cpu",))
     assert program.description["spec"]["shape_digest"] == _spec().shape.digest
 
 

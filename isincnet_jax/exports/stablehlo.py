@@ -13,15 +13,20 @@ shapes, dtypes, and what shapes must obey. Running one needs jax alone::
     program = jax.export.deserialize(open("encode.stablehlo", "rb").read())
     spectrogram = program.call(waveform)
 
+Programs are for months, not for archives: jax.export promises to read what a release of JAX wrote
+in releases of up to 6 months later. The description says by which JAX and when a program was made.
+For longer take ONNX (:func:`.onnx_graph.export_onnx`), or keep the codec itself.
+
 References:
     JAX documentation, "Exporting and serializing staged-out computations" and "Shape
-        polymorphism", https://docs.jax.dev/en/latest/export/index.html
+        polymorphism", section "Compatibility guarantees" of the first; https://docs.jax.dev/en/latest/export/index.html
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
@@ -44,6 +49,9 @@ from isincnet_jax.streaming import weights as stream_weights
 
 FORMAT = 1
 """Of the description."""
+
+BACKWARD_MONTHS = 6
+"""For how long jax.export promises to read what a release wrote; JAX 0.11.1 refuses older files."""
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 Part: TypeAlias = Literal["encode", "decode", "round-trip"]
@@ -125,6 +133,10 @@ def export_program(
         "format": FORMAT,
         "library": f"isincnet_jax {isincnet_jax.__version__}",
         "jax": jax.__version__,
+        "made": datetime.now(UTC).date().isoformat(),
+        "promised_to_load": (
+            f"in JAX released up to {BACKWARD_MONTHS} months after JAX {jax.__version__} was"
+        ),
         "model": codec.name,
         "part": part,
         "platforms": list(exported.platforms),
@@ -169,14 +181,22 @@ def _described(name: str, array: Any) -> dict[str, Any]:
 def _time_axis(spec: FilterbankSpec, edges: EdgePlan | None) -> tuple[str, list[str]]:
     """The input's time axis and what it must obey."""
     if edges is not None:
-        return f"{spec.hop_length}*blocks", [f"blocks >= {_least_frames(spec, edges)}"]
+        return f"{spec.hop_length}*blocks", [f"blocks >= {least_frames(spec, edges)}"]
     bank = spec.bank
     least = max(bank.lead, _reflected_ahead(spec)) + 1 if spec.padding == "reflect" else 1
     return "time", [f"time >= {least}"]
 
 
-def _least_frames(spec: FilterbankSpec, edges: EdgePlan | None) -> int:
-    """Frames of the shortest clip: one of a sample, or one whose edges have frames of their own."""
+def least_frames(spec: FilterbankSpec, edges: EdgePlan | None) -> int:
+    """Frames of the shortest clip: one of a sample, or one whose edges have frames of their own.
+
+    Args:
+        spec: of the bank.
+        edges: what decodes reflected edges, if anything.
+
+    Returns:
+        Frames, 1 or more.
+    """
     if edges is not None:
         sides = [edge.num_frames for edge in (edges.left, edges.right) if edge is not None]
         return 2 * max(sides, default=1)
@@ -200,13 +220,13 @@ class _Operators:
         self.analysis = jnp.asarray(stream_weights.analysis_kernels(codec), settings.dtype)
         self.solved = stream_weights.synthesis_kernels(codec)
         self.synthesis = jnp.asarray(self.solved.values, settings.dtype)
-        self.edges = _edges_of_whole_hops(codec)
+        self.edges = edges_of_whole_hops(codec)
         self.first_frame = self.spec.bank.frame_grid(1).first
 
     def time_axis(self, part: Part) -> tuple[str, list[str]]:
         """Time axis of what a part takes, and what it must obey."""
         if part == "decode":
-            return "frames", [f"frames >= {_least_frames(self.spec, self.edges)}"]
+            return "frames", [f"frames >= {least_frames(self.spec, self.edges)}"]
         return _time_axis(self.spec, self.edges if part == "round-trip" else None)
 
     def encode(self, waveform: Any) -> Any:
@@ -300,8 +320,15 @@ class _LappedOperators:
         return self.decode(self.encode(waveform))
 
 
-def _edges_of_whole_hops(codec: Codec) -> EdgePlan | None:
-    """The edge decoders of reflected clips that are a whole number of hops long."""
+def edges_of_whole_hops(codec: Codec) -> EdgePlan | None:
+    """The edge decoders of reflected clips that are a whole number of hops long.
+
+    Args:
+        codec: any.
+
+    Returns:
+        The decoders, None for zero padding and learned decoders.
+    """
     if not stream_weights.has_solved_edges(codec):
         return None
     model, spec = codec.model, codec.spec

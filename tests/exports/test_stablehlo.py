@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import json
 import subprocess
@@ -17,7 +18,7 @@ import isincnet_jax as isn
 from isincnet_jax.bank.lapped_bank import LappedBank
 from isincnet_jax.bank.lapped_codec import build_lapped_codec
 from isincnet_jax.bank.lapped_spec import LappedSpec
-from isincnet_jax.pretrained import exporting
+from isincnet_jax.exports import stablehlo
 
 GEOMETRY = {"sample_rate": 8000, "hop_length": 16, "num_bins": 17, "shape": "none"}
 KINDS = {
@@ -70,8 +71,8 @@ def _codec(kind: str) -> isn.Codec:
 
 
 @functools.cache
-def _program(kind: str, part: str) -> exporting.Program:
-    return exporting.export_program(_codec(kind), part=part, platforms=("cpu",))
+def _program(kind: str, part: str) -> stablehlo.Program:
+    return stablehlo.export_program(_codec(kind), part=part, platforms=("cpu",))
 
 
 @functools.cache
@@ -95,7 +96,7 @@ def test_programs_run_where_the_package_is_missing(tmp_path):
         wanted[f"round-trip {size}"] = np.asarray(codec.decode(spectrogram, length=length))
     np.savez(tmp_path / "given.npz", **given)
     for part in ("encode", "decode", "round-trip"):
-        exporting.write_program(tmp_path / f"{part}.stablehlo", _program("zeros", part))
+        stablehlo.write_program(tmp_path / f"{part}.stablehlo", _program("zeros", part))
     done = subprocess.run(
         [sys.executable, "-c", OUTSIDER, str(tmp_path)],
         capture_output=True,
@@ -150,7 +151,7 @@ def test_lapped_banks_take_whole_hops(framing, learnable):
     spec = LappedSpec(sample_rate=8000, hop_length=16, framing=framing)
     codec = build_lapped_codec(LappedBank(spec, learnable=learnable))
     program = {
-        part: exporting.export_program(codec, part=part, platforms=("cpu", "cuda", "tpu"))
+        part: stablehlo.export_program(codec, part=part, platforms=("cpu", "cuda", "tpu"))
         for part in ("encode", "decode", "round-trip")
     }
     run = {part: jax.export.deserialize(bytearray(one.data)).call for part, one in program.items()}
@@ -166,7 +167,7 @@ def test_lapped_banks_take_whole_hops(framing, learnable):
 
 
 def test_descriptions_say_what_goes_in_and_out(tmp_path):
-    beside = exporting.write_program(tmp_path / "out.stablehlo", _program("zeros", "encode"))
+    beside = stablehlo.write_program(tmp_path / "out.stablehlo", _program("zeros", "encode"))
     assert beside.name == "out.stablehlo.json"
     found = json.loads(beside.read_text())
     assert found["inputs"] == [{"name": "waveform", "shape": ["batch", "time"], "dtype": "float32"}]
@@ -176,6 +177,8 @@ def test_descriptions_say_what_goes_in_and_out(tmp_path):
     assert frames == _codec("zeros").num_frames(1003)
     assert (found["part"], found["sample_rate"], found["hop_length"]) == ("encode", 8000, 16)
     assert isn.FilterbankSpec.from_dict(found["spec"]) == _codec("zeros").spec
+    assert f"6 months after JAX {jax.__version__}" in found["promised_to_load"]
+    datetime.date.fromisoformat(found["made"])
     assert found["constraints"] == ["batch >= 1", "time >= 1"]
     weights = 4 * 34 * 65
     assert weights < (tmp_path / "out.stablehlo").stat().st_size < weights + 16_000
@@ -192,7 +195,7 @@ def test_shapes_that_cannot_be_are_refused():
 
 
 def test_several_platforms():
-    program = exporting.export_program(_codec("zeros"), part="decode", platforms=("cpu", "tpu"))
+    program = stablehlo.export_program(_codec("zeros"), part="decode", platforms=("cpu", "tpu"))
     assert program.description["platforms"] == ["cpu", "tpu"]
     spectrogram = np.asarray(_codec("zeros").encode(_noise(1, 100)))
     found = jax.export.deserialize(program.data).call(spectrogram)
@@ -204,10 +207,10 @@ def test_several_platforms():
 def test_what_cannot_be_exported_is_refused():
     codec = _codec("zeros")
     with pytest.raises(ValueError, match="use encode, decode, round-trip"):
-        exporting.export_program(codec, part="everything")  # type: ignore[arg-type]
+        stablehlo.export_program(codec, part="everything")  # type: ignore[arg-type]
     for platforms in ((), ("abacus",)):
         with pytest.raises(ValueError, match="use some of cpu, cuda, rocm, tpu"):
-            exporting.export_program(codec, platforms=platforms)
+            stablehlo.export_program(codec, platforms=platforms)
     model = isn.SincNet(codec.spec, learnable_decoder=True, compute_dtype=jnp.bfloat16)
     with pytest.raises(ValueError, match="compute_dtype"):
-        exporting.export_program(isn.build_codec(model))
+        stablehlo.export_program(isn.build_codec(model))

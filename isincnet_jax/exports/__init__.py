@@ -1,0 +1,1 @@
+"""Codecs and layers for other tools: StableHLO, ONNX and PyTorch files."""
