@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # they compile; who is done first takes from the other.
 PYTEST := $(BIN)/python -m pytest --dist worksteal
 
-.PHONY: demo docs test test-slow test-all corners lint bench clean
+.PHONY: demo docs web test test-slow test-all corners lint bench clean
 
 $(VENV)/.core: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -29,6 +29,14 @@ demo: $(VENV)/.core
 docs: $(VENV)/.docs
 	$(BIN)/python docs/listening.py docs/_extra/listen
 	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build/html
+
+# A folder of static files: encoder and decoder as ONNX graphs in a page, and their runtime. Serve it
+# with `python -m http.server --directory docs/_build/web`.
+web: $(VENV)/.dev
+	npm install --silent --no-audit --no-fund --no-save --ignore-scripts --prefix docs/_build/npm \
+		onnxruntime-web@1.30.0
+	$(BIN)/python docs/browser/build.py docs/_build/web \
+		--runtime docs/_build/npm/node_modules/onnxruntime-web
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
