@@ -20,6 +20,7 @@ pytest.importorskip("dask")
 pytest.importorskip("distributed")
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "encode_corpus.py"
+RUNNER = "--runner=apache_beam.runners.dask.dask_runner.DaskRunner"
 NUM_FILES = 16
 
 
@@ -76,7 +77,7 @@ def test_a_cluster_that_loses_a_worker_gives_the_bytes_of_one_process(tmp_path):
     said = alone.communicate()
     assert alone.returncode == 1, said
     with _cluster(tmp_path) as (address, workers):
-        options = ("--runner=DaskRunner", f"--dask_scheduler_file={address}")
+        options = (RUNNER, f"--dask_scheduler_file={address}")
         run = _encode(source, there, *options, "--dask_partition_size=1")
         while not (made := len(list(there.glob("*/*.npz")))) and run.poll() is None:
             time.sleep(0.005)
@@ -96,7 +97,7 @@ def test_without_dask_the_extra_is_named():
     code = (
         "import sys\nsys.modules['distributed'] = None\n"
         f"sys.path.insert(0, {str(SCRIPT.parent)!r})\nimport encode_corpus\n"
-        "try:\n    encode_corpus.unknown_to_beam(['--runner=DaskRunner'])\n"
+        f"try:\n    encode_corpus.unknown_to_beam([{RUNNER!r}])\n"
         "except ImportError as error:\n    print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
