@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -73,7 +72,6 @@ def run(
     """Makes all files that are not done; returns what was counted."""
     with extras.importing("apache_beam"):
         import apache_beam as beam
-        from apache_beam.io.textio import WriteToText
         from apache_beam.options.pipeline_options import PipelineOptions
 
     from isincnet_jax.recordings import beam as beam_encoding
@@ -85,27 +83,37 @@ def run(
     begin = beam_encoding.prepare_output(
         out, configuration, jobs, source=source, overwrite=overwrite
     )
-    outcome = (
+    _ = (
         pipeline
         | "Files" >> beam.Create(jobs)
         | "Encode" >> beam_encoding.MakeFiles(make_work, source=source, out=out, not_before=begin)
+        | "Report" >> beam_encoding.WriteReport(out)
     )
-    _ = (
-        outcome[beam_encoding.FAILURES]
-        | "Lines" >> beam.Map(json.dumps)
-        | "Write failures"
-        >> WriteToText(f"{out}/failures", ".jsonl", num_shards=1, shard_name_template="")
-    )
-    result = pipeline.run()
-    result.wait_until_finish()
+    pipeline.run().wait_until_finish()
+    counts = beam_encoding.read_report(out)
     beam_encoding.clear_unfinished(out)
-    return beam_encoding.counted(result)
+    return counts
 
 
 def unknown_to_beam(arguments: Sequence[str]) -> list[str]:
-    """What Beam would leave unparsed."""
+    """What Beam would leave unparsed.
+
+    Args:
+        arguments: a command line without options of this script.
+
+    Returns:
+        Those that no options of Beam take.
+
+    Raises:
+        ImportError: without Beam, or without Dask for Beam's DaskRunner.
+    """
     with extras.importing("apache_beam"):
-        from apache_beam.options.pipeline_options import PipelineOptions
+        from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+
+    if "dask" in str(PipelineOptions(list(arguments)).view_as(StandardOptions).runner).lower():
+        with extras.importing("dask", "distributed"):  # Beam knows its options when it is imported
+            import distributed  # noqa: F401
+            from apache_beam.runners.dask import dask_runner  # noqa: F401
 
     unknown: list[str] = []
 

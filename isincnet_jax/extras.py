@@ -32,6 +32,8 @@ class Package(NamedTuple):
 _NUMPY = "use the NumPy pipeline, which reads audio files and prepared corpora without it"
 OPTIONAL = {
     "apache_beam": Package("Apache Beam", "beam", "encoding on clusters"),
+    "dask": Package("Dask", "dask", "Beam's DaskRunner"),
+    "distributed": Package("Dask's distributed", "dask", "Beam's DaskRunner"),
     "datasets": Package("datasets", "datasets", "a Hugging Face dataset"),
     "flatbuffers": Package("flatbuffers", "", "exporting a program"),
     "grain": Package("Grain", "grain", "batches by Grain", "use the NumPy pipeline"),

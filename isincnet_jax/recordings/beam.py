@@ -1,7 +1,8 @@
 """Apache Beam transform that makes one file: a corpus beyond one machine.
 
 The launcher lists the files (:func:`find_jobs`) and checks the output folder
-(:func:`prepare_output`); workers anywhere make them (:class:`MakeFiles`). Folders may be paths or
+(:func:`prepare_output`); workers anywhere make them (:class:`MakeFiles`) and report
+(:class:`WriteReport`, :func:`read_report`). Folders may be paths or
 addresses of a file system that Beam knows and can list (``gs://``, ``s3://``). A file is written
 under a hidden name and renamed, so that it is whole or not there, and doing it twice, as runners
 may, gives the same file once.
@@ -11,6 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
+import json
 import os
 import re
 import shutil
@@ -38,12 +41,11 @@ with extras.importing("apache_beam"):
     import apache_beam as beam
     from apache_beam.io.filesystem import BeamIOError, CompressionTypes
     from apache_beam.io.filesystems import FileSystems
-    from apache_beam.metrics.metric import Metrics
-    from apache_beam.pvalue import TaggedOutput
     from apache_beam.utils.shared import Shared
 
-NAMESPACE = "isincnet"
+DONE = "done"
 FAILURES = "failures"
+_COUNTS = f"{output_folder.UNFINISHED}counts"
 # What reading a file may end in for reasons of the file alone.
 _OF_THE_FILE = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.EIO}
@@ -128,10 +130,7 @@ def prepare_output(
         check_configuration(out, text, configuration, overwrite=overwrite)
     if is_new or overwrite:
         _delete(_join(out, output_folder.JOURNAL))  # of `isincnet encode`, on this machine
-        temporary = _join(out, f"{output_folder.UNFINISHED}{uuid.uuid4().hex}", "text")
-        with FileSystems.create(temporary, **_PLAIN) as file:
-            file.write(configuration_text(configuration).encode())
-        _rename(temporary, path)
+        _write(out, configuration_text(configuration), path)
     clear_unfinished(out)
     return _last_updated(path)
 
@@ -169,12 +168,12 @@ def clear_unfinished(out: str) -> None:
         out: path or address of the folder; no other run may be using it.
     """
     out = absolute(out)
-    for pattern in (f"{output_folder.UNFINISHED}*", f"beam-temp-{FAILURES}-*"):
-        for path in _files_below(out, f"{pattern}/"):
-            _delete(path)
-        if FileSystems.get_scheme(out) is None:  # folders are there without files on disks only
-            for folder in Path(out).glob(pattern):
-                shutil.rmtree(folder, ignore_errors=True)
+    pattern = f"{output_folder.UNFINISHED}*"
+    for path in _files_below(out, f"{pattern}/"):
+        _delete(path)
+    if FileSystems.get_scheme(out) is None:  # folders are there without files on disks only
+        for folder in Path(out).glob(pattern):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class MakeFiles(beam.PTransform):
@@ -209,11 +208,102 @@ class MakeFiles(beam.PTransform):
         Returns:
             The two collections, ``done`` and ``failures``, by name.
         """
-        return (
+        records = (
             input_or_inputs
             | "Spread" >> beam.Reshuffle()
-            | "Make" >> beam.ParDo(_MakeFile(*self._options)).with_outputs(FAILURES, main="done")
+            | "Make" >> beam.ParDo(_MakeFile(*self._options))
         )
+        # Not by tags of one output: Beam's DaskRunner hands all of it to whoever asks for one.
+        return {
+            DONE: records | "Done" >> beam.Filter(lambda record: "reason" not in record),
+            FAILURES: records | "Failed" >> beam.Filter(lambda record: "reason" in record),
+        }
+
+
+class WriteReport(beam.PTransform):
+    """Writes what the launcher reads by :func:`read_report`, and the file of failures.
+
+    Applied to what :class:`MakeFiles` gives. By a step of the pipeline, since not all runners
+    collect metrics, and those that do count what was tried.
+
+    Args:
+        out: path or address of the folder of the targets.
+    """
+
+    def __init__(self, out: str) -> None:
+        super().__init__()
+        self._out = absolute(out)
+
+    def expand(self, input_or_inputs: Any) -> Any:
+        """Applies the transform to the two collections.
+
+        Args:
+            input_or_inputs: of :class:`MakeFiles`.
+
+        Returns:
+            A collection of nothing.
+        """
+        return (
+            (input_or_inputs[DONE], input_or_inputs[FAILURES])
+            | "All" >> beam.Flatten()
+            | "Under one key" >> beam.Map(lambda record: (0, record))
+            | "Sum" >> beam.CombinePerKey(_Report())
+            | "Write" >> beam.MapTuple(functools.partial(_write_report, self._out))
+        )
+
+
+class _Report(beam.CombineFn):
+    """Counts, and the records of failures."""
+
+    def create_accumulator(self) -> tuple[dict[str, int], list[dict[str, str]]]:
+        return dict.fromkeys(("made", "skipped", "failed", "milliseconds_of_audio"), 0), []
+
+    def add_input(self, mutable_accumulator: Any, element: Any) -> Any:
+        counts, failures = mutable_accumulator
+        if "reason" in element:
+            counts["failed"] += 1
+            return counts, [*failures, element]
+        counts["skipped" if element["skipped"] else "made"] += 1
+        counts["milliseconds_of_audio"] += round(1000 * element["seconds"])
+        return counts, failures
+
+    def merge_accumulators(self, accumulators: Any) -> Any:
+        all_counts, all_failures = zip(*accumulators, strict=True)
+        counts = {name: sum(counts[name] for counts in all_counts) for name in all_counts[0]}
+        return counts, [failure for failures in all_failures for failure in failures]
+
+    def extract_output(self, accumulator: Any) -> Any:
+        return accumulator
+
+
+def _write_report(out: str, _: int, report: tuple[dict[str, int], list[dict[str, str]]]) -> None:
+    counts, failures = report
+    failures.sort(key=lambda failure: failure["source"])
+    lines = "".join(f"{json.dumps(failure)}\n" for failure in failures)
+    _write(out, lines, _join(out, f"{FAILURES}.jsonl"))
+    _write(out, json.dumps(counts), _join(out, _COUNTS, "counts.json"))
+
+
+def read_report(out: str) -> dict[str, int]:
+    """Counters of a finished pipeline: made, skipped, failed, milliseconds_of_audio.
+
+    Args:
+        out: path or address of the folder that :class:`WriteReport` wrote to.
+
+    Returns:
+        All four names. A file of a bundle that was tried again may have been made the first time,
+        and counts as skipped.
+
+    Raises:
+        OutputError: if there is none: the pipeline did not come to its end.
+    """
+    path = _join(absolute(out), _COUNTS, "counts.json")
+    if not FileSystems.exists(path):
+        raise OutputError(
+            f"{out}: the pipeline ended before all was done; the same command goes on with it"
+        )
+    with FileSystems.open(path, **_PLAIN) as file:
+        return json.loads(file.read())
 
 
 class _MakeFile(beam.DoFn):
@@ -239,7 +329,6 @@ class _MakeFile(beam.DoFn):
             task = Task(0, *(Path(folder) / f"file{PurePosixPath(name).suffix}" for name in job))
             try:
                 if self._is_done(source, target):
-                    _count("skipped")
                     yield {**record, "seconds": 0.0, "num_bytes": 0, "skipped": True}
                     return
                 _fetch(source, task.source)
@@ -249,13 +338,10 @@ class _MakeFile(beam.DoFn):
                 # error of the system is the machine's, and another worker may do better.
                 if isinstance(error.__cause__, OSError) and not isinstance(error, _UnreadableError):
                     raise  # a full disk: not the file's fault
-                _count("failed")
-                yield TaggedOutput(FAILURES, {**record, "reason": reason_of(error, task)})
+                yield {**record, "reason": reason_of(error, task)}
                 return
             self._put(task.target, target)
             num_bytes = task.target.stat().st_size
-        _count("made")
-        _count("milliseconds_of_audio", round(1000 * seconds))
         yield {**record, "seconds": seconds, "num_bytes": num_bytes, "skipped": False}
 
     def _is_done(self, source: str, target: str) -> bool:
@@ -303,26 +389,6 @@ def _fetch(source: str, copy: Path) -> None:
             raise _UnreadableError(f"cannot be read: {reason}") from error
 
 
-def _count(name: str, number: int = 1) -> None:
-    Metrics.counter(NAMESPACE, name).inc(number)
-
-
-def counted(result: Any) -> dict[str, int]:
-    """Counters of a finished pipeline: made, skipped, failed, milliseconds_of_audio.
-
-    Args:
-        result: of ``Pipeline.run``, after ``wait_until_finish``.
-
-    Returns:
-        All four names; 0 where nothing was counted.
-    """
-    found = {"made": 0, "skipped": 0, "failed": 0, "milliseconds_of_audio": 0}
-    for counter in result.metrics().query()["counters"]:
-        if counter.key.metric.namespace == NAMESPACE:
-            found[counter.key.metric.name] = int(counter.result)
-    return found
-
-
 def _join(folder: str, *names: str) -> str:
     return FileSystems.join(folder, *names)
 
@@ -337,6 +403,16 @@ def _files_below(folder: str, pattern: str = "") -> list[str]:
 
 def _last_updated(path: str) -> float:
     return float(FileSystems.last_updated(path))
+
+
+def _write(out: str, text: str, path: str) -> None:
+    """Writes a text file whole or not at all."""
+    temporary = _join(out, f"{output_folder.UNFINISHED}{uuid.uuid4().hex}", "text")
+    with FileSystems.create(temporary, **_PLAIN) as file:
+        file.write(text.encode())
+    with contextlib.suppress(OSError):  # there already, or no folders on this system
+        FileSystems.mkdirs(FileSystems.split(path)[0])
+    _rename(temporary, path)
 
 
 def _rename(source: str, target: str) -> None:

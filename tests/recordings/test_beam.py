@@ -41,6 +41,7 @@ from isincnet_jax.recordings import beam as beam_encoding  # noqa: E402
 
 HERE = Path(__file__).parent
 SCRIPT = HERE.parents[1] / "experiments" / "encode_corpus.py"
+OURS = {CONFIGURATION, f"{beam_encoding.FAILURES}.jsonl"}
 WANTED = {"a.up": "ONE", "b/c.up": "TWO"}
 COUNTS = {"made": 0, "skipped": 0, "failed": 0, "milliseconds_of_audio": 0}
 DONE = {"seconds": 3.0, "num_bytes": 3, "skipped": False}
@@ -87,22 +88,24 @@ def _run(
     )
     found = pipeline | beam.Create(jobs) | transform
     if done is not None:
-        assert_that(found.done, equal_to(done), label="done")
+        assert_that(found[beam_encoding.DONE], equal_to(done), label="done")
         assert_that(found[beam_encoding.FAILURES], equal_to(list(failures)), label="failures")
     if names is not None:
-        made = found.done | beam.Map(operator.itemgetter("source"))
+        made = found[beam_encoding.DONE] | beam.Map(operator.itemgetter("source"))
         assert_that(made, equal_to(names), label="names")
-    result = pipeline.run()
-    result.wait_until_finish()
-    return beam_encoding.counted(result)
+    _ = found | beam_encoding.WriteReport(str(out))
+    pipeline.run().wait_until_finish()
+    counts = beam_encoding.read_report(str(out))
+    beam_encoding.clear_unfinished(str(out))
+    return counts
 
 
 def _content(folder: Path) -> dict[str, str]:
-    """All visible files but the configuration."""
+    """All visible files but the configuration and the list of failures."""
     return {
         path.relative_to(folder).as_posix(): path.read_text()
         for path in folder.rglob("*")
-        if path.is_file() and path.name != CONFIGURATION and UNFINISHED not in str(path)
+        if path.is_file() and path.name not in OURS and UNFINISHED not in str(path)
     }
 
 
@@ -287,16 +290,6 @@ def test_relative_folders_with_characters_of_patterns(source, tmp_path, file_wor
     assert _run("in [1]/", "out [2]/", file_work.make)["skipped"] == 2
 
 
-def test_what_beam_left_is_cleared(source, tmp_path, file_work):
-    out = tmp_path / "out"
-    left = out / "beam-temp-failures-0123"
-    left.mkdir(parents=True)
-    (left / "shard").write_text("{}")
-    _run(source, out, file_work.make)
-    assert _content(out) == WANTED
-    assert not left.exists()
-
-
 def test_names_that_are_not_utf8_are_told(source, monkeypatch):
     name = f"{source}/" + os.fsdecode(b"\xe9.txt")
     monkeypatch.setattr(beam_encoding, "_files_below", lambda _: [name])
@@ -391,7 +384,7 @@ def test_folders_of_an_object_store(file_work):
     counts = _run("mem://bucket/in", "mem://bucket/out", file_work.make)
     assert (counts["made"], counts["failed"]) == (2, 1)
     made = {name.removeprefix("mem://bucket/out/") for name in store if "/out/" in name}
-    assert made == {"a.up", "b/c.up", CONFIGURATION}
+    assert made == {"a.up", "b/c.up", *OURS}
     assert store["mem://bucket/out/b/c.up"][0] == b"TWO"
     counts = _run("mem://bucket/in", "mem://bucket/out", file_work.make)
     assert (counts["made"], counts["skipped"]) == (0, 2)
