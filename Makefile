@@ -62,7 +62,7 @@ test: $(VENV)/.dev
 
 test-slow: $(VENV)/.dev
 	$(COMPILE_QUICKLY) $(PYTEST) -n 2 -m "tail and not slow"
-	$(PYTEST) -n 2 -m slow
+	$(PYTEST) -n 2 -m slow $$(grep --recursive --files-with-matches "mark[.]slow" tests --include "test_*.py")
 
 test-all: lint test test-slow
 
