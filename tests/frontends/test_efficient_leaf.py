@@ -57,7 +57,7 @@ def _direct(layer, waveform):
 def test_energies_are_those_of_the_formulas(rng, length):
     layer = SMALL()
     waveform = rng.uniform(-0.5, 0.5, (3, length)).astype(np.float32)
-    variables = layer.init(jax.random.key(0), waveform)
+    variables = jax.jit(layer.init)(jax.random.key(0), waveform)
     found = jax.jit(functools.partial(layer.apply, method="energies"))(variables, waveform)
     wanted = _direct(layer, waveform.astype(np.float64))
     assert found.shape == wanted.shape == (3, len(layer.frame_times(length)), 6)
