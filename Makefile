@@ -68,9 +68,10 @@ COMPILE_QUICKLY := flags=$$($(BIN)/python .ci/xla_flags.py $(TEST_FLAGS)) && \
 test: $(VENV)/.dev
 	$(COMPILE_QUICKLY) $(PYTEST) -n 2 -m "not slow and not tail"
 
+# Few files have slow tests: importing the others to find none takes a worker half a minute.
 test-slow: $(VENV)/.dev
 	$(COMPILE_QUICKLY) $(PYTEST) -n 2 -m "tail and not slow"
-	$(PYTEST) -n 2 -m slow
+	$(PYTEST) -n 2 -m slow $$(grep -rl --include="test_*.py" "mark[.]slow" tests)
 
 test-all: lint test test-slow
 

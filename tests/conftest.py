@@ -59,6 +59,15 @@ def shared():
     return SHARED
 
 
+@pytest.fixture(scope="session")
+def base(tmp_path_factory, worker_id):
+    """A folder that all test processes share, with one corpus and compiled programs."""
+    top = tmp_path_factory.getbasetemp()
+    folder = (top if worker_id == "master" else top.parent) / "runs"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @pytest.hookimpl(tryfirst=True)  # before marks are selected by
 def pytest_collection_modifyitems(items):
     """Of a test marked ``quick(n)`` all cases but the first n are marked ``tail``; so are examples.

@@ -42,7 +42,7 @@ TOUR = textwrap.dedent(
     for spec in specs:
         model = isn.SincNet(spec, projections=("bark",))
         codec = isn.build_codec(model)
-        for shape in ((40,), (2, 40), (2, 3, 40)):
+        for shape in ((40,), (2, 40), (2, 3, 40)) if spec is specs[0] else ((2, 3, 40),):
             waveform = jax.random.normal(jax.random.key(0), shape)
             spectrogram = codec.encode(waveform)
             assert codec.decode(spectrogram, length=40).shape == shape

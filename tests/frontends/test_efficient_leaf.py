@@ -57,7 +57,7 @@ def _direct(layer, waveform):
 def test_energies_are_those_of_the_formulas(rng, length):
     layer = SMALL()
     waveform = rng.uniform(-0.5, 0.5, (3, length)).astype(np.float32)
-    variables = layer.init(jax.random.key(0), waveform)
+    variables = jax.jit(layer.init)(jax.random.key(0), waveform)
     found = jax.jit(functools.partial(layer.apply, method="energies"))(variables, waveform)
     wanted = _direct(layer, waveform.astype(np.float64))
     assert found.shape == wanted.shape == (3, len(layer.frame_times(length)), 6)
@@ -80,8 +80,9 @@ def test_groups_are_the_papers():
 def test_features_are_logarithms_medians_and_batch_norm(rng):
     layer = SMALL()
     waveform = rng.uniform(-0.5, 0.5, (3, 900)).astype(np.float32)
-    variables = layer.init(jax.random.key(0), waveform)
-    found, state = layer.apply(variables, waveform, train=True, mutable=["batch_stats"])
+    variables = jax.jit(layer.init)(jax.random.key(0), waveform)
+    train = jax.jit(functools.partial(layer.apply, train=True, mutable=["batch_stats"]))
+    found, state = train(variables, waveform)
     logs = np.log(1e-5 + _direct(layer, waveform.astype(np.float64)))
     medians = np.sort(logs, axis=1)[:, (logs.shape[1] - 1) // 2][:, None]
     wanted = np.concatenate([logs, logs - medians], axis=-1)
@@ -112,7 +113,7 @@ def test_medians_are_optional(rng, median, channels):
 def test_gradients_are_finite_on_silence_and_reach_every_parameter(rng):
     layer = SMALL()
     waveform = jnp.asarray(rng.uniform(-0.5, 0.5, (2, 600)), jnp.float32)
-    variables = layer.init(jax.random.key(0), waveform)
+    variables = jax.jit(layer.init)(jax.random.key(0), waveform)
 
     @jax.jit
     @functools.partial(jax.grad, argnums=(0, 1))

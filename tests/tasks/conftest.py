@@ -19,15 +19,6 @@ SHORT = ("--config.train.num_steps=40", "--config.train.save_every=10")
 
 
 @pytest.fixture(scope="session")
-def base(tmp_path_factory, worker_id):
-    """A folder that all test processes share, with one corpus and compiled programs."""
-    top = tmp_path_factory.getbasetemp()
-    folder = (top if worker_id == "master" else top.parent) / "runs"
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
-@pytest.fixture(scope="session")
 def start(base):
     """Runs the command in a process of its own; no output may have a traceback."""
 

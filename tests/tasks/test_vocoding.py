@@ -246,11 +246,13 @@ def test_a_step_in_this_process_uses_all_devices(tmp_path):
         "phase_gradient",
     ],
 )
-def test_every_kind_trains(run, tmp_path, kind):
-    done = run(tmp_path / "run", kind=kind)
+def test_every_kind_trains(in_process, capsys, tmp_path, kind):
+    """In this process, on eight devices; processes of their own are started for ``cnn`` below."""
+    assert not in_process("train_vocoder", _arguments(tmp_path / "run", kind=kind))
+    printed = capsys.readouterr().out
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     found = result["splits"]["validation"]
-    assert f"loss {found['multi_stft']:.3f}" in done.stdout
+    assert f"loss {found['multi_stft']:.3f}" in printed
     assert found["score"] == -found["multi_stft"]
     assert result["memory"]["temporary"] > 0
     vocoder = isn.from_pretrained(tmp_path / "run" / "export")

@@ -82,17 +82,27 @@ def test_synthesis_equals_the_dense_kernels(geometry, length, seed):
     drawn = np.random.default_rng(seed).standard_normal((2, grid.num_frames, num_bins))
     spectrogram = jnp.asarray(drawn, jnp.float32)
     place = {"first_frame": grid.first, "length": length}
-    found = folded_synthesis.folded_synthesis(
-        spectrogram, jnp.asarray(inverse.taps, jnp.float32), inverse=inverse, gains=gains, **place
-    )
     dense = folded_inverse.synthesis_kernels(inverse, gains)
-    expected = framing.synthesize_frames(
-        spectrogram,
-        jnp.asarray(dense.kernels, jnp.float32),
-        lead=dense.lead,
-        hop_length=hop_length,
-        **place,
-    )
+
+    @jax.jit  # one program for every geometry and length, not dozens
+    def both(spectrogram):
+        found = folded_synthesis.folded_synthesis(
+            spectrogram,
+            jnp.asarray(inverse.taps, jnp.float32),
+            inverse=inverse,
+            gains=gains,
+            **place,
+        )
+        expected = framing.synthesize_frames(
+            spectrogram,
+            jnp.asarray(dense.kernels, jnp.float32),
+            lead=dense.lead,
+            hop_length=hop_length,
+            **place,
+        )
+        return found, expected
+
+    found, expected = both(spectrogram)
     assert found.shape == (2, length)
     scale = float(jnp.max(jnp.abs(expected)))
     np.testing.assert_allclose(found, expected, atol=2e-6 * max(scale, 1.0))
@@ -122,13 +132,21 @@ def test_analysis_equals_the_dense_kernels(
     common = {"hop_length": hop_length, "padding": padding}
     grid = framing.frame_grid(length, lead=lead, trail=trail, **common)
     waveform = jnp.asarray(rng.standard_normal((2, length)), jnp.float32)
-    found = uniform_analysis.uniform_analysis(
-        waveform, jnp.asarray(window, jnp.float32), num_bins=num_bins, grid=grid, lead=lead,
-        trail=trail, gains=gains, method=method, **common,
-    )  # fmt: skip
-    padded = framing.pad_for_frames(waveform, grid=grid, lead=half_taps, trail=half_taps, **common)
-    kernels = jnp.asarray(uniform.cosine_channels(window, gains=gains), jnp.float32)
-    expected = framing.correlate_frames(padded, kernels, hop_length=hop_length)
+    channels = uniform.cosine_channels(window, gains=gains)
+
+    @jax.jit
+    def both(waveform):
+        found = uniform_analysis.uniform_analysis(
+            waveform, jnp.asarray(window, jnp.float32), num_bins=num_bins, grid=grid, lead=lead,
+            trail=trail, gains=gains, method=method, **common,
+        )  # fmt: skip
+        padded = framing.pad_for_frames(
+            waveform, grid=grid, lead=half_taps, trail=half_taps, **common
+        )
+        kernels = jnp.asarray(channels, jnp.float32)
+        return found, framing.correlate_frames(padded, kernels, hop_length=hop_length)
+
+    found, expected = both(waveform)
     assert found.shape == (2, grid.num_frames, num_bins)
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
