@@ -217,6 +217,8 @@ class _Method:
     def size(self, number: Number) -> str:
         if not isinstance(number, Size):
             return str(number)
+        left: Any
+        right: Any
         left, right = (*number.operands, None)[:2]
         if number.op == "axis":
             return f"{self.renamed.get(left, left)}.shape[{right}]"

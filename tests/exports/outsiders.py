@@ -70,7 +70,7 @@ assert not {"jax", "jaxlib", "isincnet_jax"} & {name.split(".")[0] for name in s
 
 def run_outside(kind: str, folder: Path, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Results of files in a folder for arrays by "file ..." (ONNX) or "file method [length]"."""
-    np.savez(folder / "given.npz", **given)
+    np.savez(folder / "given.npz", **given)  # type: ignore[arg-type]
     script = _BLOCKED + (_ONNX if kind == "onnx" else _TORCH) + _END
     done = subprocess.run(
         [sys.executable, "-c", script, str(folder)],

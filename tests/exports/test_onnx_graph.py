@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,11 +125,12 @@ def test_every_preset(name, tmp_path):
 
 def test_quantizers(tmp_path):
     spectrogram = np.random.default_rng(0).standard_normal((2, 9, 34)).astype(np.float32)
-    plain = _small("zeros").quantizer(q_bits=8, scale=np.linspace(0.5, 2, 34, dtype=np.float32))
+    codec: Any = _small("zeros")
+    plain = codec.quantizer(q_bits=8, scale=np.linspace(0.5, 2, 34, dtype=np.float32))
     quantizers = {
         "plain": plain,
         "fitted": plain.fit(spectrogram[:1]),
-        "reference": _small("zeros").quantizer(q_bits=6, code="reference"),
+        "reference": codec.quantizer(q_bits=6, code="reference"),
         "uniform": make_uniform_quantizer(0.1),
     }
     given, wanted = {}, {}
@@ -189,7 +191,7 @@ def test_layers(name, tmp_path):
     isn.export_onnx(layer, tmp_path / f"{name}.onnx", variables=variables)
     for length in lengths:
         given[f"{name} {length}"] = noise(2, length)
-        value = np.asarray(layer.apply(variables, jnp.asarray(noise(2, length))))
+        value: Any = np.asarray(layer.apply(variables, jnp.asarray(noise(2, length))))
         if np.iscomplexobj(value):
             value = np.concatenate([value.real, value.imag], axis=-1)
         wanted[f"{name} {length}"] = value
