@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import logging
@@ -9,6 +10,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -146,9 +148,22 @@ class RunLog:
         return self._board
 
 
+@contextlib.contextmanager
+def _without(module: str) -> Iterator[None]:
+    """Hides a module that an import would like to have: PyTorch takes seconds, and is not used."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
 def _open_board(folder: Path, resume_step: int) -> Any:
     try:
-        with extras.importing("tensorboardX"):
+        with extras.importing("tensorboardX"), _without("torch"):
             from tensorboardX import SummaryWriter  # noqa: PLC0415
     except ImportError as error:
         _logger.warning("%s; logging to log.jsonl only", error)

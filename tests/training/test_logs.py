@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
 import sys
 
 import numpy as np
@@ -131,3 +132,12 @@ def test_progress_on_a_terminal_is_a_bar(monkeypatch, capsys, caplog):
     progress.close()
     assert "3/10" in capsys.readouterr().err
     assert caplog.messages == []
+
+
+def test_pytorch_is_not_imported_for_tensorboard(tmp_path):
+    code = (
+        "import sys; from isincnet_jax.training.logs import RunLog\n"
+        f"with RunLog({str(tmp_path)!r}) as log: log.scalars('train', 1, {{'loss': 1.0}})\n"
+        "assert 'tensorboardX' in sys.modules and 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
