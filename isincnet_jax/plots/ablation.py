@@ -63,6 +63,9 @@ class Panel(NamedTuple):
     may_be_logarithmic: bool = False
 
 
+_NO_GROUP = "others"  # Matplotlib's legends leave out what has no label
+
+
 @styled
 def plot_comparison(panels: Sequence[Panel], *, title: str = "") -> Figure:
     """Dot plot with a panel for each quantity: rows as in a table, groups as colours and markers.
@@ -103,8 +106,9 @@ def plot_comparison(panels: Sequence[Panel], *, title: str = "") -> Figure:
             for axis in axes[: len(shown)]
             for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
         )
-        handles = [found[group] for group in groups]
-        figure.legend(handles, groups, loc="outside lower center", ncols=min(6, len(groups)))
+        labels = [group or _NO_GROUP for group in groups]
+        handles = [found[label] for label in labels]
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(groups)))
     figure.suptitle(title, parse_math=False)
     return figure
 
@@ -124,7 +128,7 @@ def _panel(axis: Axes, panel: Panel, rows: Sequence[str], groups: Sequence[str])
             color=color,
             marker=marker,
             linestyle="",
-            label=group,
+            label=group or _NO_GROUP,
         )
         for point, at in zip(points, heights, strict=True):
             if point.low is not None and point.high is not None:

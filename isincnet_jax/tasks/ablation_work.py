@@ -98,7 +98,7 @@ class Work:
         }
 
     def tasks(self, cells: Sequence[Cell]) -> Iterator[Task]:
-        """Measurements to be made: part after part, and seed after seed, LEAF's at the end.
+        """Measurements to be made: part after part, seed after seed, mel filters first, LEAF last.
 
         Args:
             cells: of the grid.
@@ -112,8 +112,10 @@ class Work:
                 if cell.values["front_end"] == BANK:
                     yield Task(part, part, cell, functools.partial(getattr(self, part), cell))
         runs = itertools.product(self.config.seeds, self.config.tasks, self.config.filters, cells)
-        # LEAF filters at every sample, ten times the work of others: all of them come before it.
-        in_order = sorted(runs, key=lambda run: run[-1].values["front_end"] == "leaf")
+        # The baseline comes first. LEAF filters at every sample, ten times the work of others: all
+        # of them come before it.
+        places = {"mel": 0, "leaf": 2}
+        in_order = sorted(runs, key=lambda run: places.get(run[-1].values["front_end"], 1))
         for seed, task, filters, cell in in_order if "classification" in parts else ():
             if is_compared(filters, cell.values["front_end"]):
                 call = functools.partial(self.classification, cell, task, filters, seed)

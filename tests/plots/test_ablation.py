@@ -38,6 +38,13 @@ def test_one_group_needs_no_legend():
     assert figure.legends == []
 
 
+def test_rows_of_no_group_have_a_place_in_the_legend():
+    points = [*POINTS, Point("mel", "", 1.0)]
+    figure = ablation.plot_comparison([Panel("SNR", "dB", points)])
+    (legend,) = figure.legends
+    assert "others" in [text.get_text() for text in legend.get_texts()]
+
+
 def test_no_points_and_infinite_ones_are_refused():
     with pytest.raises(ValueError, match="no points to draw"):
         ablation.plot_comparison([Panel("SNR", "dB", [])])
