@@ -1,4 +1,4 @@
-"""Collects what front ends reach in classification and in the ablation.
+"""Collects what front ends reach in classification, and the ablation, into a file each.
 
     for seed in 0 1 2; do for front in mel sincnet; do python experiments/train_classifier.py \
         --config=experiments/configs/classifier_genre.py:$front \
@@ -105,7 +105,7 @@ def read_ablation(folders: Sequence[Path]) -> dict[str, Any]:
             for key in ("measured", "classification"):
                 cells[cell["name"]][key].update(cell[key] or {})
     return {
-        "command": first["command"],
+        "grid": first["command"],
         "commits": list(dict.fromkeys(one for content in contents for one in content["commits"])),
         "devices": list(dict.fromkeys(one for content in contents for one in content["devices"])),
         "tracks": {k: v for content in contents for k, v in content.get("tracks", {}).items()},
@@ -118,19 +118,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--runs", type=Path, help="folder of classifiers' workdirs; what is stored stays without"
-    )
-    parser.add_argument(
-        "--ablation", type=Path, nargs="+", required=True, help="workdirs of one ablation"
-    )
+    parser.add_argument("--runs", type=Path, help="folder of classifiers' workdirs")
+    parser.add_argument("--ablation", type=Path, nargs="+", help="workdirs of one ablation")
     args = parser.parse_args()
-    stored = common.RESULTS / "filters.json"
-    rows = (
-        json.loads(stored.read_text())["classifiers"]
-        if args.runs is None
-        else summarise(read_runs(args.runs))
-    )
+    if args.runs is None and args.ablation is None:
+        parser.error("give --runs, --ablation or both")
+    origin = common.describe_run(args, data="gtzan_mini and gtzan_excerpts, by track")
+    if args.runs is not None:
+        rows = summarise(read_runs(args.runs))
+        _print(rows)
+        common.write_results("filters", {**origin, "classifiers": rows})
+    if args.ablation is not None:
+        data = "genres: gtzan_mini and gtzan_excerpts, by track; speakers: RAVDESS, by sentence"
+        common.write_results("ablation", {**origin, "data": data, **read_ablation(args.ablation)})
+
+
+def _print(rows: dict[str, dict[str, Any]]) -> None:
     common.print_table(
         "Genres by track, %",
         ["front end", "seeds", "mean", "seeds, 95 %", "tracks, 95 %", "moved, Hz"],
@@ -145,10 +148,6 @@ def main() -> None:
             ]
             for name, row in rows.items()
         ],
-    )
-    origin = common.describe_run(args, data="gtzan_mini and gtzan_excerpts, by track")
-    common.write_results(
-        "filters", {**origin, "classifiers": rows, "ablation": read_ablation(args.ablation)}
     )
 
 

@@ -527,9 +527,9 @@ def front_ends(filters: Result) -> str:
     )
 
 
-def shapes(filters: Result) -> str:
+def shapes(ablation: Result) -> str:
     rows, lost = [], []
-    for cell in filters["ablation"]["cells"]:
+    for cell in ablation["cells"]:
         values, found = cell["values"], cell["measured"].get("reconstruction", {})
         if found.get("invertible"):
             snr = ("snr_db", "quantized_snr_db", "noisy_snr_db")
@@ -540,23 +540,25 @@ def shapes(filters: Result) -> str:
             lost.append(f"{values['num_bins']} {values['scale']} bins")
     table = _table("shape|scale|bins|condition|exact|8 bits|noise", rows)
     none = f"No inverse exists of {', '.join(sorted(set(lost)))} ({len(lost)} cells). "
-    return f"{table}\n\n{none if lost else ''}The grid: `{filters['ablation']['command']}`."
+    return f"{table}\n\n{none if lost else ''}The grid: `{ablation['grid']}`."
 
 
-def shape_accuracies(filters: Result) -> str:
-    ablation = filters["ablation"]
-    runs = dict.fromkeys(
-        run for cell in ablation["cells"] for run in cell.get("classification", ())
-    )
-    if not runs:
-        return "Not measured yet."
+def shape_accuracies(ablation: Result) -> str:
+    runs = sorted({run for cell in ablation["cells"] for run in cell["classification"]})
     rows = [
-        (cell["name"], *(_accuracy(cell["classification"].get(run)) for run in runs))
+        (*_names(cell), *(_accuracy(cell["classification"].get(run)) for run in runs))
         for cell in ablation["cells"]
         if cell["classification"]
     ]
     sentences = "\n".join(f"- {text}" for text in ablation_table.sentences(ablation["verdicts"]))
-    return f"{_table('|'.join(('cell', *runs)), rows)}\n\n{sentences}"
+    return f"{_table('|'.join(('shape', 'scale', *runs)), rows)}\n\n{sentences}"
+
+
+def _names(cell: Result) -> tuple[str, str]:
+    values = cell["values"]
+    if "front_end" in cell["name"]:
+        return f"({values['front_end']})", ""
+    return values["shape"], values["scale"]
 
 
 def _accuracy(found: Mapping[str, Any] | None) -> str:
