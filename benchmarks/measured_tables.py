@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -607,6 +608,30 @@ def sinc_convolution(sincconv: Result) -> str:
         for row in sincconv["comparisons"]
     ]
     return _table("stride|ours, ms|PyTorch, ms|ratio (quartiles)", rows)
+
+
+def sound_matches(sound_matching: Result) -> str:
+    rows = [
+        (name, *_cells(row, median_distance=".3f", correlation=".3f", seconds=".2f"))
+        for name, row in sound_matching["synthesizer"].items()
+    ]
+    head = "stage|spectral distance, median|linear STFT correlation, mean|s a sound"
+    sure = [
+        (f"{100 * row['given']:.0f}", f"{100 * row['right']:.0f}", f"{row['count']:,}")
+        for row in sound_matching["calibration"]
+    ]
+    tables = [_table(head, rows), _table("given, %|right, %|levels", sure)]
+    notes = sound_matching.get("recordings", [])
+    if notes:
+        names = ("random", "nearest", "gradients", "estimate", "drawn", "matched")
+        medians = [f"{statistics.median(note[name] for note in notes):.3f}" for name in names]
+        better = sum(note["matched"] < min(note["nearest"], note["gradients"]) for note in notes)
+        tables.append(_table("|".join(names), [tuple(medians)]))
+        tables.append(
+            f"Medians of {len(notes)} recorded notes; the match is nearer than the nearest of "
+            f"10,000 settings and than gradient search from 16 random starts on {better}."
+        )
+    return "\n\n".join(tables)
 
 
 def exported(exports: Result) -> str:
