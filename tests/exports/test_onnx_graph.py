@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import onnx
 import onnxruntime
-from exports.outsiders import noise, run_outside, snr_db
+from exported_files import noise, run_outside, snr_db
 
 import isincnet_jax as isn
 from isincnet_jax.bank.uniform_quantizer import make_uniform_quantizer
@@ -69,6 +69,10 @@ def _check_codec(codec, folder, lengths, *, decoded=None):
     for key, value in wanted.items():
         _check(found[key], value)
     for key, value in waveforms.items():
+        if isinstance(codec, isn.Codec) and codec.model.learnable_decoder:
+            # Edges are not solved: no exact round trip, but that of the codec.
+            spectrogram = wanted[key.replace("round-trip", "encode")]
+            value = np.asarray(codec.decode(spectrogram, length=value.shape[-1]))
         assert snr_db(value, found[key]) >= 120, key
 
 
@@ -170,6 +174,7 @@ LAYERS = {
     "trained-mel": isn.MelSpectrogram(
         n_fft=512, n_mels=20, power=0.7, trainable_stft=True, trainable_mel=True
     ),
+    "norm-mel": isn.MelSpectrogram(n_fft=512, n_mels=20, norm=np.inf),
     "mfcc": isn.MFCC(n_fft=512, n_mels=20, n_mfcc=13),
     "gammatone": isn.Gammatonegram(n_fft=512, n_bins=20, power=1.0, pad_mode="constant"),
     "odd-hop-cqt": isn.CQT(fmin=110.0, n_bins=36, hop_length=125, output_format="complex"),
@@ -182,7 +187,7 @@ LAYERS = {
 }
 
 
-@pytest.mark.quick(4)
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(name, tmp_path):
     layer, given, wanted = LAYERS[name], {}, {}

@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 
 import jax
 import jax.numpy as jnp
-from exports.outsiders import noise, run_outside, snr_db
+from exported_files import noise, run_outside, snr_db
 
 import isincnet_jax as isn
 from isincnet_jax.pretrained.registry import Lapped, Preset
