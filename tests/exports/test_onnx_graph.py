@@ -21,7 +21,7 @@ import isincnet_jax as isn
 from isincnet_jax.bank.uniform_quantizer import make_uniform_quantizer
 from isincnet_jax.exports.graph import Builder
 from isincnet_jax.exports.onnx_graph import read_ports
-from isincnet_jax.pretrained.registry import Lapped, Preset
+from isincnet_jax.pretrained.registry import LAPPED, PRESETS
 
 PARTS = ("encode", "decode", "round-trip")
 SMALL = {"sample_rate": 8000, "hop_length": 16, "num_bins": 17, "shape": "none"}
@@ -72,7 +72,9 @@ def _check_codec(codec, folder, lengths, *, decoded=None):
         if isinstance(codec, isn.Codec) and codec.model.learnable_decoder:
             # Edges are not solved: no exact round trip, but that of the codec.
             spectrogram = wanted[key.replace("round-trip", "encode")]
-            value = np.asarray(codec.decode(spectrogram, length=value.shape[-1]))
+            decoded = np.asarray(codec.decode(spectrogram, length=value.shape[-1]))
+            assert snr_db(decoded, found[key]) >= 120, key
+            continue
         assert snr_db(value, found[key]) >= 120, key
 
 
@@ -116,9 +118,7 @@ def test_reflection_at_any_length_and_solved_edges_of_whole_hops(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [name for name, entry in isn.PRESETS.items() if isinstance(entry, (Preset, Lapped))]
-)
+@pytest.mark.parametrize("name", [*PRESETS, *LAPPED])
 def test_every_preset(name, tmp_path):
     codec = isn.from_pretrained(name)
     hop = codec.spec.hop_length
