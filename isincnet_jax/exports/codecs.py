@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -179,6 +180,22 @@ def _groups(channels: int) -> int:
     return next(fitting, 1)
 
 
+def _summed(
+    build: Builder, values: Value, matrix: Value, ends: list[Any], *, axis: int, name: str
+) -> Value:
+    """Product whose sums are taken in parts, which round less: of 2047 at once 118 dB are left."""
+    total = None
+    for start, stop in itertools.pairwise(ends):
+        some, rows = values, matrix
+        if len(ends) > 2:
+            some = build.slice(values, start, stop, axis=axis, name="some")
+            rows = build.slice(matrix, start, stop, axis=0, name="rows_of_matrix")
+        part = build.matmul(some, rows, name=name)
+        total = part if total is None else build.pointwise("add", total, part, name=name)
+    assert total is not None
+    return total
+
+
 class LappedParts:
     """Analysis and synthesis of a lapped codec, see :mod:`.lapped_transform`.
 
@@ -338,15 +355,19 @@ class LappedParts:
         wanted = build.constant(matrix, "cosines")
         if back:
             wanted = build.transpose(wanted, 1, 0, name="cosines_back")
-        return build.matmul(blocks, wanted, name="rows")
+        ends = [*range(0, self.hop, 256), self.hop]
+        return _summed(build, blocks, wanted, ends, axis=2, name="rows")
 
     def _last(self, build: Builder, values: Value, size: Any) -> Value:
         """Minus the DCT-IV of a last block, whose size is known when the graph runs."""
         # cos(pi / (4 M) t) for t = (2 m + 1) (2 k + 1), modulo the period 8 M, mirrored at 4 M, is
         # sin(pi / (4 M) (2 M - t)): float32 is the finer the smaller the angle is.
-        odd = build.range(0, size, name="place")
+        # Three zeros behind the block let its sums be split into four that are never empty.
+        values, rows = build.pad(values, 0, 3), size + 3
+        odd = build.range(0, rows, name="place")
         odd = build.pointwise("add", build.pointwise("mul", odd, 2), 1, name="odd")
         column = build.reshape(odd, -1, 1, name="column")
+        odd = build.slice(odd, 0, size, axis=0, name="row")
         turns = build.pointwise("mul", column, odd, name="turns")
         turns = build.pointwise("mod", turns, size * 8, name="turns")
         back = build.pointwise("sub", size * 8, turns, name="back")
@@ -357,7 +378,9 @@ class LappedParts:
         angle = build.pointwise("div", angle, count, name="angle")
         scale = build.pointwise("sqrt", build.pointwise("div", 2.0, count), name="scale")
         matrix = build.pointwise("mul", build.pointwise("sin", angle), scale, name="cosines")
-        product = build.matmul(values, matrix, name="product")
+        quarter = build.let("quarter", rows // 4)
+        ends = [0, quarter, quarter * 2, quarter * 3, rows]
+        product = _summed(build, values, matrix, ends, axis=1, name="product")
         return build.pointwise("neg", product, name="last")
 
 

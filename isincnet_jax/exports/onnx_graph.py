@@ -90,8 +90,8 @@ def export_onnx(
         >>> export_onnx(codec, path, part="encode").name
         'encode.onnx'
     """
-    extras.require("onnx")
-    import onnx
+    with extras.importing("onnx"):
+        import onnx
 
     described = describe_part(source, part=part, variables=variables)
     model = _Writer(described.graph).model()
@@ -128,8 +128,8 @@ def read_ports(path: str | Path) -> list[str]:
     Raises:
         ImportError: without the package onnx.
     """
-    extras.require("onnx")
-    import onnx
+    with extras.importing("onnx"):
+        import onnx
 
     model = onnx.load(path)
     lines = []
@@ -163,7 +163,8 @@ class _Writer:
     """Nodes and initializers of one graph."""
 
     def __init__(self, graph: Graph) -> None:
-        from onnx import helper, numpy_helper
+        with extras.importing("onnx"):
+            from onnx import helper, numpy_helper
 
         self.graph, self.helper, self.arrays = graph, helper, numpy_helper
         self.nodes: list[Any] = []

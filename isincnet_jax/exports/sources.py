@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import flax.errors
@@ -20,9 +21,9 @@ from isincnet_jax.exports.quantizers import build_quantizer_part
 from isincnet_jax.exports.sinc_conv import build_sinc_conv
 from isincnet_jax.exports.spectrograms import build_mfcc, build_stft, build_weighed
 from isincnet_jax.frontends.sinc_conv import SincConv
-from isincnet_jax.spectrograms.mel import MFCC
+from isincnet_jax.spectrograms.gammatone import Gammatonegram
+from isincnet_jax.spectrograms.mel import MFCC, MelSpectrogram
 from isincnet_jax.spectrograms.stft import STFT
-from isincnet_jax.spectrograms.weighted_bins import WeighedSpectrogram
 
 Part: TypeAlias = Literal["encode", "decode", "round-trip"]
 Source: TypeAlias = Any
@@ -122,7 +123,7 @@ def _layer_graph(layer: Any, variables: Any) -> Graph:
             return build_stft(layer, params)
         if isinstance(layer, MFCC):
             return build_mfcc(layer, params)
-        if isinstance(layer, WeighedSpectrogram):
+        if isinstance(layer, (MelSpectrogram, Gammatonegram)):
             return build_weighed(layer, params)
         if isinstance(layer, ConstantQLayer):
             return build_constant_q(layer, variables)
@@ -159,7 +160,8 @@ def _facts(source: Any) -> dict[str, Any]:
     if not isinstance(source, nn.Module):
         raise TypeError(f"{type(source).__name__} has no graph; there are those of {_KINDS}")
     values = {
-        key: value
+        # norm=inf, say, which JSON has no number for.
+        key: str(value) if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in vars(source).items()
         if isinstance(value, (int, float, str, bool)) and not key.startswith("_")
     }

@@ -193,7 +193,7 @@ class _Method:
             text = f"{name}: expected [{inward}]"
             lines += [f"if {wrong}:", f'    raise ValueError("{text}")']
         lines.append(f"leading = {name}.shape[:-{inner}]")
-        lines.append(f"{name} = {name}.reshape(-1, *{name}.shape[-{inner}:])")
+        lines.append(f"{name} = {name}.reshape(leading.numel(), *{name}.shape[-{inner}:])")
         for each, default in self.graph.numbers.items():
             lines += [f"if {each} is None:", f"    {each} = {self.size(default)}"]
         for each in self.graph.requirements:

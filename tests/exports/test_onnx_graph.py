@@ -15,13 +15,13 @@ import jax
 import jax.numpy as jnp
 import onnx
 import onnxruntime
-from exports.outsiders import noise, run_outside, snr_db
+from exported_files import noise, run_outside, snr_db
 
 import isincnet_jax as isn
 from isincnet_jax.bank.uniform_quantizer import make_uniform_quantizer
 from isincnet_jax.exports.graph import Builder
 from isincnet_jax.exports.onnx_graph import read_ports
-from isincnet_jax.pretrained.registry import Lapped, Preset
+from isincnet_jax.pretrained.registry import LAPPED, PRESETS
 
 PARTS = ("encode", "decode", "round-trip")
 SMALL = {"sample_rate": 8000, "hop_length": 16, "num_bins": 17, "shape": "none"}
@@ -69,6 +69,12 @@ def _check_codec(codec, folder, lengths, *, decoded=None):
     for key, value in wanted.items():
         _check(found[key], value)
     for key, value in waveforms.items():
+        if isinstance(codec, isn.Codec) and codec.model.learnable_decoder:
+            # Edges are not solved: no exact round trip, but that of the codec.
+            spectrogram = wanted[key.replace("round-trip", "encode")]
+            decoded = np.asarray(codec.decode(spectrogram, length=value.shape[-1]))
+            assert snr_db(decoded, found[key]) >= 120, key
+            continue
         assert snr_db(value, found[key]) >= 120, key
 
 
@@ -112,9 +118,7 @@ def test_reflection_at_any_length_and_solved_edges_of_whole_hops(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [name for name, entry in isn.PRESETS.items() if isinstance(entry, (Preset, Lapped))]
-)
+@pytest.mark.parametrize("name", [*PRESETS, *LAPPED])
 def test_every_preset(name, tmp_path):
     codec = isn.from_pretrained(name)
     hop = codec.spec.hop_length
@@ -170,6 +174,7 @@ LAYERS = {
     "trained-mel": isn.MelSpectrogram(
         n_fft=512, n_mels=20, power=0.7, trainable_stft=True, trainable_mel=True
     ),
+    "norm-mel": isn.MelSpectrogram(n_fft=512, n_mels=20, norm=np.inf),
     "mfcc": isn.MFCC(n_fft=512, n_mels=20, n_mfcc=13),
     "gammatone": isn.Gammatonegram(n_fft=512, n_bins=20, power=1.0, pad_mode="constant"),
     "odd-hop-cqt": isn.CQT(fmin=110.0, n_bins=36, hop_length=125, output_format="complex"),
@@ -182,7 +187,7 @@ LAYERS = {
 }
 
 
-@pytest.mark.quick(4)
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(name, tmp_path):
     layer, given, wanted = LAYERS[name], {}, {}
