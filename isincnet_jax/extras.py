@@ -33,7 +33,7 @@ _NUMPY = "use the NumPy pipeline, which reads audio files and prepared corpora w
 OPTIONAL = {
     "apache_beam": Package("Apache Beam", "beam", "encoding on clusters"),
     "dask": Package("Dask", "dask", "Beam's DaskRunner"),
-    "distributed": Package("Dask's distributed", "dask", "Beam's DaskRunner"),
+    "distributed": Package("distributed", "dask", "Beam's DaskRunner"),
     "datasets": Package("datasets", "datasets", "a Hugging Face dataset"),
     "flatbuffers": Package("flatbuffers", "", "exporting a program"),
     "grain": Package("Grain", "grain", "batches by Grain", "use the NumPy pipeline"),

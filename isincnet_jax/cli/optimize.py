@@ -49,7 +49,9 @@ def optimize(
     ] = None,
     latency_ms: Annotated[
         float | None,
-        typer.Option("--latency-ms", help="Longest delay of the bank in a stream, ms."),
+        typer.Option(
+            "--latency-ms", help="Longest delay of the bank in a stream, ms.", callback=positive
+        ),
     ] = None,
     steps: Annotated[int, typer.Option("--steps", help="Of the descent.", min=1)] = 40,
     seconds: Annotated[

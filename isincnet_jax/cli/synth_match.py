@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from isincnet_jax.cli.commands import output
-from isincnet_jax.cli.common import InputFile, OutputAudio, TruncatedOption, say
+from isincnet_jax.cli.common import InputFile, OutputAudio, TruncatedOption, positive, say
 from isincnet_jax.cli.synth import synth_app
 
 if TYPE_CHECKING:
@@ -51,7 +51,11 @@ def match(
     ] = 64,
     temperature: Annotated[
         float,
-        typer.Option("--temperature", help="Of the draws; below 1 nearer to the likeliest one."),
+        typer.Option(
+            "--temperature",
+            help="Of the draws; below 1 nearer to the likeliest one.",
+            callback=positive,
+        ),
     ] = 1.0,
     refined: Annotated[
         int, typer.Option("--refined", help="Of the nearest draws, so many are refined.", min=1)

@@ -83,7 +83,8 @@ def grain_batches(
         if value < 1:
             raise ValueError(f"{name}={value}: must be at least 1")
     dataset = grain_dataset(corpus, plan, start_step=start_step)
-    import grain  # noqa: PLC0415
+    with extras.importing("grain"):
+        import grain  # noqa: PLC0415
     from absl import flags  # noqa: PLC0415 - Grain brings it
 
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch)

@@ -29,6 +29,7 @@ def clip(tmp_path):
     return path, samples
 
 
+@pytest.mark.tail
 def test_a_recording_reaches_the_ratio_asked_for(tmp_path, clip):
     path, samples = clip
     made = isn.encode_file(path, tmp_path / "a.isn", model=CODEC, snr_db=30.0)
@@ -94,6 +95,7 @@ def test_a_scale_of_ones_own_is_stored_as_its_centres():
     assert ragged.bank_fields(SPEC)["scale"] == "erb"
 
 
+@pytest.mark.tail
 def test_silence_needs_a_step(tmp_path):
     path = tmp_path / "silence.wav"
     soundfile.write(path, np.zeros(800), 8000)
