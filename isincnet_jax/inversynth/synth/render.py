@@ -119,7 +119,9 @@ def _render_batch(
 def render_notes_of(
     values: jax.Array, note_off: jax.Array, num_samples: int, sample_rate: float
 ) -> jax.Array:
-    """Sounds that end each at a time of its own, unchecked; for :mod:`isincnet_jax.inversynth.notes`.
+    """Sounds that end each at a time of its own, unchecked.
+
+    For :mod:`isincnet_jax.inversynth.notes`.
 
     Args:
         values: [notes, 23]; carriers may lie outside of their range.
