@@ -19,13 +19,11 @@ from isincnet_jax.inversynth.synth.parameters import (
     ParameterValues,
     validate,
 )
-from isincnet_jax.inversynth.synth.render import SAMPLE_RATE, render_notes_of
-from isincnet_jax.inversynth.synth.timing import check_timing
+from isincnet_jax.inversynth.synth.render import SAMPLE_RATE, check_clip, render_notes_of
 
 OWN_NOTE = 69
 """At this number, A4, the carriers are those of the settings."""
 
-_LEAST_RATE = 8_000.0  # twice the highest cut-off, as of render
 _NUM_CARRIERS = len(WAVEFORMS)
 _RELEASE = NAMES.index("release")
 _FADE_S = 0.004
@@ -112,8 +110,6 @@ def render_notes(
     settings = validate(values)
     if settings.ndim != 1:
         raise ValueError(f"values: shape {list(settings.shape)}; give one sound, [23]")
-    if sample_rate < _LEAST_RATE:
-        raise ValueError(f"sample_rate={sample_rate}: use {_LEAST_RATE:g} Hz or more")
     voice = _one_voice(notes)
     carriers = settings[:_NUM_CARRIERS] * 2.0 ** (
         (np.array([[note.number] for note in voice]) - OWN_NOTE) / 12.0
@@ -131,7 +127,7 @@ def render_notes(
     ]
     total_s = voice[-1].start_s + lengths[-1] if duration_s is None else duration_s
     num_samples = max(1, round(total_s * sample_rate)) if total_s > 0 else 0
-    check_timing(num_samples=num_samples, sample_rate=sample_rate)
+    check_clip(num_samples=num_samples, sample_rate=sample_rate)
     rows = np.repeat(settings[None].astype(np.float32), len(voice), axis=0)
     rows[:, :_NUM_CARRIERS] = carriers
     blocks = math.ceil(max(lengths) / _BLOCK_S)

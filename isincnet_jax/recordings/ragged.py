@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -91,6 +92,7 @@ def write_ragged(
     coefficients = codec.encode(np.ascontiguousarray(samples))
     energy = float(np.sum(np.square(samples, dtype=np.float64)))
 
+    @functools.cache  # the search has measured the step that it chooses
     def measured(step: float) -> float:
         quantizer = codec.quantizer(step=step)
         codes = quantizer.encode(coefficients)

@@ -79,12 +79,7 @@ def render(
         The paper leaves the end of the note, the curve of the envelope and the equation of the
         filter open; here: half of the clip, straight lines, and the "cookbook" biquad.
     """
-    check_timing(num_samples=num_samples, sample_rate=sample_rate)
-    if sample_rate < 2.0 * _HIGHEST_CUTOFF:
-        raise ValueError(
-            f"sample_rate={sample_rate} is below {2 * _HIGHEST_CUTOFF:g} Hz, twice the highest "
-            "cut-off; render at 8000 Hz or more and resample"
-        )
+    check_clip(num_samples=num_samples, sample_rate=sample_rate)
     note_off = resolve_note_off(note_off, num_samples=num_samples, sample_rate=sample_rate)
     if not isinstance(values, jax.core.Tracer):
         values = validate(values)
@@ -93,6 +88,24 @@ def render(
     if values.dtype not in (np.float32, np.float64):
         values = values.astype(np.float32)
     return _render_batch(values, int(num_samples), float(sample_rate), note_off)
+
+
+def check_clip(*, num_samples: int, sample_rate: float) -> None:
+    """Refuses lengths and rates at which nothing is rendered.
+
+    Args:
+        num_samples: of the clip.
+        sample_rate: Hz.
+
+    Raises:
+        ValueError: as :func:`.timing.check_timing`, and for a rate below twice the highest cut-off.
+    """
+    check_timing(num_samples=num_samples, sample_rate=sample_rate)
+    if sample_rate < 2.0 * _HIGHEST_CUTOFF:
+        raise ValueError(
+            f"sample_rate={sample_rate} is below {2 * _HIGHEST_CUTOFF:g} Hz, twice the highest "
+            "cut-off; render at 8000 Hz or more and resample"
+        )
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 3))
